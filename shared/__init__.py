@@ -1,0 +1,1 @@
+"""The language of the system: domain values, ports, adapters, and the tests' own tools."""

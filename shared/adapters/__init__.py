@@ -1,0 +1,1 @@
+"""One module per thing outside: clocks, PostgreSQL, Redis, Parquet, HTTP, log files."""

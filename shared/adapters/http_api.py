@@ -1,0 +1,386 @@
+"""What do all services' HTTP APIs have in common?
+
+Bearer tokens with roles on everything but `GET /health`, errors as problem+json with a stable code, bounded
+bodies, an allow-list of host names, `/ready`, `/metrics`, `/version`, and figures about each request. A
+service adds its own routes and nothing of this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import importlib.metadata
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from enum import IntEnum
+from typing import Annotated, Any
+
+import prometheus_client
+import uvicorn
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, SecretStr
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.config import Settings
+from shared.domain.errors import (
+    InvalidInput,
+    Misconfigured,
+    RateLimited,
+    Rejected,
+    Retryable,
+    StateMismatch,
+    TradingError,
+    Unproven,
+)
+from shared.ports import Timer
+
+MAX_BODY_BYTES = 64 * 1024
+_ALLOWED_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_SECURITY_HEADERS = [
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+]
+
+
+class Role(IntEnum):
+    """What a token may do; a higher one may do all that a lower one may.
+
+    KILL stands beside the ladder: it may read and halt, and nothing else.
+    """
+
+    READ = 1
+    KILL = 2
+    OPERATE = 3
+    ADMIN = 4
+
+
+class Problem(BaseModel):
+    """An error as RFC 9457 has it; `code` is stable, `detail` is for people."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: str
+    detail: str
+
+
+class ProblemError(Exception):
+    """Raised by a route to answer with a problem."""
+
+    def __init__(self, status: int, code: str, detail: str, headers: Mapping[str, str] = {}) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = dict(headers)
+
+
+class Tokens:
+    """The configured tokens, compared in constant time."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises Misconfigured when none is set: an API without a token would be open."""
+        pairs = [
+            (Role.ADMIN, settings.api_token_admin),
+            (Role.OPERATE, settings.api_token_operate),
+            (Role.KILL, settings.api_token_kill),
+            (Role.READ, settings.api_token_read),
+        ]
+        self._tokens = [(role, t.get_secret_value().encode()) for role, t in pairs if t is not None]
+        if not self._tokens:
+            raise Misconfigured(
+                "missing setting API_TOKEN_READ, API_TOKEN_OPERATE, API_TOKEN_KILL or "
+                "API_TOKEN_ADMIN: run `make setup`, which makes them"
+            )
+
+    def role_of(self, given: str) -> Role | None:
+        """The role of token `given`, or None when it is not one of ours."""
+        found = None
+        for role, token in self._tokens:
+            if hmac.compare_digest(token, given.encode()) and found is None:
+                found = role
+        return found
+
+
+_bearer = HTTPBearer(auto_error=False)
+
+
+def requires(role: Role) -> Any:
+    """A dependency that lets a request through when its token may act as `role`; gives the role."""
+
+    def check(
+        request: Request,
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    ) -> Role:
+        tokens: Tokens = request.app.state.tokens
+        held = tokens.role_of(credentials.credentials) if credentials is not None else None
+        if held is None:
+            raise ProblemError(
+                401,
+                "unauthorized",
+                "send a valid token as `Authorization: Bearer <token>`",
+                {"WWW-Authenticate": "Bearer"},
+            )
+        if held is Role.KILL and role is Role.OPERATE:
+            raise ProblemError(403, "forbidden", "this token may halt trading, and nothing else")
+        if held < role:
+            raise ProblemError(403, "forbidden", f"this needs a token of role {role.name.lower()}")
+        return held
+
+    return Depends(check)
+
+
+Probe = Callable[[], Awaitable[bool]]
+
+
+class Health(BaseModel):
+    """The process lives; `status` is always ok when it can answer at all."""
+
+    service: str
+    status: str
+
+
+class Readiness(BaseModel):
+    """Whether the service can do its work, and each thing it needs."""
+
+    service: str
+    ready: bool
+    checks: dict[str, bool]
+
+
+class Version(BaseModel):
+    """Which build answers."""
+
+    service: str
+    version: str
+
+
+def make_app(
+    service: str, settings: Settings, probes: Mapping[str, Probe], timer: Timer
+) -> FastAPI:
+    """The part of a service's API that all have; the caller adds its routers."""
+    app = FastAPI(
+        title=f"full-ai-trader {service.replace('_', ' ')}",
+        version=importlib.metadata.version("full-ai-trader"),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        responses={
+            code: {"model": Problem, "content": {"application/problem+json": {}}}
+            for code in (400, 401, 403, 404, 409, 413, 422, 503)
+        },
+    )
+    app.state.tokens = Tokens(settings)
+    registry = prometheus_client.CollectorRegistry()
+    app.state.metrics = registry
+    prometheus_client.ProcessCollector(registry=registry)
+    seconds = prometheus_client.Histogram(
+        "http_request_seconds",
+        "Time to answer, by route and status.",
+        ["method", "route", "status"],
+        registry=registry,
+    )
+    app.add_middleware(_Guard, seconds=seconds, timer=timer)
+    _answer_errors_as_problems(app)
+
+    @app.get("/health", tags=["operation"])
+    async def health() -> Health:
+        """Liveness, open to anybody: says that the process answers and nothing more."""
+        return Health(service=service, status="ok")
+
+    @app.get("/ready", tags=["operation"], dependencies=[requires(Role.READ)])
+    async def ready(response: Response) -> Readiness:
+        """Whether everything this service needs answers; 503 when not."""
+        checks = {name: await _bounded(probe) for name, probe in probes.items()}
+        is_ready = all(checks.values())
+        response.status_code = 200 if is_ready else 503
+        return Readiness(service=service, ready=is_ready, checks=checks)
+
+    @app.get("/version", tags=["operation"], dependencies=[requires(Role.READ)])
+    async def version() -> Version:
+        """Which build answers."""
+        return Version(service=service, version=app.version)
+
+    @app.get("/metrics", tags=["operation"], dependencies=[requires(Role.READ)])
+    async def metrics() -> Response:
+        """Figures in Prometheus' text format."""
+        return Response(
+            prometheus_client.generate_latest(registry), media_type="text/plain; version=0.0.4"
+        )
+
+    @app.get("/openapi.json", tags=["operation"], dependencies=[requires(Role.READ)])
+    async def openapi() -> dict[str, Any]:
+        """This description."""
+        return app.openapi()
+
+    return app
+
+
+async def _bounded(probe: Probe) -> bool:
+    try:
+        async with asyncio.timeout(2):
+            return await probe()
+    except (TimeoutError, TradingError, OSError):
+        return False
+
+
+def _problem(status: int, code: str, detail: str, headers: Mapping[str, str]) -> Response:
+    titles = {
+        400: "Bad request",
+        401: "Unauthorized",
+        403: "Forbidden",
+        404: "Not found",
+        405: "Method not allowed",
+        409: "Conflict",
+        413: "Body too large",
+        422: "Not valid",
+        429: "Too many requests",
+        503: "Unavailable",
+    }
+    body = Problem(title=titles.get(status, "Error"), status=status, code=code, detail=detail)
+    return JSONResponse(
+        body.model_dump(), status, headers=dict(headers), media_type="application/problem+json"
+    )
+
+
+def problem_of(error: TradingError) -> tuple[int, str, dict[str, str]]:
+    """Status, code and headers of an error that reached the edge."""
+    match error:
+        case InvalidInput():
+            return 422, "invalid_input", {}
+        case RateLimited():
+            return 503, "rate_limited", {"Retry-After": str(max(1, round(error.pause_s)))}
+        case Retryable():
+            return 503, "unavailable", {"Retry-After": "1"}
+        case Rejected():
+            return 422, "rejected", {}
+        case Unproven():
+            return 409, "outcome_unknown", {}
+        case StateMismatch():
+            return 409, "state_mismatch", {}
+    return 500, "internal", {}
+
+
+def _answer_errors_as_problems(app: FastAPI) -> None:
+    @app.exception_handler(ProblemError)
+    async def on_problem(_request: Request, error: ProblemError) -> Response:
+        return _problem(error.status, error.code, error.detail, error.headers)
+
+    @app.exception_handler(TradingError)
+    async def on_trading_error(_request: Request, error: TradingError) -> Response:
+        status, code, headers = problem_of(error)
+        return _problem(status, code, str(error), headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(_request: Request, error: RequestValidationError) -> Response:
+        # The given value is left out on purpose: it may be a secret in the wrong field.
+        complaints = [
+            f"{'.'.join(str(part) for part in detail['loc'][1:]) or 'body'}: {detail['msg']}"
+            for detail in error.errors()[:10]
+        ]
+        return _problem(422, "invalid_request", "; ".join(complaints), {})
+
+    @app.exception_handler(HTTPException)
+    async def on_http(_request: Request, error: HTTPException) -> Response:
+        codes = {404: "not_found", 405: "method_not_allowed"}
+        code = codes.get(error.status_code, "error")
+        return _problem(error.status_code, code, str(error.detail), error.headers or {})
+
+
+class _Guard:
+    """Turns away strange hosts and oversized bodies, adds headers, and times each request."""
+
+    def __init__(self, app: ASGIApp, seconds: prometheus_client.Histogram, timer: Timer) -> None:
+        self._app = app
+        self._seconds = seconds
+        self._timer = timer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began_s = self._timer.monotonic_s()
+        status = 500
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message["headers"], *_SECURITY_HEADERS]}
+            await send(message)
+
+        refusal = _refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, send_with_headers)
+            return
+        received = 0
+
+        async def receive_bounded() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MAX_BODY_BYTES:
+                raise ProblemError(413, "body_too_large", f"send at most {MAX_BODY_BYTES} bytes")
+            return message
+
+        try:
+            await self._app(scope, receive_bounded, send_with_headers)
+        finally:
+            # The route's pattern, never its text: a label per symbol would have no bound.
+            route = getattr(scope.get("route"), "path", "unmatched")
+            self._seconds.labels(scope["method"], route, str(status)).observe(
+                self._timer.monotonic_s() - began_s
+            )
+
+
+def _refusal(scope: Scope) -> Response | None:
+    headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
+    values = {name.lower(): value for name, value in headers}
+    host = values.get(b"host", b"").decode("latin-1")
+    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+    if name not in _ALLOWED_HOSTS:
+        return _problem(400, "unknown_host", "this host name is not served here", {})
+    length = values.get(b"content-length", b"0")
+    if not length.isdigit() or int(length) > MAX_BODY_BYTES:
+        return _problem(413, "body_too_large", f"send at most {MAX_BODY_BYTES} bytes", {})
+    return None
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the process that wires it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+async def serve(app: FastAPI, host: str, port: int) -> None:
+    """Serve `app` until cancelled, then finish open requests within two seconds."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=True,
+        limit_concurrency=200,
+        timeout_keep_alive=10,
+        timeout_graceful_shutdown=2,
+        lifespan="off",
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(), name="http")
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        server.should_exit = True
+        await task
+        raise
+    except SystemExit:
+        raise Misconfigured(f"port {port} on {host} cannot be used; free it or set another") from None

@@ -1,0 +1,251 @@
+"""How do we speak to PostgreSQL, and how do messages leave with the state they announce?
+
+Connection pools are bounded, statements have deadlines. A transaction is retried as a whole, so what is
+done in it must be safe to do again: effects are keyed by natural ids, and a cursor moves in the transaction
+of its effect. An outbox row is written under its stream's advisory lock, so that ids become visible in the
+order of commit and a reader's cursor can never step over one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import orjson
+from sqlalchemy import URL, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from shared.config import Settings
+from shared.domain.errors import Unavailable
+from shared.ports import Timer
+
+T = TypeVar("T")
+
+# Serialisation failure, deadlock, lock timeout, and the ways a server says that it is going or coming.
+_RETRYABLE_STATES = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300"})
+_TRIES = 5
+
+
+def database_url(settings: Settings) -> URL:
+    """The address of this process's own role."""
+    password = settings.db_password.get_secret_value() if settings.db_password else None
+    return URL.create(
+        "postgresql+asyncpg",
+        username=settings.db_user,
+        password=password,
+        host=settings.db_host,
+        port=settings.db_port,
+        database=settings.db_name,
+    )
+
+
+class Database:
+    """A bounded pool of connections, and transactions that are retried as a whole."""
+
+    def __init__(self, engine: AsyncEngine, timer: Timer) -> None:
+        self._engine = engine
+        self._timer = timer
+
+    async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Do `work` in one transaction; again, whole, after a deadlock or a lost connection.
+
+        Raises:
+            Unavailable: the database gave no answer within a handful of tries.
+        """
+        pause_s = 0.05
+        for attempt in range(1, _TRIES + 1):
+            try:
+                async with self._engine.begin() as connection:
+                    return await work(connection)
+            except (DBAPIError, OSError, PoolTimeout, ConnectionError, TimeoutError) as error:
+                if not _is_retryable(error):
+                    raise
+                if attempt == _TRIES:
+                    raise Unavailable(f"PostgreSQL gave no answer: {_brief(error)}") from error
+            await self._timer.sleep(pause_s)
+            pause_s *= 2
+        raise AssertionError("unreachable: the loop returns or raises")
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """One connection outside the retry loop, for session-level locks."""
+        try:
+            async with self._engine.connect() as connection:
+                yield connection
+        except (DBAPIError, OSError, PoolTimeout) as error:
+            if _is_retryable(error):
+                raise Unavailable(f"PostgreSQL gave no answer: {_brief(error)}") from error
+            raise
+
+    async def is_answering(self) -> bool:
+        """Whether a trivial statement works right now."""
+        try:
+            async with self._engine.connect() as connection:
+                await connection.execute(text("SELECT 1"))
+        except (DBAPIError, OSError, PoolTimeout):
+            return False
+        return True
+
+
+def _is_retryable(error: BaseException) -> bool:
+    if isinstance(error, DBAPIError) and not error.connection_invalidated:
+        state = getattr(error.orig, "sqlstate", None)
+        if state is None:
+            return isinstance(error, InterfaceError | OperationalError)
+        return state in _RETRYABLE_STATES or str(state).startswith("08")
+    return True
+
+
+def _brief(error: BaseException) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    return (str(cause).splitlines() or [type(cause).__name__])[0][:200]
+
+
+@contextlib.asynccontextmanager
+async def open_database(
+    settings: Settings, timer: Timer, *, pool_size: int = 4, application: str
+) -> AsyncIterator[Database]:
+    """A pool of at most `pool_size` connections under this process's role; connects when first used."""
+    engine = create_async_engine(
+        database_url(settings),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        pool_recycle=1800,
+        json_serializer=lambda value: orjson.dumps(value).decode(),
+        json_deserializer=orjson.loads,
+        connect_args={
+            "timeout": 5,
+            "command_timeout": 15,
+            "server_settings": {
+                "application_name": application,
+                "timezone": "UTC",
+                "lock_timeout": "2000",
+                "statement_timeout": "10000",
+                "idle_in_transaction_session_timeout": "10000",
+            },
+        },
+    )
+    try:
+        yield Database(engine, timer)
+    finally:
+        await engine.dispose()
+
+
+def lock_key(name: str) -> int:
+    """A stable 63-bit key for an advisory lock called `name`."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
+
+
+async def lock(connection: AsyncConnection, name: str, *, shared: bool = False) -> None:
+    """Take the advisory lock `name` until the transaction ends."""
+    function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
+    await connection.execute(text(f"SELECT {function}(:key)"), {"key": lock_key(name)})  # noqa: S608  # two constants
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One message as it was committed."""
+
+    id: int
+    topic: str
+    key: str
+    payload: dict[str, Any]
+
+
+class Outbox:
+    """The messages of one schema: appended by its owner, read by others through `v_outbox`."""
+
+    def __init__(self, schema: str, account: str) -> None:
+        if not schema.isidentifier():
+            raise ValueError(f"{schema!r} is not a schema name")
+        self._schema = schema
+        self._account = account
+
+    async def append(
+        self,
+        connection: AsyncConnection,
+        *,
+        topic: str,
+        key: str,
+        payload: dict[str, Any],
+        at: datetime,
+    ) -> int | None:
+        """Add a message to the current transaction; None when (topic, key) was announced before."""
+        await lock(connection, f"outbox:{self._schema}:{self._account}")
+        result = await connection.execute(
+            text(
+                f"INSERT INTO {self._schema}.outbox (account, topic, key, payload, created_at) "  # noqa: S608  # an identifier, checked
+                "VALUES (:account, :topic, :key, CAST(:payload AS jsonb), :at) "
+                "ON CONFLICT (account, topic, key) DO NOTHING RETURNING id"
+            ),
+            {
+                "account": self._account,
+                "topic": topic,
+                "key": key,
+                "payload": orjson.dumps(payload).decode(),
+                "at": at,
+            },
+        )
+        row = result.first()
+        return None if row is None else int(row[0])
+
+    async def after(
+        self, connection: AsyncConnection, position: int, *, topics: tuple[str, ...], limit: int = 100
+    ) -> list[OutboxRow]:
+        """Messages of `topics` with id > `position`, in order."""
+        result = await connection.execute(
+            text(
+                f"SELECT id, topic, key, payload FROM {self._schema}.v_outbox "  # noqa: S608  # an identifier, checked
+                "WHERE account = :account AND id > :position AND topic = ANY(:topics) "
+                "ORDER BY id LIMIT :limit"
+            ),
+            {
+                "account": self._account,
+                "position": position,
+                "topics": list(topics),
+                "limit": limit,
+            },
+        )
+        return [OutboxRow(int(r[0]), r[1], r[2], r[3]) for r in result]
+
+
+class Cursor:
+    """How far one consumer has read one source; stored in the consumer's own schema."""
+
+    def __init__(self, schema: str, source: str, account: str) -> None:
+        if not schema.isidentifier():
+            raise ValueError(f"{schema!r} is not a schema name")
+        self._schema = schema
+        self._key = {"source": source, "account": account}
+
+    async def position(self, connection: AsyncConnection) -> int:
+        """The id of the last message that took effect; 0 at the beginning."""
+        result = await connection.execute(
+            text(
+                f"SELECT position FROM {self._schema}.cursors "  # noqa: S608  # an identifier, checked
+                "WHERE source = :source AND account = :account"
+            ),
+            self._key,
+        )
+        row = result.first()
+        return 0 if row is None else int(row[0])
+
+    async def move(self, connection: AsyncConnection, position: int) -> bool:
+        """Step forward to `position` with the current transaction; False when it was already there."""
+        result = await connection.execute(
+            text(
+                f"INSERT INTO {self._schema}.cursors (source, account, position) "  # noqa: S608  # an identifier, checked
+                "VALUES (:source, :account, :position) "
+                "ON CONFLICT (source, account) DO UPDATE SET position = EXCLUDED.position "
+                f"WHERE {self._schema}.cursors.position < EXCLUDED.position RETURNING position"
+            ),
+            {**self._key, "position": position},
+        )
+        return result.first() is not None

@@ -1,0 +1,247 @@
+"""Which settings exist, what may they be, and where did each come from?
+
+Exactly the specification's environment variables plus ours beside them; strict, typed, unknown keys
+under our prefixes refused with a suggestion. Services read the process environment only: who starts
+them (the local runtime, Compose) hands each one what it needs. Nothing here connects to anything.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from datetime import time
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.domain.calendar import TradingWindow
+from shared.domain.errors import InvalidInput, InvalidSymbol, Misconfigured
+from shared.domain.symbols import Symbol, parse_symbol
+from shared.domain.timeframes import Timeframe, parse_timeframe
+
+PAPER_HOST = "paper-api.alpaca.markets"
+LIVE_HOST = "api.alpaca.markets"
+# Keys that start like ours but are no setting are typing errors that would silently not count.
+OUR_PREFIXES = (
+    "ALPACA_",
+    "API_TOKEN_",
+    "DB_",
+    "FINVIZ_",
+    "GOTIFY_",
+    "REDIS_",
+    "RISK_",
+    "STRATEGY_",
+    "TRADING_",
+    "TWELVE_DATA_",
+)
+# Handed to processes by the runtime, or read by tools; not settings of the services.
+_NOT_SETTINGS = frozenset({"TRADING_HOME"})
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _strip_comment(value: object) -> object:
+    """Drop what follows ` #`, since Compose and shells hand inline comments on in different ways."""
+    if isinstance(value, str):
+        return value.split(" #", 1)[0].strip()
+    return value
+
+
+class Settings(BaseSettings):
+    """Every setting of every process; each reads the few it needs."""
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    # Broker and market data. Only the executor is handed the trading pair.
+    alpaca_api_key: SecretStr | None = None
+    alpaca_secret_key: SecretStr | None = None
+    alpaca_base_url: str = f"https://{PAPER_HOST}"
+    alpaca_paper_trading: bool = True
+    alpaca_live_confirmed: str = ""
+    alpaca_data_api_key: SecretStr | None = None
+    alpaca_data_secret_key: SecretStr | None = None
+    alpaca_data_url: str = "https://data.alpaca.markets"
+    alpaca_data_stream_url: str = "wss://stream.data.alpaca.markets/v2/iex"
+    alpaca_requests_per_minute: Annotated[int, Field(ge=1, le=10_000)] = 200
+    twelve_data_api_key: SecretStr | None = None
+    finviz_api_key: SecretStr | None = None
+    gotify_url: str | None = None
+    gotify_token: SecretStr | None = None
+
+    # Where truth and transport live.
+    db_host: str = "127.0.0.1"
+    db_port: Port = 5433
+    db_name: str = "trading"
+    db_user: str = "trading"
+    db_password: SecretStr | None = None
+    redis_host: str = "127.0.0.1"
+    redis_port: Port = 6380
+    redis_password: SecretStr | None = None
+
+    # Limits of risk; fractions of equity unless said otherwise.
+    risk_max_position_size: Fraction = 0.05
+    risk_max_portfolio_risk: Fraction = 0.02
+    risk_drawdown_limit: Fraction = 0.15
+    risk_max_daily_trades: Annotated[int, Field(ge=1, le=10_000)] = 50
+    risk_max_correlation: Fraction = 0.9
+    risk_correlation_bars: Annotated[int, Field(ge=10, le=2_000)] = 60
+    risk_stop_loss: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    risk_take_profit: Annotated[float, Field(gt=0, le=10)] = 0.10
+    risk_max_signal_age_bars: Annotated[int, Field(ge=1, le=100)] = 2
+
+    # When entries may be sent; narrows the exchange's hours, never widens them.
+    trading_start_time: time = time(9, 30)
+    trading_end_time: time = time(16, 0)
+    trading_timezone: str = "America/New_York"
+    # The label under which everything is stored; one per broker account.
+    trading_account: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")] = "paper"
+    trading_symbols: Annotated[tuple[Symbol, ...], NoDecode] = ()
+    trading_timeframe: Annotated[Timeframe, BeforeValidator(lambda v: parse_timeframe(str(v)))] = (
+        Timeframe.MINUTE
+    )
+    # What the strategies run with, e.g. `short_window=20,long_window=50`.
+    strategy_name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = "moving_average"
+    strategy_params: str = ""
+
+    # This machine.
+    data_dir: Path = Path("data/parquet")
+    log_dir: Path = Path("data/logs")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    # Set in replays: the venue's time, written by the simulator. Absent: the machine's clock.
+    clock_file: Path | None = None
+    api_host: str = "127.0.0.1"
+    api_token_read: SecretStr | None = None
+    api_token_operate: SecretStr | None = None
+    api_token_kill: SecretStr | None = None
+    api_token_admin: SecretStr | None = None
+    data_collector_port: Port = 8001
+    strategy_engine_port: Port = 8002
+    risk_manager_port: Port = 8003
+    trade_executor_port: Port = 8004
+    scheduler_port: Port = 8005
+    simulator_port: Port = 8006
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_values(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            return {key: _strip_comment(value) for key, value in values.items()}
+        return values
+
+    @field_validator("trading_symbols", mode="before")
+    @classmethod
+    def _symbols(cls, value: object) -> object:
+        if isinstance(value, str):
+            names = [name.strip() for name in value.split(",") if name.strip()]
+            return tuple(dict.fromkeys(parse_symbol(name) for name in names))
+        return value
+
+    @field_validator("trading_timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"{value!r} is not a time zone; use one like America/New_York") from None
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.trading_start_time >= self.trading_end_time:
+            raise ValueError("TRADING_START_TIME must be before TRADING_END_TIME")
+        host = urlsplit(self.alpaca_base_url).hostname or ""
+        if host == LIVE_HOST and self.alpaca_paper_trading:
+            raise ValueError(
+                f"ALPACA_BASE_URL points at live trading but ALPACA_PAPER_TRADING is true; "
+                f"use https://{PAPER_HOST}, or go live on purpose with both switches"
+            )
+        if not self.alpaca_paper_trading and host == PAPER_HOST:
+            raise ValueError(
+                f"ALPACA_PAPER_TRADING is false but ALPACA_BASE_URL is the paper venue {PAPER_HOST}"
+            )
+        if not self.alpaca_paper_trading and self.alpaca_live_confirmed != "real-money":
+            raise ValueError(
+                "live trading also needs ALPACA_LIVE_CONFIRMED=real-money; without it set "
+                "ALPACA_PAPER_TRADING=true"
+            )
+        return self
+
+    @property
+    def trading_window(self) -> TradingWindow:
+        """The local hours in which entries may be sent."""
+        return TradingWindow(
+            self.trading_start_time, self.trading_end_time, ZoneInfo(self.trading_timezone)
+        )
+
+    def require(self, *names: str) -> None:
+        """Raise Misconfigured naming each of `names` (field names) that is not set."""
+        missing = [name.upper() for name in names if getattr(self, name) in (None, "", ())]
+        if missing:
+            raise Misconfigured(
+                f"missing setting {', '.join(missing)}: set it in .env "
+                "(see .env.example), or run `make demo`, which needs none"
+            )
+
+
+def unknown_keys(names: Mapping[str, str]) -> list[str]:
+    """One sentence for each name under our prefixes that is no setting, with the likeliest meant."""
+    known = {name.upper() for name in Settings.model_fields} | _NOT_SETTINGS
+    complaints = []
+    for name in sorted(names):
+        if name in known or not name.startswith(OUR_PREFIXES):
+            continue
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+        hint = f"; did you mean {near[0]}?" if near else "; remove it"
+        complaints.append(f"unknown setting {name}{hint}")
+    return complaints
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read settings from `environment` (default: the process's own).
+
+    Raises:
+        Misconfigured: one sentence naming every wrong setting; values are never repeated.
+    """
+    source = dict(os.environ if environment is None else environment)
+    complaints = unknown_keys(source)
+    values = {
+        name: source[name.upper()]
+        for name in Settings.model_fields
+        if source.get(name.upper(), "") != ""
+    }
+    try:
+        settings = _Explicit(**values)  # type: ignore[arg-type]  # texts; the validators parse them
+    except ValidationError as error:
+        for detail in error.errors(include_input=False, include_url=False):
+            where = str(detail["loc"][0]).upper() if detail["loc"] else "settings"
+            text = detail["msg"].removeprefix("Value error, ")
+            complaints.append(text if where == "settings" else f"{where}: {text}")
+        raise Misconfigured("; ".join(complaints)) from None
+    except (InvalidSymbol, InvalidInput) as error:
+        raise Misconfigured("; ".join([*complaints, str(error)])) from None
+    if complaints:
+        raise Misconfigured("; ".join(complaints))
+    return settings
+
+
+class _Explicit(Settings):
+    """Settings from given values alone, so that a caller's mapping is not mixed with the process's."""
+
+    @classmethod
+    def settings_customise_sources(cls, *_: Any, **kwargs: Any) -> tuple[Any, ...]:
+        return (kwargs["init_settings"],)

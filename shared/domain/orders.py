@@ -1,0 +1,197 @@
+"""What is an order, which states can it be in, and which moves between them exist?
+
+The transition tables are data: executor, simulator and checkers share them. `IntentState` is what we
+know of our wish to send; `OrderStatus` is what the broker says of the order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from shared.domain.symbols import Symbol
+
+
+class Side(StrEnum):
+    """Which way shares move."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+    @property
+    def sign(self) -> int:
+        """+1 for a buy, -1 for a sell."""
+        return 1 if self is Side.BUY else -1
+
+    @property
+    def opposite(self) -> Side:
+        """The side that undoes this one."""
+        return Side.SELL if self is Side.BUY else Side.BUY
+
+
+class OrderType(StrEnum):
+    """How the price is found."""
+
+    MARKET = "market"
+    LIMIT = "limit"
+    STOP = "stop"
+
+
+class TimeInForce(StrEnum):
+    """How long the order stands."""
+
+    DAY = "day"
+    GTC = "gtc"
+
+
+class OrderClass(StrEnum):
+    """How orders are tied together; the broker writes a simple order's class as an empty text."""
+
+    SIMPLE = "simple"
+    BRACKET = "bracket"
+    OCO = "oco"
+
+
+class OrderStatus(StrEnum):
+    """Every status the broker documents."""
+
+    PENDING_NEW = "pending_new"
+    ACCEPTED = "accepted"
+    ACCEPTED_FOR_BIDDING = "accepted_for_bidding"
+    NEW = "new"
+    HELD = "held"
+    PARTIALLY_FILLED = "partially_filled"
+    FILLED = "filled"
+    DONE_FOR_DAY = "done_for_day"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REPLACED = "replaced"
+    REJECTED = "rejected"
+    PENDING_CANCEL = "pending_cancel"
+    PENDING_REPLACE = "pending_replace"
+    STOPPED = "stopped"
+    SUSPENDED = "suspended"
+    CALCULATED = "calculated"
+    PENDING_REVIEW = "pending_review"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing can fill any more."""
+        return self in FINAL_STATUSES
+
+
+FINAL_STATUSES = frozenset(
+    {
+        OrderStatus.FILLED,
+        OrderStatus.CANCELED,
+        OrderStatus.EXPIRED,
+        OrderStatus.REPLACED,
+        OrderStatus.REJECTED,
+    }
+)
+
+
+class IntentState(StrEnum):
+    """How far our wish to send one order has come."""
+
+    PENDING = "PENDING"
+    SENDING = "SENDING"
+    UNKNOWN = "UNKNOWN"
+    ACKED = "ACKED"
+    PARTIAL = "PARTIAL"
+    FILLED = "FILLED"
+    CANCELED = "CANCELED"
+    EXPIRED = "EXPIRED"
+    REPLACED = "REPLACED"
+    REJECTED = "REJECTED"
+    EXPIRED_UNSENT = "EXPIRED_UNSENT"
+    CANCELLED_UNSENT = "CANCELLED_UNSENT"
+    NEVER_EXISTED = "NEVER_EXISTED"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the intent can change no more, so that it reserves nothing."""
+        return not INTENT_MOVES[self]
+
+    def may_become(self, later: IntentState) -> bool:
+        """Whether the table has a move from here to `later`."""
+        return later in INTENT_MOVES[self]
+
+
+_LIVE_ENDS = frozenset(
+    {
+        IntentState.FILLED,
+        IntentState.CANCELED,
+        IntentState.EXPIRED,
+        IntentState.REPLACED,
+        IntentState.REJECTED,
+    }
+)
+INTENT_MOVES: dict[IntentState, frozenset[IntentState]] = {
+    IntentState.PENDING: frozenset(
+        {IntentState.SENDING, IntentState.EXPIRED_UNSENT, IntentState.CANCELLED_UNSENT}
+    ),
+    # A look-up may find an order that has already gone all the way.
+    IntentState.SENDING: _LIVE_ENDS
+    | {IntentState.ACKED, IntentState.PARTIAL, IntentState.UNKNOWN},
+    IntentState.UNKNOWN: _LIVE_ENDS
+    | {IntentState.ACKED, IntentState.PARTIAL, IntentState.NEVER_EXISTED},
+    IntentState.ACKED: _LIVE_ENDS | {IntentState.PARTIAL},
+    IntentState.PARTIAL: _LIVE_ENDS,
+    IntentState.FILLED: frozenset(),
+    IntentState.CANCELED: frozenset(),
+    IntentState.EXPIRED: frozenset(),
+    IntentState.REPLACED: frozenset(),
+    IntentState.REJECTED: frozenset(),
+    IntentState.EXPIRED_UNSENT: frozenset(),
+    IntentState.CANCELLED_UNSENT: frozenset(),
+    IntentState.NEVER_EXISTED: frozenset(),
+}
+
+
+def intent_state_of(status: OrderStatus, filled_qty: Decimal) -> IntentState:
+    """What the broker's word means for our intent."""
+    ends = {
+        OrderStatus.FILLED: IntentState.FILLED,
+        OrderStatus.CANCELED: IntentState.CANCELED,
+        OrderStatus.EXPIRED: IntentState.EXPIRED,
+        OrderStatus.REPLACED: IntentState.REPLACED,
+        OrderStatus.REJECTED: IntentState.REJECTED,
+    }
+    if status in ends:
+        return ends[status]
+    return IntentState.PARTIAL if filled_qty > 0 else IntentState.ACKED
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """One order as it is sent to a broker; prices in dollars, quantity in shares.
+
+    A bracket carries both `take_profit` (limit) and `stop_loss` (stop); an OCO likewise, with its own
+    `side` being the exit's.
+    """
+
+    client_order_id: str
+    symbol: Symbol
+    side: Side
+    quantity: Decimal
+    type: OrderType
+    time_in_force: TimeInForce
+    order_class: OrderClass = OrderClass.SIMPLE
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    take_profit: Decimal | None = None
+    stop_loss: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One execution as the broker reports it: shares and dollars per share, never cumulative."""
+
+    execution_id: str
+    broker_order_id: str
+    symbol: Symbol
+    side: Side
+    quantity: Decimal
+    price: Decimal

@@ -1,0 +1,207 @@
+"""What do we need from outside?
+
+Each Protocol is one thing the pure code cannot make itself: time, wake-ups, stored bars, prices, a broker.
+Backtest, replay, paper and live differ only in which adapter is passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+from shared.domain.bar_blocks import BarBlock
+from shared.domain.bars import Bar
+from shared.domain.orders import OrderRequest
+from shared.domain.symbols import Symbol
+from shared.domain.timeframes import Timeframe
+
+
+class Clock(Protocol):
+    """The venue's time: bar times, phases, ages, dates. In a replay it is the replay's."""
+
+    def now(self) -> datetime:
+        """The present instant, aware UTC."""
+        ...
+
+
+class Timer(Protocol):
+    """Monotonic machine time: timeouts, probes, leases, heartbeats. Never waits for the venue."""
+
+    def monotonic_s(self) -> float:
+        """Seconds since some fixed point; only differences mean anything."""
+        ...
+
+    async def sleep(self, pause_s: float) -> None:
+        """Return after `pause_s` seconds."""
+        ...
+
+
+class Ids(Protocol):
+    """Names for what no pure function can name, e.g. a request; never for orders."""
+
+    def new(self) -> str:
+        """A fresh, unguessable id."""
+        ...
+
+
+class Ear(Protocol):
+    """Somebody listening for bells."""
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Return True as soon as a bell has rung since the last call, False after `timeout_s`."""
+        ...
+
+
+class Bells(Protocol):
+    """Wake-ups after a commit. A bell may be lost; the slow poll behind it then does the work."""
+
+    async def ring(self, *names: str) -> None:
+        """Wake whoever listens for one of `names`; never raises, since nothing depends on it."""
+        ...
+
+    def listen(self, *names: str) -> AbstractAsyncContextManager[Ear]:
+        """Listen for `names` as long as the context lasts, across lost connections."""
+        ...
+
+
+class BarStore(Protocol):
+    """Market history: one bar per (symbol, timeframe, start). Synchronous: call it in a thread."""
+
+    def append(self, block: BarBlock, *, provider: str, fetched_at: datetime) -> int:
+        """Store `block`; a bar already there with the same figures stays. Return bars new or revised.
+
+        Atomic: a reader sees all of it or nothing, also after a crash.
+        """
+        ...
+
+    def last(
+        self, timeframe: Timeframe, symbols: Sequence[Symbol], count: int, until_at: datetime
+    ) -> BarBlock:
+        """The newest `count` bars of each symbol with end_at <= `until_at`."""
+        ...
+
+    def between(
+        self, timeframe: Timeframe, symbols: Sequence[Symbol], start_at: datetime, end_at: datetime
+    ) -> BarBlock:
+        """Bars with start_at >= `start_at` and bar end <= `end_at`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LatestBar:
+    """A symbol's newest bar with where it came from and when it was fetched."""
+
+    bar: Bar
+    provider: str
+    fetched_at: datetime
+
+
+class LatestBars(Protocol):
+    """The newest bar per symbol, for whoever needs a price now."""
+
+    async def replace(self, block: BarBlock, *, provider: str, fetched_at: datetime) -> None:
+        """Make `block` (at most one bar per symbol) the newest of its symbols."""
+        ...
+
+    async def get(self, timeframe: Timeframe, symbols: Sequence[Symbol]) -> dict[Symbol, LatestBar]:
+        """The newest bar of each symbol that has one; a symbol without one is left out."""
+        ...
+
+
+class BarStream(Protocol):
+    """The bars of announced batches, for whoever is quick; the store has them for everybody else."""
+
+    async def publish(self, batch_id: int, block: BarBlock) -> None:
+        """Offer the bars of batch `batch_id`; never raises, since the store has them."""
+        ...
+
+    async def fetch(self, batch_id: int) -> BarBlock | None:
+        """The bars of that batch, or None when they are not on the stream."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerExecution:
+    """One execution in the broker's words; `raw` is kept as evidence."""
+
+    execution_id: str
+    broker_order_id: str
+    symbol: Symbol
+    side: str
+    quantity: Decimal
+    price: Decimal
+    executed_at: datetime
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerOrder:
+    """One order in the broker's words. Every field but ids, symbol and status may be absent there."""
+
+    broker_order_id: str
+    client_order_id: str
+    symbol: Symbol
+    side: str
+    type: str
+    order_class: str
+    status: str
+    quantity: Decimal | None
+    filled_quantity: Decimal
+    filled_average_price: Decimal | None
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    submitted_at: datetime | None
+    legs: tuple[BrokerOrder, ...]
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAccount:
+    """The account in the broker's words; dollars."""
+
+    account_id: str
+    status: str
+    cash: Decimal
+    equity: Decimal
+    buying_power: Decimal
+    raw: Mapping[str, Any]
+
+
+class Broker(Protocol):
+    """Where approved orders go. Raises Unavailable or RateLimited on reads that gave no answer."""
+
+    async def account(self) -> BrokerAccount:
+        """The account behind the keys."""
+        ...
+
+    async def submit(self, order: OrderRequest) -> BrokerOrder:
+        """Send once. Raises OrderRejected on a definite no, else OutcomeUnknown: look it up."""
+        ...
+
+    async def find(self, client_order_id: str) -> BrokerOrder | None:
+        """The order of that id with its legs, or None on a 404, which is not proof of absence."""
+        ...
+
+    async def order(self, broker_order_id: str) -> BrokerOrder | None:
+        """The order of the broker's id with its legs, or None on a 404."""
+        ...
+
+    async def cancel(self, broker_order_id: str) -> bool:
+        """Ask to cancel; True when asked, False when it can no longer be cancelled or is not there."""
+        ...
+
+    async def orders(self, *, status: str, after: datetime | None = None) -> list[BrokerOrder]:
+        """All orders of `status` (open, closed, all), every page of them, legs nested."""
+        ...
+
+    async def executions(self, *, after: datetime | None = None) -> list[BrokerExecution]:
+        """All fills, oldest first, every page of them."""
+        ...
+
+    async def positions(self) -> dict[Symbol, Decimal]:
+        """Signed shares held, by symbol."""
+        ...
