@@ -16,6 +16,7 @@ from pathlib import Path
 
 import structlog
 
+from shared.adapters.clocks import WallClock
 from shared.domain.bar_blocks import from_epoch_us, to_epoch_us
 from shared.domain.calendar import Session, TradingCalendar
 
@@ -28,7 +29,9 @@ _EXCHANGE = "XNYS"
 def load_calendar(cache_dir: Path) -> TradingCalendar:
     """The exchange's sessions since 1990; writes and reads a cache file in `cache_dir`."""
     version = importlib.metadata.version("exchange_calendars")
-    path = cache_dir / f"sessions-{_EXCHANGE}-{version}-{date.today():%Y%m}.json"  # noqa: DTZ011  # names a cache file, decides nothing
+    # The package looks a year ahead of today, so what it says changes with the months.
+    month = f"{WallClock().now():%Y%m}"
+    path = cache_dir / f"sessions-{_EXCHANGE}-{version}-{month}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
         rows = json.loads(path.read_text())
         return TradingCalendar([_session(day, opens, closes) for day, opens, closes in rows])
@@ -49,7 +52,7 @@ def _session(day: str, opens: int, closes: int) -> Session:
 
 def _build() -> list[tuple[str, int, int]]:
     # Imported here: it brings pandas along, which the cached path never needs.
-    import exchange_calendars  # type: ignore[import-untyped]  # ships no types
+    import exchange_calendars
 
     calendar = exchange_calendars.get_calendar(_EXCHANGE, start=_FIRST)
     table = calendar.schedule[["open", "close"]]

@@ -21,7 +21,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -72,7 +72,9 @@ class Problem(BaseModel):
 class ProblemError(Exception):
     """Raised by a route to answer with a problem."""
 
-    def __init__(self, status: int, code: str, detail: str, headers: Mapping[str, str] = {}) -> None:
+    def __init__(
+        self, status: int, code: str, detail: str, headers: Mapping[str, str] = {}
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
@@ -383,4 +385,6 @@ async def serve(app: FastAPI, host: str, port: int) -> None:
         await task
         raise
     except SystemExit:
-        raise Misconfigured(f"port {port} on {host} cannot be used; free it or set another") from None
+        raise Misconfigured(
+            f"port {port} on {host} cannot be used; free it or set another"
+        ) from None

@@ -146,7 +146,9 @@ def lock_key(name: str) -> int:
 async def lock(connection: AsyncConnection, name: str, *, shared: bool = False) -> None:
     """Take the advisory lock `name` until the transaction ends."""
     function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
-    await connection.execute(text(f"SELECT {function}(:key)"), {"key": lock_key(name)})  # noqa: S608  # two constants
+    await connection.execute(
+        text(f"SELECT {function}(:key)"), {"key": lock_key(name)}
+    )  # two constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,12 @@ class Outbox:
         return None if row is None else int(row[0])
 
     async def after(
-        self, connection: AsyncConnection, position: int, *, topics: tuple[str, ...], limit: int = 100
+        self,
+        connection: AsyncConnection,
+        position: int,
+        *,
+        topics: tuple[str, ...],
+        limit: int = 100,
     ) -> list[OutboxRow]:
         """Messages of `topics` with id > `position`, in order."""
         result = await connection.execute(

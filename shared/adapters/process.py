@@ -31,9 +31,7 @@ def run_service(service: str, run: Callable[[Settings], Awaitable[None]]) -> int
             service,
             settings.log_dir,
             settings.log_level,
-            secrets=[
-                value for _, value in settings if hasattr(value, "get_secret_value")
-            ],
+            secrets=[value for _, value in settings if hasattr(value, "get_secret_value")],
         )
     except Misconfigured as error:
         print(f"{service}: {error}", file=sys.stderr)
@@ -44,9 +42,9 @@ def run_service(service: str, run: Callable[[Settings], Awaitable[None]]) -> int
     except Exception as error:  # the top of the process: say what ended it
         reasons = _leaves(error)
         if all(isinstance(reason, Misconfigured) for reason in reasons):
-            log.error("cannot start", reason="; ".join(str(reason) for reason in reasons))
+            log.critical("cannot start", reason="; ".join(str(reason) for reason in reasons))
             return EXIT_MISCONFIGURED
-        log.error("ended by a failure", exc_info=error)
+        log.critical("ended by a failure", exc_info=error)
         return EXIT_FAILED
     log.info("stopped")
     return 0

@@ -46,10 +46,14 @@ class Bar:
         require_aware(self.start_at, "start_at")
         require_aware(self.end_at, "end_at")
         if self.end_at <= self.start_at:
-            raise InvalidBar(f"{self._name()}: end_at {self.end_at.isoformat()} is not after start_at")
+            raise InvalidBar(
+                f"{self._name()}: end_at {self.end_at.isoformat()} is not after start_at"
+            )
         prices = (self.open, self.high, self.low, self.close)
         if not all(p.is_finite() and p > 0 for p in prices):
-            raise InvalidBar(f"{self._name()}: each price must be finite and above zero, were {prices}")
+            raise InvalidBar(
+                f"{self._name()}: each price must be finite and above zero, were {prices}"
+            )
         if self.high < max(prices) or self.low > min(prices):
             raise InvalidBar(
                 f"{self._name()}: open {self.open} and close {self.close} must lie between "

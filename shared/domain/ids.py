@@ -21,7 +21,9 @@ def _digest(*parts: str) -> str:
     return base64.b32encode(raw).decode().lower().rstrip("=")[:26]
 
 
-def signal_id(account: str, strategy: str, symbol: str, timeframe: str, bar_end_at: datetime) -> str:
+def signal_id(
+    account: str, strategy: str, symbol: str, timeframe: str, bar_end_at: datetime
+) -> str:
     """The one id of the signal that `strategy` may give for that bar."""
     return "sig-" + _digest(
         account, strategy, symbol, timeframe, bar_end_at.astimezone(UTC).isoformat()
@@ -42,3 +44,8 @@ def client_order_id(account: str, signal: str, leg: str, generation: int) -> str
             before has ended.
     """
     return f"{CLIENT_ORDER_PREFIX}{_digest(account, signal, leg)}-{leg[0]}{generation}"
+
+
+def flatten_signal_id(account: str, flatten_id: str, symbol: str) -> str:
+    """The one id of the wish to be out of `symbol` that the order to flatten everything gave."""
+    return "fla-" + _digest(account, flatten_id, symbol)

@@ -17,7 +17,7 @@ _CENT = Decimal("0.01")
 MAX_PRICE = Decimal(10_000_000)
 
 
-def parse_price(value: Decimal | int | str | float) -> Decimal:
+def parse_price(value: Decimal | str | float) -> Decimal:
     """Return `value` as an exact price in dollars, on the grid of one micro.
 
     Floats go through their shortest text, so 187.3 is 187.3 and not its binary neighbour; what is
@@ -33,7 +33,9 @@ def parse_price(value: Decimal | int | str | float) -> Decimal:
     except (ArithmeticError, TypeError, ValueError):
         raise InvalidPrice(f"price must be a number, was {str(value)[:40]!r}") from None
     if not (price.is_finite() and 0 < price <= MAX_PRICE):
-        raise InvalidPrice(f"price must be above zero and at most {MAX_PRICE}, was {str(value)[:40]}")
+        raise InvalidPrice(
+            f"price must be above zero and at most {MAX_PRICE}, was {str(value)[:40]}"
+        )
     rounded = price.quantize(_MICRO, rounding=ROUND_HALF_EVEN)
     if rounded == 0:
         raise InvalidPrice(f"price must be at least a millionth of a dollar, was {value}")

@@ -133,8 +133,7 @@ INTENT_MOVES: dict[IntentState, frozenset[IntentState]] = {
         {IntentState.SENDING, IntentState.EXPIRED_UNSENT, IntentState.CANCELLED_UNSENT}
     ),
     # A look-up may find an order that has already gone all the way.
-    IntentState.SENDING: _LIVE_ENDS
-    | {IntentState.ACKED, IntentState.PARTIAL, IntentState.UNKNOWN},
+    IntentState.SENDING: _LIVE_ENDS | {IntentState.ACKED, IntentState.PARTIAL, IntentState.UNKNOWN},
     IntentState.UNKNOWN: _LIVE_ENDS
     | {IntentState.ACKED, IntentState.PARTIAL, IntentState.NEVER_EXISTED},
     IntentState.ACKED: _LIVE_ENDS | {IntentState.PARTIAL},

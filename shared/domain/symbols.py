@@ -22,8 +22,8 @@ def parse_symbol(text: str) -> Symbol:
     Raises:
         InvalidSymbol: anything but an upper-case letter followed by at most nine of A-Z, 0-9, dot.
     """
-    if not isinstance(text, str) or _SYMBOL.fullmatch(text) is None:
+    if _SYMBOL.fullmatch(text) is None:
         raise InvalidSymbol(
-            f"{str(text)[:40]!r} is not a symbol: use 1 to 10 of A-Z, 0-9 and dot, a letter first"
+            f"{text[:40]!r} is not a symbol: use 1 to 10 of A-Z, 0-9 and dot, a letter first"
         )
     return Symbol(text)

@@ -1,0 +1,113 @@
+"""Whole stacks for acceptance tests: start one, replay something, compare what came of it."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from trader.replay.rest import Phase, Step
+from trader.replay.session import Replay, ReplayPlan, open_replay
+from trader.runtime.instance import Instance
+from trader.runtime.stack import LocalStack
+
+# Orders, then fills, each as the tuple of what must be the same in every run.
+Outcome = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]
+
+GOOG = Path(str(importlib.resources.files("backtesting.test") / "GOOG.csv"))
+# Ids name the account, which differs from run to run; everything else must not.
+_SAME_IN_EVERY_RUN = (
+    "symbol",
+    "side",
+    "type",
+    "order_class",
+    "role",
+    "status",
+    "quantity",
+    "limit_price",
+    "stop_price",
+    "filled_quantity",
+    "filled_average_price",
+    "submitted_at",
+    "updated_at",
+)
+
+
+@asynccontextmanager
+async def replaying(
+    home: Path, plan: ReplayPlan, settings: dict[str, str] | None = None
+) -> AsyncIterator[Replay]:
+    """A running stack of its own in `home`, ready to step through `plan`; removed afterwards."""
+    instance = Instance.create(home)
+    try:
+        async with open_replay(instance, plan, settings=settings) as replay:
+            yield replay
+    finally:
+        LocalStack(instance).remove()
+
+
+def after_instants(count: int) -> Any:
+    """Stop a run when `count` instants have been played."""
+    seen = 0
+
+    def until(step: Step) -> bool:
+        nonlocal seen
+        seen += step.phase is Phase.CLOSE
+        return seen >= count
+
+    return until
+
+
+def outcome(book: dict[str, Any]) -> Outcome:
+    """Orders and fills of the venue's book without what names the account."""
+    orders = [tuple(order[name] for name in _SAME_IN_EVERY_RUN) for order in book["orders"]]
+    fills = [
+        (fill["symbol"], fill["side"], fill["quantity"], fill["price"], fill["at"])
+        for fill in book["executions"]
+    ]
+    return orders, fills
+
+
+async def assert_ledger_is_the_venues_book(replay: Replay) -> None:
+    """Nothing doubled, lost or invented: what we stored is what the venue booked."""
+    book = await replay.venue.book()
+    by_name = Counter(order["client_order_id"] for order in book["orders"])
+    assert max(by_name.values(), default=0) <= 1, "an order was doubled at the venue"
+
+    rows = await replay.truth.latest(
+        "SELECT broker_order_id, status, filled_quantity FROM trade_executor.v_orders "
+        "WHERE account = :account"
+    )
+    assert {row[0]: (row[1], Decimal(row[2])) for row in rows} == {
+        order["id"]: (order["status"], Decimal(order["filled_quantity"]))
+        for order in book["orders"]
+    }
+    rows = await replay.truth.latest(
+        "SELECT broker_order_id, symbol, side, quantity, price FROM trade_executor.v_fills "
+        "WHERE account = :account"
+    )
+    assert Counter((r[0], r[1], r[2], Decimal(r[3]), Decimal(r[4])) for r in rows) == Counter(
+        (f["order_id"], f["symbol"], f["side"], Decimal(f["quantity"]), Decimal(f["price"]))
+        for f in book["executions"]
+    )
+    rows = await replay.truth.latest(
+        "SELECT symbol, quantity FROM trade_executor.v_positions "
+        "WHERE account = :account AND quantity <> 0"
+    )
+    assert {row[0]: Decimal(row[1]) for row in rows} == {
+        symbol: Decimal(position["quantity"]) for symbol, position in book["positions"].items()
+    }
+    rows = await replay.truth.latest(
+        "SELECT cash FROM trade_executor.v_cash WHERE account = :account"
+    )
+    assert Decimal(rows[0][0]) == Decimal(book["cash"])
+    rows = await replay.truth.latest(
+        "SELECT count(*) FROM trade_executor.v_intents i WHERE account = :account "
+        "AND broker_order_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM risk_manager.v_decisions d "
+        "WHERE d.account = i.account AND d.decision_id = i.decision_id AND d.outcome = 'approved')"
+    )
+    assert rows[0][0] == 0, "an order was sent without a stored approval"

@@ -1,0 +1,51 @@
+"""A replay's outcome depends on the bars alone."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.replaying import (
+    GOOG,
+    Outcome,
+    assert_ledger_is_the_venues_book,
+    outcome,
+    replaying,
+)
+from trader.replay.session import ReplayPlan, Summary
+
+pytestmark = pytest.mark.acceptance
+
+
+def _replay_goog(home: Path, last: int | None) -> tuple[Summary, Outcome]:
+    return asyncio.run(_play_goog(home, last))
+
+
+async def _play_goog(home: Path, last: int | None) -> tuple[Summary, Outcome]:
+    async with replaying(home, ReplayPlan(bars=GOOG, last=last)) as replay:
+        await replay.run()
+        await assert_ledger_is_the_venues_book(replay)
+        return await replay.summary(), outcome(await replay.venue.book())
+
+
+def test_500_real_daily_bars_give_the_same_orders_and_fills_twice(tmp_path: Path) -> None:
+    summary, first = _replay_goog(tmp_path / "first", 500)
+    _, second = _replay_goog(tmp_path / "second", 500)
+
+    assert all(first), "500 days must trade, or the comparison would be empty"
+    assert first == second
+    assert summary.bars == 500
+    assert summary.unknown_orders == 0
+    assert summary.source == str(GOOG)
+
+
+@pytest.mark.prove
+def test_the_whole_file_gives_the_same_orders_and_fills_twice(tmp_path: Path) -> None:
+    summary, first = _replay_goog(tmp_path / "first", None)
+    _, second = _replay_goog(tmp_path / "second", None)
+
+    print(f"whole GOOG: {summary}")
+    assert first == second
+    assert summary.bars == 2148

@@ -1,0 +1,123 @@
+"""Run a trading session offline and watch it: `trader demo`.
+
+Everything that trades is started on this machine, against the simulator in place of the venue; no account and
+no key is needed, and none that is configured is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from dataclasses import asdict
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shared.domain.errors import InvalidInput
+from trader.exits import ExitCode
+from trader.replay.bars_file import check_bars
+from trader.replay.screen import Screen, print_summary
+from trader.replay.session import Replay, ReplayPlan, open_replay
+from trader.runtime.instance import Instance
+
+app = typer.Typer()
+
+
+@app.command()
+def demo(
+    exit_when_done: Annotated[
+        bool, typer.Option("--exit", help="End by itself after the session.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Last line of standard output: one JSON object.")
+    ] = False,
+    bars: Annotated[
+        Path | None,
+        typer.Option(help="Replay this CSV or Parquet file instead of a generated market."),
+    ] = None,
+    last: Annotated[
+        int | None, typer.Option(min=1, help="Only the last N bars of the file.")
+    ] = None,
+    speed: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1, max=100_000, help="Free-running, N times real time, instead of lock-step."
+        ),
+    ] = None,
+    symbols: Annotated[
+        str | None, typer.Option(help="Only these, e.g. AAPL,MSFT; default: all there are.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the generated market.")] = 7,
+    cash: Annotated[int, typer.Option(min=1_000, help="Dollars in a new account.")] = 100_000,
+) -> ExitCode:
+    """Run a trading session offline, on real PostgreSQL and Redis, and watch it.
+
+    Example: trader demo --bars GOOG.csv --last 500 --exit --json
+    """
+    if last is not None and bars is None:
+        raise InvalidInput("--last needs --bars FILE: a generated session is always one whole day")
+    if bars is not None:
+        check_bars(bars, last=last, symbols=symbols)
+    plan = ReplayPlan(
+        bars=bars, last=last, speed=speed, symbols=symbols, seed=seed, cash=Decimal(cash)
+    )
+    return asyncio.run(_run(plan, exit_when_done=exit_when_done, as_json=as_json))
+
+
+async def _run(plan: ReplayPlan, *, exit_when_done: bool, as_json: bool) -> ExitCode:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with open_replay(Instance.of_project(), plan, say=_say) as replay:
+        ended_early = await _until_done_or_told(replay, stop, show=not as_json)
+        summary = await replay.summary()
+        if as_json:
+            print(json.dumps(_plain(asdict(summary))), flush=True)
+        else:
+            print_summary(summary)
+        if not (exit_when_done or ended_early):
+            _say(
+                "the services stay up for you to look at (trader orders, trader positions, "
+                "http://127.0.0.1:8001 ... 8006); Ctrl-C stops everything"
+            )
+            await stop.wait()
+        _say("stopping everything")
+    return ExitCode.OK
+
+
+async def _until_done_or_told(replay: Replay, stop: asyncio.Event, *, show: bool) -> bool:
+    """Run to the end or until `stop`; True when it was stopped."""
+    screen = Screen(replay, live=show and sys.stdout.isatty())
+    told = asyncio.create_task(stop.wait())
+    async with screen:
+        work = asyncio.create_task(replay.run(after_step=screen.note))
+        await asyncio.wait({work, told}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            return True
+        told.cancel()
+        # A failure of the replay ends the demo with its own sentence.
+        work.result()
+    return False
+
+
+def _plain(summary: dict[str, Any]) -> dict[str, Any]:
+    """JSON values: money as text, so that no figure changes on the way; seconds to the millisecond."""
+    return {
+        key: round(value, 3)
+        if isinstance(value, float)
+        else value
+        if value is None or isinstance(value, int | str)
+        else str(value)
+        for key, value in summary.items()
+    }
+
+
+def _say(what: str) -> None:
+    print(f"trader: {what}", file=sys.stderr, flush=True)
