@@ -1,0 +1,155 @@
+"""How does a command of `trader` end, and what does it print where?"""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared.domain.errors import InvalidInput, Misconfigured
+from trader.cli import COMMANDS, main
+from trader.exits import ExitCode, exit_code_of
+from trader.runtime.errors import AlreadyRunning, NotRunning, TimedOut, UnknownProgram
+from trader.runtime.instance import Instance, project_folder
+from trader.runtime.stack import LocalStack
+
+
+@pytest.fixture
+def own_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instance:
+    """A project of the test's own behind the commands, so that the person's is not touched."""
+    instance = Instance.create(tmp_path / "home")
+    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: instance))
+    return instance
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Misconfigured("x"), 4),
+        (InvalidInput("x"), 4),
+        (UnknownProgram("x"), 2),
+        (NotRunning("x"), 3),
+        (TimedOut("x"), 5),
+        (AlreadyRunning("x"), 1),
+    ],
+)
+def test_each_kind_of_error_has_its_exit_code(error: Exception, code: int) -> None:
+    assert exit_code_of(error) == code
+
+
+@pytest.mark.parametrize("words", [["up", "--bogus"], ["bogus"], ["logs", "-n", "many"]])
+def test_wrong_usage_ends_with_code_4_and_one_sentence(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 4
+
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("trader: ")
+    assert printed.err.count("\n") == 1
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == ExitCode.OK
+
+    printed = capsys.readouterr().out
+    assert [name for name in COMMANDS if name not in printed] == []
+
+
+def test_help_imports_no_command() -> None:
+    program = (
+        "import sys; from trader.cli import main; main(['--help'])\n"
+        "heavy = {'sqlalchemy', 'asyncpg', 'redis', 'polars', 'trader.runtime.stack'}\n"
+        "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or None)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=project_folder(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_exists_and_its_help_shows_an_example(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    importlib.import_module(COMMANDS[command][0])
+
+    assert main([command, "--help"]) == ExitCode.OK
+    assert f"Example: trader {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["status"], ["health"], ["down"], ["logs"]])
+def test_asking_a_stack_that_does_not_run_ends_with_code_3(
+    words: list[str], own_project: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == ExitCode.NOT_RUNNING
+    assert "trader up" in capsys.readouterr().err
+
+
+def test_an_unknown_service_ends_with_code_2(own_project: Instance) -> None:
+    assert main(["up", "dashbored"]) == ExitCode.NOT_FOUND
+    assert main(["logs", "../../etc/passwd"]) == ExitCode.NOT_FOUND
+
+
+def test_missing_broker_keys_are_named_before_anything_starts(
+    own_project: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["up"]) == ExitCode.USAGE
+
+    assert "ALPACA_API_KEY, ALPACA_SECRET_KEY" in capsys.readouterr().err
+    assert not LocalStack(own_project).runs
+
+
+def test_a_placeholder_of_the_example_is_not_taken_for_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"ALPACA_API_KEY": "your_alpaca_api_key", "ALPACA_SECRET_KEY": "real"}
+    instance = Instance.create(tmp_path, settings=settings)
+    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: instance))
+
+    assert main(["config", "validate"]) == ExitCode.USAGE
+    assert "ALPACA_API_KEY still holds the example's placeholder" in capsys.readouterr().err
+
+
+def test_a_wrong_setting_is_named_by_validate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    instance = Instance.create(tmp_path, settings={"RISK_MAX_POSITON_SIZE": "0.1"})
+    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: instance))
+
+    assert main(["config", "validate"]) == ExitCode.USAGE
+    assert "did you mean RISK_MAX_POSITION_SIZE?" in capsys.readouterr().err
+
+
+def test_settings_are_shown_with_their_origin_and_without_secrets(
+    own_project: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["config", "show", "--origin", "--json"]) == ExitCode.OK
+
+    printed = capsys.readouterr().out
+    rows = {row["setting"]: row for row in json.loads(printed)["settings"]}
+    assert rows["RISK_DRAWDOWN_LIMIT"]["origin"] == "default"
+    assert rows["API_TOKEN_READ"]["value"] == "set"
+    assert own_project.settings["API_TOKEN_READ"] not in printed
+    assert own_project.settings["DB_PASSWORD"] not in printed
+
+
+def test_a_dry_run_starts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = {"ALPACA_API_KEY": "k", "ALPACA_SECRET_KEY": "s"}
+    instance = Instance.create(tmp_path, settings=keys)
+    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: instance))
+
+    assert main(["up", "--dry-run", "--json"]) == ExitCode.OK
+
+    assert "trade_executor" in json.loads(capsys.readouterr().out)["started"]
+    assert not LocalStack(instance).runs

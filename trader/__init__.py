@@ -1,0 +1,1 @@
+"""The command line `trader` and the local runtime: everything on one machine."""

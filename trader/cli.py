@@ -1,0 +1,82 @@
+"""`trader`: which command was meant, and how does it end?
+
+Only the module of the command that was asked for is imported, so that help and errors come at once.
+Whatever a command raises on purpose becomes one sentence on standard error and an exit code; standard
+output carries results alone.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from shared.domain.errors import TradingError
+from trader.exits import ExitCode, exit_code_of
+
+PROGRAM = "trader"
+HELP = """Run, watch and stop the trading system on this machine.
+
+Example: trader demo
+"""
+# Command, the module that holds it as a command of its `app`, and what the overview says of it.
+COMMANDS = {
+    "demo": ("trader.commands.demo", "Run a trading session offline and watch it."),
+    "up": ("trader.commands.lifecycle", "Start the system, or one service of it."),
+    "down": ("trader.commands.lifecycle", "Stop the system, or one service of it."),
+    "status": ("trader.commands.lifecycle", "Show which programs run."),
+    "health": ("trader.commands.lifecycle", "Ask every program whether it is well."),
+    "logs": ("trader.commands.lifecycle", "Show what the programs say."),
+    "config": ("trader.commands.lifecycle", "Show or check the settings."),
+    "orders": ("trader.commands.trading", "List orders."),
+    "positions": ("trader.commands.trading", "List positions."),
+    "signals": ("trader.commands.trading", "List signals."),
+    "halt": ("trader.commands.trading", "Stop all trading now."),
+    "resume": ("trader.commands.trading", "Let trading go on."),
+    "flatten": ("trader.commands.trading", "Close every position."),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _application(words)(args=words, prog_name=PROGRAM, standalone_mode=False)
+    except typer.TyperException as error:
+        # Typer's own code for wrong usage means "not found" here.
+        return _fail(f"{error.format_message()} (see {PROGRAM} --help)", ExitCode.USAGE)
+    except typer.Abort:
+        return _fail("stopped; nothing more was done", ExitCode.ERROR)
+    except TradingError as error:
+        return _fail(str(error), exit_code_of(error))
+    except BrokenPipeError:
+        # Whoever read our output has enough; Python would complain about it while it ends.
+        sys.stderr.close()
+        return ExitCode.ERROR
+    return code if isinstance(code, int) else ExitCode.OK
+
+
+def _application(words: Sequence[str]) -> typer.Typer:
+    root = typer.Typer(
+        name=PROGRAM,
+        help=HELP,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    # A callback keeps this a group even while it has one command.
+    root.callback()(lambda: None)
+    asked = next((word for word in words if not word.startswith("-")), "")
+    if asked in COMMANDS:
+        module = importlib.import_module(COMMANDS[asked][0])
+        root.registered_commands += module.app.registered_commands
+        root.registered_groups += module.app.registered_groups
+    else:
+        for name, (_, overview) in COMMANDS.items():
+            root.command(name, help=overview)(lambda: None)
+    return root
+
+
+def _fail(sentence: str, code: ExitCode) -> ExitCode:
+    print(f"{PROGRAM}: {sentence}", file=sys.stderr)
+    return code

@@ -1,0 +1,1 @@
+"""The commands of `trader`, one module per group; each is imported only when it is used."""

@@ -1,0 +1,296 @@
+"""Start, stop and look at the system of this project: up, down, status, health, logs, config.
+
+Thin: every question is answered by `trader.runtime`. With `--json` standard output holds one JSON
+document and nothing else; words about what is being done go to standard error.
+"""
+
+import http
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from shared.config import load_settings
+from shared.domain.errors import Misconfigured
+from trader.exits import ExitCode
+from trader.runtime.errors import NotRunning
+from trader.runtime.first_run import GENERATED, read_settings
+from trader.runtime.instance import (
+    POSTGRES,
+    PROGRAMS,
+    REDIS,
+    SERVICES,
+    Instance,
+    is_secret,
+    project_folder,
+)
+from trader.runtime.logs import Follower, follow
+from trader.runtime.stack import LocalStack, probe
+
+app = typer.Typer()
+config_app = typer.Typer(
+    help="Show or check the settings.\n\nExample: trader config show --origin",
+    no_args_is_help=True,
+)
+app.add_typer(config_app, name="config")
+
+MOST_LINES = 10_000
+PLACEHOLDER = "your_"
+
+ServiceArgument = Annotated[
+    str | None, typer.Argument(help=f"One of {', '.join(PROGRAMS)}; all if left out.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, do nothing.")
+]
+
+
+@app.command()
+def up(
+    service: ServiceArgument = None, as_json: JsonOption = False, dry_run: DryRunOption = False
+) -> None:
+    """Start the system, or one service of it; what runs already is left alone.
+
+    Example: trader up data_collector
+    """
+    instance = Instance.of_project()
+    wanted = _chosen(instance, service)
+    settings = load_settings(instance.settings)
+    _refuse_placeholders(instance)
+    if service in (None, "trade_executor"):
+        settings.require("alpaca_api_key", "alpaca_secret_key")
+    stack = LocalStack(instance, wanted)
+    running = {each.name for each in stack.status() if each.pid} if stack.runs else set()
+    missing = [name for name in wanted if name not in running]
+    if not dry_run:
+        if stack.runs:
+            stack.start_programs(missing)
+        else:
+            stack.start(_say)
+    _result(
+        {"started": missing, "already_running": sorted(running), "dry_run": dry_run},
+        as_json,
+        f"{'would start' if dry_run else 'started'}: {', '.join(missing) or 'nothing, all run already'}",
+    )
+
+
+@app.command()
+def down(
+    service: ServiceArgument = None, as_json: JsonOption = False, dry_run: DryRunOption = False
+) -> None:
+    """Stop the system, or one service of it. Protective orders stay at the broker.
+
+    Example: trader down strategy_engine
+    """
+    instance = Instance.of_project()
+    stack = LocalStack(instance)
+    stack.supervisor_pid()
+    running = [each.name for each in stack.status() if each.pid]
+    if service is not None:
+        instance.port_of(service)
+        if service not in running:
+            raise NotRunning(f"{service} does not run")
+        running = [service]
+    if not dry_run:
+        if service is None:
+            stack.stop()
+        else:
+            stack.stop_programs(running)
+    _result(
+        {"stopped": running, "dry_run": dry_run},
+        as_json,
+        f"{'would stop' if dry_run else 'stopped'}: {', '.join(running)}",
+    )
+
+
+@app.command()
+def status(as_json: JsonOption = False) -> None:
+    """Show which programs run, since when, and on which ports.
+
+    Example: trader status --json
+    """
+    instance = Instance.of_project()
+    states = LocalStack(instance).status()
+    if as_json:
+        _result({"home": str(instance.home), "programs": [asdict(each) for each in states]}, True)
+        return
+    table = Table("program", "state", "pid", "up", "port")
+    for each in states:
+        table.add_row(
+            each.name, each.state, str(each.pid or "-"), _duration(each.up_s), str(each.port)
+        )
+    Console().print(table)
+
+
+@app.command()
+def health(as_json: JsonOption = False) -> None:
+    """Ask every running program whether it is alive and ready; exit code 1 when one is not.
+
+    Example: trader health
+    """
+    instance = Instance.of_project()
+    stack = LocalStack(instance)
+    token = instance.settings["API_TOKEN_READ"]
+    found: list[dict[str, str | bool]] = []
+    for each in stack.status():
+        alive = each.pid != 0 and stack.answers(each.name)
+        ready = alive
+        if alive and each.name in SERVICES:
+            ready = probe(each.port, "/ready", token) == http.HTTPStatus.OK
+        found.append({"program": each.name, "state": each.state, "alive": alive, "ready": ready})
+    expected = [each for each in found if each["state"] != "STOPPED"]
+    well = bool(expected) and all(each["ready"] for each in expected)
+    if as_json:
+        _result({"healthy": well, "programs": found}, True)
+    else:
+        table = Table("program", "state", "alive", "ready")
+        for row in found:
+            table.add_row(*(_cell(value) for value in row.values()))
+        Console().print(table)
+    if not well:
+        raise typer.Exit(ExitCode.ERROR)
+
+
+@app.command()
+def logs(
+    service: ServiceArgument = None,
+    following: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")
+    ] = False,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=0, max=MOST_LINES, help="Last lines per program.")
+    ] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the programs say: as people read it, or with --json one JSON object per line.
+
+    Example: trader logs trade_executor -f
+    """
+    instance = Instance.of_project()
+    files = _log_files(instance, service, structured=as_json)
+    if not any(file.path.exists() for file in files):
+        raise NotRunning("nothing has been logged yet; start the system with trader up")
+    several = len(files) > 1
+    for file in files:
+        for line in file.last(lines):
+            _print_line(file.name, line, several)
+    if following:
+        for name, line in follow(files):
+            _print_line(name, line, several)
+
+
+@config_app.command("show")
+def show(
+    origin: Annotated[
+        bool, typer.Option("--origin", help="Say where each value comes from.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show every setting; secrets only as set or not set.
+
+    Example: trader config show --origin
+    """
+    instance = Instance.of_project()
+    settings = load_settings(instance.settings)
+    stored = read_settings(project_folder() / ".env")
+    rows = [_shown(key.upper(), value, instance, stored) for key, value in settings]
+    if as_json:
+        _result({"settings": [row if origin else _without_origin(row) for row in rows]}, True)
+        return
+    table = Table("setting", "value", *(["origin"] if origin else []))
+    for row in rows:
+        table.add_row(row["setting"], row["value"], *([row["origin"]] if origin else []))
+    Console().print(table)
+
+
+@config_app.command("validate")
+def validate(as_json: JsonOption = False) -> None:
+    """Check every setting without starting anything; exit code 4 when one is wrong or missing.
+
+    Example: trader config validate
+    """
+    instance = Instance.of_project()
+    settings = load_settings(instance.settings)
+    _refuse_placeholders(instance)
+    settings.require("alpaca_api_key", "alpaca_secret_key")
+    _result({"valid": True}, as_json, "the settings are complete and agree with each other")
+
+
+def _chosen(instance: Instance, service: str | None) -> Sequence[str]:
+    if service is None:
+        return (POSTGRES, REDIS, *SERVICES)
+    instance.port_of(service)
+    return tuple(dict.fromkeys((POSTGRES, REDIS, service)))
+
+
+def _refuse_placeholders(instance: Instance) -> None:
+    kept = [
+        key
+        for key, value in sorted(instance.settings.items())
+        if is_secret(key) and value.startswith(PLACEHOLDER)
+    ]
+    if kept:
+        raise Misconfigured(
+            f"{', '.join(kept)} still holds the example's placeholder; "
+            "put your own value into .env, or remove the line"
+        )
+
+
+def _shown(key: str, value: object, instance: Instance, stored: dict[str, str]) -> dict[str, str]:
+    if key not in instance.settings:
+        origin = "default"
+    else:
+        origin = ".env" if stored.get(key) == instance.settings[key] else "environment"
+    if is_secret(key):
+        text = "not set" if value is None else "set"
+        if key in GENERATED and origin == ".env":
+            text = "set"
+    elif isinstance(value, tuple):
+        text = ",".join(str(each) for each in value)
+    else:
+        text = "" if value is None else str(value)
+    return {"setting": key, "value": text, "origin": origin}
+
+
+def _without_origin(row: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in row.items() if key != "origin"}
+
+
+def _log_files(instance: Instance, service: str | None, *, structured: bool) -> list[Follower]:
+    if service is not None:
+        instance.port_of(service)
+    if not structured:
+        names = PROGRAMS if service is None else (service,)
+        return [Follower(name, instance.logs / f"{name}.out.log") for name in names]
+    name = "trading_system" if service is None else service
+    return [Follower(name, instance.logs / f"{name}.log")]
+
+
+def _print_line(name: str, line: str, several: bool) -> None:
+    print(f"{name:>15} | {line}" if several else line, flush=True)
+
+
+def _cell(value: str | bool) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value
+
+
+def _duration(seconds: int) -> str:
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def _result(document: dict[str, Any], as_json: bool, words: str = "") -> None:
+    print(json.dumps(document, sort_keys=True) if as_json else words)
