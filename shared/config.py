@@ -60,6 +60,14 @@ def _strip_comment(value: object) -> object:
     return value
 
 
+def _timeframe(value: object) -> Timeframe:
+    # Pydantic gathers ValueErrors and says which setting each is about.
+    try:
+        return parse_timeframe(str(value))
+    except InvalidInput as error:
+        raise ValueError(str(error)) from None
+
+
 class Settings(BaseSettings):
     """Every setting of every process; each reads the few it needs."""
 
@@ -111,9 +119,7 @@ class Settings(BaseSettings):
     # The label under which everything is stored; one per broker account.
     trading_account: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")] = "paper"
     trading_symbols: Annotated[tuple[Symbol, ...], NoDecode] = ()
-    trading_timeframe: Annotated[Timeframe, BeforeValidator(lambda v: parse_timeframe(str(v)))] = (
-        Timeframe.MINUTE
-    )
+    trading_timeframe: Annotated[Timeframe, BeforeValidator(_timeframe)] = Timeframe.MINUTE
     # What the strategies run with, e.g. `short_window=20,long_window=50`.
     strategy_name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = "moving_average"
     strategy_params: str = ""
@@ -148,7 +154,10 @@ class Settings(BaseSettings):
     def _symbols(cls, value: object) -> object:
         if isinstance(value, str):
             names = [name.strip() for name in value.split(",") if name.strip()]
-            return tuple(dict.fromkeys(parse_symbol(name) for name in names))
+            try:
+                return tuple(dict.fromkeys(parse_symbol(name) for name in names))
+            except InvalidSymbol as error:
+                raise ValueError(str(error)) from None
         return value
 
     @field_validator("trading_timezone")
@@ -157,7 +166,9 @@ class Settings(BaseSettings):
         try:
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError(f"{value!r} is not a time zone; use one like America/New_York") from None
+            raise ValueError(
+                f"{value!r} is not a time zone; use one like America/New_York"
+            ) from None
         return value
 
     @model_validator(mode="after")
@@ -215,7 +226,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Read settings from `environment` (default: the process's own).
 
     Raises:
-        Misconfigured: one sentence naming every wrong setting; values are never repeated.
+        Misconfigured: one sentence naming every wrong setting. A value is repeated only where it
+            names something public: a symbol, a timeframe, a time zone.
     """
     source = dict(os.environ if environment is None else environment)
     complaints = unknown_keys(source)
@@ -232,8 +244,6 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
             text = detail["msg"].removeprefix("Value error, ")
             complaints.append(text if where == "settings" else f"{where}: {text}")
         raise Misconfigured("; ".join(complaints)) from None
-    except (InvalidSymbol, InvalidInput) as error:
-        raise Misconfigured("; ".join([*complaints, str(error)])) from None
     if complaints:
         raise Misconfigured("; ".join(complaints))
     return settings

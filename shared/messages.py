@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from shared.domain.decisions import Review
 from shared.domain.errors import InvalidInput
+from shared.domain.ledger import Fill
 from shared.domain.signals import Evaluation, ManualOrder
 
 T = TypeVar("T")
@@ -62,3 +63,4 @@ class Codec(Generic[T]):
 EVALUATION: Codec[Evaluation] = Codec(Evaluation)
 REVIEW: Codec[Review] = Codec(Review)
 MANUAL_ORDER: Codec[ManualOrder] = Codec(ManualOrder)
+EXECUTION: Codec[Fill] = Codec(Fill)

@@ -126,7 +126,10 @@ class BarStream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BrokerExecution:
-    """One execution in the broker's words; `raw` is kept as evidence."""
+    """One execution in the broker's words; `raw` is kept as evidence.
+
+    `cumulative` is what the order had filled right after it, where the broker says so.
+    """
 
     execution_id: str
     broker_order_id: str
@@ -136,6 +139,7 @@ class BrokerExecution:
     price: Decimal
     executed_at: datetime
     raw: Mapping[str, Any]
+    cumulative: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,7 @@ class BrokerOrder:
     submitted_at: datetime | None
     legs: tuple[BrokerOrder, ...]
     raw: Mapping[str, Any]
+    updated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import os
 import tempfile
+import warnings
 from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
@@ -54,7 +55,10 @@ def _build() -> list[tuple[str, int, int]]:
     # Imported here: it brings pandas along, which the cached path never needs.
     import exchange_calendars
 
-    calendar = exchange_calendars.get_calendar(_EXCHANGE, start=_FIRST)
+    with warnings.catch_warnings():
+        # The package still uses what the newest pandas calls deprecated; nothing of ours can mend it.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        calendar = exchange_calendars.get_calendar(_EXCHANGE, start=_FIRST)
     table = calendar.schedule[["open", "close"]]
     return [
         (day.date().isoformat(), _us(opens.to_pydatetime()), _us(closes.to_pydatetime()))

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hmac
 import importlib.metadata
+import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Annotated, Any
@@ -93,7 +94,7 @@ class Tokens:
             (Role.KILL, settings.api_token_kill),
             (Role.READ, settings.api_token_read),
         ]
-        self._tokens = [(role, t.get_secret_value().encode()) for role, t in pairs if t is not None]
+        self._tokens = [(role, t.get_secret_value().encode()) for role, t in pairs if t]
         if not self._tokens:
             raise Misconfigured(
                 "missing setting API_TOKEN_READ, API_TOKEN_OPERATE, API_TOKEN_KILL or "
@@ -320,18 +321,22 @@ class _Guard:
         if refusal is not None:
             await refusal(scope, receive, send_with_headers)
             return
-        received = 0
+        # Read here, before any framework turns "too large" into an error of its own.
+        body = await _bounded_body(receive)
+        if body is None:
+            await _too_large()(scope, receive, send_with_headers)
+            return
+        is_read = False
 
-        async def receive_bounded() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > MAX_BODY_BYTES:
-                raise ProblemError(413, "body_too_large", f"send at most {MAX_BODY_BYTES} bytes")
-            return message
+        async def receive_body_first() -> Message:
+            nonlocal is_read
+            if is_read:
+                return await receive()
+            is_read = True
+            return {"type": "http.request", "body": body, "more_body": False}
 
         try:
-            await self._app(scope, receive_bounded, send_with_headers)
+            await self._app(scope, receive_body_first, send_with_headers)
         finally:
             # The route's pattern, never its text: a label per symbol would have no bound.
             route = getattr(scope.get("route"), "path", "unmatched")
@@ -349,8 +354,24 @@ def _refusal(scope: Scope) -> Response | None:
         return _problem(400, "unknown_host", "this host name is not served here", {})
     length = values.get(b"content-length", b"0")
     if not length.isdigit() or int(length) > MAX_BODY_BYTES:
-        return _problem(413, "body_too_large", f"send at most {MAX_BODY_BYTES} bytes", {})
+        return _too_large()
     return None
+
+
+def _too_large() -> Response:
+    return _problem(413, "body_too_large", f"send at most {MAX_BODY_BYTES} bytes", {})
+
+
+async def _bounded_body(receive: Receive) -> bytes | None:
+    """The request's body, or None as soon as it is too large."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            return None
+        if not message.get("more_body", False):
+            return bytes(body)
 
 
 class _Server(uvicorn.Server):
@@ -362,7 +383,12 @@ class _Server(uvicorn.Server):
 
 
 async def serve(app: FastAPI, host: str, port: int) -> None:
-    """Serve `app` until cancelled, then finish open requests within two seconds."""
+    """Serve `app` until cancelled, then finish open requests within two seconds.
+
+    Raises:
+        Misconfigured: the port cannot be used.
+    """
+    listening = _listen(host, port)
     config = uvicorn.Config(
         app,
         host=host,
@@ -377,14 +403,27 @@ async def serve(app: FastAPI, host: str, port: int) -> None:
         lifespan="off",
     )
     server = _Server(config)
-    task = asyncio.create_task(server.serve(), name="http")
+    task = asyncio.create_task(server.serve(sockets=[listening]), name="http")
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
         server.should_exit = True
         await task
         raise
-    except SystemExit:
+    finally:
+        listening.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    # Bound here: the server's own way out of a taken port would end the whole event loop.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
         raise Misconfigured(
-            f"port {port} on {host} cannot be used; free it or set another"
+            f"port {port} on {host} cannot be used ({error.strerror}); free it or set another"
         ) from None
+    return listening

@@ -142,26 +142,35 @@ def _redactor(values: list[str]) -> Callable[[Any, str, Event], Event]:
     # A very short "secret" would mask ordinary words; none of ours is.
     marks = sorted((value for value in values if len(value) >= 6), key=len, reverse=True)
 
+    def mask_text(text: str) -> str:
+        for mark in marks:
+            text = text.replace(mark, _MASK)
+        return text
+
     def mask(value: Any) -> Any:
-        if isinstance(value, SecretStr):
-            return _MASK
-        if isinstance(value, str):
-            for mark in marks:
-                if mark in value:
-                    value = value.replace(mark, _MASK)
-            return value
-        if isinstance(value, dict):
-            return {key: mask(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [mask(item) for item in value]
-        if isinstance(value, BaseException):
-            return mask(f"{type(value).__name__}: {value}")
-        return value
+        match value:
+            case None | bool() | int() | float():
+                return value
+            case SecretStr():
+                return _MASK
+            case str():
+                return mask_text(value)
+            case dict():
+                return {mask_text(str(key)): mask(item) for key, item in value.items()}
+            case list() | tuple() | set() | frozenset():
+                return [mask(item) for item in value]
+            case bytes():
+                return mask_text(value.decode(errors="replace"))
+            case BaseException():
+                return mask_text(f"{type(value).__name__}: {value}")
+            case _:
+                # As it would be written anyway, and by then nobody would look into it.
+                return mask_text(str(value))
 
     def redact(_logger: Any, _method: str, event: Event) -> Event:
-        for key, value in list(event.items()):
+        for key in list(event):
             if not key.startswith("_"):
-                event[key] = mask(value)
+                event[mask_text(key)] = mask(event.pop(key))
         return event
 
     return redact

@@ -168,7 +168,7 @@ def _listed(folder: Path) -> list[_File]:
         FileNotFoundError: a number is missing, so the listing was torn or a file is lost.
     """
     try:
-        names = os.listdir(folder)
+        names = [path.name for path in folder.iterdir()]
     except FileNotFoundError:
         return []
     found = []
@@ -244,7 +244,7 @@ def _tidy(folder: Path, files: list[_File]) -> None:
     # At the first append and after a merge: leftovers of a crash lie around only then.
     if merged or len(files) <= 1:
         counting = {file.name for file in files}
-        for name in os.listdir(folder):
+        for name in [path.name for path in folder.iterdir()]:
             if name.endswith(_DRAFT) or (_NAME.fullmatch(name) and name not in counting):
                 (folder / name).unlink(missing_ok=True)
 

@@ -36,6 +36,13 @@ def run_service(service: str, run: Callable[[Settings], Awaitable[None]]) -> int
     except Misconfigured as error:
         print(f"{service}: {error}", file=sys.stderr)
         return EXIT_MISCONFIGURED
+    except OSError as error:
+        print(
+            f"{service}: LOG_DIR cannot be used ({error.filename}: {error.strerror}); "
+            "make it writable or set another",
+            file=sys.stderr,
+        )
+        return EXIT_MISCONFIGURED
     log = structlog.get_logger(service)
     try:
         uvloop.run(_until_told(run, settings))

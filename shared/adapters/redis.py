@@ -16,6 +16,8 @@ import numpy as np
 import orjson
 import structlog
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from shared.config import Settings
@@ -45,6 +47,9 @@ async def open_redis(settings: Settings) -> AsyncIterator[Redis]:
         socket_timeout=2,
         max_connections=8,
         health_check_interval=15,
+        # The client's own default tries ten times with growing pauses: a bell nobody can hear would
+        # hold up the stage that rings it for tens of seconds.
+        retry=Retry(NoBackoff(), 0),
     )
     try:
         yield client

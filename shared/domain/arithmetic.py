@@ -11,6 +11,8 @@ from math import floor
 
 # Absorbs the binary noise of products before a floor or a comparison; far below any share or cent.
 NOISE = 1e-9
+# The step of what enters a rule.
+GRID = 1e-6
 
 
 def quantised(value: float) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
@@ -45,8 +45,8 @@ class TradingWindow:
 
     def narrow(self, session: Session) -> tuple[datetime, datetime] | None:
         """The part of `session` inside the window as (from, until), or None when they do not meet."""
-        start_at = datetime.combine(session.on, self.start, self.timezone)
-        end_at = datetime.combine(session.on, self.end, self.timezone)
+        start_at = datetime.combine(session.on, self.start, self.timezone).astimezone(UTC)
+        end_at = datetime.combine(session.on, self.end, self.timezone).astimezone(UTC)
         low, high = max(start_at, session.open_at), min(end_at, session.close_at)
         return (low, high) if low < high else None
 

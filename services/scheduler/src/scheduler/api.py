@@ -1,0 +1,283 @@
+"""What does the scheduler answer over HTTP?"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Response
+from pydantic import BaseModel
+
+from scheduler.jobs import BeatingJob, CalendarJob, Job, likely
+from scheduler.market import market_day
+from scheduler.ports import JobStore
+from scheduler.runs import Heartbeat, JobHistory, Run, requested_run_id
+from scheduler.service import Timekeeper
+from shared.adapters.http_api import ProblemError, Role, requires
+from shared.domain.calendar import TradingCalendar, TradingWindow
+from shared.domain.errors import Rejected
+from shared.ports import Clock, Ids
+
+
+class MarketStatus(BaseModel):
+    """The market's phase now, in the venue's time, and when entries may be sent."""
+
+    now_at: datetime
+    clock: str
+    phase: str
+    session_on: date | None
+    session_open_at: datetime | None
+    session_close_at: datetime | None
+    half_day: bool
+    next_open_at: datetime | None
+    next_close_at: datetime | None
+    trading_window: str
+    entries_allowed: bool
+    entries_from_at: datetime | None
+    entries_until_at: datetime | None
+
+
+class RunBody(BaseModel):
+    """One run; a MISSED one may stand for several `occurrences`."""
+
+    run_id: str
+    job_id: str
+    kind: str
+    state: str
+    session_on: date
+    first_due_at: datetime
+    due_at: datetime
+    until_at: datetime | None
+    occurrences: int
+    actor: str
+    started_at: datetime | None
+    finished_at: datetime | None
+    duration_s: float | None
+    detail: str
+    figures: dict[str, Any]
+
+
+class LastRun(BaseModel):
+    """How the latest run went. Instants are the venue's, durations the machine's."""
+
+    run_id: str | None
+    state: str
+    at: datetime | None
+    duration_s: float | None
+    detail: str
+
+
+class JobBody(BaseModel):
+    """A job: when it runs, how it went last, and how often it came too late."""
+
+    job_id: str
+    description: str
+    schedule: str
+    last_run: LastRun | None
+    next_due_at: datetime | None
+    next_in_s: float | None
+    missed: int
+
+
+class JobPage(BaseModel):
+    """All jobs."""
+
+    items: list[JobBody]
+    next: str | None
+
+
+class RunPage(BaseModel):
+    """Runs, newest first; `next` is the cursor of the page after."""
+
+    items: list[RunBody]
+    next: str | None
+
+
+class ServiceBody(BaseModel):
+    """How a service answered last, and since when it has been answering like that."""
+
+    service: str
+    state: str
+    alive: bool
+    ready: bool
+    checks: dict[str, bool]
+    answered_in_s: float | None
+    detail: str
+    checked_at: datetime
+    since_at: datetime
+
+
+class ServicePage(BaseModel):
+    """The other services."""
+
+    items: list[ServiceBody]
+    next: str | None
+
+
+class Accepted(BaseModel):
+    """The run that was queued; the same one again for the same Idempotency-Key."""
+
+    run_id: str
+    job_id: str
+    state: str
+
+
+def router(
+    account: str,
+    timekeeper: Timekeeper,
+    store: JobStore,
+    calendar: TradingCalendar,
+    window: TradingWindow,
+    clock: Clock,
+    ids: Ids,
+    *,
+    is_replay: bool,
+) -> APIRouter:
+    """The scheduler's own routes."""
+    routes = APIRouter()
+    read = [requires(Role.READ)]
+
+    def known(job_id: str) -> Job:
+        job = timekeeper.jobs.get(job_id)
+        if job is None:
+            raise ProblemError(404, "unknown_job", likely(job_id, timekeeper.jobs))
+        return job
+
+    @routes.get("/status", tags=["market"], dependencies=read)
+    async def status() -> MarketStatus:
+        """The market's phase, the next open and close, and the window for entries."""
+        day = market_day(calendar, window, clock.now())
+        return MarketStatus(
+            now_at=day.now_at,
+            clock="replay" if is_replay else "machine",
+            phase=day.phase.value,
+            session_on=day.session.on if day.session else None,
+            session_open_at=day.session.open_at if day.session else None,
+            session_close_at=day.session.close_at if day.session else None,
+            half_day=day.is_half_day,
+            next_open_at=day.next_open_at,
+            next_close_at=day.next_close_at,
+            trading_window=f"{window.start:%H:%M}-{window.end:%H:%M} {window.timezone.key}",
+            entries_allowed=day.entries_allowed,
+            entries_from_at=day.entries_from_at,
+            entries_until_at=day.entries_until_at,
+        )
+
+    @routes.get("/jobs", tags=["jobs"], dependencies=read)
+    async def jobs() -> JobPage:
+        """Every job with its last and next run."""
+        histories, beats = await store.histories(), await store.heartbeats()
+        items = [
+            _job_body(timekeeper, job, histories.get(job.job_id), beats.get(job.job_id))
+            for job in timekeeper.jobs.values()
+        ]
+        return JobPage(items=items, next=None)
+
+    @routes.post("/jobs/{job_id}/trigger", tags=["jobs"], status_code=202)
+    async def trigger(
+        job_id: str,
+        response: Response,
+        role: Annotated[Role, requires(Role.OPERATE)],
+        idempotency_key: Annotated[str | None, Header(min_length=1, max_length=128)] = None,
+    ) -> Accepted:
+        """Run a job now; the answer comes at once, the run is found under `Location`."""
+        known(job_id)
+        key = idempotency_key or ids.new()
+        try:
+            run, _ = await store.request(
+                requested_run_id(account, job_id, key),
+                job_id,
+                timekeeper.day_of_request(),
+                clock.now(),
+                role.name.lower(),
+            )
+        except Rejected as error:
+            raise ProblemError(409, "queue_full", str(error)) from None
+        timekeeper.nudge.ask()
+        response.headers["Location"] = f"/jobs/{job_id}/runs/{run.run_id}"
+        return Accepted(run_id=run.run_id, job_id=run.job_id, state=run.state.value)
+
+    @routes.get("/jobs/{job_id}/runs", tags=["jobs"], dependencies=read)
+    async def runs(
+        job_id: str,
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+        cursor: Annotated[int | None, Query(ge=1, le=2**62)] = None,
+    ) -> RunPage:
+        """A job's runs, newest first. A job that beats in machine time lists only triggered runs."""
+        known(job_id)
+        found = await store.runs(job_id, cursor, limit)
+        return RunPage(
+            items=[_run_body(run) for run in found],
+            next=str(found[-1].number) if len(found) == limit else None,
+        )
+
+    @routes.get("/jobs/{job_id}/runs/{run_id}", tags=["jobs"], dependencies=read)
+    async def one_run(job_id: str, run_id: str) -> RunBody:
+        """One run with its figures."""
+        known(job_id)
+        run = await store.run(run_id[:64])
+        if run is None or run.job_id != job_id:
+            raise ProblemError(404, "unknown_run", f"job {job_id} has no run {run_id[:64]!r}")
+        return _run_body(run)
+
+    @routes.get("/services", tags=["services"], dependencies=read)
+    async def services() -> ServicePage:
+        """How the four other services answered last; a service never asked is not listed."""
+        items = [
+            ServiceBody(
+                service=stored.health.service,
+                state="ready"
+                if stored.health.ready
+                else "not ready"
+                if stored.health.alive
+                else "down",
+                alive=stored.health.alive,
+                ready=stored.health.ready,
+                checks=stored.health.checks,
+                answered_in_s=stored.health.answered_in_s,
+                detail=stored.health.detail,
+                checked_at=stored.checked_at,
+                since_at=stored.since_at,
+            )
+            for stored in await store.health()
+        ]
+        return ServicePage(items=items, next=None)
+
+    return routes
+
+
+def _run_body(run: Run) -> RunBody:
+    return RunBody.model_validate(run, from_attributes=True)
+
+
+def _job_body(
+    timekeeper: Timekeeper, job: Job, history: JobHistory | None, beat: Heartbeat | None
+) -> JobBody:
+    last = history.last if history else None
+    last_run = None
+    if last is not None:
+        at = last.finished_at or last.started_at
+        last_run = LastRun(
+            run_id=last.run_id,
+            state=last.state.value,
+            at=at,
+            duration_s=last.duration_s,
+            detail=last.detail,
+        )
+    if isinstance(job, BeatingJob) and beat is not None:
+        last_run = LastRun(
+            run_id=None,
+            state=beat.state.value,
+            at=beat.at,
+            duration_s=beat.duration_s,
+            detail=beat.detail,
+        )
+    return JobBody(
+        job_id=job.job_id,
+        description=job.description,
+        schedule=job.when if isinstance(job, CalendarJob | BeatingJob) else "",
+        last_run=last_run,
+        next_due_at=timekeeper.next_due_at(job) if isinstance(job, CalendarJob) else None,
+        next_in_s=timekeeper.next_beat_in_s(job) if isinstance(job, BeatingJob) else None,
+        missed=history.missed if history else 0,
+    )

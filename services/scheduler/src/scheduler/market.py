@@ -1,0 +1,64 @@
+"""What does the market do now, and what next?
+
+One picture of the exchange's day for people and programs, from the calendar and the venue's clock alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.domain.calendar import NEW_YORK, Phase, Session, TradingCalendar, TradingWindow
+from shared.domain.errors import InvalidTime
+
+_INSTANT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class MarketDay:
+    """The phase at one instant and the instants that come next; None where the calendar ends."""
+
+    now_at: datetime
+    phase: Phase
+    session: Session | None
+    is_half_day: bool
+    next_open_at: datetime | None
+    next_close_at: datetime | None
+    entries_from_at: datetime | None
+    entries_until_at: datetime | None
+    entries_allowed: bool
+
+
+def market_day(calendar: TradingCalendar, window: TradingWindow, now: datetime) -> MarketDay:
+    """The market at `now`; `session` is the running one, else the next."""
+    running = calendar.session_at(now)
+    following = _next(calendar, now)
+    session = running or following
+    entries = _entry_window(calendar, window, now)
+    return MarketDay(
+        now_at=now,
+        phase=calendar.phase_at(now),
+        session=session,
+        is_half_day=session is not None and session.close_at.astimezone(NEW_YORK).hour < 16,
+        next_open_at=None if following is None else following.open_at,
+        next_close_at=None if session is None else session.close_at,
+        entries_from_at=None if entries is None else entries[0],
+        entries_until_at=None if entries is None else entries[1],
+        entries_allowed=entries is not None and entries[0] <= now < entries[1],
+    )
+
+
+def _next(calendar: TradingCalendar, now: datetime) -> Session | None:
+    try:
+        return calendar.next_session(now + _INSTANT)
+    except InvalidTime:
+        return None
+
+
+def _entry_window(
+    calendar: TradingCalendar, window: TradingWindow, now: datetime
+) -> tuple[datetime, datetime] | None:
+    try:
+        return calendar.entry_window(now, window)
+    except InvalidTime:
+        return None

@@ -1,0 +1,228 @@
+"""How does the scheduler keep time?
+
+It looks at the venue's clock once a second of machine time and lets pure rules say what has become due. What
+is due is queued in the database before any of it runs, so a crash loses nothing and a second look queues
+nothing twice; runs are then taken from the queue one after another. A job that beats in machine time runs
+beside that, so that a slow job never hides a dead service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import date, datetime
+
+import structlog
+
+from scheduler.backlog import sort_out
+from scheduler.jobs import BeatingJob, CalendarJob, Job
+from scheduler.ports import JobStore
+from scheduler.runs import Figures, Heartbeat, Run, RunState
+from shared.domain.calendar import TradingCalendar
+from shared.domain.errors import Retryable, TradingError
+from shared.ports import Clock, Ids, Timer
+
+_log = structlog.get_logger(__name__)
+_POLL_S = 1.0
+# A job that takes longer is broken; the queue behind it waits no longer than this.
+_JOB_WITHIN_S = 120.0
+_TRIES = 4
+_STORE_TRIES = 20
+_LONGEST_DETAIL = 500
+
+
+class Nudge:
+    """Wakes the loop before its next look, when a person has asked for a run."""
+
+    def __init__(self, timer: Timer) -> None:
+        self._timer = timer
+        self._asked = asyncio.Event()
+
+    def ask(self) -> None:
+        """Have the loop look now."""
+        self._asked.set()
+
+    async def wait(self, pause_s: float) -> None:
+        """Return after `pause_s`, or as soon as somebody has asked."""
+        waits = [
+            asyncio.ensure_future(self._timer.sleep(pause_s)),
+            asyncio.ensure_future(self._asked.wait()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        self._asked.clear()
+
+
+class Timekeeper:
+    """Runs the jobs, each when it is due and no more than once."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        store: JobStore,
+        calendar: TradingCalendar,
+        clock: Clock,
+        timer: Timer,
+        ids: Ids,
+    ) -> None:
+        self._jobs = {job.job_id: job for job in jobs}
+        self._store = store
+        self._calendar = calendar
+        self._clock = clock
+        self._timer = timer
+        self._ids = ids
+        self._considered: dict[str, datetime] = {}
+        self._due: dict[str, datetime | None] = {}
+        self._beaten_at_s: dict[str, float] = {}
+        self.nudge = Nudge(timer)
+
+    @property
+    def jobs(self) -> dict[str, Job]:
+        """All jobs by id."""
+        return self._jobs
+
+    def next_due_at(self, job: CalendarJob) -> datetime | None:
+        """When `job` is due next."""
+        found = job.schedule.next_after(self._calendar, self._clock.now())
+        return None if found is None else found.due_at
+
+    def next_beat_in_s(self, job: BeatingJob) -> float:
+        """Seconds of machine time until `job` runs next; 0 before its first run."""
+        beaten_s = self._beaten_at_s.get(job.job_id)
+        if beaten_s is None:
+            return 0.0
+        return max(0.0, beaten_s + job.every_s - self._timer.monotonic_s())
+
+    async def keep_time(self) -> None:
+        """Run what is due and what is asked for, as the account's only scheduler, until cancelled."""
+        pause_s = 0.5
+        while True:
+            try:
+                async with self._store.alone() as prove_alone:
+                    runner = await self.begin()
+                    pause_s = 0.5
+                    while True:
+                        await prove_alone()
+                        await self.look(runner)
+                        await self.nudge.wait(_POLL_S)
+            except Retryable as error:
+                _log.warning("jobs wait", reason=str(error))
+            await self._timer.sleep(pause_s)
+            pause_s = min(pause_s * 2, 5.0)
+
+    async def begin(self) -> str:
+        """Take up the jobs where they were left; returns the name under which runs are taken."""
+        self._considered = await self._store.begin(list(self._jobs), self._clock.now())
+        self._due = {}
+        return self._ids.new()
+
+    async def look(self, runner: str) -> None:
+        """Queue what has become due by now, then run the queue empty."""
+        for job in self._jobs.values():
+            if isinstance(job, CalendarJob):
+                await self._queue_due(job)
+        while (run := await self._store.take(runner, self._clock.now())) is not None:
+            await self._run(run)
+
+    async def _queue_due(self, job: CalendarJob) -> None:
+        now = self._clock.now()
+        after = self._considered[job.job_id]
+        if job.job_id not in self._due:
+            following = job.schedule.next_after(self._calendar, after)
+            self._due[job.job_id] = None if following is None else following.due_at
+        due_at = self._due[job.job_id]
+        if due_at is None or now < due_at:
+            return
+        backlog = sort_out(job.schedule.between(self._calendar, after, now), now)
+        await self._store.settle(job.job_id, backlog, now)
+        self._considered[job.job_id] = now
+        del self._due[job.job_id]
+        if backlog.missed is not None:
+            _log.warning(
+                "job missed",
+                job=job.job_id,
+                occurrences=backlog.missed.count,
+                last_due_at=backlog.missed.last.due_at.isoformat(),
+            )
+
+    async def _run(self, run: Run) -> None:
+        job = self._jobs.get(run.job_id)
+        began_s = self._timer.monotonic_s()
+        if job is None:
+            # Queued by a build that had this job.
+            state, detail, figures = RunState.FAILED, "this build has no such job", Figures()
+        else:
+            state, detail, figures = await self._attempt(job, run)
+        log = _log.info if state is RunState.DONE else _log.error
+        log("job ran", job=run.job_id, run_id=run.run_id, outcome=state.value, detail=detail)
+        duration_s = self._timer.monotonic_s() - began_s
+        await self._store_end(run, state, duration_s, detail, figures)
+
+    async def _store_end(
+        self, run: Run, state: RunState, duration_s: float, detail: str, figures: Figures
+    ) -> None:
+        # A run whose end is not stored counts as interrupted, so a restarting database is waited for.
+        for attempt in range(1, _STORE_TRIES + 1):
+            try:
+                await self._store.finish(run, state, self._clock.now(), duration_s, detail, figures)
+            except Retryable:
+                if attempt == _STORE_TRIES:
+                    raise
+                await self._timer.sleep(1.0)
+            else:
+                return
+
+    async def _attempt(self, job: Job, run: Run) -> tuple[RunState, str, Figures]:
+        """Do the work, again after what may pass by itself as long as the run is worth it."""
+        pause_s = 1.0
+        for attempt in range(1, _TRIES + 1):
+            try:
+                async with asyncio.timeout(_JOB_WITHIN_S):
+                    return RunState.DONE, "", await job.work(run.session_on)
+            except Retryable as error:
+                late = run.until_at is not None and self._clock.now() >= run.until_at
+                if attempt == _TRIES or late:
+                    return RunState.FAILED, str(error)[:_LONGEST_DETAIL], {}
+            except TradingError as error:
+                return RunState.FAILED, str(error)[:_LONGEST_DETAIL], {}
+            except TimeoutError:
+                return RunState.FAILED, f"gave up after {_JOB_WITHIN_S:g} s", {}
+            except Exception as error:  # noqa: BLE001  # the top of the job: the others go on
+                _log.exception("job broke", job=job.job_id)
+                return RunState.FAILED, f"broke: {type(error).__name__}; see the log", {}
+            await self._timer.sleep(pause_s)
+            pause_s *= 2
+        raise AssertionError("unreachable: the loop returns")
+
+    async def keep_beating(self, job: BeatingJob) -> None:
+        """Run `job` every so often in machine time, until cancelled."""
+        while True:
+            await self.beat(job)
+            await self._timer.sleep(job.every_s)
+
+    async def beat(self, job: BeatingJob) -> None:
+        """Run `job` once and store how it went."""
+        now = self._clock.now()
+        began_s = self._beaten_at_s[job.job_id] = self._timer.monotonic_s()
+        try:
+            async with asyncio.timeout(job.every_s):
+                await job.work(self.day_of_request())
+            state, detail = RunState.DONE, ""
+        except TradingError as error:
+            state, detail = RunState.FAILED, str(error)[:_LONGEST_DETAIL]
+        except TimeoutError:
+            state, detail = RunState.FAILED, f"gave up after {job.every_s:g} s"
+        duration_s = self._timer.monotonic_s() - began_s
+        try:
+            await self._store.beat(Heartbeat(job.job_id, now, state, duration_s, detail))
+        except Retryable as error:
+            _log.warning("heartbeat not stored", job=job.job_id, reason=str(error))
+
+    def day_of_request(self) -> date:
+        """The exchange day that a run asked for now is about: the latest session that has opened."""
+        now = self._clock.now()
+        session = self._calendar.last_session(now) or self._calendar.next_session(now)
+        return session.on

@@ -1,0 +1,263 @@
+"""The scheduler's HTTP API, against its memory store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from scheduler.actions import Actions
+from scheduler.api import router
+from scheduler.jobs import catalogue
+from scheduler.runs import Heartbeat, RunState, ServiceHealth
+from scheduler.service import Timekeeper
+from scheduler.testing import FakePeers, FakeViews, MemoryJobStore, a_week_in_march
+from shared.adapters.http_api import make_app
+from shared.config import load_settings
+from shared.testing.time import CountingIds, FakeClock, InstantTimer
+
+TOKENS = {
+    "API_TOKEN_READ": "read-token-0",
+    "API_TOKEN_OPERATE": "operate-token-0",
+    "API_TOKEN_KILL": "kill-token-0",
+}
+READ = {"Authorization": "Bearer read-token-0"}
+OPERATE = {"Authorization": "Bearer operate-token-0"}
+KILL = {"Authorization": "Bearer kill-token-0"}
+# A Monday, half an hour after the open.
+NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
+
+
+@dataclass
+class Room:
+    app: FastAPI
+    store: MemoryJobStore
+    timekeeper: Timekeeper
+    clock: FakeClock
+
+
+@pytest.fixture
+def room() -> Room:
+    settings = load_settings({**TOKENS, "TRADING_START_TIME": "10:00", "TRADING_END_TIME": "15:30"})
+    clock, timer, store, calendar = (
+        FakeClock(NOW),
+        InstantTimer(),
+        MemoryJobStore(),
+        a_week_in_march(),
+    )
+    actions = Actions(FakePeers(), FakeViews(), store, calendar, clock)
+    timekeeper = Timekeeper(catalogue(actions), store, calendar, clock, timer, CountingIds())
+    app = make_app("scheduler", settings, {}, timer)
+    app.include_router(
+        router(
+            "paper",
+            timekeeper,
+            store,
+            calendar,
+            settings.trading_window,
+            clock,
+            CountingIds(),
+            is_replay=True,
+        )
+    )
+    return Room(app, store, timekeeper, clock)
+
+
+def talk(room: Room, conversation: Callable[[httpx.AsyncClient], Awaitable[None]]) -> None:
+    async def main() -> None:
+        transport = httpx.ASGITransport(room.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8005") as http:
+            await room.timekeeper.begin()
+            await conversation(http)
+
+    asyncio.run(main())
+
+
+def test_health_needs_no_token_and_everything_else_does(room: Room) -> None:
+    async def conversation(http: httpx.AsyncClient) -> None:
+        assert (await http.get("/health")).json() == {"service": "scheduler", "status": "ok"}
+        for path in ("/status", "/jobs", "/jobs/reconcile/runs", "/services", "/ready"):
+            assert (await http.get(path)).status_code == 401
+        assert (await http.post("/jobs/reconcile/trigger")).status_code == 401
+
+    talk(room, conversation)
+
+
+def test_the_status_shows_phase_next_open_and_close_and_the_entry_window(room: Room) -> None:
+    async def conversation(http: httpx.AsyncClient) -> None:
+        said = (await http.get("/status", headers=READ)).json()
+
+        assert said["phase"] == "open"
+        assert said["clock"] == "replay"
+        assert said["session_on"] == "2026-03-02"
+        assert said["next_close_at"] == "2026-03-02T21:00:00Z"
+        assert said["next_open_at"] == "2026-03-03T14:30:00Z"
+        assert said["trading_window"] == "10:00-15:30 America/New_York"
+        assert said["entries_allowed"] is True
+        assert said["entries_until_at"] == "2026-03-02T20:30:00Z"
+
+    talk(room, conversation)
+
+
+def test_jobs_show_their_next_due_time_in_the_venues_time(room: Room) -> None:
+    async def conversation(http: httpx.AsyncClient) -> None:
+        said = (await http.get("/jobs", headers=READ)).json()
+
+        jobs = {job["job_id"]: job for job in said["items"]}
+        assert jobs["reconcile"]["next_due_at"] == "2026-03-03T14:20:00Z"
+        assert jobs["end_of_day_report"]["next_due_at"] == "2026-03-02T21:10:00Z"
+        assert jobs["reconcile"]["last_run"] is None
+        assert jobs["service_health"]["next_in_s"] == 0
+        assert jobs["service_health"]["next_due_at"] is None
+
+    talk(room, conversation)
+
+
+def test_jobs_show_the_last_run_with_duration_and_outcome_and_the_missed(room: Room) -> None:
+    async def conversation(http: httpx.AsyncClient) -> None:
+        room.clock.set(datetime(2026, 3, 5, 22, 0, tzinfo=UTC))
+        await room.timekeeper.look("me")
+        await room.store.beat(Heartbeat("service_health", NOW, RunState.FAILED, 0.5, "no answer"))
+        said = (await http.get("/jobs", headers=READ)).json()
+
+        jobs = {job["job_id"]: job for job in said["items"]}
+        report = jobs["end_of_day_report"]
+        assert report["missed"] == 2
+        assert report["last_run"]["state"] == "DONE"
+        assert report["last_run"]["at"] == "2026-03-05T22:00:00Z"
+        assert report["last_run"]["duration_s"] == 0
+        assert jobs["reconcile"]["missed"] == 2
+        assert jobs["reconcile"]["last_run"] is None
+        assert jobs["service_health"]["last_run"]["detail"] == "no answer"
+
+    talk(room, conversation)
+
+
+def test_a_triggered_job_is_answered_at_once_and_its_run_is_found_at_the_location(
+    room: Room,
+) -> None:
+    async def conversation(http: httpx.AsyncClient) -> None:
+        answer = await http.post("/jobs/end_of_day_report/trigger", headers=OPERATE)
+        assert answer.status_code == 202
+        assert answer.json()["state"] == "QUEUED"
+        await room.timekeeper.look("me")
+
+        run = (await http.get(answer.headers["location"], headers=READ)).json()
+        assert run["run_id"] == answer.json()["run_id"]
+        assert (run["state"], run["kind"], run["actor"]) == ("DONE", "manual", "operate")
+        assert run["figures"]["pnl"] == "1000"
+
+    talk(room, conversation)
+
+
+def test_the_same_idempotency_key_is_the_same_run_and_another_key_another(room: Room) -> None:
+    async def conversation(http: httpx.AsyncClient) -> None:
+        async def trigger(job: str, key: str) -> str:
+            headers = {**OPERATE, "Idempotency-Key": key}
+            answer = await http.post(f"/jobs/{job}/trigger", headers=headers)
+            return str(answer.json()["run_id"])
+
+        first = await trigger("reconcile", "a")
+        await room.timekeeper.look("me")
+        assert await trigger("reconcile", "a") == first
+        assert await trigger("reconcile", "b") != first
+        assert await trigger("portfolio_snapshot", "a") != first
+        assert len(room.store.rows) == 3
+
+    talk(room, conversation)
+
+
+def test_an_unknown_job_is_a_404_that_names_the_likeliest(room: Room) -> None:
+    async def conversation(http: httpx.AsyncClient) -> None:
+        answer = await http.post("/jobs/end_of_day/trigger", headers=OPERATE)
+
+        assert answer.status_code == 404
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["code"] == "unknown_job"
+        assert "did you mean end_of_day_report?" in answer.json()["detail"]
+        assert (await http.get("/jobs/nope/runs", headers=READ)).status_code == 404
+
+    talk(room, conversation)
+
+
+@pytest.mark.parametrize("token", [READ, KILL])
+def test_a_token_that_may_not_operate_triggers_nothing(room: Room, token: dict[str, str]) -> None:
+    async def conversation(http: httpx.AsyncClient) -> None:
+        answer = await http.post("/jobs/reconcile/trigger", headers=token)
+
+        assert answer.status_code == 403
+        assert room.store.rows == {}
+
+    talk(room, conversation)
+
+
+def test_a_script_gone_wrong_meets_a_full_queue(room: Room) -> None:
+    async def conversation(http: httpx.AsyncClient) -> None:
+        answers = [await http.post("/jobs/reconcile/trigger", headers=OPERATE) for _ in range(21)]
+
+        assert [answer.status_code for answer in answers] == [202] * 20 + [409]
+        assert answers[-1].json()["code"] == "queue_full"
+
+    talk(room, conversation)
+
+
+def test_runs_are_paged_newest_first_without_gap_or_repetition(room: Room) -> None:
+    async def conversation(http: httpx.AsyncClient) -> None:
+        for _ in range(5):
+            await http.post("/jobs/reconcile/trigger", headers=OPERATE)
+        seen, cursor = [], None
+        while True:
+            query = {"limit": "2", **({"cursor": cursor} if cursor else {})}
+            page = (await http.get("/jobs/reconcile/runs", params=query, headers=READ)).json()
+            seen += [run["run_id"] for run in page["items"]]
+            cursor = page["next"]
+            if cursor is None:
+                break
+
+        assert seen == list(reversed(room.store.rows))
+
+    talk(room, conversation)
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=501", "cursor=x", "cursor=-1"])
+def test_a_page_out_of_bounds_is_refused(room: Room, query: str) -> None:
+    async def conversation(http: httpx.AsyncClient) -> None:
+        answer = await http.get(f"/jobs/reconcile/runs?{query}", headers=READ)
+
+        assert answer.status_code == 422
+        assert query.split("=", maxsplit=1)[0] in answer.json()["detail"]
+
+    talk(room, conversation)
+
+
+def test_one_jobs_run_is_not_found_under_another_job(room: Room) -> None:
+    async def conversation(http: httpx.AsyncClient) -> None:
+        run, _ = await room.store.request("ask-1", "reconcile", date(2026, 3, 2), NOW, "operate")
+
+        answer = await http.get(f"/jobs/end_of_day_report/runs/{run.run_id}", headers=READ)
+        assert (answer.status_code, answer.json()["code"]) == (404, "unknown_run")
+
+    talk(room, conversation)
+
+
+def test_services_show_what_each_answered_and_since_when(room: Room) -> None:
+    async def conversation(http: httpx.AsyncClient) -> None:
+        found = [
+            ServiceHealth("risk_manager", True, False, {"redis": False}, 0.01, "waits for redis"),
+            ServiceHealth("data_collector", True, True, {"redis": True}, 0.01, ""),
+        ]
+        await room.store.record_health(found, NOW)
+
+        said = (await http.get("/services", headers=READ)).json()["items"]
+        assert [(s["service"], s["state"]) for s in said] == [
+            ("data_collector", "ready"),
+            ("risk_manager", "not ready"),
+        ]
+        assert said[1]["detail"] == "waits for redis"
+
+    talk(room, conversation)

@@ -1,0 +1,222 @@
+"""A bar store in memory, builders of bars, and the laws that every bar store keeps.
+
+`MemoryBars` is the obvious implementation: a dictionary of revisions. The contract suite runs over it and
+over the real store, so that what a test learns with the one holds for the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from shared.domain.bar_blocks import BarBlock, block_of
+from shared.domain.bars import Bar
+from shared.domain.money import parse_price
+from shared.domain.symbols import Symbol, parse_symbol
+from shared.domain.timeframes import Timeframe
+from shared.ports import BarStore, LatestBar
+
+# A Thursday morning in New York, inside a session.
+NOON = datetime(2026, 1, 15, 15, 0, tzinfo=UTC)
+_Version = tuple[datetime, str, tuple[object, ...], Bar]
+
+
+def a_bar(
+    symbol: str = "AAPL",
+    minute: int = 0,
+    *,
+    close: Decimal | str | float = 100,
+    volume: int = 1_000,
+    timeframe: Timeframe = Timeframe.MINUTE,
+    begins_at: datetime = NOON,
+) -> Bar:
+    """A bar that starts `minute` lengths after `begins_at`; its range is a dollar around `close`."""
+    price = parse_price(close)
+    start_at = begins_at + minute * timeframe.length
+    return Bar(
+        parse_symbol(symbol),
+        timeframe,
+        start_at,
+        start_at + timeframe.length,
+        price,
+        price + 1,
+        max(price - 1, Decimal("0.000001")),
+        price,
+        volume,
+    )
+
+
+def a_block(*bars: Bar, timeframe: Timeframe = Timeframe.MINUTE) -> BarBlock:
+    """`bars` as one block."""
+    return block_of(timeframe, bars)
+
+
+class MemoryBars:
+    """A `BarStore` that forgets everything with the process."""
+
+    def __init__(self) -> None:
+        self._versions: dict[tuple[Timeframe, Symbol, datetime], list[_Version]] = {}
+
+    def append(self, block: BarBlock, *, provider: str, fetched_at: datetime) -> int:
+        """See `BarStore`."""
+        added = 0
+        for bar in block:
+            versions = self._versions.setdefault((bar.timeframe, bar.symbol, bar.start_at), [])
+            version = (fetched_at, provider, _figures(bar), bar)
+            if version in versions or (versions and max(versions)[2] == version[2]):
+                continue
+            versions.append(version)
+            added += 1
+        return added
+
+    def last(
+        self, timeframe: Timeframe, symbols: Sequence[Symbol], count: int, until_at: datetime
+    ) -> BarBlock:
+        """See `BarStore`."""
+        chosen: list[Bar] = []
+        for symbol in set(symbols):
+            bars = [b for b in self._current(timeframe, [symbol]) if b.end_at <= until_at]
+            chosen += sorted(bars, key=lambda bar: bar.start_at)[-count:]
+        return block_of(timeframe, chosen)
+
+    def between(
+        self, timeframe: Timeframe, symbols: Sequence[Symbol], start_at: datetime, end_at: datetime
+    ) -> BarBlock:
+        """See `BarStore`."""
+        bars = self._current(timeframe, symbols)
+        return block_of(
+            timeframe, [b for b in bars if b.start_at >= start_at and b.end_at <= end_at]
+        )
+
+    def newest(self, timeframe: Timeframe, symbol: Symbol, until_at: datetime) -> LatestBar | None:
+        """The newest bar of `symbol` with end_at <= `until_at`, its provider and fetch time."""
+        found = [
+            max(versions)
+            for (length, name, _), versions in self._versions.items()
+            if length is timeframe and name == symbol and max(versions)[3].end_at <= until_at
+        ]
+        if not found:
+            return None
+        fetched_at, provider, _, bar = max(found, key=lambda version: version[3].start_at)
+        return LatestBar(bar, provider, fetched_at)
+
+    def _current(self, timeframe: Timeframe, symbols: Sequence[Symbol]) -> Iterable[Bar]:
+        return [
+            max(versions)[3]
+            for (length, name, _), versions in self._versions.items()
+            if length is timeframe and name in symbols
+        ]
+
+
+def _figures(bar: Bar) -> tuple[object, ...]:
+    return (bar.end_at, bar.open, bar.high, bar.low, bar.close, bar.volume)
+
+
+class BarStoreContract:
+    """What every bar store does; a test class inherits it and gives a `store` fixture."""
+
+    FETCHED_AT = NOON + timedelta(hours=1)
+
+    def test_a_stored_bar_reads_back_exactly(self, store: BarStore) -> None:
+        bar = a_bar(close="187.123456", volume=7)
+
+        assert store.append(a_block(bar), provider="p", fetched_at=self.FETCHED_AT) == 1
+
+        block = store.between(Timeframe.MINUTE, [bar.symbol], bar.start_at, bar.end_at)
+        assert list(block) == [bar]
+
+    def test_an_empty_store_answers_with_no_bars(self, store: BarStore) -> None:
+        symbols = [parse_symbol("AAPL")]
+
+        assert len(store.last(Timeframe.DAY, symbols, 5, NOON)) == 0
+        assert len(store.between(Timeframe.DAY, symbols, NOON, NOON + timedelta(days=1))) == 0
+
+    def test_appending_nothing_stores_nothing(self, store: BarStore) -> None:
+        assert store.append(a_block(), provider="p", fetched_at=self.FETCHED_AT) == 0
+
+    def test_the_same_bars_again_are_not_stored_again(self, store: BarStore) -> None:
+        block = a_block(a_bar("AAPL"), a_bar("MSFT", 1))
+        store.append(block, provider="p", fetched_at=self.FETCHED_AT)
+
+        later = self.FETCHED_AT + timedelta(hours=1)
+        assert store.append(block, provider="p", fetched_at=self.FETCHED_AT) == 0
+        assert store.append(block, provider="q", fetched_at=later) == 0
+
+    def test_of_two_revisions_the_one_fetched_last_wins_whichever_came_first(
+        self, store: BarStore
+    ) -> None:
+        old, new = a_bar(close=100), a_bar(close=101)
+        earlier = self.FETCHED_AT - timedelta(hours=1)
+
+        assert store.append(a_block(new), provider="p", fetched_at=self.FETCHED_AT) == 1
+        assert store.append(a_block(old), provider="p", fetched_at=earlier) == 1
+
+        assert list(store.last(Timeframe.MINUTE, [old.symbol], 9, new.end_at)) == [new]
+
+    def test_a_revision_counts_as_stored_and_replaces_what_is_read(self, store: BarStore) -> None:
+        old, new = a_bar(volume=10), a_bar(volume=11)
+        store.append(a_block(old), provider="p", fetched_at=self.FETCHED_AT)
+
+        later = self.FETCHED_AT + timedelta(seconds=1)
+        assert store.append(a_block(new), provider="p", fetched_at=later) == 1
+
+        assert list(store.last(Timeframe.MINUTE, [old.symbol], 9, new.end_at)) == [new]
+
+    def test_last_gives_each_symbol_its_own_newest_bars_in_order(self, store: BarStore) -> None:
+        often = [a_bar("AAPL", minute) for minute in range(60)]
+        seldom = [a_bar("MSFT", minute) for minute in (0, 1, 50)]
+        for bar in sorted([*often, *seldom], key=lambda bar: bar.start_at):
+            store.append(a_block(bar), provider="p", fetched_at=self.FETCHED_AT)
+
+        symbols = [parse_symbol("MSFT"), parse_symbol("AAPL"), parse_symbol("TSLA")]
+        block = store.last(Timeframe.MINUTE, symbols, 3, often[55].end_at)
+
+        assert list(block) == [*often[53:56], *seldom]
+
+    def test_last_finds_a_symbol_that_was_backfilled_after_newer_bars(
+        self, store: BarStore
+    ) -> None:
+        live = [a_bar("AAPL", minute) for minute in range(100, 140)]
+        for bar in live:
+            store.append(a_block(bar), provider="p", fetched_at=self.FETCHED_AT)
+        old = [a_bar("MSFT", minute) for minute in range(5)]
+        store.append(a_block(*old), provider="p", fetched_at=self.FETCHED_AT)
+
+        symbols = [parse_symbol("AAPL"), parse_symbol("MSFT")]
+        block = store.last(Timeframe.MINUTE, symbols, 2, live[-1].end_at)
+
+        assert list(block) == [*live[-2:], *old[-2:]]
+
+    def test_a_bar_is_not_read_before_its_end(self, store: BarStore) -> None:
+        bar = a_bar()
+        store.append(a_block(bar), provider="p", fetched_at=self.FETCHED_AT)
+        early = bar.end_at - timedelta(microseconds=1)
+
+        assert len(store.last(Timeframe.MINUTE, [bar.symbol], 1, early)) == 0
+        assert len(store.between(Timeframe.MINUTE, [bar.symbol], bar.start_at, early)) == 0
+
+    def test_between_takes_bars_that_lie_wholly_inside(self, store: BarStore) -> None:
+        bars = [a_bar("AAPL", minute) for minute in range(5)]
+        store.append(a_block(*bars, a_bar("MSFT")), provider="p", fetched_at=self.FETCHED_AT)
+
+        block = store.between(Timeframe.MINUTE, [bars[0].symbol], bars[1].start_at, bars[3].end_at)
+
+        assert list(block) == bars[1:4]
+
+    def test_timeframes_are_kept_apart(self, store: BarStore) -> None:
+        minute = a_bar()
+        day = a_bar(timeframe=Timeframe.DAY)
+        store.append(a_block(minute), provider="p", fetched_at=self.FETCHED_AT)
+        store.append(
+            a_block(day, timeframe=Timeframe.DAY), provider="p", fetched_at=self.FETCHED_AT
+        )
+
+        assert list(store.last(Timeframe.DAY, [day.symbol], 9, day.end_at)) == [day]
+        assert list(store.last(Timeframe.MINUTE, [day.symbol], 9, day.end_at)) == [minute]
+
+    def test_bars_before_the_epoch_are_kept_too(self, store: BarStore) -> None:
+        crash = a_bar(begins_at=datetime(1929, 10, 29, 15, 0, tzinfo=UTC))
+        store.append(a_block(crash), provider="p", fetched_at=self.FETCHED_AT)
+
+        assert list(store.last(Timeframe.MINUTE, [crash.symbol], 1, crash.end_at)) == [crash]

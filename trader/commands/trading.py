@@ -1,0 +1,261 @@
+"""Look at trading and stop it: orders, positions, signals, halt, resume, flatten.
+
+Thin: the services hold the truth and the rules; these commands ask them. With `--json` standard output holds one
+JSON document and nothing else.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+
+from shared.domain.errors import InvalidInput
+from shared.domain.symbols import parse_symbol
+from trader.commands.service_api import ServiceApi, Token, cell, harmless, items
+from trader.runtime.errors import StackError
+from trader.runtime.instance import Instance
+
+app = typer.Typer()
+
+EXECUTOR, RISK, STRATEGIES = "trade_executor", "risk_manager", "strategy_engine"
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=500, help="At most so many.")]
+SymbolOption = Annotated[str | None, typer.Option(help="Only this symbol, e.g. AAPL.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, do nothing.")
+]
+ReasonOption = Annotated[str, typer.Option(help="Why; it is stored with the change.")]
+# What is shown of each row: the column's title and the field's name in the answer.
+ORDER_COLUMNS = {
+    "created": "created_at",
+    "order": "client_order_id",
+    "symbol": "symbol",
+    "side": "side",
+    "purpose": "purpose",
+    "type": "type",
+    "quantity": "quantity",
+    "filled": "filled_quantity",
+    "state": "state",
+    "reason": "reason",
+}
+POSITION_COLUMNS = {
+    "symbol": "symbol",
+    "quantity": "quantity",
+    "average price": "average_price",
+    "last price": "last_price",
+    "market value": "market_value",
+    "unrealised": "unrealised_pnl",
+    "realised": "realised_pnl",
+}
+EXIT_COLUMNS = {
+    "symbol": "symbol",
+    "side": "side",
+    "quantity": "quantity",
+    "outcome": "outcome",
+    "not before": "act_from",
+    "reason": "reason",
+}
+SIGNAL_COLUMNS = {
+    "bar end": "bar_end_at",
+    "symbol": "symbol",
+    "direction": "direction",
+    "conviction": "conviction",
+    "price": "reference_price",
+    "strategy": "strategy",
+    "reason": "reason",
+}
+
+
+@app.command()
+def orders(
+    order_id: Annotated[
+        str | None,
+        typer.Argument(help="Show this one: our id, the client order id or the broker's."),
+    ] = None,
+    symbol: SymbolOption = None,
+    status: Annotated[
+        str | None, typer.Option(help="Only orders in this status, e.g. filled.")
+    ] = None,
+    limit: LimitOption = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List orders, newest first, or show one with its fills.
+
+    Example: trader orders --symbol AAPL --limit 10
+    """
+    api = ServiceApi(Instance.of_project())
+    if order_id is not None:
+        if symbol is not None or status is not None:
+            raise InvalidInput("an order id names one order; leave out --symbol and --status")
+        _one(api.get(EXECUTOR, f"/orders/{_path_part(order_id)}"), as_json)
+        return
+    query: dict[str, str | int] = {"limit": limit, **_symbol_query(symbol)}
+    if status is not None:
+        query["status"] = status
+    _list(api.get(EXECUTOR, "/orders", query), ORDER_COLUMNS, as_json, EXECUTOR, "no orders")
+
+
+@app.command()
+def positions(as_json: JsonOption = False) -> None:
+    """List what is held, with what it is worth where a price is known.
+
+    Example: trader positions --json
+    """
+    api = ServiceApi(Instance.of_project())
+    said = api.get(EXECUTOR, "/positions")
+    _list(said, POSITION_COLUMNS, as_json, EXECUTOR, "no positions")
+
+
+@app.command()
+def signals(
+    symbol: SymbolOption = None, limit: LimitOption = 50, as_json: JsonOption = False
+) -> None:
+    """List what the strategies wished for, newest first.
+
+    Example: trader signals --symbol AAPL
+    """
+    api = ServiceApi(Instance.of_project())
+    said = api.get(STRATEGIES, "/signals", {"limit": limit, **_symbol_query(symbol)})
+    _list(said, SIGNAL_COLUMNS, as_json, STRATEGIES, "no signals yet")
+
+
+@app.command()
+def halt(
+    reason: ReasonOption = "asked for on the command line",
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop all trading now: no order leaves until somebody resumes. Orders at the broker stay.
+
+    Example: trader halt --reason "odd prices in GOOG"
+    """
+    api = ServiceApi(Instance.of_project())
+    if dry_run:
+        before = api.get(RISK, "/risk/mode")
+        _changed({"dry_run": True, "mode": before.get("mode"), "would_become": "HALTED"}, as_json)
+        return
+    after = api.post(RISK, "/risk/halt", {"reason": reason}, Token.KILL)
+    _changed({"dry_run": False, **after}, as_json)
+
+
+@app.command()
+def resume(
+    reason: ReasonOption,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let trading go on after a halt. The reason is required and stored.
+
+    Example: trader resume --reason "the feed is right again, checked by Ann"
+    """
+    api = ServiceApi(Instance.of_project())
+    before = api.get(RISK, "/risk/mode")
+    version = before.get("version")
+    if not isinstance(version, int):
+        raise StackError("the risk manager names no version of its mode; is it another version?")
+    if dry_run:
+        _changed({"dry_run": True, "mode": before.get("mode"), "would_become": "ACTIVE"}, as_json)
+        return
+    # With the version just read: a halt that comes in between is never undone unseen.
+    body = {"reason": reason, "version": version}
+    _changed({"dry_run": False, **api.post(RISK, "/risk/resume", body, Token.OPERATE)}, as_json)
+
+
+@app.command()
+def flatten(
+    reason: ReasonOption = "asked for on the command line",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask again.")] = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Sell every position at the market, as soon as the exchange is open.
+
+    Example: trader flatten --reason "end of the test" --yes
+    """
+    api = ServiceApi(Instance.of_project())
+    held = items(api.get(EXECUTOR, "/positions"), "trade executor")
+    symbols = [harmless(str(row.get("symbol"))) for row in held]
+    if dry_run:
+        _changed({"dry_run": True, "would_close": symbols}, as_json)
+        return
+    if not yes:
+        _confirm(f"Close {len(symbols)} positions ({', '.join(symbols[:20])}) at the market?")
+    after = api.post(RISK, "/risk/flatten", {"reason": reason}, Token.OPERATE)
+    if as_json:
+        _changed({"dry_run": False, **after}, as_json)
+    else:
+        _list(after, EXIT_COLUMNS, as_json, RISK, "nothing is held or on order")
+
+
+def _confirm(question: str) -> None:
+    if not sys.stdin.isatty():
+        raise InvalidInput("flatten asks before it sells and nobody can answer here; add --yes")
+    typer.confirm(question, abort=True, err=True)
+
+
+def _symbol_query(symbol: str | None) -> dict[str, str]:
+    return {} if symbol is None else {"symbol": parse_symbol(symbol.upper())}
+
+
+def _path_part(order_id: str) -> str:
+    # An id never holds anything else, and a slash would name another path.
+    if not all(c.isalnum() or c in "-_" for c in order_id) or not order_id.isascii():
+        raise InvalidInput(f"{order_id[:60]!r} is no order id: use letters, digits, - and _")
+    return order_id
+
+
+def _list(
+    said: Mapping[str, Any], columns: Mapping[str, str], as_json: bool, service: str, empty: str
+) -> None:
+    rows = items(said, service.replace("_", " "))
+    if as_json:
+        print(json.dumps(said, sort_keys=True))
+        return
+    if not rows:
+        print(empty)
+        return
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(cell(row.get(field)) for field in columns.values()))
+    Console().print(table)
+    if said.get("next") is not None:
+        print("there are more; raise --limit", file=sys.stderr)
+
+
+def _one(said: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(said, sort_keys=True))
+        return
+    plain = {key: value for key, value in said.items() if not isinstance(value, list | dict)}
+    table = Table("field", "value", show_header=False)
+    for key, value in plain.items():
+        table.add_row(cell(key), cell(value))
+    Console().print(table)
+    for key, value in said.items():
+        rows = [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+        if rows:
+            _rows(key, rows)
+
+
+def _rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    names = list(rows[0])
+    table = Table(*(Column(cell(name)) for name in names), title=cell(title))
+    for row in rows:
+        table.add_row(*(cell(row.get(name)) for name in names))
+    Console().print(table)
+
+
+def _changed(document: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(document, sort_keys=True))
+        return
+    for key, value in document.items():
+        if not isinstance(value, dict | list):
+            print(f"{harmless(key)}: {cell(value).plain}")
+        elif isinstance(value, list):
+            print(f"{harmless(key)}: {', '.join(harmless(str(each)) for each in value) or '-'}")
