@@ -1,0 +1,933 @@
+"""What does the account hold, and what becomes of its orders?
+
+The whole account as one deterministic object: orders, executions, positions, cash in exact decimals.
+Commands and the venue's steps go in, events come out; the same sequence gives the same book to the last
+byte, so a journal of commands is enough to restore it. Ids come from a counter. Nothing here reads a
+clock, a file or a socket.
+
+Prices of fills come from `matching`. Cash is reserved by open buys at their limit or stop, a market order
+at the last price; a fill above that estimate may leave cash slightly below zero, as at a real broker.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from shared.domain.calendar import NEW_YORK
+from shared.domain.ledger import Fill, Position
+from shared.domain.money import parse_price, plain
+from shared.domain.orders import OrderClass, OrderStatus, OrderType, Side, TimeInForce
+from shared.domain.symbols import Symbol
+from simulator import fill_rules, matching, refusals
+from simulator.matching import TapeBar, Terms
+
+ZERO = Decimal(0)
+MAX_OPEN_ORDERS = 10_000
+_NAMESPACE = uuid.UUID("5d1f8a52-6a3c-4f0e-9b57-0f6d7c6f3a11")
+_MICROSECOND = timedelta(microseconds=1)
+# Orders good till canceled end 90 days later, a quarter of an hour after the close.
+_GTC_LIFE = timedelta(days=90)
+_GTC_ENDS = time(16, 15)
+_PENNY = Decimal("0.01")
+# What the venue asks of a short sale: the proceeds stay blocked, at no less than 3 % above the market.
+_SHORT_MARGIN = Decimal("1.03")
+
+_LIVE = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
+_WORKING = _LIVE | {OrderStatus.ACCEPTED}
+
+
+class Role(StrEnum):
+    """What an order is to its group."""
+
+    SIMPLE = "simple"
+    ENTRY = "entry"
+    TARGET = "target"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class BookRules:
+    """How this account trades; part of what its journal is bound to."""
+
+    cash: Decimal
+    slippage_bps: float = 0.0
+    max_volume_share: float = 0.1
+    allow_short: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One order as it stands; a change makes a new value, so an event keeps what it saw."""
+
+    id: str
+    client_order_id: str
+    sequence: int
+    symbol: Symbol
+    side: Side
+    type: OrderType
+    time_in_force: TimeInForce
+    order_class: OrderClass
+    role: Role
+    group: str
+    quantity: Decimal
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    reserve_price: Decimal
+    position_intent: str
+    source: str | None
+    status: OrderStatus
+    created_at: datetime
+    updated_at: datetime
+    submitted_at: datetime
+    expires_at: datetime
+    filled_quantity: Decimal = ZERO
+    filled_value: Decimal = ZERO
+    fills: int = 0
+    triggered: bool = False
+    filled_at: datetime | None = None
+    expired_at: datetime | None = None
+    canceled_at: datetime | None = None
+    replaced_at: datetime | None = None
+    replaced_by: str | None = None
+    replaces: str | None = None
+
+    @property
+    def remaining(self) -> Decimal:
+        """Shares still to fill."""
+        return self.quantity - self.filled_quantity
+
+    @property
+    def is_working(self) -> bool:
+        """Whether it stands on its own: not held back by its entry, and not ended."""
+        return self.status in _WORKING
+
+    @property
+    def average_price(self) -> Decimal | None:
+        """Dollars per share over all fills; None before the first."""
+        return self.filled_value / self.filled_quantity if self.filled_quantity else None
+
+    @property
+    def terms(self) -> Terms:
+        """What a bar needs to know of it."""
+        return Terms(self.side, self.type, self.limit_price, self.stop_price, self.triggered)
+
+
+@dataclass(frozen=True, slots=True)
+class BookedExecution:
+    """One execution with the order's and the position's state right after it."""
+
+    id: str
+    order_id: str
+    client_order_id: str
+    symbol: Symbol
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    at: datetime
+    cumulative: Decimal
+    leaves: Decimal
+    position_quantity: Decimal
+    order_status: OrderStatus
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class TradeEvent:
+    """One line of the trade_updates stream."""
+
+    event: str
+    order: Order
+    at: datetime
+    id: str
+    execution: BookedExecution | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """A wish for a new order, already well-formed (see `order_form`)."""
+
+    symbol: Symbol
+    side: Side
+    quantity: Decimal
+    type: OrderType
+    time_in_force: TimeInForce
+    order_class: OrderClass = OrderClass.SIMPLE
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    take_profit: Decimal | None = None
+    stop_loss: Decimal | None = None
+    client_order_id: str | None = None
+    position_intent: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """End an order, and with it the rest of its group."""
+
+    order_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Put another order in the place of one; None leaves a term as it is."""
+
+    order_id: str
+    quantity: Decimal | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    time_in_force: TimeInForce | None = None
+    client_order_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Configure:
+    """Change account settings; `changes` has been checked."""
+
+    changes: dict[str, Any]
+
+
+Command = Submit | Cancel | Replace | Configure
+
+DEFAULT_CONFIGURATION: dict[str, Any] = {
+    "trade_confirm_email": "all",
+    "suspend_trade": False,
+    "no_shorting": False,
+    "fractional_trading": True,
+    "max_margin_multiplier": "1",
+    "max_options_trading_level": 0,
+    "ptp_no_exception_entry": False,
+    "disable_overnight_trading": False,
+}
+
+
+class Book:
+    """One account at the venue."""
+
+    def __init__(self, account: str, rules: BookRules, now: datetime, close_at: datetime) -> None:
+        """`now` and `close_at`: where the clock stands and when the next session closes."""
+        self.account = account
+        self.rules = rules
+        self.now = now
+        self.created_at = now
+        self.market_open = False
+        self.cash = rules.cash
+        self.last_equity = rules.cash
+        self.revision = 0
+        self.orders: dict[str, Order] = {}
+        self.executions: list[BookedExecution] = []
+        self.positions: dict[Symbol, Position] = {}
+        # What the account held when the running session began: today's result is measured from here.
+        self.opening_positions: dict[Symbol, Decimal] = {}
+        self.prices: dict[Symbol, Decimal] = {}
+        self.last_day_prices: dict[Symbol, Decimal] = {}
+        self.configuration = dict(DEFAULT_CONFIGURATION)
+        self._close_at = close_at
+        self._ticks = 0
+        self._counter = 0
+        self._by_client_id: dict[str, str] = {}
+        self._groups: dict[str, list[str]] = {}
+        self._open: dict[str, None] = {}
+        # Order ids by when they last changed, oldest first.
+        self._changed: dict[str, int] = {}
+        self._events: list[TradeEvent] = []
+
+    # ------------------------------------------------------------------ what others may ask
+
+    @property
+    def account_id(self) -> str:
+        """The account's own id, a function of its name."""
+        return str(uuid.uuid5(_NAMESPACE, f"account:{self.account}"))
+
+    def order(self, order_id: str) -> Order:
+        """Raises a 404 refusal when there is none."""
+        try:
+            return self.orders[order_id]
+        except KeyError:
+            raise refusals.not_found(f"order not found for {order_id}") from None
+
+    def order_named(self, client_order_id: str) -> Order:
+        """The order of that client order id; a 404 refusal when there is none."""
+        try:
+            return self.orders[self._by_client_id[client_order_id]]
+        except KeyError:
+            raise refusals.not_found("order not found") from None
+
+    def open_orders(self) -> list[Order]:
+        """All orders that have not ended, held legs included, oldest first."""
+        return [self.orders[order_id] for order_id in self._open]
+
+    def legs_of(self, order: Order) -> list[Order]:
+        """The orders that hang on `order`; empty for a leg and for a simple order."""
+        members = self._groups.get(order.id, ())
+        return [self.orders[member] for member in members if member != order.id]
+
+    def parent_of(self, order: Order) -> Order:
+        """The first order of its group; for a replaced parent the one that stands for the group."""
+        return self.orders[order.group]
+
+    def changed_after(self, revision: int) -> list[Order]:
+        """Orders that changed after that revision, the longest unchanged first."""
+        found: list[Order] = []
+        for order_id in reversed(self._changed):
+            if self._changed[order_id] <= revision:
+                break
+            found.append(self.orders[order_id])
+        found.reverse()
+        return found
+
+    def quantity_of(self, symbol: Symbol) -> Decimal:
+        """Signed shares held."""
+        held = self.positions.get(symbol)
+        return ZERO if held is None else held.quantity
+
+    def held_for_orders(self, symbol: Symbol) -> tuple[Decimal, list[str]]:
+        """Shares bound by working sells, and their ids; a pair of legs binds its shares once."""
+        per_group: dict[str, Decimal] = {}
+        related: list[str] = []
+        for order in self.open_orders():
+            if order.symbol == symbol and order.side is Side.SELL and order.is_working:
+                per_group[order.group] = max(per_group.get(order.group, ZERO), order.remaining)
+                related.append(order.id)
+        return sum(per_group.values(), ZERO), related
+
+    def market_value(self, symbol: Symbol) -> Decimal:
+        """Signed worth of the position at the last price, or at cost where none is known."""
+        held = self.positions[symbol]
+        return held.quantity * self.prices.get(symbol, held.average_price)
+
+    @property
+    def equity(self) -> Decimal:
+        """Cash plus positions at last prices."""
+        return self.cash + sum((self.market_value(s) for s in self.positions), ZERO)
+
+    @property
+    def buying_power(self) -> Decimal:
+        """Cash that no open order has reserved; a short position blocks its proceeds and as much again."""
+        reserved = sum((self._reserved_by(order) for order in self.open_orders()), ZERO)
+        blocked = sum(
+            (-2 * value for value in map(self.market_value, self.positions) if value < 0), ZERO
+        )
+        return max(self.cash - reserved - blocked, ZERO)
+
+    def snapshot(self) -> dict[str, Any]:
+        """All of it as plain values, for comparison and for whoever judges the account from outside."""
+        return {
+            "account": self.account,
+            "now": self.now.isoformat(),
+            "cash": plain(self.cash),
+            "last_equity": plain(self.last_equity),
+            "revision": self.revision,
+            "counter": self._counter,
+            "configuration": self.configuration,
+            "orders": [_plain_order(order) for order in self.orders.values()],
+            "executions": [_plain_execution(e) for e in self.executions],
+            "positions": {
+                symbol: {"quantity": plain(p.quantity), "average_price": plain(p.average_price)}
+                for symbol, p in sorted(self.positions.items())
+                if p.quantity
+            },
+        }
+
+    # ------------------------------------------------------------------ commands
+
+    def apply(self, command: Command) -> tuple[Order | None, list[TradeEvent]]:
+        """Do what was asked, or raise a Refusal and leave everything as it was.
+
+        Returns:
+            The order that the command was about (None for settings), and what to tell listeners.
+        """
+        self._events = []
+        match command:
+            case Submit():
+                order: Order | None = self._submit(command)
+            case Cancel():
+                order = self._cancel(command)
+            case Replace():
+                order = self._replace(command)
+            case Configure():
+                self.configuration.update(command.changes)
+                order = None
+        return order, self._events
+
+    def _submit(self, wish: Submit) -> Order:
+        # First of all checks: a second send of an order that lives must be told so, and nothing else.
+        self._refuse_used_name(wish.client_order_id)
+        self._refuse_when_suspended()
+        if len(self._open) + 3 > MAX_OPEN_ORDERS:
+            raise refusals.forbidden(f"too many open orders, the maximum is {MAX_OPEN_ORDERS}")
+        is_oco = wish.order_class is OrderClass.OCO
+        self._refuse_wash_trade(wish)
+        intent = self._intent_of(wish)
+        reserve_price = self._reserve_price(wish)
+        self._refuse_bad_bracket(wish, reserve_price)
+        self._refuse_unaffordable(wish, reserve_price)
+
+        at = self._stamp()
+        status = OrderStatus.NEW if self.market_open else OrderStatus.ACCEPTED
+        order_id = self._new_id()
+        role = {OrderClass.BRACKET: Role.ENTRY, OrderClass.OCO: Role.TARGET}.get(
+            wish.order_class, Role.SIMPLE
+        )
+        first = Order(
+            id=order_id,
+            client_order_id=wish.client_order_id or self._new_id(),
+            sequence=self._counter,
+            symbol=wish.symbol,
+            side=wish.side,
+            type=wish.type,
+            time_in_force=wish.time_in_force,
+            order_class=wish.order_class,
+            role=role,
+            group=order_id,
+            quantity=wish.quantity,
+            limit_price=wish.take_profit if is_oco else wish.limit_price,
+            stop_price=wish.stop_price,
+            reserve_price=reserve_price,
+            position_intent=intent,
+            source=wish.source,
+            status=status,
+            created_at=at,
+            updated_at=at,
+            submitted_at=at,
+            expires_at=self._expiry(wish.time_in_force, at),
+        )
+        self._groups[order_id] = []
+        self._enter(first)
+        if wish.order_class is OrderClass.BRACKET:
+            closing = "sell_to_close" if wish.side is Side.BUY else "buy_to_close"
+            for role, kind in ((Role.TARGET, OrderType.LIMIT), (Role.STOP, OrderType.STOP)):
+                self._enter_leg(
+                    first, role, kind, wish, wish.side.opposite, closing, OrderStatus.HELD
+                )
+        elif is_oco:
+            self._enter_leg(first, Role.STOP, OrderType.STOP, wish, wish.side, intent, status)
+        self._tell(status.value, first)
+        return first
+
+    def _enter_leg(
+        self,
+        first: Order,
+        role: Role,
+        kind: OrderType,
+        wish: Submit,
+        side: Side,
+        intent: str,
+        status: OrderStatus,
+    ) -> None:
+        leg_id = self._new_id()
+        leg = replace(
+            first,
+            id=leg_id,
+            client_order_id=self._new_id(),
+            sequence=self._counter,
+            side=side,
+            type=kind,
+            role=role,
+            limit_price=wish.take_profit if role is Role.TARGET else None,
+            stop_price=wish.stop_loss if role is Role.STOP else None,
+            position_intent=intent,
+            status=status,
+        )
+        self._enter(leg)
+        if status is not OrderStatus.HELD:
+            self._tell(status.value, leg)
+
+    def _cancel(self, wish: Cancel) -> Order:
+        order = self.order(wish.order_id)
+        if order.status is OrderStatus.CANCELED:
+            return order
+        if order.status.is_final:
+            raise refusals.not_cancelable(order.status)
+        self._end_group(order, OrderStatus.CANCELED, self._stamp())
+        return self.orders[order.id]
+
+    def _replace(self, wish: Replace) -> Order:
+        old = self.order(wish.order_id)
+        if old.status is OrderStatus.REPLACED:
+            raise refusals.unprocessable("order already replaced")
+        if old.status.is_final:
+            raise refusals.unprocessable("unable to replace order, order is not open")
+        if old.status not in _LIVE:
+            raise refusals.unprocessable(f"cannot replace order in {old.status.value} status")
+        self._refuse_used_name(wish.client_order_id)
+        self._refuse_when_suspended()
+        if wish.quantity is not None and old.role is not Role.SIMPLE:
+            raise refusals.unprocessable("qty cannot be changed for advanced orders")
+        if wish.limit_price is not None and old.type is not OrderType.LIMIT:
+            raise refusals.invalid_parameter(f"{old.type.value} orders require no limit price")
+        if wish.stop_price is not None and old.type is not OrderType.STOP:
+            raise refusals.invalid_parameter(f"{old.type.value} orders require no stop price")
+        total = old.quantity if wish.quantity is None else wish.quantity
+        if total <= old.filled_quantity:
+            raise refusals.unprocessable("qty must be > filled_qty")
+        limit = old.limit_price if wish.limit_price is None else wish.limit_price
+        stop = old.stop_price if wish.stop_price is None else wish.stop_price
+        force = old.time_in_force if wish.time_in_force is None else wish.time_in_force
+        same = (old.quantity, old.limit_price, old.stop_price, old.time_in_force)
+        if (total, limit, stop, force) == same:
+            raise refusals.unprocessable("order parameters are not changed")
+        # The replacement stands for what is left; the shares already filled stay with the old order.
+        quantity = total - old.filled_quantity
+        reserve_price = limit or stop or old.reserve_price
+        if old.side is Side.SELL and old.role is Role.SIMPLE:
+            held, related = self.held_for_orders(old.symbol)
+            existing = self.quantity_of(old.symbol)
+            if not self.rules.allow_short and quantity > existing - held + old.remaining:
+                raise refusals.insufficient_quantity(
+                    old.symbol, quantity, existing, held - old.remaining, related
+                )
+        elif old.side is Side.BUY:
+            free = self.buying_power + self._reserved_by(old)
+            if quantity * reserve_price > free and quantity * reserve_price > old.remaining * (
+                old.reserve_price
+            ):
+                raise refusals.insufficient_buying_power(free, quantity * reserve_price)
+
+        at = self._stamp()
+        new_id = self._new_id()
+        new = replace(
+            old,
+            id=new_id,
+            client_order_id=wish.client_order_id or self._new_id(),
+            sequence=self._counter,
+            quantity=quantity,
+            limit_price=limit,
+            stop_price=stop,
+            reserve_price=reserve_price,
+            time_in_force=force,
+            status=OrderStatus.NEW,
+            created_at=at,
+            updated_at=at,
+            submitted_at=at,
+            expires_at=self._expiry(force, at),
+            filled_quantity=ZERO,
+            filled_value=ZERO,
+            fills=0,
+            replaces=old.id,
+        )
+        members = self._groups[old.group]
+        members[members.index(old.id)] = new_id
+        if old.group == old.id:
+            self._groups[new_id] = self._groups.pop(old.group)
+            new = replace(new, group=new_id)
+            for member in self._groups[new_id]:
+                if member != new_id:
+                    self._set(replace(self.orders[member], group=new_id), bump=False)
+        ended = replace(
+            old,
+            status=OrderStatus.REPLACED,
+            updated_at=at,
+            replaced_at=at,
+            replaced_by=new_id,
+        )
+        self._set(ended)
+        self._tell("replaced", ended)
+        self._set(new)
+        self._by_client_id[new.client_order_id] = new_id
+        self._tell("new", new)
+        return new
+
+    # ------------------------------------------------------------------ the venue's steps
+
+    def open_step(self, at: datetime, close_at: datetime, *, new_session: bool) -> list[TradeEvent]:
+        """The market is open at `at`: what waited for it becomes live. Nothing is matched."""
+        self._events = []
+        self._move_clock(at)
+        self._close_at = close_at
+        self.market_open = True
+        if new_session:
+            self.last_equity = self.equity
+            self.last_day_prices = dict(self.prices)
+            self.opening_positions = {s: p.quantity for s, p in self.positions.items()}
+        for order in self.open_orders():
+            if order.status is OrderStatus.ACCEPTED:
+                self._tell("new", self._set(replace(order, status=OrderStatus.NEW, updated_at=at)))
+        return self._events
+
+    def fill_step(self, bars: Mapping[Symbol, TapeBar]) -> list[TradeEvent]:
+        """Match what is live against the instant's bars; fills bear the present time."""
+        self._events = []
+        left: dict[Symbol, Decimal] = {}
+        waiting = [
+            order
+            for order in self.open_orders()
+            if order.status in _LIVE and order.symbol in bars and bars[order.symbol].volume > 0
+        ]
+        waiting.sort(key=self._turn)
+        for order in waiting:
+            bar = bars[order.symbol]
+            if order.symbol not in left:
+                cap = fill_rules.volume_cap(float(bar.volume), self.rules.max_volume_share)
+                left[order.symbol] = Decimal(int(cap))
+            self._meet(order.id, bar, bar.open, left)
+        return self._events
+
+    def close_step(
+        self,
+        at: datetime,
+        closes: Iterable[tuple[Symbol, Decimal]],
+        *,
+        session_ends: bool,
+        market_open: bool,
+        close_at: datetime,
+    ) -> list[TradeEvent]:
+        """The instant is over at `at`: prices move on, and what was good for the day ends with it.
+
+        Args:
+            close_at: when the session closes that is running, or the next one.
+        """
+        self._events = []
+        self._move_clock(at)
+        self.prices.update(closes)
+        for order in self.open_orders():
+            if order.id not in self._open or order.status is OrderStatus.HELD:
+                continue
+            ends_today = session_ends and order.time_in_force is TimeInForce.DAY
+            if ends_today or order.expires_at <= at:
+                self._end_group(order, OrderStatus.EXPIRED, at)
+        self.market_open = market_open
+        self._close_at = close_at
+        return self._events
+
+    # ------------------------------------------------------------------ matching
+
+    def _turn(self, order: Order) -> tuple[int, ...]:
+        held = self.quantity_of(order.symbol)
+        reduces = held * order.side.sign < 0
+        return matching.turn(reduces, self.orders[order.group].sequence, order.type, order.sequence)
+
+    def _meet(
+        self, order_id: str, bar: TapeBar, reference: float, left: dict[Symbol, Decimal]
+    ) -> None:
+        """Let one order meet the bar, and after a completed entry its legs as well."""
+        order = self.orders[order_id]
+        if order.status not in _LIVE:
+            return  # its pair was filled a moment ago
+        price = matching.price_in(bar, order.terms, reference, self.rules.slippage_bps)
+        if price is None:
+            return
+        if order.type is OrderType.STOP and not order.triggered:
+            order = self._set(replace(order, triggered=True), bump=False)
+        quantity = min(order.remaining, left[order.symbol])
+        if quantity <= 0:
+            return
+        left[order.symbol] -= quantity
+        self._fill(order, quantity, parse_price(price))
+        if order.role is Role.ENTRY and self.orders[order_id].status is OrderStatus.FILLED:
+            for leg in self._wake_legs(self.orders[order_id]):
+                self._meet(leg.id, bar, price, left)
+
+    def _fill(self, order: Order, quantity: Decimal, price: Decimal) -> None:
+        at = self.now
+        filled = order.filled_quantity + quantity
+        is_done = filled == order.quantity
+        execution_id = self._new_id()
+        order = replace(
+            order,
+            filled_quantity=filled,
+            filled_value=order.filled_value + quantity * price,
+            fills=order.fills + 1,
+            status=OrderStatus.FILLED if is_done else OrderStatus.PARTIALLY_FILLED,
+            filled_at=at if is_done else None,
+            updated_at=at,
+        )
+        fill = Fill(execution_id, order.client_order_id, order.symbol, order.side, quantity, price)
+        position = self.positions.get(order.symbol, Position(order.symbol)).after(fill)
+        self.positions[order.symbol] = position
+        self.cash += fill.cash_effect
+        self._set(order)
+        execution = BookedExecution(
+            id=execution_id,
+            order_id=order.id,
+            client_order_id=order.client_order_id,
+            symbol=order.symbol,
+            side=order.side,
+            quantity=quantity,
+            price=price,
+            at=at,
+            cumulative=filled,
+            leaves=order.remaining,
+            position_quantity=position.quantity,
+            order_status=order.status,
+            number=len(self.executions),
+        )
+        self.executions.append(execution)
+        self._events.append(
+            TradeEvent("fill" if is_done else "partial_fill", order, at, execution_id, execution)
+        )
+        if order.role in (Role.TARGET, Role.STOP):
+            self._shrink_pair(order, quantity, at)
+
+    def _shrink_pair(self, leg: Order, quantity: Decimal, at: datetime) -> None:
+        """What one leg has sold, the other must not sell again."""
+        for other in self._siblings(leg):
+            if other.role is Role.ENTRY or other.status.is_final:
+                continue
+            if leg.status is OrderStatus.FILLED:
+                self._end(other, OrderStatus.CANCELED, at)
+            else:
+                smaller = replace(other, quantity=other.quantity - quantity, updated_at=at)
+                self._tell("restated", self._set(smaller))
+
+    def _wake_legs(self, entry: Order) -> list[Order]:
+        """Arm the legs of a completed entry, the stop first; never for more shares than are free."""
+        at = self.now
+        woken: list[Order] = []
+        held, _ = self.held_for_orders(entry.symbol)
+        position = self.quantity_of(entry.symbol) * entry.side.sign
+        free = position - held if entry.side is Side.BUY else position
+        for leg in self._siblings(entry):
+            if leg.status is not OrderStatus.HELD:
+                continue
+            quantity = min(leg.quantity, free)
+            if quantity <= 0:
+                self._end(leg, OrderStatus.CANCELED, at)
+                continue
+            armed = replace(leg, quantity=quantity, status=OrderStatus.NEW, updated_at=at)
+            woken.append(self._set(armed))
+            self._tell("new", armed)
+        return sorted(woken, key=lambda leg: leg.role is not Role.STOP)
+
+    def _siblings(self, order: Order) -> list[Order]:
+        return [self.orders[m] for m in self._groups[order.group] if m != order.id]
+
+    def _end_group(self, order: Order, status: OrderStatus, at: datetime) -> None:
+        """End `order` with `status`; what hangs on it is canceled, as an exit without entry is nonsense."""
+        self._end(order, status, at)
+        for other in self._siblings(order):
+            if not other.status.is_final:
+                # A pair expires together: both were good for the same time.
+                alike = status is OrderStatus.EXPIRED and other.is_working
+                self._end(other, status if alike else OrderStatus.CANCELED, at)
+
+    def _end(self, order: Order, status: OrderStatus, at: datetime) -> None:
+        is_expiry = status is OrderStatus.EXPIRED
+        ended = replace(
+            order,
+            status=status,
+            updated_at=at,
+            expired_at=at if is_expiry else None,
+            canceled_at=None if is_expiry else at,
+        )
+        self._tell(status.value, self._set(ended))
+
+    # ------------------------------------------------------------------ checks
+
+    def _refuse_used_name(self, client_order_id: str | None) -> None:
+        if client_order_id is not None and client_order_id in self._by_client_id:
+            raise refusals.duplicate_client_order_id()
+
+    def _refuse_when_suspended(self) -> None:
+        if self.configuration["suspend_trade"]:
+            raise refusals.forbidden("new orders are rejected by user request")
+
+    def _refuse_wash_trade(self, wish: Submit) -> None:
+        if wish.order_class is not OrderClass.SIMPLE:
+            return
+        for order in self.open_orders():
+            if (
+                order.symbol != wish.symbol
+                or order.side is wish.side
+                or order.order_class is not OrderClass.SIMPLE
+            ):
+                continue
+            if OrderType.LIMIT is not order.type or OrderType.LIMIT is not wish.type:
+                raise refusals.wash_trade("market/stop", order.id)
+            assert order.limit_price is not None
+            assert wish.limit_price is not None
+            buys_at, sells_at = (
+                (wish.limit_price, order.limit_price)
+                if wish.side is Side.BUY
+                else (order.limit_price, wish.limit_price)
+            )
+            if buys_at >= sells_at:
+                raise refusals.wash_trade("limit", order.id)
+
+    def _intent_of(self, wish: Submit) -> str:
+        held = self.quantity_of(wish.symbol)
+        if wish.side is Side.BUY:
+            intent = "buy_to_close" if held < 0 else "buy_to_open"
+        else:
+            intent = "sell_to_close" if held > 0 else "sell_to_open"
+        if wish.position_intent is not None and wish.position_intent != intent:
+            raise refusals.unprocessable(
+                f"position intent mismatch, inferred: {intent}, specified: {wish.position_intent}"
+            )
+        return intent
+
+    def _reserve_price(self, wish: Submit) -> Decimal:
+        last = self.prices.get(wish.symbol, ZERO)
+        if wish.order_class is OrderClass.OCO:
+            return wish.take_profit or last
+        return wish.limit_price or wish.stop_price or last
+
+    def _refuse_bad_bracket(self, wish: Submit, base_price: Decimal) -> None:
+        if wish.order_class is OrderClass.SIMPLE:
+            return
+        target, stop = wish.take_profit, wish.stop_loss
+        assert target is not None
+        assert stop is not None
+        exits_by_selling = (wish.side is Side.BUY) == (wish.order_class is OrderClass.BRACKET)
+        base = plain(base_price)
+        if exits_by_selling and target <= stop:
+            raise refusals.unprocessable(
+                "take_profit.limit_price must be > stop_loss.stop_price", base_price=base
+            )
+        if not exits_by_selling and target >= stop:
+            raise refusals.unprocessable(
+                "take_profit.limit_price must be < stop_loss.stop_price", base_price=base
+            )
+        if wish.order_class is OrderClass.OCO or base_price <= 0:
+            return
+        if exits_by_selling:
+            if stop > base_price - _PENNY:
+                raise refusals.unprocessable(
+                    "stop_loss.stop_price must be <= base_price - 0.01", base_price=base
+                )
+            if target < base_price + _PENNY:
+                raise refusals.unprocessable(
+                    "take_profit.limit_price must be >= base_price + 0.01", base_price=base
+                )
+        elif stop < base_price + _PENNY or target > base_price - _PENNY:
+            raise refusals.unprocessable(
+                "stop_loss.stop_price must be >= base_price + 0.01 and "
+                "take_profit.limit_price <= base_price - 0.01",
+                base_price=base,
+            )
+
+    def _refuse_unaffordable(self, wish: Submit, reserve_price: Decimal) -> None:
+        existing = self.quantity_of(wish.symbol)
+        if wish.side is Side.BUY:
+            if wish.order_class is OrderClass.OCO and -existing < wish.quantity:
+                raise refusals.insufficient_quantity(
+                    wish.symbol, wish.quantity, max(-existing, ZERO), ZERO, []
+                )
+            closing = sum(
+                (
+                    order.remaining
+                    for order in self.open_orders()
+                    if order.symbol == wish.symbol and order.side is Side.BUY and order.is_working
+                ),
+                ZERO,
+            )
+            opening = max(wish.quantity - max(-existing - closing, ZERO), ZERO)
+            cost = opening * reserve_price
+            if cost > self.buying_power:
+                raise refusals.insufficient_buying_power(self.buying_power, cost)
+            return
+        held, related = self.held_for_orders(wish.symbol)
+        if existing > 0:
+            if wish.quantity > existing - held:
+                raise refusals.insufficient_quantity(
+                    wish.symbol, wish.quantity, existing, held, related
+                )
+            return
+        if wish.order_class is OrderClass.OCO:
+            raise refusals.insufficient_quantity(wish.symbol, wish.quantity, ZERO, ZERO, [])
+        if not self.rules.allow_short or self.configuration["no_shorting"]:
+            raise refusals.forbidden("account is not allowed to short")
+        if wish.quantity != wish.quantity.to_integral_value():
+            raise refusals.unprocessable("fractional orders cannot be sold short")
+        cost = wish.quantity * self._short_price(wish.symbol, wish.limit_price)
+        if cost > self.buying_power:
+            raise refusals.insufficient_buying_power(self.buying_power, cost)
+
+    def _short_price(self, symbol: Symbol, limit: Decimal | None) -> Decimal:
+        market = self.prices.get(symbol, ZERO) * _SHORT_MARGIN
+        return market if limit is None else max(market, limit)
+
+    def _reserved_by(self, order: Order) -> Decimal:
+        """Cash that an open order keeps from others: an opening buy's cost, a short sale's cover."""
+        if not order.is_working or order.position_intent.endswith("_to_close"):
+            return ZERO
+        if order.side is Side.SELL:
+            return order.remaining * self._short_price(order.symbol, order.limit_price)
+        return order.remaining * order.reserve_price
+
+    # ------------------------------------------------------------------ bookkeeping
+
+    def _move_clock(self, at: datetime) -> None:
+        self.now = at
+        self._ticks = 0
+
+    def _stamp(self) -> datetime:
+        """The present, a microsecond later for each command, so that lists by time have one order."""
+        self._ticks += 1
+        return self.now + self._ticks * _MICROSECOND
+
+    def _new_id(self) -> str:
+        self._counter += 1
+        return str(uuid.uuid5(_NAMESPACE, f"{self.account}:{self._counter}"))
+
+    def _expiry(self, force: TimeInForce, at: datetime) -> datetime:
+        if force is TimeInForce.DAY:
+            return self._close_at
+        last_on: date = at.astimezone(NEW_YORK).date() + _GTC_LIFE
+        return datetime.combine(last_on, _GTC_ENDS, NEW_YORK).astimezone(UTC)
+
+    def _enter(self, order: Order) -> None:
+        self._groups[order.group].append(order.id)
+        self._by_client_id[order.client_order_id] = order.id
+        self._set(order)
+
+    def _set(self, order: Order, *, bump: bool = True) -> Order:
+        self.orders[order.id] = order
+        if order.status.is_final:
+            self._open.pop(order.id, None)
+        else:
+            self._open[order.id] = None
+        if bump:
+            self.revision += 1
+            self._changed.pop(order.id, None)
+            self._changed[order.id] = self.revision
+        return order
+
+    def _tell(self, event: str, order: Order) -> None:
+        self._events.append(TradeEvent(event, order, order.updated_at, self._new_id()))
+
+
+def _plain_order(order: Order) -> dict[str, Any]:
+    average = order.average_price
+    return {
+        "id": order.id,
+        "client_order_id": order.client_order_id,
+        "group": order.group,
+        "role": order.role.value,
+        "symbol": order.symbol,
+        "side": order.side.value,
+        "type": order.type.value,
+        "order_class": order.order_class.value,
+        "time_in_force": order.time_in_force.value,
+        "status": order.status.value,
+        "quantity": plain(order.quantity),
+        "limit_price": None if order.limit_price is None else plain(order.limit_price),
+        "stop_price": None if order.stop_price is None else plain(order.stop_price),
+        "filled_quantity": plain(order.filled_quantity),
+        "filled_average_price": None if average is None else plain(average),
+        "triggered": order.triggered,
+        "submitted_at": order.submitted_at.isoformat(),
+        "updated_at": order.updated_at.isoformat(),
+        "replaces": order.replaces,
+        "replaced_by": order.replaced_by,
+        "source": order.source,
+    }
+
+
+def _plain_execution(execution: BookedExecution) -> dict[str, Any]:
+    return {
+        "id": execution.id,
+        "order_id": execution.order_id,
+        "client_order_id": execution.client_order_id,
+        "symbol": execution.symbol,
+        "side": execution.side.value,
+        "quantity": plain(execution.quantity),
+        "price": plain(execution.price),
+        "at": execution.at.isoformat(),
+    }
