@@ -1,0 +1,68 @@
+"""Assembles the risk manager and runs it until a part fails or it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack
+
+from risk_manager.api import make_router
+from risk_manager.limits import Limits
+from risk_manager.market import StoredMarket
+from risk_manager.review import Venue
+from risk_manager.service import RiskManager
+from risk_manager.store import SCHEMA, PostgresStore
+from shared.adapters.clocks import MonotonicTimer, RandomIds, clock_for
+from shared.adapters.exchange_calendar import load_calendar
+from shared.adapters.http_api import make_app, serve
+from shared.adapters.parquet import ParquetBars
+from shared.adapters.postgres import open_database
+from shared.adapters.process import run_service
+from shared.adapters.redis import RedisBells, RedisLatestBars, open_redis, redis_is_answering
+from shared.config import Settings
+from shared.messages import BELL_EVALUATIONS, BELL_MANUAL
+from shared.stage import keep_working
+
+
+async def run(settings: Settings) -> None:
+    """Wire everything and work until cancelled."""
+    settings.require("db_password")
+    account = settings.trading_account
+    clock, timer = clock_for(settings.clock_file), MonotonicTimer()
+    limits = Limits.of(settings)
+    calendar = await asyncio.to_thread(load_calendar, settings.data_dir)
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(
+            open_database(settings, timer, application=SCHEMA)
+        )
+        redis = await stack.enter_async_context(open_redis(settings))
+        bells = RedisBells(redis, account, timer)
+        market = StoredMarket(
+            RedisLatestBars(redis, account),
+            ParquetBars(settings.data_dir / account),
+            settings.trading_timeframe,
+            limits.correlation_bars + 1,
+        )
+        manager = RiskManager(
+            PostgresStore(database, account),
+            market,
+            limits,
+            Venue(calendar, settings.trading_window, settings.trading_timeframe),
+            bells,
+            clock,
+        )
+
+        async def redis_answers() -> bool:
+            return await redis_is_answering(redis)
+
+        probes = {"postgres": database.is_answering, "redis": redis_answers}
+        app = make_app(SCHEMA, settings, probes, timer)
+        app.include_router(make_router(manager, account, RandomIds()))
+        ear = await stack.enter_async_context(bells.listen(BELL_EVALUATIONS, BELL_MANUAL))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(keep_working("reviews", manager.work, ear, timer), name="reviews")
+            tasks.create_task(serve(app, settings.api_host, settings.risk_manager_port), name="api")
+
+
+if __name__ == "__main__":
+    sys.exit(run_service(SCHEMA, run))

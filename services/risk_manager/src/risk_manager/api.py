@@ -1,0 +1,432 @@
+"""What may be asked of the risk manager over HTTP, and by whom?
+
+Reading needs the role read; halting and reducing the role kill; validating, resuming and flattening the role
+operate. Money, prices and quantities are texts, since they are exact; ratios are numbers, instants ISO 8601 UTC.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+)
+
+from risk_manager import limits as rules
+from risk_manager.ports import StoredDecision, VersionConflict
+from risk_manager.review import Decision
+from risk_manager.service import Halted, Portfolio, RiskManager
+from risk_manager.snapshot import ZERO, Holding, Mode, figure
+from shared.adapters.http_api import ProblemError, Role, requires
+from shared.domain.decisions import Approved, Check, Refused, TradingMode
+from shared.domain.errors import InvalidSymbol
+from shared.domain.money import MAX_PRICE, plain
+from shared.domain.orders import OrderType, Side, TimeInForce
+from shared.domain.signals import ManualOrder
+from shared.domain.symbols import Symbol, parse_symbol
+from shared.ports import Ids
+
+Text = Annotated[Decimal, PlainSerializer(plain, return_type=str)]
+GivenPrice = Annotated[Decimal, Field(gt=0, le=MAX_PRICE, decimal_places=6, allow_inf_nan=False)]
+GivenQuantity = Annotated[
+    Decimal, Field(gt=0, le=Decimal(1_000_000_000), decimal_places=9, allow_inf_nan=False)
+]
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=500)]
+_KEY = re.compile(r"[A-Za-z0-9._:-]{1,100}")
+
+
+def _symbol(value: object) -> Symbol:
+    try:
+        return parse_symbol(str(value))
+    except InvalidSymbol as error:
+        raise ValueError(str(error)) from None
+
+
+GivenSymbol = Annotated[Symbol, BeforeValidator(_symbol)]
+
+
+class _Body(BaseModel):
+    """A request body: what it does not know is a typing error, and refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ValidateBody(_Body):
+    """An order to be judged; prices in dollars per share, quantity in shares."""
+
+    symbol: GivenSymbol
+    side: Side
+    quantity: GivenQuantity
+    type: OrderType = OrderType.MARKET
+    time_in_force: TimeInForce = TimeInForce.GTC
+    limit_price: GivenPrice | None = None
+    stop_price: GivenPrice | None = None
+    take_profit: GivenPrice | None = None
+    stop_loss: GivenPrice | None = None
+
+
+class ReasonBody(_Body):
+    """Why; stored with the change."""
+
+    reason: Reason
+
+
+class ResumeBody(_Body):
+    """Why trading may go on, and the version of the mode that was looked at."""
+
+    reason: Reason
+    version: Annotated[int, Field(ge=1)]
+
+
+class CheckView(BaseModel):
+    """One rule: `usage` against `limit`, both in `unit`."""
+
+    code: str
+    passed: bool
+    limit: float
+    usage: float
+    unit: str
+    text: str
+
+    @classmethod
+    def of(cls, check: Check) -> CheckView:
+        """The rule's outcome as it is shown."""
+        return cls(
+            code=check.code,
+            passed=check.passed,
+            limit=check.limit,
+            usage=check.usage,
+            unit=check.unit,
+            text=check.text,
+        )
+
+
+class DecisionView(BaseModel):
+    """An answer with every check it rests on."""
+
+    decision_id: str
+    signal_id: str
+    outcome: Literal["approved", "refused"]
+    reason_code: str | None
+    reason: str | None
+    strategy: str
+    symbol: str
+    side: Side
+    purpose: str
+    quantity: Text
+    stop_loss: Text | None
+    take_profit: Text | None
+    reference_price: Text | None
+    act_from: datetime | None
+    act_until: datetime | None
+    checks: list[CheckView]
+    figures: dict[str, str]
+
+    @classmethod
+    def terms(cls, decision: Decision) -> dict[str, Any]:
+        """The fields that every view of a decision has."""
+        answer = decision.answer
+        approved = answer if isinstance(answer, Approved) else None
+        refused = answer if isinstance(answer, Refused) else None
+        return {
+            "decision_id": answer.decision_id,
+            "signal_id": answer.signal_id,
+            "outcome": "refused" if approved is None else "approved",
+            "reason_code": refused and refused.reason_code,
+            "reason": refused and refused.reason,
+            "strategy": decision.strategy,
+            "symbol": answer.symbol,
+            "side": answer.side,
+            "purpose": answer.purpose,
+            "quantity": decision.quantity,
+            "stop_loss": approved and approved.stop_loss,
+            "take_profit": approved and approved.take_profit,
+            "reference_price": approved and approved.reference_price,
+            "act_from": approved and approved.act_from,
+            "act_until": approved and approved.act_until,
+            "checks": [CheckView.of(check) for check in answer.checks],
+            "figures": decision.figures,
+        }
+
+
+class ValidationView(DecisionView):
+    """The answer to an order that was only asked about: nothing is reserved for it."""
+
+    validation_id: str
+
+
+class StoredDecisionView(DecisionView):
+    """A decision that was taken."""
+
+    source: str
+    decided_at: datetime
+
+    @classmethod
+    def of(cls, stored: StoredDecision) -> StoredDecisionView:
+        """The decision as it is shown."""
+        return cls(**cls.terms(stored.decision), source=stored.source, decided_at=stored.decided_at)
+
+
+class DecisionList(BaseModel):
+    """Newest first; hand `next` back as `before` for older ones."""
+
+    items: list[StoredDecisionView]
+    next: int | None
+
+
+class FlattenView(BaseModel):
+    """What was decided to get out of everything."""
+
+    flatten_id: str
+    items: list[StoredDecisionView]
+
+
+class ModeView(BaseModel):
+    """Which orders may leave, and who said so."""
+
+    mode: TradingMode
+    version: int
+    reason: str
+    actor: str
+    changed_at: datetime
+
+    @classmethod
+    def of(cls, mode: Mode) -> ModeView:
+        """The mode as it is shown."""
+        return cls(
+            mode=mode.mode,
+            version=mode.version,
+            reason=mode.reason,
+            actor=mode.actor,
+            changed_at=mode.changed_at,
+        )
+
+
+class PositionView(BaseModel):
+    """One symbol held or on order; shares, dollars, `weight` of equity."""
+
+    symbol: str
+    quantity: Text
+    entering_quantity: Text
+    leaving_quantity: Text
+    price: Text | None
+    price_at: datetime | None
+    price_age_s: float | None
+    market_value: Text
+    committed_value: Text
+    weight: float
+    risk: Text
+    unknown_orders: int
+
+
+class PortfolioView(BaseModel):
+    """The account as the risk manager sees it. Money in dollars; shares of equity are ratios.
+
+    `committed` counts what is open, approved or of unknown outcome beside what is held.
+    """
+
+    account: str
+    at: datetime
+    currency: Literal["USD"] = "USD"
+    mode: ModeView
+    cash: Text
+    reserved_cash: Text
+    available_cash: Text
+    equity: Text
+    peak_equity: Text
+    drawdown: float
+    gross_exposure: Text
+    net_exposure: Text
+    gross_exposure_ratio: float | None
+    net_exposure_ratio: float | None
+    committed_exposure: Text
+    portfolio_risk: Text
+    positions: list[PositionView]
+    unpriced: list[str]
+    limits: list[CheckView]
+
+
+def make_router(manager: RiskManager, account: str, ids: Ids) -> APIRouter:
+    """The risk manager's own endpoints."""
+    router = APIRouter(prefix="/risk", tags=["risk"])
+
+    @router.get("/portfolio", dependencies=[requires(Role.READ)])
+    async def portfolio() -> PortfolioView:
+        """What the account is worth, what it has committed, and how much of each limit is used."""
+        return _portfolio_view(await manager.portfolio(), manager)
+
+    @router.post("/validate")
+    async def validate(
+        body: ValidateBody, role: Annotated[Role, requires(Role.OPERATE)]
+    ) -> ValidationView:
+        """Would this order pass? Every check with its figures; stored, but nothing is reserved."""
+        if (body.limit_price is None) == (body.type is OrderType.LIMIT):
+            raise ProblemError(422, "invalid_request", "give limit_price with a limit order only")
+        if (body.stop_price is None) == (body.type is OrderType.STOP):
+            raise ProblemError(422, "invalid_request", "give stop_price with a stop order only")
+        validation_id = f"val-{ids.new()}"
+        order = ManualOrder(
+            validation_id,
+            account,
+            body.symbol,
+            body.side,
+            body.quantity,
+            body.type,
+            body.time_in_force,
+            body.limit_price,
+            body.stop_price,
+            body.take_profit,
+            body.stop_loss,
+            manager.now(),
+            _actor(role),
+        )
+        decision = await manager.validate(order)
+        return ValidationView(**DecisionView.terms(decision), validation_id=validation_id)
+
+    @router.get("/mode", dependencies=[requires(Role.READ)])
+    async def mode() -> ModeView:
+        """Which orders may leave; resuming needs the `version` shown here."""
+        return ModeView.of(await manager.mode())
+
+    @router.post("/halt")
+    async def halt(body: ReasonBody, role: Annotated[Role, requires(Role.KILL)]) -> ModeView:
+        """Let nothing leave any more, exits included, until somebody resumes."""
+        return await _change(manager, TradingMode.HALTED, body.reason, role)
+
+    @router.post("/reduce")
+    async def reduce(body: ReasonBody, role: Annotated[Role, requires(Role.KILL)]) -> ModeView:
+        """Let only exits leave. Trading that is HALTED stays so: 409."""
+        return await _change(manager, TradingMode.REDUCING, body.reason, role)
+
+    @router.post("/resume")
+    async def resume(body: ResumeBody, role: Annotated[Role, requires(Role.OPERATE)]) -> ModeView:
+        """Let all orders leave again; 409 when the mode has changed since it was looked at."""
+        return await _change(manager, TradingMode.ACTIVE, body.reason, role, body.version)
+
+    @router.post("/flatten", status_code=202)
+    async def flatten(
+        body: ReasonBody,
+        role: Annotated[Role, requires(Role.OPERATE)],
+        idempotency_key: Annotated[str | None, Header()] = None,
+    ) -> FlattenView:
+        """Approve an exit for everything held or on order. The same Idempotency-Key does so once."""
+        if idempotency_key is not None and _KEY.fullmatch(idempotency_key) is None:
+            raise ProblemError(
+                422, "invalid_request", "Idempotency-Key is 1 to 100 of A-Z a-z 0-9 . _ : -"
+            )
+        flatten_id = idempotency_key or ids.new()
+        try:
+            decided = await manager.flatten(flatten_id, body.reason, _actor(role))
+        except Halted as error:
+            raise ProblemError(409, "halted", str(error)) from None
+        return FlattenView(
+            flatten_id=flatten_id, items=[StoredDecisionView.of(stored) for stored in decided]
+        )
+
+    @router.get("/decisions", dependencies=[requires(Role.READ)])
+    async def decisions(
+        limit: Annotated[int, Field(ge=1, le=500)] = 100,
+        before: Annotated[int | None, Field(ge=1)] = None,
+        symbol: GivenSymbol | None = None,
+        outcome: Literal["approved", "refused"] | None = None,
+    ) -> DecisionList:
+        """What was approved and refused, newest first, with every check."""
+        found = await manager.decisions(limit=limit, before=before, symbol=symbol, outcome=outcome)
+        return DecisionList(
+            items=[StoredDecisionView.of(stored) for stored in found],
+            next=found[-1].id if len(found) == limit else None,
+        )
+
+    return router
+
+
+async def _change(
+    manager: RiskManager, wanted: TradingMode, reason: str, role: Role, version: int | None = None
+) -> ModeView:
+    try:
+        return ModeView.of(await manager.change_mode(wanted, reason, _actor(role), version))
+    except VersionConflict as conflict:
+        raise ProblemError(409, "mode_conflict", str(conflict)) from None
+
+
+def _actor(role: Role) -> str:
+    """Who is stored as having asked: tokens know roles, not names."""
+    return f"token:{role.name.lower()}"
+
+
+def _portfolio_view(portfolio: Portfolio, manager: RiskManager) -> PortfolioView:
+    exposure, mark, book = portfolio.exposure, portfolio.mark, portfolio.book
+    held = {holding.symbol: holding for holding in book.holdings}
+    committed = sum(exposure.committed_value.values(), ZERO)
+    return PortfolioView(
+        account=book.account,
+        at=portfolio.at,
+        mode=ModeView.of(book.mode),
+        cash=exposure.cash,
+        reserved_cash=exposure.reserved_cash,
+        available_cash=exposure.available_cash,
+        equity=exposure.equity,
+        peak_equity=mark.peak_equity,
+        drawdown=mark.drawdown,
+        gross_exposure=exposure.gross,
+        net_exposure=exposure.net,
+        gross_exposure_ratio=_ratio(exposure.gross, exposure.equity),
+        net_exposure_ratio=_ratio(exposure.net, exposure.equity),
+        committed_exposure=committed,
+        portfolio_risk=exposure.risk,
+        positions=[
+            _position_view(symbol, held.get(symbol), portfolio) for symbol in sorted(book.symbols)
+        ],
+        unpriced=list(exposure.unpriced),
+        limits=[CheckView.of(check) for check in _usage(portfolio, manager)],
+    )
+
+
+def _position_view(symbol: Symbol, held: Holding | None, portfolio: Portfolio) -> PositionView:
+    exposure = portfolio.exposure
+    price = exposure.market.prices.get(symbol)
+    quantity = held.quantity if held is not None else ZERO
+    per_share = price.amount if price is not None else (held and held.last_fill_price) or ZERO
+    value = quantity * per_share
+    return PositionView(
+        symbol=symbol,
+        quantity=quantity,
+        entering_quantity=exposure.entering.get(symbol, ZERO),
+        leaving_quantity=exposure.leaving.get(symbol, ZERO),
+        price=None if price is None else price.amount,
+        price_at=None if price is None else price.end_at,
+        price_age_s=None if price is None else (portfolio.at - price.end_at).total_seconds(),
+        market_value=value,
+        committed_value=exposure.committed_value.get(symbol, ZERO),
+        weight=_ratio(value, exposure.equity) or 0.0,
+        risk=held.risk(per_share) if held is not None else ZERO,
+        unknown_orders=exposure.unknown.get(symbol, 0),
+    )
+
+
+def _usage(portfolio: Portfolio, manager: RiskManager) -> list[Check]:
+    """How much of each limit of the whole account is used now, before any further order."""
+    exposure, mark, limits = portfolio.exposure, portfolio.mark, manager.limits
+    largest = max(exposure.committed_value.values(), default=ZERO)
+    equity = figure(exposure.equity)
+    busiest = max(exposure.entries_by_day.values(), default=0)
+    return [
+        rules.position_size(figure(largest), 0.0, equity, limits.max_position_size),
+        rules.portfolio_risk(figure(exposure.risk), 0.0, equity, limits.max_portfolio_risk),
+        rules.drawdown(equity, figure(mark.peak_equity), limits.drawdown_limit),
+        rules.daily_trades(busiest, limits.max_daily_trades),
+        rules.buying_power(0.0, figure(exposure.available_cash), 0.0),
+    ]
+
+
+def _ratio(part: Decimal, whole: Decimal) -> float | None:
+    return float(part / whole) if whole > 0 else None

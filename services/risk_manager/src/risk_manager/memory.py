@@ -1,0 +1,179 @@
+"""The store without a database: the same promises for one process, for tests and experiments.
+
+The executor's side is played by hand: `cash`, `holdings` and `working` are what its views would say, and
+`executor_reads` is its cursor.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from risk_manager.modes import Change, changed, first_mode, may_change
+from risk_manager.ports import Decide, Inbound, StoredDecision, VersionConflict
+from risk_manager.review import Decision, Outcome
+from risk_manager.snapshot import Book, Holding, Mark, Mode, Working
+from shared.domain.calendar import NEW_YORK
+from shared.domain.decisions import Approved, Purpose, Review, TradingMode
+from shared.domain.errors import Unavailable
+from shared.domain.symbols import Symbol
+
+
+@dataclass
+class MemoryStore:
+    """See `ports.Store`."""
+
+    account: str
+    cash: Decimal | None = None
+    holdings: list[Holding] = field(default_factory=list)
+    working: list[Working] = field(default_factory=list)
+    unknown: dict[Symbol, int] = field(default_factory=dict)
+    inbox: list[Inbound] = field(default_factory=list)
+    reviews: list[Review] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+    modes: list[Mode] = field(default_factory=list)
+    validations: list[tuple[str, Decision, str, datetime]] = field(default_factory=list)
+    _decisions: list[StoredDecision] = field(default_factory=list)
+    _positions: dict[str, int] = field(default_factory=dict)
+    _read_by_executor: int = 0
+
+    def executor_reads(self) -> None:
+        """The executor has made intents of all approvals so far; they stand in `working` from now on."""
+        self._read_by_executor = len(self.reviews)
+
+    async def next_inbound(self) -> Inbound | None:
+        """See `ports.Store`."""
+        unread = [m for m in self.inbox if m.position > self._positions.get(m.stream, 0)]
+        # The executor's stream carries the manual orders, which come first.
+        unread.sort(key=lambda m: (m.stream != "trade_executor", m.position))
+        return unread[0] if unread else None
+
+    async def book(self, at: datetime) -> Book:
+        """See `ports.Store`."""
+        if self.cash is None:
+            raise Unavailable(
+                f"account {self.account} is not known yet: the trade executor has not adopted it"
+            )
+        reserved = [
+            as_working(approved)
+            for review in self.reviews[self._read_by_executor :]
+            for approved in review.approved
+        ]
+        today = at.astimezone(NEW_YORK).date()
+        days = Counter(
+            stored.decision.trade_on
+            for stored in self._decisions
+            if stored.decision.is_approved and stored.decision.answer.purpose is Purpose.ENTRY
+        )
+        return Book(
+            self.account,
+            self.cash,
+            tuple(self.holdings),
+            (*self.working, *reserved),
+            dict(self.unknown),
+            await self.mode(at),
+            self.marks[-1] if self.marks else None,
+            {day: n for day, n in days.items() if day is not None and day >= today},
+        )
+
+    async def record(
+        self,
+        source: str,
+        decide: Decide,
+        at: datetime,
+        *,
+        inbound: Inbound | None = None,
+        marks_equity: bool = False,
+    ) -> Outcome | None:
+        """See `ports.Store`."""
+        is_read = inbound is not None and (
+            self._positions.get(inbound.stream, 0) >= inbound.position
+        )
+        if is_read:
+            return None
+        if any(review.source == source for review in self.reviews):
+            self._move(inbound)
+            return None
+        outcome = decide(await self.book(at))
+        self._move(inbound)
+        if not self.modes:
+            self.modes.append(first_mode(at))
+        self.reviews.append(outcome.review)
+        if marks_equity:
+            self.marks.append(outcome.mark)
+        for decision in outcome.decisions:
+            self._decisions.append(StoredDecision(len(self._decisions) + 1, source, at, decision))
+        if outcome.reduce_because is not None:
+            self.modes.append(
+                Mode(
+                    TradingMode.REDUCING,
+                    self.modes[-1].version + 1,
+                    outcome.reduce_because,
+                    "risk_manager",
+                    at,
+                )
+            )
+        return outcome
+
+    async def record_validation(
+        self, validation_id: str, decision: Decision, actor: str, at: datetime
+    ) -> None:
+        """See `ports.Store`."""
+        self.validations.append((validation_id, decision, actor, at))
+
+    async def decisions(
+        self,
+        *,
+        limit: int,
+        before: int | None = None,
+        symbol: Symbol | None = None,
+        outcome: str | None = None,
+        source: str | None = None,
+    ) -> list[StoredDecision]:
+        """See `ports.Store`."""
+        wanted = [
+            stored
+            for stored in reversed(self._decisions)
+            if (before is None or stored.id < before)
+            and symbol in (None, stored.decision.answer.symbol)
+            and outcome in (None, "approved" if stored.decision.is_approved else "refused")
+            and source in (None, stored.source)
+        ]
+        return wanted[:limit]
+
+    async def mode(self, at: datetime) -> Mode:
+        """See `ports.Store`."""
+        return self.modes[-1] if self.modes else first_mode(at)
+
+    async def change_mode(self, change: Change, drawdown_limit: float) -> Mode:
+        """See `ports.Store`."""
+        current = await self.mode(change.at)
+        if not may_change(current, change):
+            raise VersionConflict(current)
+        if not self.modes:
+            self.modes.append(current)
+        mode = changed(current, change, self.marks[-1] if self.marks else None, drawdown_limit)
+        if mode is not current:
+            self.modes.append(mode)
+        return mode
+
+    def _move(self, inbound: Inbound | None) -> None:
+        if inbound is not None:
+            self._positions[inbound.stream] = inbound.position
+
+
+def as_working(approved: Approved) -> Working:
+    """An approval as the order that it reserves for."""
+    return Working(
+        approved.symbol,
+        approved.side,
+        approved.purpose,
+        approved.quantity,
+        approved.type,
+        approved.limit_price,
+        approved.stop_price,
+        approved.stop_loss,
+        approved.reference_price,
+    )

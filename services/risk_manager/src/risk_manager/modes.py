@@ -1,0 +1,58 @@
+"""Which mode follows which?
+
+Modes only get stricter by themselves or by a single word; they are loosened by a person who has seen the
+present state, which is what the version proves. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from risk_manager.snapshot import Mark, Mode
+from shared.domain.decisions import TradingMode
+
+_STRICTNESS = {TradingMode.ACTIVE: 0, TradingMode.REDUCING: 1, TradingMode.HALTED: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A wish for another mode; `version` is the one that the person has seen, None for nobody looked."""
+
+    wanted: TradingMode
+    reason: str
+    actor: str
+    at: datetime
+    version: int | None = None
+
+
+def first_mode(at: datetime) -> Mode:
+    """The mode of an account that has never traded."""
+    return Mode(TradingMode.ACTIVE, 1, "first start", "risk_manager", at)
+
+
+def may_change(current: Mode, change: Change) -> bool:
+    """Whether `change` may be made: stricter at any time, looser only from the version it names."""
+    if change.version is not None and change.version != current.version:
+        return False
+    is_looser = _STRICTNESS[change.wanted] < _STRICTNESS[current.mode]
+    return not is_looser or change.version is not None
+
+
+def changed(current: Mode, change: Change, last_mark: Mark | None, drawdown_limit: float) -> Mode:
+    """The mode after `change`; the same one where nothing changes.
+
+    Going back to ACTIVE below the drawdown limit measures the peak anew, or the next mark would end it at
+    once. The reason given for it is stored.
+    """
+    if change.wanted is current.mode:
+        return current
+    is_below = last_mark is not None and last_mark.drawdown > drawdown_limit
+    return Mode(
+        change.wanted,
+        current.version + 1,
+        change.reason,
+        change.actor,
+        change.at,
+        restarts_peak=change.wanted is TradingMode.ACTIVE and is_below,
+    )

@@ -1,0 +1,593 @@
+"""What is the answer to each wish?
+
+Everything wished for at one instant goes in with one snapshot of the account; approvals and refusals come out,
+each with all its checks. Exits go first, then entries by conviction, then symbol; each approval counts before the
+next wish is looked at, so no two share the last of the room. The pipeline, `POST /risk/validate` and flatten
+take this one road. Pure: the same inputs give the same answers, in live trading as in a backtest.
+
+How exits meet entries that have not filled: an exit is approved for all that is held *and* all that may still
+fill. The executor cancels what is open, then sells what was filled, which may be nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from risk_manager import limits as rules
+from risk_manager.limits import Limits
+from risk_manager.sizing import Sizing, size, stop_price, target_price
+from risk_manager.snapshot import ZERO, Book, Exposure, Mark, Market, Working, figure, mark
+from shared.domain.calendar import NEW_YORK, TradingCalendar, TradingWindow
+from shared.domain.decisions import Approved, Check, Purpose, Refused, Review, TradingMode
+from shared.domain.errors import InvalidTime
+from shared.domain.ids import flatten_signal_id
+from shared.domain.money import plain
+from shared.domain.orders import OrderType, Side, TimeInForce
+from shared.domain.signals import Direction, Evaluation, ManualOrder, Signal
+from shared.domain.symbols import Symbol
+from shared.domain.timeframes import Timeframe
+
+# An exit stays wanted: it may leave until the close of this many sessions, counted from the first possible one.
+EXIT_SESSIONS = 5
+# Fractions may be held, and must be able to go: the smallest is the grid of the rules.
+LEAST_EXIT = 0.000001
+# A regular session, which is how long a daily bar is in open hours.
+_SESSION = timedelta(hours=6, minutes=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """When the exchange is open and when entries may be sent."""
+
+    calendar: TradingCalendar
+    window: TradingWindow
+    timeframe: Timeframe
+
+    @property
+    def bar_length(self) -> timedelta:
+        """A bar's length in open hours."""
+        return self.timeframe.length if self.timeframe.is_intraday else _SESSION
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One answer with what is kept beside it: who wished, for which exchange day, and the arithmetic."""
+
+    answer: Approved | Refused
+    strategy: str
+    quantity: Decimal
+    trade_on: date | None
+    figures: dict[str, str]
+
+    @property
+    def is_approved(self) -> bool:
+        """Whether an order follows from it."""
+        return isinstance(self.answer, Approved)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A review with all that is stored along with it."""
+
+    review: Review
+    decisions: tuple[Decision, ...]
+    mark: Mark
+    # Why trading goes to REDUCING by itself; None when it does not.
+    reduce_because: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """A signal, a manual order or one position of a flatten, in one shape."""
+
+    signal_id: str
+    strategy: str
+    symbol: Symbol
+    side: Side
+    purpose: Purpose
+    # None: as much as the limits allow.
+    quantity: Decimal | None
+    type: OrderType
+    time_in_force: TimeInForce
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    stop_loss: Decimal | None
+    take_profit: Decimal | None
+    reference_price: Decimal | None
+    wished_at: datetime
+    # Wants to hold the symbol, so that holding any of it fulfils the wish.
+    wants_to_hold: bool
+    figures: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What all wishes of one review are judged by."""
+
+    account: str
+    mode: TradingMode
+    limits: Limits
+    venue: Venue
+    mark: Mark
+    now: datetime
+
+
+_Wishes = Callable[[Exposure], list[_Wish]]
+_Span = tuple[datetime | None, datetime | None]
+
+
+def decision_id(signal_id: str) -> str:
+    """The one id of the answer to that signal."""
+    return f"dec-{signal_id}"
+
+
+def source_of(message: Evaluation | ManualOrder) -> str:
+    """The key under which the review of `message` is announced, once."""
+    if isinstance(message, ManualOrder):
+        return f"manual:{message.signal_id}"
+    return f"evaluation:{message.timeframe}:{message.instant_at.isoformat()}"
+
+
+def flatten_source(flatten_id: str) -> str:
+    """The key under which the review of that flatten is announced."""
+    return f"flatten:{flatten_id}"
+
+
+def review_evaluation(
+    evaluation: Evaluation,
+    book: Book,
+    market: Market,
+    limits: Limits,
+    venue: Venue,
+    now: datetime,
+) -> Outcome:
+    """Answer every signal of one instant."""
+
+    def wishes(exposure: Exposure) -> list[_Wish]:
+        exits = [s for s in evaluation.signals if s.direction is Direction.FLAT]
+        entries = [s for s in evaluation.signals if s.direction is not Direction.FLAT]
+        exits.sort(key=lambda s: (s.symbol, s.strategy, s.signal_id))
+        entries.sort(key=lambda s: (-s.conviction, s.symbol, s.strategy, s.signal_id))
+        return [
+            *(_exit_of(s, exposure) for s in exits),
+            *(_entry_of(s, limits) for s in entries),
+        ]
+
+    return _review(
+        source_of(evaluation), evaluation.instant_at, wishes, book, market, limits, venue, now
+    )
+
+
+def review_manual(
+    order: ManualOrder,
+    book: Book,
+    market: Market,
+    limits: Limits,
+    venue: Venue,
+    now: datetime,
+) -> Outcome:
+    """Answer an order that a person asked for: as given or not at all, never resized.
+
+    A buy may add to what is held, since it names its quantity; a sale is always an exit.
+    """
+
+    def wishes(exposure: Exposure) -> list[_Wish]:
+        return [_manual(order, exposure)]
+
+    return _review(source_of(order), order.requested_at, wishes, book, market, limits, venue, now)
+
+
+def review_flatten(
+    flatten_id: str,
+    asked: dict[str, str],
+    book: Book,
+    market: Market,
+    limits: Limits,
+    venue: Venue,
+    now: datetime,
+) -> Outcome:
+    """An exit for everything held or on order; `asked` (who and why) is kept with each."""
+
+    def wishes(exposure: Exposure) -> list[_Wish]:
+        return [
+            _out_of(
+                flatten_signal_id(book.account, flatten_id, symbol),
+                "flatten",
+                symbol,
+                exposure,
+                exposure.price(symbol),
+                now,
+                asked,
+            )
+            for symbol in sorted(book.symbols)
+            if exposure.reducible(symbol)
+        ]
+
+    return _review(flatten_source(flatten_id), now, wishes, book, market, limits, venue, now)
+
+
+def _review(
+    source: str,
+    instant_at: datetime,
+    wishes: _Wishes,
+    book: Book,
+    market: Market,
+    limits: Limits,
+    venue: Venue,
+    now: datetime,
+) -> Outcome:
+    exposure = Exposure.of(book, market)
+    marked = mark(book, exposure, instant_at)
+    case = _Case(book.account, book.mode.mode, limits, venue, marked, max(now, instant_at))
+    decisions: list[Decision] = []
+    for wish in wishes(exposure):
+        decision = _decide(wish, exposure, case)
+        decisions.append(decision)
+        if isinstance(decision.answer, Approved):
+            exposure = exposure.with_approval(decision.answer, _day(decision.answer.act_from))
+    answers = [d.answer for d in decisions]
+    fallen = _drawdown(case)
+    return Outcome(
+        Review(
+            book.account,
+            source,
+            instant_at,
+            tuple(a for a in answers if isinstance(a, Approved)),
+            tuple(a for a in answers if isinstance(a, Refused)),
+        ),
+        tuple(decisions),
+        marked,
+        fallen.text if not fallen.passed and book.mode.mode is TradingMode.ACTIVE else None,
+    )
+
+
+# ------------------------------------------------------------------ wishes
+
+
+def _entry_of(signal: Signal, limits: Limits) -> _Wish:
+    """A market bracket, good till cancelled so that its legs outlive the day."""
+    reference = figure(signal.reference_price)
+    is_long = signal.direction is Direction.LONG
+    return _Wish(
+        signal.signal_id,
+        signal.strategy,
+        signal.symbol,
+        Side.BUY if is_long else Side.SELL,
+        Purpose.ENTRY,
+        None,
+        OrderType.MARKET,
+        TimeInForce.GTC,
+        None,
+        None,
+        _decimal(stop_price(reference, limits.stop_loss)) if is_long else None,
+        _decimal(target_price(reference, limits.take_profit)) if is_long else None,
+        signal.reference_price,
+        signal.bar_end_at,
+        wants_to_hold=True,
+        figures={"conviction": repr(signal.conviction), **signal.figures},
+    )
+
+
+def _exit_of(signal: Signal, exposure: Exposure) -> _Wish:
+    return _out_of(
+        signal.signal_id,
+        signal.strategy,
+        signal.symbol,
+        exposure,
+        signal.reference_price,
+        signal.bar_end_at,
+        dict(signal.figures),
+    )
+
+
+def _out_of(
+    signal_id: str,
+    strategy: str,
+    symbol: Symbol,
+    exposure: Exposure,
+    reference: Decimal | None,
+    wished_at: datetime,
+    figures: dict[str, str],
+) -> _Wish:
+    """A market order for all that is held and all that may still fill."""
+    quantity = exposure.reducible(symbol)
+    return _Wish(
+        signal_id,
+        strategy,
+        symbol,
+        Side.BUY if exposure.held.get(symbol, ZERO) < 0 else Side.SELL,
+        Purpose.EXIT,
+        quantity,
+        OrderType.MARKET,
+        # What does not sell today goes on tomorrow; the broker takes fractions for the day only.
+        TimeInForce.GTC if quantity == quantity.to_integral_value() else TimeInForce.DAY,
+        None,
+        None,
+        None,
+        None,
+        reference,
+        wished_at,
+        wants_to_hold=False,
+        figures=figures,
+    )
+
+
+def _manual(order: ManualOrder, exposure: Exposure) -> _Wish:
+    held = exposure.held.get(order.symbol, ZERO)
+    is_exit = order.side is Side.SELL or held < 0
+    return _Wish(
+        order.signal_id,
+        "manual",
+        order.symbol,
+        order.side,
+        Purpose.EXIT if is_exit else Purpose.ENTRY,
+        order.quantity,
+        order.type,
+        order.time_in_force,
+        order.limit_price,
+        order.stop_price,
+        order.stop_loss,
+        order.take_profit,
+        exposure.price(order.symbol) or order.limit_price or order.stop_price,
+        order.requested_at,
+        wants_to_hold=False,
+        figures={"actor": order.actor},
+    )
+
+
+# ------------------------------------------------------------------ answers
+
+
+def _decide(wish: _Wish, exposure: Exposure, case: _Case) -> Decision:
+    if wish.purpose is Purpose.EXIT:
+        return _decide_exit(wish, exposure, case)
+    return _decide_entry(wish, exposure, case)
+
+
+def _decide_exit(wish: _Wish, exposure: Exposure, case: _Case) -> Decision:
+    quantity = wish.quantity if wish.quantity is not None else ZERO
+    reducible = exposure.reducible(wish.symbol)
+    leaving = exposure.leaving.get(wish.symbol, ZERO) + quantity
+    span = _exit_span(case)
+    reference = wish.reference_price or _last_value(wish.symbol, exposure)
+    checks = [rules.mode(case.mode, Purpose.EXIT), rules.no_position(figure(reducible))]
+    if wish.side is Side.SELL:
+        checks.append(rules.short_not_allowed(figure(quantity), figure(reducible)))
+    else:
+        checks.append(rules.crosses_zero(figure(quantity), figure(reducible)))
+    checks += [
+        rules.exit_in_progress(figure(leaving), figure(reducible)),
+        rules.market_hours(*span),
+        rules.quantity_zero(figure(quantity), least=LEAST_EXIT),
+    ]
+    if reference is None:
+        checks.append(
+            rules.stale_price(None, case.venue.bar_length, case.limits.max_signal_age_bars)
+        )
+    return _answer(wish, quantity, reference, span, tuple(checks), exposure, case, wish.figures)
+
+
+def _decide_entry(wish: _Wish, exposure: Exposure, case: _Case) -> Decision:
+    limits, venue, symbol = case.limits, case.venue, wish.symbol
+    entering = exposure.entering.get(symbol, ZERO)
+    committed = exposure.held.get(symbol, ZERO) + entering
+    span = _entry_span(wish, case)
+    price = exposure.market.prices.get(symbol)
+    price_age = (
+        None if price is None else venue.calendar.session_time_between(price.end_at, case.now)
+    )
+    trade_on = _day(span[0]) if span[0] is not None else None
+    counted = exposure.entries_by_day.get(trade_on, 0) if trade_on is not None else 0
+    checks = [
+        rules.mode(case.mode, Purpose.ENTRY),
+        rules.short_not_allowed(1.0 if wish.side is Side.SELL else 0.0, 0.0),
+        rules.unknown_order(exposure.unknown.get(symbol, 0)),
+        rules.entry_during_exit(figure(exposure.leaving.get(symbol, ZERO))),
+    ]
+    if wish.wants_to_hold:
+        checks.append(rules.already_held(figure(committed)))
+    checks += [
+        rules.market_hours(*span),
+        rules.signal_age(
+            venue.calendar.session_time_between(wish.wished_at, span[0] or case.now),
+            venue.bar_length,
+            limits.max_signal_age_bars,
+        ),
+        rules.stale_price(price_age, venue.bar_length, limits.max_signal_age_bars),
+        rules.unpriced_position(exposure.unpriced),
+        _drawdown(case),
+        rules.daily_trades(counted + 1, limits.max_daily_trades),
+    ]
+    if wish.side is Side.SELL or wish.reference_price is None:
+        # Without a price there is nothing to measure the rest by, and one of the checks has failed.
+        quantity = wish.quantity if wish.quantity is not None else ZERO
+        return _answer(
+            wish, quantity, wish.reference_price, span, tuple(checks), exposure, case, wish.figures
+        )
+    quantity, sized = _quantity(wish, wish.reference_price, exposure, case)
+    # Where there is no room for a share, the rules say what one share would have needed.
+    candidate = _candidate(wish, max(quantity, Decimal(1)), wish.reference_price)
+    market_price = exposure.price(symbol)
+    unit, cost = candidate.price(market_price), candidate.cash(market_price)
+    checks += [
+        rules.whole_shares_only(figure(quantity)),
+        rules.bracket_prices(figure(unit), _float(wish.stop_loss), _float(wish.take_profit)),
+        rules.quantity_zero(sized.by_position_size if sized is not None else figure(quantity)),
+        rules.position_size(
+            figure(exposure.committed_value.get(symbol, ZERO)),
+            figure(candidate.quantity * unit),
+            figure(exposure.equity),
+            limits.max_position_size,
+        ),
+        rules.buying_power(
+            figure(cost), figure(exposure.available_cash), figure(cost / candidate.quantity)
+        ),
+        rules.portfolio_risk(
+            figure(exposure.risk),
+            figure(candidate.risk(market_price)),
+            figure(exposure.equity),
+            limits.max_portfolio_risk,
+        ),
+        rules.correlation(
+            exposure.market.closes.get(symbol, {}),
+            {s: exposure.market.closes.get(s, {}) for s in exposure.others(symbol)},
+            limits,
+        ),
+    ]
+    figures = {**wish.figures, "price": plain(unit), **_arithmetic(sized)}
+    return _answer(
+        wish, quantity, wish.reference_price, span, tuple(checks), exposure, case, figures
+    )
+
+
+def _quantity(
+    wish: _Wish, reference: Decimal, exposure: Exposure, case: _Case
+) -> tuple[Decimal, Sizing | None]:
+    if wish.quantity is not None:
+        return wish.quantity, None
+    price = _candidate(wish, Decimal(1), reference).price(exposure.price(wish.symbol))
+    sized = size(
+        equity=figure(exposure.equity),
+        price=figure(price),
+        stop=_float(wish.stop_loss) or 0.0,
+        available_cash=figure(exposure.available_cash),
+        portfolio_risk=figure(exposure.risk),
+        max_position_size=case.limits.max_position_size,
+        max_portfolio_risk=case.limits.max_portfolio_risk,
+    )
+    return Decimal(sized.shares), sized
+
+
+def _candidate(wish: _Wish, quantity: Decimal, reference: Decimal) -> Working:
+    return Working(
+        wish.symbol,
+        wish.side,
+        wish.purpose,
+        quantity,
+        wish.type,
+        wish.limit_price,
+        wish.stop_price,
+        wish.stop_loss,
+        reference,
+    )
+
+
+def _answer(
+    wish: _Wish,
+    quantity: Decimal,
+    reference: Decimal | None,
+    span: _Span,
+    checks: tuple[Check, ...],
+    exposure: Exposure,
+    case: _Case,
+    figures: dict[str, str],
+) -> Decision:
+    failed = next((check for check in checks if not check.passed), None)
+    act_from, act_until = span
+    trade_on = _day(act_from) if act_from is not None else None
+    kept = {
+        **figures,
+        "equity": plain(exposure.equity),
+        "cash": plain(exposure.cash),
+        "reserved_cash": plain(exposure.reserved_cash),
+        "portfolio_risk": plain(exposure.risk),
+        "mode_version": str(case.mark.mode_version),
+    }
+    if failed is not None or act_from is None or act_until is None or reference is None:
+        reason = failed or rules.market_hours(act_from, act_until)
+        refused = Refused(
+            decision_id(wish.signal_id),
+            wish.signal_id,
+            case.account,
+            wish.symbol,
+            wish.side,
+            wish.purpose,
+            reason.code,
+            reason.text,
+            checks,
+        )
+        return Decision(refused, wish.strategy, quantity, trade_on, kept)
+    approved = Approved(
+        decision_id(wish.signal_id),
+        wish.signal_id,
+        case.account,
+        wish.symbol,
+        wish.side,
+        wish.purpose,
+        quantity,
+        wish.type,
+        wish.time_in_force,
+        wish.limit_price,
+        wish.stop_price,
+        wish.stop_loss,
+        wish.take_profit,
+        reference,
+        act_from,
+        act_until,
+        checks,
+    )
+    return Decision(approved, wish.strategy, quantity, trade_on, kept)
+
+
+# ------------------------------------------------------------------ time and figures
+
+
+def _entry_span(wish: _Wish, case: _Case) -> _Span:
+    """From when until when an entry may leave: inside one window, and before the wish is too old."""
+    venue = case.venue
+    try:
+        act_from, window_ends = venue.calendar.entry_window(case.now, venue.window)
+    except InvalidTime:
+        return None, None
+    age = venue.calendar.session_time_between(wish.wished_at, act_from)
+    left = max(venue.bar_length * case.limits.max_signal_age_bars - age, timedelta(0))
+    return act_from, min(window_ends, act_from + left)
+
+
+def _exit_span(case: _Case) -> _Span:
+    """From when until when an exit may leave: any session, and for a few of them."""
+    calendar = case.venue.calendar
+    try:
+        session = calendar.session_at(case.now) or calendar.next_session(case.now)
+    except InvalidTime:
+        return None, None
+    later = calendar.between(session.on, session.on + timedelta(days=4 * EXIT_SESSIONS))
+    return max(case.now, session.open_at), later[:EXIT_SESSIONS][-1].close_at
+
+
+def _drawdown(case: _Case) -> Check:
+    return rules.drawdown(
+        figure(case.mark.equity), figure(case.mark.peak_equity), case.limits.drawdown_limit
+    )
+
+
+def _day(at: datetime) -> date:
+    return at.astimezone(NEW_YORK).date()
+
+
+def _decimal(price: float) -> Decimal:
+    return Decimal(repr(price))
+
+
+def _float(price: Decimal | None) -> float | None:
+    return None if price is None else figure(price)
+
+
+def _last_value(symbol: Symbol, exposure: Exposure) -> Decimal | None:
+    """Dollars per share at which a symbol without a market price is carried."""
+    shares = exposure.reducible(symbol)
+    value = exposure.committed_value.get(symbol, ZERO)
+    return value / shares if shares and value else None
+
+
+def _arithmetic(sized: Sizing | None) -> dict[str, str]:
+    if sized is None:
+        return {}
+    return {
+        "shares_by_position_size": repr(sized.by_position_size),
+        "shares_by_buying_power": repr(sized.by_buying_power),
+        "shares_by_portfolio_risk": repr(sized.by_portfolio_risk),
+    }

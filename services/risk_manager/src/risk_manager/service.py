@@ -1,0 +1,248 @@
+"""Reads what was wished for, has it reviewed, and commits the answers.
+
+The thin shell around `review`: it finds the next message, the account and the prices, and lets the store decide and
+commit under the account's lock. Whatever the message, there is one review of it, also of an evaluation without
+signals: it marks the equity of that instant and lets the next stage see that the instant is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from risk_manager import review as reviews
+from risk_manager.limits import Limits
+from risk_manager.modes import Change
+from risk_manager.ports import Inbound, MarketReader, Store, StoredDecision
+from risk_manager.review import Decision, Outcome, Venue
+from risk_manager.snapshot import Book, Exposure, Mark, Market, Mode, mark
+from shared.domain.decisions import TradingMode
+from shared.domain.errors import Rejected, Unavailable
+from shared.domain.orders import Side
+from shared.domain.signals import Direction, Evaluation, ManualOrder
+from shared.domain.symbols import Symbol
+from shared.messages import BELL_REVIEWS
+from shared.ports import Bells, Clock
+
+_log = structlog.get_logger(__name__)
+# The account may gain a symbol between the look at its prices and the lock; it hardly does so twice.
+_TRIES = 5
+
+
+_DecideAt = Callable[[Book, Market], Outcome]
+
+
+class _SymbolsChanged(Exception):
+    """The account holds or orders a symbol whose price was not looked for."""
+
+
+class Halted(Rejected):
+    """Nothing may be sent, so asking for orders is in vain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Portfolio:
+    """The account as it is now."""
+
+    at: datetime
+    book: Book
+    exposure: Exposure
+    mark: Mark
+
+
+class RiskManager:
+    """Answers wishes, one message at a time, and the API's questions."""
+
+    def __init__(
+        self,
+        store: Store,
+        market: MarketReader,
+        limits: Limits,
+        venue: Venue,
+        bells: Bells,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._market = market
+        self.limits = limits
+        self._venue = venue
+        self._bells = bells
+        self._clock = clock
+
+    async def work(self) -> bool:
+        """Answer the next message; False when there is none."""
+        inbound = await self._store.next_inbound()
+        if inbound is None:
+            return False
+        body = inbound.body
+        at = self._clock.now()
+        # A person's order is priced as of now, a strategy's as of the bars it was made from.
+        priced_at = body.instant_at if isinstance(body, Evaluation) else at
+
+        def decide(book: Book, market: Market) -> Outcome:
+            if isinstance(body, Evaluation):
+                return reviews.review_evaluation(body, book, market, self.limits, self._venue, at)
+            return reviews.review_manual(body, book, market, self.limits, self._venue, at)
+
+        await self._record(
+            reviews.source_of(body),
+            decide,
+            at,
+            priced_at,
+            _symbols_of(body),
+            _may_enter(body),
+            inbound,
+        )
+        return True
+
+    async def flatten(self, flatten_id: str, reason: str, actor: str) -> list[StoredDecision]:
+        """Approve an exit for everything held or on order; the same id is answered from what is stored.
+
+        Raises:
+            Halted: exits may not leave either.
+        """
+        at = self._clock.now()
+        source = reviews.flatten_source(flatten_id)
+        asked = {"reason": reason, "actor": actor}
+        known = await self._store.decisions(limit=500, source=source)
+        if not known:
+            mode = await self._store.mode(at)
+            if mode.mode is TradingMode.HALTED:
+                raise Halted(
+                    "trading is HALTED, so nothing may be sent; resume it, then reduce and flatten"
+                )
+
+            def decide(book: Book, market: Market) -> Outcome:
+                return reviews.review_flatten(
+                    flatten_id, asked, book, market, self.limits, self._venue, at
+                )
+
+            await self._record(source, decide, at, at, frozenset(), False, None)
+            known = await self._store.decisions(limit=500, source=source)
+        return list(reversed(known))
+
+    async def validate(self, order: ManualOrder) -> Decision:
+        """Answer what would be answered to `order`, keep the answer, and reserve nothing."""
+        at = self._clock.now()
+        book = await self._store.book(at)
+        market = await self._market.at(
+            at, book.symbols | {order.symbol}, with_history=_may_enter(order)
+        )
+        outcome = reviews.review_manual(order, book, market, self.limits, self._venue, at)
+        decision = outcome.decisions[0]
+        await self._store.record_validation(order.signal_id, decision, order.actor, at)
+        return decision
+
+    async def portfolio(self) -> Portfolio:
+        """The account at the newest prices."""
+        at = self._clock.now()
+        book = await self._store.book(at)
+        market = await self._market.at(at, book.symbols, with_history=False)
+        exposure = Exposure.of(book, market)
+        return Portfolio(at, book, exposure, mark(book, exposure, at))
+
+    async def mode(self) -> Mode:
+        """The present mode."""
+        return await self._store.mode(self._clock.now())
+
+    async def change_mode(
+        self, wanted: TradingMode, reason: str, actor: str, version: int | None = None
+    ) -> Mode:
+        """Change the mode, and wake whoever must know at once."""
+        change = Change(wanted, reason, actor, self._clock.now(), version)
+        mode = await self._store.change_mode(change, self.limits.drawdown_limit)
+        _log.warning("mode", mode=mode.mode, version=mode.version, reason=reason, actor=actor)
+        await self._bells.ring(BELL_REVIEWS)
+        return mode
+
+    async def decisions(
+        self,
+        *,
+        limit: int,
+        before: int | None = None,
+        symbol: Symbol | None = None,
+        outcome: str | None = None,
+    ) -> list[StoredDecision]:
+        """The newest decisions; see `Store.decisions`."""
+        return await self._store.decisions(
+            limit=limit, before=before, symbol=symbol, outcome=outcome
+        )
+
+    def now(self) -> datetime:
+        """The venue's time."""
+        return self._clock.now()
+
+    async def _record(
+        self,
+        source: str,
+        decide: _DecideAt,
+        at: datetime,
+        priced_at: datetime,
+        symbols: frozenset[Symbol],
+        with_history: bool,
+        inbound: Inbound | None,
+    ) -> None:
+        for _ in range(_TRIES):
+            known = await self._store.book(at)
+            market = await self._market.at(
+                priced_at, known.symbols | symbols, with_history=with_history
+            )
+
+            def under_lock(book: Book, market: Market = market) -> Outcome:
+                if not book.symbols <= market.asked:
+                    raise _SymbolsChanged
+                return decide(book, market)
+
+            try:
+                outcome = await self._store.record(
+                    source,
+                    under_lock,
+                    at,
+                    inbound=inbound,
+                    marks_equity=inbound is not None and isinstance(inbound.body, Evaluation),
+                )
+            except _SymbolsChanged:
+                continue
+            if outcome is not None:
+                _tell(outcome)
+            await self._bells.ring(BELL_REVIEWS)
+            return
+        raise Unavailable("the account's symbols change faster than their prices can be read")
+
+
+def _symbols_of(body: Evaluation | ManualOrder) -> frozenset[Symbol]:
+    if isinstance(body, ManualOrder):
+        return frozenset({body.symbol})
+    return frozenset(signal.symbol for signal in body.signals)
+
+
+def _may_enter(body: Evaluation | ManualOrder) -> bool:
+    """Whether an answer may need correlations, for which many bars are read."""
+    if isinstance(body, ManualOrder):
+        return body.side is Side.BUY
+    return any(signal.direction is Direction.LONG for signal in body.signals)
+
+
+def _tell(outcome: Outcome) -> None:
+    for approved in outcome.review.approved:
+        _log.info(
+            "approved",
+            decision=approved.decision_id,
+            symbol=approved.symbol,
+            side=approved.side,
+            quantity=str(approved.quantity),
+            act_from=approved.act_from.isoformat(),
+        )
+    for refused in outcome.review.refused:
+        _log.info(
+            "refused",
+            decision=refused.decision_id,
+            symbol=refused.symbol,
+            code=refused.reason_code,
+            reason=refused.reason,
+        )
+    if outcome.reduce_because is not None:
+        _log.error("trading goes to REDUCING", reason=outcome.reduce_because)

@@ -1,0 +1,532 @@
+"""How are decisions kept in PostgreSQL?
+
+A review is one transaction under the advisory lock `account:<account>`: the book is read, the pure review runs, and
+its decisions, mark, mode change, outbox row and cursor are written, or none of it. The book is one statement,
+hence one snapshot: read in several, an approval that the executor turns into an intent between two of them
+would be counted nowhere. The lock comes first and the statement after it, so it sees what the last holder did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from risk_manager.modes import Change, changed, first_mode, may_change
+from risk_manager.ports import Decide, Inbound, StoredDecision, VersionConflict
+from risk_manager.review import Decision, Outcome
+from risk_manager.snapshot import Book, Holding, Mark, Mode, Protection, Working
+from shared.adapters.postgres import Cursor, Database, Outbox, lock
+from shared.domain.calendar import NEW_YORK
+from shared.domain.decisions import Approved, Check, Purpose, Refused, TradingMode
+from shared.domain.errors import Unavailable
+from shared.domain.orders import FINAL_STATUSES, IntentState, OrderType, Side, TimeInForce
+from shared.domain.symbols import Symbol
+from shared.messages import EVALUATION, EVALUATIONS, MANUAL_ORDER, MANUAL_ORDERS, REVIEW, REVIEWS
+
+SCHEMA = "risk_manager"
+STRATEGIES = "strategy_engine"
+EXECUTOR = "trade_executor"
+# Enough entries to explain any position; what they do not cover counts as unprotected.
+_LATEST_ENTRIES = 20
+_CHECKS = TypeAdapter(tuple[Check, ...])
+_OF_VALIDATION = (
+    "outcome",
+    "symbol",
+    "side",
+    "purpose",
+    "quantity",
+    "reason_code",
+    "reason",
+    "checks",
+    "figures",
+)
+_LIVE = [state.value for state in IntentState if not state.is_final]
+_FINAL = [status.value for status in FINAL_STATUSES]
+
+_BOOK = text("""
+SELECT
+  EXISTS (SELECT 1 FROM trade_executor.v_accounts WHERE account = :account) AS adopted,
+  (SELECT cash::text FROM trade_executor.v_cash WHERE account = :account) AS cash,
+  (SELECT jsonb_agg(jsonb_build_array(
+      p.symbol, p.quantity::text,
+      (SELECT f.price::text FROM trade_executor.v_fills f
+       WHERE f.account = :account AND f.symbol = p.symbol
+       ORDER BY f.executed_at DESC, f.execution_id DESC LIMIT 1),
+      (SELECT jsonb_agg(jsonb_build_array(e.filled::text, e.stop_loss::text) ORDER BY e.id DESC)
+       FROM (SELECT d.id, d.stop_loss,
+                    (SELECT sum(i.filled_quantity) FROM trade_executor.v_intents i
+                     WHERE i.account = :account AND i.decision_id = d.decision_id
+                       AND i.purpose = 'entry') AS filled
+             FROM risk_manager.decisions d
+             WHERE d.account = :account AND d.symbol = p.symbol
+               AND d.outcome = 'approved' AND d.purpose = 'entry'
+             ORDER BY d.id DESC LIMIT :latest) e
+       WHERE e.filled > 0)) ORDER BY p.symbol)
+   FROM trade_executor.v_positions p
+   WHERE p.account = :account AND p.quantity <> 0) AS holdings,
+  (SELECT jsonb_agg(jsonb_build_array(
+      w.symbol, w.side, w.purpose, w.quantity::text, w.type, w.limit_price::text, w.stop_price::text,
+      w.stop_loss::text, w.reference_price::text) ORDER BY w.symbol, w.key)
+   FROM (
+      SELECT client_order_id AS key, symbol, side, purpose,
+             CASE state WHEN 'UNKNOWN' THEN quantity ELSE quantity - filled_quantity END AS quantity,
+             type, limit_price, stop_price, stop_loss, reference_price
+      FROM trade_executor.v_intents
+      WHERE account = :account AND state = ANY(:live) AND purpose <> 'protect'
+      UNION ALL
+      -- Buys that somebody else gave at the broker bind cash and will be held, like our own.
+      SELECT broker_order_id, symbol, side, 'entry', quantity - filled_quantity,
+             type, limit_price, stop_price, NULL, coalesce(limit_price, stop_price, 0)
+      FROM trade_executor.v_orders
+      WHERE account = :account AND intent_id IS NULL AND side = 'buy' AND parent_order_id IS NULL
+        AND status <> ALL(:final)
+      UNION ALL
+      SELECT decision_id, symbol, side, purpose, quantity,
+             type, limit_price, stop_price, stop_loss, reference_price
+      FROM risk_manager.decisions
+      WHERE account = :account AND outcome = 'approved' AND review_id > coalesce(
+        (SELECT position FROM trade_executor.v_cursors
+         WHERE account = :account AND source = 'risk_manager'), 0)
+   ) w WHERE w.quantity > 0) AS working,
+  (SELECT jsonb_object_agg(u.symbol, u.orders) FROM (
+      SELECT symbol, count(*) AS orders FROM trade_executor.v_intents
+      WHERE account = :account AND state = 'UNKNOWN' GROUP BY symbol) u) AS unknown,
+  (SELECT jsonb_object_agg(t.trade_on, t.entries) FROM (
+      SELECT trade_on, count(*) AS entries FROM risk_manager.decisions
+      WHERE account = :account AND outcome = 'approved' AND purpose = 'entry' AND trade_on >= :today
+      GROUP BY trade_on) t) AS entries_by_day,
+  m.mode, m.version, m.reason, m.actor, m.changed_at, m.restarts_peak,
+  e.instant_at, e.cash AS mark_cash, e.equity, e.peak_equity, e.drawdown, e.gross_exposure,
+  e.net_exposure, e.mode_version
+FROM (SELECT 1) one
+LEFT JOIN LATERAL (
+    SELECT * FROM risk_manager.modes WHERE account = :account ORDER BY version DESC LIMIT 1) m ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM risk_manager.equity_points WHERE account = :account ORDER BY id DESC LIMIT 1
+) e ON true
+""")
+
+_INSERT_DECISION = text("""
+INSERT INTO risk_manager.decisions (
+    account, decision_id, signal_id, source, review_id, instant_at, decided_at, outcome, strategy, symbol, side,
+    purpose, quantity, type, time_in_force, limit_price, stop_price, stop_loss, take_profit,
+    reference_price, act_from, act_until, trade_on, reason_code, reason, checks, figures)
+VALUES (
+    :account, :decision_id, :signal_id, :source, :review_id, :instant_at, :decided_at, :outcome, :strategy,
+    :symbol, :side, :purpose, :quantity, :type, :time_in_force, :limit_price, :stop_price, :stop_loss,
+    :take_profit, :reference_price, :act_from, :act_until, :trade_on, :reason_code, :reason,
+    CAST(:checks AS jsonb), CAST(:figures AS jsonb))
+""")
+
+
+class PostgresStore:
+    """See `ports.Store`."""
+
+    def __init__(self, database: Database, account: str) -> None:
+        self._database = database
+        self._account = account
+        self._outbox = Outbox(SCHEMA, account)
+        # In the order in which they are looked at.
+        self._sources = {
+            EXECUTOR: (Outbox(EXECUTOR, account), Cursor(SCHEMA, EXECUTOR, account)),
+            STRATEGIES: (Outbox(STRATEGIES, account), Cursor(SCHEMA, STRATEGIES, account)),
+        }
+
+    async def next_inbound(self) -> Inbound | None:
+        """See `ports.Store`."""
+
+        async def read(connection: AsyncConnection) -> Inbound | None:
+            for stream, (outbox, cursor) in self._sources.items():
+                topic = MANUAL_ORDERS if stream == EXECUTOR else EVALUATIONS
+                position = await cursor.position(connection)
+                rows = await outbox.after(connection, position, topics=(topic,), limit=1)
+                if rows:
+                    codec = MANUAL_ORDER if stream == EXECUTOR else EVALUATION
+                    return Inbound(stream, rows[0].id, codec.decode(rows[0].payload))
+            return None
+
+        return await self._database.run(read)
+
+    async def book(self, at: datetime) -> Book:
+        """See `ports.Store`."""
+
+        async def read(connection: AsyncConnection) -> Book:
+            book, _ = await self._book(connection, at)
+            return book
+
+        return await self._database.run(read)
+
+    async def record(
+        self,
+        source: str,
+        decide: Decide,
+        at: datetime,
+        *,
+        inbound: Inbound | None = None,
+        marks_equity: bool = False,
+    ) -> Outcome | None:
+        """See `ports.Store`."""
+
+        async def review(connection: AsyncConnection) -> Outcome | None:
+            await lock(connection, self._lock)
+            if inbound is not None:
+                _, cursor = self._sources[inbound.stream]
+                if not await cursor.move(connection, inbound.position):
+                    return None
+            if await self._is_reviewed(connection, source):
+                return None
+            book, is_new = await self._book(connection, at)
+            if is_new:
+                # Written down, so that the executor finds a mode in the view.
+                await self._write_mode(connection, book.mode, None)
+            outcome = decide(book)
+            await self._write(connection, outcome, at, marks_equity=marks_equity)
+            if outcome.reduce_because is not None:
+                reduced = Mode(
+                    TradingMode.REDUCING, book.mode.version + 1, outcome.reduce_because, SCHEMA, at
+                )
+                await self._write_mode(connection, reduced, book.mode)
+            return outcome
+
+        return await self._database.run(review)
+
+    async def record_validation(
+        self, validation_id: str, decision: Decision, actor: str, at: datetime
+    ) -> None:
+        """See `ports.Store`."""
+
+        async def write(connection: AsyncConnection) -> None:
+            row = _decision_row(decision)
+            await connection.execute(
+                text(
+                    "INSERT INTO risk_manager.validations (account, validation_id, actor, asked_at, "
+                    "outcome, symbol, side, purpose, quantity, reason_code, reason, checks, figures) "
+                    "VALUES (:account, :validation_id, :actor, :at, :outcome, :symbol, :side, :purpose, "
+                    ":quantity, :reason_code, :reason, CAST(:checks AS jsonb), "
+                    "CAST(:figures AS jsonb)) ON CONFLICT (account, validation_id) DO NOTHING"
+                ),
+                {
+                    "account": self._account,
+                    "validation_id": validation_id,
+                    "actor": actor,
+                    "at": at,
+                    **{name: row[name] for name in _OF_VALIDATION},
+                },
+            )
+
+        await self._database.run(write)
+
+    async def decisions(
+        self,
+        *,
+        limit: int,
+        before: int | None = None,
+        symbol: Symbol | None = None,
+        outcome: str | None = None,
+        source: str | None = None,
+    ) -> list[StoredDecision]:
+        """See `ports.Store`."""
+        wanted: dict[str, Any] = {"symbol": symbol, "outcome": outcome, "source": source}
+        filters = {name: value for name, value in wanted.items() if value is not None}
+        conditions = ["account = :account", *(f"{name} = :{name}" for name in filters)]
+        if before is not None:
+            conditions.append("id < :before")
+
+        async def read(connection: AsyncConnection) -> list[StoredDecision]:
+            found = await connection.execute(
+                text(
+                    f"SELECT * FROM risk_manager.decisions WHERE {' AND '.join(conditions)} "  # names from above, values are bound
+                    "ORDER BY id DESC LIMIT :limit"
+                ),
+                {"account": self._account, "limit": limit, "before": before, **filters},
+            )
+            return [_stored(row) for row in found]
+
+        return await self._database.run(read)
+
+    async def mode(self, at: datetime) -> Mode:
+        """See `ports.Store`."""
+
+        async def read(connection: AsyncConnection) -> Mode:
+            return await self._stored_mode(connection) or first_mode(at)
+
+        return await self._database.run(read)
+
+    async def change_mode(self, change: Change, drawdown_limit: float) -> Mode:
+        """See `ports.Store`."""
+
+        async def write(connection: AsyncConnection) -> Mode:
+            await lock(connection, self._lock)
+            stored = await self._stored_mode(connection)
+            current = stored or first_mode(change.at)
+            if not may_change(current, change):
+                raise VersionConflict(current)
+            if stored is None:
+                await self._write_mode(connection, current, None)
+            last = await connection.execute(
+                text(
+                    "SELECT * FROM risk_manager.equity_points WHERE account = :account "
+                    "ORDER BY id DESC LIMIT 1"
+                ),
+                {"account": self._account},
+            )
+            row = last.first()
+            mode = changed(
+                current, change, None if row is None else _mark(row, row.cash), drawdown_limit
+            )
+            if mode is not current:
+                await self._write_mode(connection, mode, current)
+            return mode
+
+        return await self._database.run(write)
+
+    @property
+    def _lock(self) -> str:
+        return f"account:{self._account}"
+
+    async def _is_reviewed(self, connection: AsyncConnection, source: str) -> bool:
+        found = await connection.execute(
+            text(
+                "SELECT 1 FROM risk_manager.outbox "
+                "WHERE account = :account AND topic = :topic AND key = :key"
+            ),
+            {"account": self._account, "topic": REVIEWS, "key": source},
+        )
+        return found.first() is not None
+
+    async def _book(self, connection: AsyncConnection, at: datetime) -> tuple[Book, bool]:
+        """The book, and whether the account has no mode yet."""
+        found = await connection.execute(
+            _BOOK,
+            {
+                "account": self._account,
+                "live": _LIVE,
+                "final": _FINAL,
+                "latest": _LATEST_ENTRIES,
+                "today": at.astimezone(NEW_YORK).date(),
+            },
+        )
+        row = found.one()
+        if not row.adopted or row.cash is None:
+            raise Unavailable(
+                f"account {self._account} is not known yet: the trade executor has not adopted it"
+            )
+        book = Book(
+            account=self._account,
+            cash=Decimal(row.cash),
+            holdings=tuple(_holding(entry) for entry in _json(row.holdings) or []),
+            working=tuple(_working(entry) for entry in _json(row.working) or []),
+            unknown={Symbol(s): int(n) for s, n in (_json(row.unknown) or {}).items()},
+            mode=first_mode(at) if row.version is None else _mode(row),
+            last_mark=None if row.equity is None else _mark(row, row.mark_cash),
+            entries_by_day={
+                date.fromisoformat(day): int(n)
+                for day, n in (_json(row.entries_by_day) or {}).items()
+            },
+        )
+        return book, row.version is None
+
+    async def _stored_mode(self, connection: AsyncConnection) -> Mode | None:
+        found = await connection.execute(
+            text(
+                "SELECT * FROM risk_manager.modes WHERE account = :account "
+                "ORDER BY version DESC LIMIT 1"
+            ),
+            {"account": self._account},
+        )
+        row = found.first()
+        return None if row is None else _mode(row)
+
+    async def _write_mode(
+        self, connection: AsyncConnection, mode: Mode, previous: Mode | None
+    ) -> None:
+        await connection.execute(
+            text(
+                "INSERT INTO risk_manager.modes "
+                "(account, version, mode, previous, reason, actor, restarts_peak, changed_at) "
+                "VALUES (:account, :version, :mode, :previous, :reason, :actor, :restarts_peak, :at)"
+            ),
+            {
+                "account": self._account,
+                "version": mode.version,
+                "mode": mode.mode,
+                "previous": None if previous is None else previous.mode,
+                "reason": mode.reason,
+                "actor": mode.actor,
+                "restarts_peak": mode.restarts_peak,
+                "at": mode.changed_at,
+            },
+        )
+
+    async def _write(
+        self, connection: AsyncConnection, outcome: Outcome, at: datetime, *, marks_equity: bool
+    ) -> None:
+        review = outcome.review
+        if marks_equity:
+            await self._write_mark(connection, review.source, outcome.mark)
+        review_id = await self._outbox.append(
+            connection, topic=REVIEWS, key=review.source, payload=REVIEW.encode(review), at=at
+        )
+        if outcome.decisions:
+            await connection.execute(
+                _INSERT_DECISION,
+                [
+                    {
+                        **_decision_row(decision),
+                        "account": self._account,
+                        "source": review.source,
+                        "review_id": review_id,
+                        "instant_at": review.instant_at,
+                        "decided_at": at,
+                    }
+                    for decision in outcome.decisions
+                ],
+            )
+
+    async def _write_mark(self, connection: AsyncConnection, source: str, mark: Mark) -> None:
+        await connection.execute(
+            text(
+                "INSERT INTO risk_manager.equity_points (account, source, instant_at, cash, equity, "
+                "peak_equity, drawdown, gross_exposure, net_exposure, mode_version) VALUES "
+                "(:account, :source, :instant_at, :cash, :equity, :peak_equity, :drawdown, "
+                ":gross_exposure, :net_exposure, :mode_version)"
+            ),
+            {
+                "account": self._account,
+                "source": source,
+                "instant_at": mark.instant_at,
+                "cash": mark.cash,
+                "equity": mark.equity,
+                "peak_equity": mark.peak_equity,
+                "drawdown": mark.drawdown,
+                "gross_exposure": mark.gross_exposure,
+                "net_exposure": mark.net_exposure,
+                "mode_version": mark.mode_version,
+            },
+        )
+
+
+# ------------------------------------------------------------------ rows and values
+
+
+def _json(value: Any) -> Any:
+    return orjson.loads(value) if isinstance(value, str | bytes) else value
+
+
+def _decimal(value: str | None) -> Decimal | None:
+    return None if value is None else Decimal(value)
+
+
+def _holding(entry: Sequence[Any]) -> Holding:
+    symbol, quantity, last_price, entries = entry
+    return Holding(
+        Symbol(symbol),
+        Decimal(quantity),
+        _decimal(last_price),
+        tuple(Protection(Decimal(filled), _decimal(stop)) for filled, stop in entries or []),
+    )
+
+
+def _working(entry: Sequence[Any]) -> Working:
+    symbol, side, purpose, quantity, kind, limit, stop, stop_loss, reference = entry
+    return Working(
+        Symbol(symbol),
+        Side(side),
+        Purpose(purpose),
+        Decimal(quantity),
+        # An order that somebody else gave may be of a kind we do not give: it is met at the market.
+        OrderType(kind) if kind in set(OrderType) else OrderType.MARKET,
+        _decimal(limit),
+        _decimal(stop),
+        _decimal(stop_loss),
+        Decimal(reference),
+    )
+
+
+def _mode(row: Row[Any]) -> Mode:
+    return Mode(
+        TradingMode(row.mode),
+        row.version,
+        row.reason,
+        row.actor,
+        row.changed_at,
+        row.restarts_peak,
+    )
+
+
+def _mark(row: Row[Any], cash: Decimal) -> Mark:
+    return Mark(
+        row.instant_at,
+        cash,
+        row.equity,
+        row.peak_equity,
+        row.drawdown,
+        row.gross_exposure,
+        row.net_exposure,
+        row.mode_version,
+    )
+
+
+def _decision_row(decision: Decision) -> dict[str, Any]:
+    answer = decision.answer
+    row: dict[str, Any] = {
+        "decision_id": answer.decision_id,
+        "signal_id": answer.signal_id,
+        "outcome": "approved" if decision.is_approved else "refused",
+        "strategy": decision.strategy,
+        "symbol": answer.symbol,
+        "side": answer.side,
+        "purpose": answer.purpose,
+        "quantity": decision.quantity,
+        "trade_on": decision.trade_on,
+        "checks": _CHECKS.dump_json(answer.checks).decode(),
+        "figures": orjson.dumps(decision.figures).decode(),
+    }
+    terms = (
+        "type", "time_in_force", "limit_price", "stop_price", "stop_loss", "take_profit",
+        "reference_price", "act_from", "act_until",
+    )  # fmt: skip
+    if isinstance(answer, Approved):
+        row |= {name: getattr(answer, name) for name in terms}
+        return {**row, "reason_code": None, "reason": None}
+    row |= dict.fromkeys(terms)
+    return {**row, "reason_code": answer.reason_code, "reason": answer.reason}
+
+
+def _stored(row: Row[Any]) -> StoredDecision:
+    checks = _CHECKS.validate_python(_json(row.checks))
+    common = (
+        row.decision_id,
+        row.signal_id,
+        row.account,
+        Symbol(row.symbol),
+        Side(row.side),
+        Purpose(row.purpose),
+    )
+    answer: Approved | Refused
+    if row.outcome == "approved":
+        answer = Approved(
+            *common,
+            row.quantity,
+            OrderType(row.type),
+            TimeInForce(row.time_in_force),
+            row.limit_price,
+            row.stop_price,
+            row.stop_loss,
+            row.take_profit,
+            row.reference_price,
+            row.act_from,
+            row.act_until,
+            checks,
+        )
+    else:
+        answer = Refused(*common, row.reason_code, row.reason, checks)
+    decision = Decision(answer, row.strategy, row.quantity, row.trade_on, _json(row.figures))
+    return StoredDecision(row.id, row.source, row.decided_at, decision)

@@ -1,0 +1,302 @@
+"""The PostgreSQL store keeps the store's promises, and its limits under 200 parallel decisions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+
+from risk_manager.modes import Change
+from risk_manager.review import Outcome, review_manual, source_of
+from risk_manager.snapshot import Book
+from risk_manager.store import PostgresStore
+from risk_manager.testing import (
+    NOW,
+    a_manual_order,
+    a_market,
+    a_signal,
+    a_venue,
+    an_evaluation,
+    some_limits,
+)
+from services.risk_manager.tests.store_contract import StoreContract, World, take
+from shared.adapters.clocks import MonotonicTimer
+from shared.adapters.postgres import Cursor, Database, Outbox, open_database
+from shared.domain.decisions import Approved, Purpose, Review, TradingMode
+from shared.domain.signals import Evaluation, ManualOrder
+from shared.domain.symbols import Symbol
+from shared.messages import EVALUATION, EVALUATIONS, MANUAL_ORDER, MANUAL_ORDERS, REVIEW, REVIEWS
+from shared.testing.servers import SettingsFor
+
+pytestmark = pytest.mark.anyio
+
+
+class PostgresWorld:
+    """The executor and the strategies are played under their own roles, on their own tables."""
+
+    def __init__(self, account: str, databases: dict[str, Database]) -> None:
+        self.account = account
+        self.databases = databases
+        self.store = PostgresStore(databases["risk_manager"], account)
+        self._orders = 0
+
+    async def execute(self, role: str, statement: str, **values: Any) -> list[Any]:
+        async def work(connection: Any) -> list[Any]:
+            result = await connection.execute(text(statement), {"account": self.account, **values})
+            return list(result) if result.returns_rows else []
+
+        return await self.databases[role].run(work)
+
+    async def adopt(self, cash: int) -> None:
+        await self.execute(
+            "trade_executor",
+            "INSERT INTO trade_executor.accounts (account, broker_account_id, adopted_at, ledger_from) "
+            "VALUES (:account, 'b', :at, :at)",
+            at=NOW,
+        )
+        await self.execute(
+            "trade_executor",
+            "INSERT INTO trade_executor.cash_entries (account, key, amount, reason, evidence, entered_at) "
+            "VALUES (:account, 'opening', :cash, 'opening balance', '{}', :at)",
+            cash=Decimal(cash),
+            at=NOW,
+        )
+
+    async def send(self, approved: Approved, state: str, filled: Decimal = Decimal(0)) -> None:
+        await self.execute(
+            "trade_executor",
+            "INSERT INTO trade_executor.intents (account, client_order_id, decision_id, signal_id, symbol, "
+            "side, purpose, leg, generation, type, time_in_force, order_class, quantity, filled_quantity, "
+            "limit_price, stop_price, stop_loss, take_profit, reference_price, state, act_from, "
+            "act_until, created_at) VALUES (:account, :id, :decision_id, :signal_id, :symbol, :side, "
+            ":purpose, :purpose, 0, :type, :tif, 'bracket', :quantity, :filled, :limit, :stop, "
+            ":stop_loss, :take_profit, :reference, :state, :act_from, :act_until, :act_from)",
+            id=f"fat-{approved.signal_id}"[:48],
+            decision_id=approved.decision_id,
+            signal_id=approved.signal_id,
+            symbol=approved.symbol,
+            side=approved.side,
+            purpose=approved.purpose,
+            type=approved.type,
+            tif=approved.time_in_force,
+            quantity=approved.quantity,
+            filled=filled,
+            limit=approved.limit_price,
+            stop=approved.stop_price,
+            stop_loss=approved.stop_loss,
+            take_profit=approved.take_profit,
+            reference=approved.reference_price,
+            state=state,
+            act_from=approved.act_from,
+            act_until=approved.act_until,
+        )
+
+    async def fill_entry(self, approved: Approved, price: str, quantity: str | None = None) -> None:
+        filled = Decimal(quantity) if quantity else approved.quantity
+        await self.send(approved, "FILLED" if filled == approved.quantity else "PARTIAL", filled)
+        await self.order(approved.symbol, filled, price, f"fat-{approved.signal_id}"[:48])
+
+    async def order(
+        self, symbol: str, filled: Decimal, price: str, intent: str | None, status: str = "filled"
+    ) -> None:
+        self._orders += 1
+        values = {
+            "order_id": f"{self.account}-{self._orders}",
+            "intent": intent,
+            "symbol": symbol,
+            "quantity": filled or Decimal(10),
+            "filled": filled,
+            "price": Decimal(price),
+            "status": status,
+            "at": NOW,
+        }
+        await self.execute(
+            "trade_executor",
+            "INSERT INTO trade_executor.orders (account, broker_order_id, client_order_id, intent_id, "
+            "symbol, side, type, order_class, status, quantity, filled_quantity, booked_quantity, "
+            "limit_price, updated_at, first_seen_at) VALUES (:account, :order_id, :order_id, :intent, "
+            ":symbol, 'buy', 'trailing_stop', 'simple', :status, :quantity, :filled, :filled, :price, "
+            ":at, :at)",
+            **values,
+        )
+        if filled:
+            await self.execute(
+                "trade_executor",
+                "INSERT INTO trade_executor.fills (account, execution_id, broker_order_id, intent_id, "
+                "symbol, side, quantity, price, executed_at, booked_at) VALUES (:account, :order_id, "
+                ":order_id, :intent, :symbol, 'buy', :filled, :price, :at, :at)",
+                **values,
+            )
+
+    async def executor_reads_all(self) -> None:
+        async def work(connection: Any) -> None:
+            found = await connection.execute(
+                text("SELECT max(id) FROM risk_manager.v_outbox WHERE account = :account"),
+                {"account": self.account},
+            )
+            cursor = Cursor("trade_executor", "risk_manager", self.account)
+            await cursor.move(connection, found.scalar_one())
+
+        await self.databases["trade_executor"].run(work)
+
+    async def announce(self, body: Evaluation | ManualOrder) -> None:
+        async def work(connection: Any) -> None:
+            if isinstance(body, Evaluation):
+                payload = EVALUATION.encode(body)
+                topic, key = EVALUATIONS, f"{body.timeframe}:{body.instant_at.isoformat()}"
+            else:
+                topic, key, payload = MANUAL_ORDERS, body.signal_id, MANUAL_ORDER.encode(body)
+            outbox = Outbox(owner, self.account)
+            await outbox.append(connection, topic=topic, key=key, payload=payload, at=NOW)
+
+        owner = "strategy_engine" if isinstance(body, Evaluation) else "trade_executor"
+        await self.databases[owner].run(work)
+
+    async def announced_reviews(self) -> list[Review]:
+        rows = await self.execute(
+            "trade_executor",
+            "SELECT payload FROM risk_manager.v_outbox "
+            "WHERE account = :account AND topic = :topic ORDER BY id",
+            topic=REVIEWS,
+        )
+        return [REVIEW.decode(row.payload) for row in rows]
+
+
+@pytest.fixture
+async def world(settings_for: SettingsFor, account: str) -> AsyncIterator[PostgresWorld]:
+    async with AsyncExitStack() as stack:
+        databases = {
+            role: await stack.enter_async_context(
+                open_database(
+                    settings_for(role), MonotonicTimer(), application="test", pool_size=size
+                )
+            )
+            for role, size in (("risk_manager", 8), ("trade_executor", 2), ("strategy_engine", 1))
+        }
+        yield PostgresWorld(account, databases)
+
+
+class TestPostgresStore(StoreContract):
+    @pytest.fixture
+    def world(self, world: PostgresWorld) -> World:
+        return world
+
+
+async def test_a_buy_that_somebody_else_gave_at_the_broker_binds_cash(world: PostgresWorld) -> None:
+    await world.adopt(100_000)
+    await world.order("NVDA", Decimal(0), "90", None, status="new")
+
+    (order,) = (await world.store.book(NOW)).working
+
+    assert (order.symbol, order.quantity, order.stop_loss) == (
+        Symbol("NVDA"),
+        Decimal(10),
+        None,
+    )
+    assert order.cash(None) == 10 * 90 * Decimal("1.04")
+
+
+async def test_what_was_decided_cannot_be_changed_by_its_owner(world: PostgresWorld) -> None:
+    await world.adopt(100_000)
+    await take(world, an_evaluation(a_signal()))
+
+    for table in ("decisions", "modes", "equity_points", "validations"):
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            await world.execute("risk_manager", f"UPDATE risk_manager.{table} SET account = 'x'")
+
+
+async def test_the_executor_finds_a_mode_after_the_first_review(world: PostgresWorld) -> None:
+    await world.adopt(100_000)
+    await take(world, an_evaluation())
+
+    rows = await world.execute(
+        "trade_executor", "SELECT mode, version FROM risk_manager.v_mode WHERE account = :account"
+    )
+
+    assert [tuple(row) for row in rows] == [("ACTIVE", 1)]
+
+
+async def test_200_parallel_decisions_keep_every_limit_exactly(world: PostgresWorld) -> None:
+    await world.adopt(100_000)
+    limits = some_limits(
+        max_position_size=1.0, max_portfolio_risk=1.0, max_daily_trades=1_000, max_correlation=1.0
+    )
+    # 25 dollars a share with a 4 % gap: 26 dollars each, so cash is enough for 3846 shares, 76 times 50.
+    market = a_market({"AAPL": 25.0})
+
+    async def ask(number: int) -> Outcome | None:
+        order = a_manual_order(signal_id=f"man-{number}", quantity=50, stop_loss=24, take_profit=30)
+
+        def decide(book: Book) -> Outcome:
+            return review_manual(order, book, market, limits, a_venue(), NOW)
+
+        return await world.store.record(source_of(order), decide, NOW)
+
+    outcomes: list[Outcome | None] = []
+    for start in range(0, 200, 40):
+        # Within the pool's patience on a slow machine; 8 at a time reach the server.
+        outcomes += await asyncio.gather(*(ask(number) for number in range(start, start + 40)))
+
+    assert all(outcome is not None for outcome in outcomes)
+    book = await world.store.book(NOW)
+    assert len(book.working) == 76
+    assert sum(order.cash(Decimal(25)) for order in book.working) == 76 * 50 * 26
+    assert len(await world.announced_reviews()) == 200
+
+
+async def test_a_halt_in_the_middle_of_parallel_decisions_is_seen_by_all_after_it(
+    world: PostgresWorld,
+) -> None:
+    await world.adopt(1_000_000)
+    market = a_market({"AAPL": 25.0})
+    limits = some_limits(max_daily_trades=1_000, max_position_size=1.0, max_portfolio_risk=1.0)
+
+    async def ask(number: int) -> None:
+        order = a_manual_order(signal_id=f"man-{number}", quantity=1, stop_loss=24, take_profit=30)
+
+        def decide(book: Book) -> Outcome:
+            return review_manual(order, book, market, limits, a_venue(), NOW)
+
+        await world.store.record(source_of(order), decide, NOW)
+
+    async def halt() -> None:
+        await world.store.change_mode(Change(TradingMode.HALTED, "drill", "test", NOW), 0.15)
+
+    await asyncio.gather(*(ask(n) for n in range(10)), halt(), *(ask(n) for n in range(10, 20)))
+
+    decided = list(reversed(await world.store.decisions(limit=50)))
+    versions = [int(s.decision.figures["mode_version"]) for s in decided]
+    assert versions == sorted(versions)
+    for stored in decided:
+        is_halted = stored.decision.figures["mode_version"] == "2"
+        assert stored.decision.is_approved is not is_halted
+
+
+async def test_two_risk_managers_answer_a_message_once_between_them(world: PostgresWorld) -> None:
+    await world.adopt(100_000)
+    twin = PostgresWorld(world.account, world.databases)
+    evaluation = an_evaluation(a_signal())
+    await world.announce(evaluation)
+    inbound = await world.store.next_inbound()
+    assert inbound is not None
+
+    def decide(book: Book) -> Outcome:
+        order = replace(a_manual_order(), signal_id="man-x")
+        return review_manual(order, book, a_market({"AAPL": 100.0}), some_limits(), a_venue(), NOW)
+
+    answers = await asyncio.gather(
+        *(
+            each.store.record(source_of(evaluation), decide, NOW, inbound=inbound)
+            for each in (world, twin, world, twin)
+        )
+    )
+
+    assert sum(answer is not None for answer in answers) == 1
+    assert [w.purpose for w in (await world.store.book(NOW)).working] == [Purpose.ENTRY]

@@ -1,0 +1,367 @@
+"""What every store of the risk manager does; a test class inherits it and gives a `world` fixture."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Protocol
+
+import pytest
+
+from risk_manager.modes import Change
+from risk_manager.ports import Decide, Inbound, Store, VersionConflict
+from risk_manager.review import (
+    Decision,
+    Outcome,
+    review_evaluation,
+    review_flatten,
+    review_manual,
+    source_of,
+)
+from risk_manager.snapshot import Book
+from risk_manager.testing import (
+    AAPL,
+    MSFT,
+    NOW,
+    a_manual_order,
+    a_market,
+    a_signal,
+    a_venue,
+    an_evaluation,
+    some_limits,
+)
+from shared.domain.decisions import Approved, Purpose, Review, TradingMode
+from shared.domain.errors import Unavailable
+from shared.domain.signals import Evaluation, ManualOrder
+
+PRICES = {"AAPL": 100.0, "MSFT": 100.0}
+
+
+class World(Protocol):
+    """The store with the rooms around it, played by the test."""
+
+    @property
+    def store(self) -> Store:
+        """The store under test."""
+
+    async def adopt(self, cash: int) -> None:
+        """The executor has found the account with so much cash."""
+
+    async def fill_entry(self, approved: Approved, price: str, quantity: str | None = None) -> None:
+        """The executor has made an intent of `approved`, and (some of) it was filled."""
+
+    async def send(self, approved: Approved, state: str) -> None:
+        """The executor has made an intent of `approved`, which is in that state."""
+
+    async def executor_reads_all(self) -> None:
+        """The executor's cursor stands at the newest review."""
+
+    async def announce(self, body: Evaluation | ManualOrder) -> None:
+        """The strategies, or the executor for a manual order, have sent `body`."""
+
+    async def announced_reviews(self) -> list[Review]:
+        """All reviews the store has sent, oldest first."""
+
+
+def an_answer_to(body: Evaluation | ManualOrder) -> Decide:
+    """The pure review of `body` at fixed prices."""
+
+    def decide(book: Book) -> Outcome:
+        market = a_market(PRICES)
+        if isinstance(body, Evaluation):
+            return review_evaluation(body, book, market, some_limits(), a_venue(), NOW)
+        return review_manual(body, book, market, some_limits(), a_venue(), NOW)
+
+    return decide
+
+
+async def take(world: World, body: Evaluation | ManualOrder) -> Approved | None:
+    """Send `body`, have it answered, and return the first approval."""
+    await world.announce(body)
+    inbound = await world.store.next_inbound()
+    assert inbound is not None
+    outcome = await record(world, inbound)
+    return outcome.approved[0] if outcome is not None and outcome.approved else None
+
+
+async def record(world: World, inbound: Inbound) -> Review | None:
+    outcome = await world.store.record(
+        source_of(inbound.body),
+        an_answer_to(inbound.body),
+        NOW,
+        inbound=inbound,
+        marks_equity=isinstance(inbound.body, Evaluation),
+    )
+    return None if outcome is None else outcome.review
+
+
+@pytest.mark.anyio
+class StoreContract:
+    """The promises of `ports.Store`."""
+
+    async def test_an_account_nobody_adopted_is_waited_for(self, world: World) -> None:
+        with pytest.raises(Unavailable, match="has not adopted it"):
+            await world.store.book(NOW)
+
+    async def test_nothing_sent_is_nothing_to_answer(self, world: World) -> None:
+        assert await world.store.next_inbound() is None
+
+    async def test_messages_come_in_order_and_a_persons_first(self, world: World) -> None:
+        await world.adopt(100_000)
+        first, second = an_evaluation(), an_evaluation(at=NOW + timedelta(minutes=1))
+        order = a_manual_order()
+        for body in (first, second, order):
+            await world.announce(body)
+
+        seen = []
+        while (inbound := await world.store.next_inbound()) is not None:
+            seen.append(inbound.body)
+            await record(world, inbound)
+
+        assert seen == [order, first, second]
+
+    async def test_a_message_is_answered_once_however_often_it_is_tried(self, world: World) -> None:
+        await world.adopt(100_000)
+        await world.announce(an_evaluation(a_signal()))
+        inbound = await world.store.next_inbound()
+        assert inbound is not None
+
+        answers = [await record(world, inbound) for _ in range(3)]
+
+        assert [answer is None for answer in answers] == [False, True, True]
+        assert await world.announced_reviews() == [answers[0]]
+        assert len(await world.store.decisions(limit=10)) == 1
+
+    async def test_a_source_is_reviewed_once_even_when_sent_again(self, world: World) -> None:
+        await world.adopt(100_000)
+        evaluation = an_evaluation(a_signal())
+        await take(world, evaluation)
+
+        again = await world.store.record(source_of(evaluation), an_answer_to(evaluation), NOW)
+
+        assert again is None
+        assert len(await world.announced_reviews()) == 1
+
+    async def test_an_empty_evaluation_is_announced_too(self, world: World) -> None:
+        await world.adopt(100_000)
+        await take(world, an_evaluation())
+
+        (review,) = await world.announced_reviews()
+        assert review.source == f"evaluation:1Min:{NOW.isoformat()}"
+        assert (review.approved, review.refused) == ((), ())
+
+    async def test_a_decision_that_fails_leaves_everything_as_it_was(self, world: World) -> None:
+        await world.adopt(100_000)
+        await world.announce(an_evaluation())
+        inbound = await world.store.next_inbound()
+        assert inbound is not None
+
+        def fail(_: Book) -> Outcome:
+            raise Unavailable("no price")
+
+        with pytest.raises(Unavailable):
+            await world.store.record("x", fail, NOW, inbound=inbound)
+
+        assert await world.store.next_inbound() == inbound
+        assert await world.announced_reviews() == []
+
+    async def test_an_approval_is_reserved_until_it_is_an_intent_and_never_counted_twice(
+        self, world: World
+    ) -> None:
+        await world.adopt(100_000)
+        approved = await take(world, an_evaluation(a_signal()))
+        assert approved is not None
+
+        reserved = await world.store.book(NOW)
+        await world.send(approved, "PENDING")
+        await world.executor_reads_all()
+        open_ = await world.store.book(NOW)
+
+        assert [(w.symbol, w.quantity) for w in reserved.working] == [(AAPL, Decimal(50))]
+        assert open_.working == reserved.working
+        assert open_.entries_by_day == {date(2026, 1, 15): 1}
+
+    async def test_a_filled_entry_is_held_with_the_stop_it_was_decided_with(
+        self, world: World
+    ) -> None:
+        await world.adopt(100_000)
+        approved = await take(world, an_evaluation(a_signal()))
+        assert approved is not None
+
+        await world.fill_entry(approved, "101.5")
+        await world.executor_reads_all()
+        book = await world.store.book(NOW)
+
+        (holding,) = book.holdings
+        assert (holding.symbol, holding.quantity) == (AAPL, Decimal(50))
+        assert holding.last_fill_price == Decimal("101.5")
+        assert [(e.quantity, e.stop) for e in holding.entries] == [(Decimal(50), Decimal(95))]
+        assert book.cash == 100_000 - 50 * Decimal("101.5")
+        assert book.working == ()
+
+    async def test_a_partly_filled_entry_counts_once_held_and_once_open(self, world: World) -> None:
+        await world.adopt(100_000)
+        approved = await take(world, an_evaluation(a_signal()))
+        assert approved is not None
+
+        await world.fill_entry(approved, "100", quantity="20")
+        await world.executor_reads_all()
+        book = await world.store.book(NOW)
+
+        assert [h.quantity for h in book.holdings] == [20]
+        assert [w.quantity for w in book.working] == [30]
+
+    async def test_an_order_of_unknown_outcome_counts_whole(self, world: World) -> None:
+        await world.adopt(100_000)
+        approved = await take(world, an_evaluation(a_signal()))
+        assert approved is not None
+
+        await world.send(approved, "UNKNOWN")
+        await world.executor_reads_all()
+        book = await world.store.book(NOW)
+
+        assert [w.quantity for w in book.working] == [50]
+        assert book.unknown == {AAPL: 1}
+
+    @pytest.mark.parametrize("ended", ["CANCELED", "EXPIRED_UNSENT", "REJECTED", "NEVER_EXISTED"])
+    async def test_an_order_that_ended_reserves_nothing(self, world: World, ended: str) -> None:
+        await world.adopt(100_000)
+        approved = await take(world, an_evaluation(a_signal()))
+        assert approved is not None
+
+        await world.send(approved, ended)
+        await world.executor_reads_all()
+        book = await world.store.book(NOW)
+
+        assert book.working == ()
+        # It was approved for that day all the same.
+        assert book.entries_by_day == {date(2026, 1, 15): 1}
+
+    async def test_the_mark_of_each_evaluation_carries_the_peak_on(self, world: World) -> None:
+        await world.adopt(100_000)
+        approved = await take(world, an_evaluation(a_signal()))
+        assert approved is not None
+        await world.fill_entry(approved, "120")
+        await world.executor_reads_all()
+        await take(world, an_evaluation(at=NOW + timedelta(minutes=1)))
+
+        last = (await world.store.book(NOW)).last_mark
+
+        assert last is not None
+        assert (last.equity, last.peak_equity) == (Decimal(99_000), Decimal(100_000))
+        assert last.drawdown == pytest.approx(0.01)
+        assert last.gross_exposure == last.net_exposure == 5_000
+
+    async def test_a_manual_order_marks_no_equity(self, world: World) -> None:
+        await world.adopt(100_000)
+        await take(world, a_manual_order())
+
+        assert (await world.store.book(NOW)).last_mark is None
+
+    async def test_decisions_are_read_back_as_they_were_taken(self, world: World) -> None:
+        await world.adopt(100_000)
+        evaluation = an_evaluation(a_signal(), a_signal("MSFT"), a_signal("TSLA"))
+        decided: list[Decision] = []
+
+        def decide(book: Book) -> Outcome:
+            outcome = an_answer_to(evaluation)(book)
+            decided[:] = outcome.decisions
+            return outcome
+
+        await world.store.record(source_of(evaluation), decide, NOW)
+        stored = await world.store.decisions(limit=10)
+
+        assert [s.decision for s in reversed(stored)] == decided
+        assert [s.decision.answer.symbol for s in stored] == ["TSLA", MSFT, AAPL]
+        refused = await world.store.decisions(limit=10, outcome="refused")
+        assert [s.decision.answer.symbol for s in refused] == ["TSLA"]
+        (only,) = await world.store.decisions(limit=10, symbol=MSFT)
+        assert [s.id for s in await world.store.decisions(limit=1, before=only.id)] == [only.id - 1]
+        assert await world.store.decisions(limit=10, source="manual:x") == []
+
+    async def test_flatten_is_recorded_under_its_own_source(self, world: World) -> None:
+        await world.adopt(100_000)
+        approved = await take(world, an_evaluation(a_signal()))
+        assert approved is not None
+        await world.fill_entry(approved, "100")
+        await world.executor_reads_all()
+
+        await world.store.record(
+            "flatten:k",
+            lambda book: review_flatten(
+                "k", {}, book, a_market(PRICES), some_limits(), a_venue(), NOW
+            ),
+            NOW,
+        )
+        (stored,) = await world.store.decisions(limit=5, source="flatten:k")
+        book = await world.store.book(NOW)
+
+        assert stored.decision.answer.purpose is Purpose.EXIT
+        assert [(w.purpose, w.quantity) for w in book.working] == [(Purpose.EXIT, Decimal(50))]
+
+    async def test_a_new_account_is_active(self, world: World) -> None:
+        mode = await world.store.mode(NOW)
+
+        assert (mode.mode, mode.version) == (TradingMode.ACTIVE, 1)
+
+    async def test_halting_is_stored_with_who_and_why_and_stays(self, world: World) -> None:
+        await world.adopt(100_000)
+        change = Change(TradingMode.HALTED, "fire drill", "token:kill", NOW)
+
+        changed = await world.store.change_mode(change, 0.15)
+        again = await world.store.change_mode(change, 0.15)
+
+        assert (changed.mode, changed.version) == (TradingMode.HALTED, 2)
+        assert again == changed
+        assert (await world.store.book(NOW)).mode == changed
+        assert await world.store.mode(NOW) == changed
+
+    async def test_resuming_needs_the_current_version(self, world: World) -> None:
+        await world.store.change_mode(Change(TradingMode.HALTED, "drill", "a", NOW), 0.15)
+
+        for version in (None, 1, 3):
+            with pytest.raises(VersionConflict) as caught:
+                await world.store.change_mode(
+                    Change(TradingMode.ACTIVE, "over", "b", NOW, version), 0.15
+                )
+            assert caught.value.current.version == 2
+        resumed = await world.store.change_mode(
+            Change(TradingMode.ACTIVE, "over", "b", NOW, 2), 0.15
+        )
+
+        assert (resumed.mode, resumed.version) == (TradingMode.ACTIVE, 3)
+
+    async def test_a_halt_is_not_weakened_by_asking_to_reduce(self, world: World) -> None:
+        await world.store.change_mode(Change(TradingMode.HALTED, "drill", "a", NOW), 0.15)
+
+        with pytest.raises(VersionConflict):
+            await world.store.change_mode(Change(TradingMode.REDUCING, "less", "a", NOW), 0.15)
+
+    async def test_a_breach_of_drawdown_reduces_in_the_same_transaction(self, world: World) -> None:
+        await world.adopt(100_000)
+        approved = await take(world, an_evaluation(a_signal()))
+        assert approved is not None
+        # Bought far too dear: at 100 the account has lost a fifth.
+        await world.fill_entry(approved, "500")
+        await world.executor_reads_all()
+        await take(world, an_evaluation(at=NOW + timedelta(minutes=1)))
+
+        mode = await world.store.mode(NOW)
+        resumed = await world.store.change_mode(
+            Change(TradingMode.ACTIVE, "looked at it", "b", NOW, mode.version), 0.15
+        )
+
+        assert (mode.mode, mode.version, mode.actor) == (TradingMode.REDUCING, 2, "risk_manager")
+        assert "below its peak" in mode.reason
+        assert resumed.restarts_peak
+
+    async def test_a_validation_reserves_nothing(self, world: World) -> None:
+        await world.adopt(100_000)
+        decision = an_answer_to(a_manual_order())(await world.store.book(NOW)).decisions[0]
+
+        await world.store.record_validation("val-1", decision, "token:operate", NOW)
+
+        book = await world.store.book(NOW)
+        assert book.working == ()
+        assert book.entries_by_day == {}
+        assert await world.store.decisions(limit=10) == []

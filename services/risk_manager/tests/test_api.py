@@ -1,0 +1,275 @@
+"""The risk manager's HTTP API, against its memory store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+
+from risk_manager.api import make_router
+from risk_manager.testing import (
+    ACCOUNT,
+    NOW,
+    a_holding,
+    a_manual_order,
+    a_signal,
+    an_evaluation,
+    an_order,
+)
+from services.risk_manager.tests.test_service import Room
+from shared.adapters.http_api import make_app
+from shared.config import load_settings
+from shared.testing.time import CountingIds, InstantTimer
+
+pytestmark = pytest.mark.anyio
+TOKENS = {
+    "API_TOKEN_READ": "read-token-0",
+    "API_TOKEN_OPERATE": "operate-token-0",
+    "API_TOKEN_KILL": "kill-token-0",
+}
+READ, OPERATE, KILL = ({"Authorization": f"Bearer {token}"} for token in TOKENS.values())
+AN_ORDER = {
+    "symbol": "AAPL",
+    "side": "buy",
+    "quantity": "10",
+    "stop_loss": "95",
+    "take_profit": "110",
+}
+ROUTES = [
+    ("GET", "/risk/portfolio"),
+    ("POST", "/risk/validate"),
+    ("GET", "/risk/mode"),
+    ("POST", "/risk/halt"),
+    ("POST", "/risk/reduce"),
+    ("POST", "/risk/resume"),
+    ("POST", "/risk/flatten"),
+    ("GET", "/risk/decisions"),
+]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def room() -> Room:
+    return Room()
+
+
+@pytest.fixture
+async def http(room: Room) -> AsyncIterator[httpx.AsyncClient]:
+    app = make_app("risk_manager", load_settings(TOKENS), {}, InstantTimer())
+    app.include_router(make_router(room.manager, ACCOUNT, CountingIds()))
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        yield client
+
+
+async def post(http: httpx.AsyncClient, path: str, body: Any, token: dict[str, str]) -> Any:
+    return await http.post(path, json=body, headers=token)
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+async def test_nothing_answers_without_a_token(
+    http: httpx.AsyncClient, method: str, path: str
+) -> None:
+    response = await http.request(method, path)
+
+    assert response.status_code == 401
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", [path for method, path in ROUTES if method == "POST"])
+async def test_a_reader_changes_nothing(http: httpx.AsyncClient, path: str) -> None:
+    assert (await post(http, path, {"reason": "drill"}, READ)).status_code == 403
+
+
+async def test_the_portfolio_shows_figures_limits_and_ages(
+    http: httpx.AsyncClient, room: Room
+) -> None:
+    room.store.cash = Decimal("99000.50")
+    room.store.holdings.append(a_holding("MSFT", 10, stop=95))
+    room.store.working.append(an_order("TSLA", 5))
+
+    shown = (await http.get("/risk/portfolio", headers=READ)).json()
+
+    assert shown["equity"] == "100000.5"
+    assert shown["cash"] == "99000.5"
+    assert shown["reserved_cash"] == "520"
+    assert (shown["gross_exposure"], shown["committed_exposure"]) == ("1000", "1500")
+    assert shown["portfolio_risk"] == "75"
+    assert shown["mode"]["mode"] == "ACTIVE"
+    msft, tsla = shown["positions"]
+    assert (msft["symbol"], msft["quantity"], msft["market_value"]) == ("MSFT", "10", "1000")
+    assert (msft["price"], msft["price_age_s"], msft["risk"]) == ("100", 0.0, "50")
+    assert (tsla["quantity"], tsla["entering_quantity"]) == ("0", "5")
+    usage = {limit["code"]: (limit["limit"], limit["usage"]) for limit in shown["limits"]}
+    assert usage["POSITION_SIZE"] == (0.05, pytest.approx(1000 / 100000.5))
+    assert usage["DRAWDOWN"] == (0.15, 0.0)
+
+
+async def test_an_order_that_would_pass_is_answered_with_every_check(
+    http: httpx.AsyncClient, room: Room
+) -> None:
+    answer = (await post(http, "/risk/validate", AN_ORDER, OPERATE)).json()
+
+    assert (answer["outcome"], answer["quantity"]) == ("approved", "10")
+    assert all(check["passed"] for check in answer["checks"])
+    assert answer["validation_id"] == room.store.validations[0][0]
+    assert room.store.validations[0][2] == "token:operate"
+
+
+async def test_an_order_that_would_not_pass_is_answered_with_the_figures(
+    http: httpx.AsyncClient,
+) -> None:
+    response = await post(http, "/risk/validate", {**AN_ORDER, "quantity": "51"}, OPERATE)
+
+    answer = response.json()
+    assert response.status_code == 200
+    assert (answer["outcome"], answer["reason_code"]) == ("refused", "POSITION_SIZE")
+    failed = [check for check in answer["checks"] if not check["passed"]]
+    assert [(c["limit"], c["usage"], c["unit"]) for c in failed] == [
+        (0.05, pytest.approx(0.051), "of equity")
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"symbol": "../x"},
+        {"symbol": "aapl"},
+        {"quantity": "0"},
+        {"quantity": "-1"},
+        {"quantity": "NaN"},
+        {"quantity": "1e30"},
+        {"side": "hold"},
+        {"type": "limit"},
+        {"limit_price": "90"},
+        {"type": "stop"},
+        {"stop_price": "90"},
+        {"stop_loss": "Infinity"},
+        {"qty": "10"},
+    ],
+)
+async def test_what_cannot_be_an_order_is_refused_in_a_sentence(
+    http: httpx.AsyncClient, room: Room, wrong: dict[str, str]
+) -> None:
+    response = await post(http, "/risk/validate", {**AN_ORDER, **wrong}, OPERATE)
+
+    assert response.status_code == 422
+    assert response.json()["code"] == "invalid_request"
+    assert room.store.validations == []
+
+
+async def test_an_account_that_is_not_there_yet_is_a_503(
+    http: httpx.AsyncClient, room: Room
+) -> None:
+    room.store.cash = None
+
+    response = await http.get("/risk/portfolio", headers=READ)
+
+    assert response.status_code == 503
+    assert "has not adopted it" in response.json()["detail"]
+
+
+async def test_the_kill_token_halts_and_reduces_and_may_not_resume(
+    http: httpx.AsyncClient,
+) -> None:
+    reduced = await post(http, "/risk/reduce", {"reason": "storm"}, KILL)
+    halted = await post(http, "/risk/halt", {"reason": "storm"}, KILL)
+    resumed = await post(http, "/risk/resume", {"reason": "calm", "version": 3}, KILL)
+
+    assert (reduced.json()["mode"], halted.json()["mode"]) == ("REDUCING", "HALTED")
+    assert halted.json()["actor"] == "token:kill"
+    assert resumed.status_code == 403
+
+
+async def test_resuming_needs_a_reason_and_the_version_that_was_seen(
+    http: httpx.AsyncClient,
+) -> None:
+    await post(http, "/risk/halt", {"reason": "storm"}, KILL)
+    seen = (await http.get("/risk/mode", headers=READ)).json()["version"]
+
+    without = await post(http, "/risk/resume", {"version": seen}, OPERATE)
+    stale = await post(http, "/risk/resume", {"reason": "calm", "version": seen - 1}, OPERATE)
+    good = await post(http, "/risk/resume", {"reason": "calm", "version": seen}, OPERATE)
+
+    assert without.status_code == 422
+    assert (stale.status_code, stale.json()["code"]) == (409, "mode_conflict")
+    assert (good.status_code, good.json()["mode"], good.json()["version"]) == (200, "ACTIVE", 3)
+
+
+async def test_reducing_does_not_weaken_a_halt(http: httpx.AsyncClient) -> None:
+    await post(http, "/risk/halt", {"reason": "storm"}, KILL)
+
+    response = await post(http, "/risk/reduce", {"reason": "less"}, OPERATE)
+
+    assert response.status_code == 409
+
+
+async def test_flatten_approves_exits_once_per_key(http: httpx.AsyncClient, room: Room) -> None:
+    room.store.holdings.append(a_holding("MSFT"))
+    headers = {**OPERATE, "Idempotency-Key": "friday"}
+
+    first = await http.post("/risk/flatten", json={"reason": "holiday"}, headers=headers)
+    again = await http.post("/risk/flatten", json={"reason": "holiday"}, headers=headers)
+
+    assert first.status_code == 202
+    assert first.json() == again.json()
+    assert [item["symbol"] for item in first.json()["items"]] == ["MSFT"]
+    assert first.json()["items"][0]["figures"]["reason"] == "holiday"
+    assert len(room.store.reviews) == 1
+
+
+async def test_flatten_under_halted_is_a_conflict(http: httpx.AsyncClient) -> None:
+    await post(http, "/risk/halt", {"reason": "storm"}, KILL)
+
+    response = await post(http, "/risk/flatten", {"reason": "holiday"}, OPERATE)
+
+    assert (response.status_code, response.json()["code"]) == (409, "halted")
+
+
+async def test_a_key_that_is_no_key_is_refused(http: httpx.AsyncClient) -> None:
+    headers = {**OPERATE, "Idempotency-Key": "a b\tc"}
+
+    response = await http.post("/risk/flatten", json={"reason": "holiday"}, headers=headers)
+
+    assert response.status_code == 422
+
+
+async def test_decisions_are_listed_newest_first_with_filters_and_pages(
+    http: httpx.AsyncClient, room: Room
+) -> None:
+    room.send(an_evaluation(a_signal("AAPL", conviction=0.9), a_signal("MSFT")))
+    room.send(a_manual_order("TSLA", quantity=51, at=NOW))
+    while await room.manager.work():
+        pass
+
+    async def listed(**query: str) -> Any:
+        return (await http.get("/risk/decisions", params=query, headers=READ)).json()
+
+    assert [i["symbol"] for i in (await listed())["items"]] == ["TSLA", "MSFT", "AAPL"]
+    assert [i["symbol"] for i in (await listed(outcome="refused"))["items"]] == ["TSLA"]
+    assert [i["source"] for i in (await listed(symbol="TSLA"))["items"]] == ["manual:man-1"]
+    page = await listed(limit="2")
+    rest = await listed(limit="2", before=str(page["next"]))
+    assert [i["symbol"] for i in rest["items"]] == ["AAPL"]
+    assert rest["next"] is None
+
+
+@pytest.mark.parametrize("query", [{"limit": "501"}, {"outcome": "maybe"}, {"symbol": "a/b"}])
+async def test_a_question_for_decisions_that_makes_no_sense_is_refused(
+    http: httpx.AsyncClient, query: dict[str, str]
+) -> None:
+    assert (await http.get("/risk/decisions", params=query, headers=READ)).status_code == 422
+
+
+async def test_the_description_names_every_endpoint(http: httpx.AsyncClient) -> None:
+    described = (await http.get("/openapi.json", headers=READ)).json()["paths"]
+
+    for method, path in ROUTES:
+        assert method.lower() in described[path]

@@ -1,0 +1,278 @@
+"""Each rule at its edge, with the figures it shows."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from math import exp
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from risk_manager import limits as rules
+from risk_manager.limits import Code
+from risk_manager.testing import NEXT_OPEN, NOW, some_closes, some_limits
+from shared.domain.decisions import Check, Purpose, TradingMode
+from shared.domain.errors import InvalidInput
+
+MINUTE = timedelta(minutes=1)
+
+
+def figures(check: Check) -> tuple[str, bool, float, float]:
+    return check.code, check.passed, check.limit, check.usage
+
+
+@pytest.mark.parametrize(
+    ("mode", "purpose", "passes"),
+    [
+        (TradingMode.ACTIVE, Purpose.ENTRY, True),
+        (TradingMode.ACTIVE, Purpose.EXIT, True),
+        (TradingMode.REDUCING, Purpose.ENTRY, False),
+        (TradingMode.REDUCING, Purpose.EXIT, True),
+        (TradingMode.HALTED, Purpose.ENTRY, False),
+        (TradingMode.HALTED, Purpose.EXIT, False),
+    ],
+)
+def test_reducing_lets_exits_leave_and_halted_nothing(
+    mode: TradingMode, purpose: Purpose, passes: bool
+) -> None:
+    check = rules.mode(mode, purpose)
+
+    assert check.passed is passes
+    assert check.code == "MODE"
+    assert mode in check.text
+
+
+def test_a_position_at_its_share_of_equity_passes_and_a_cent_more_does_not() -> None:
+    at_limit = rules.position_size(3_000.0, 2_000.0, 100_000.0, 0.05)
+    above = rules.position_size(3_000.0, 2_000.01, 100_000.0, 0.05)
+
+    assert figures(at_limit) == (Code.POSITION_SIZE, True, 0.05, 0.05)
+    assert not above.passed
+    assert above.text == "5000.01 USD is 5.00% of equity 100000.00, at most 5.00%"
+
+
+def test_an_account_without_equity_may_add_nothing() -> None:
+    assert not rules.position_size(0.0, 1.0, 0.0, 1.0).passed
+    assert not rules.portfolio_risk(0.0, 0.0, -5.0, 1.0).passed
+
+
+def test_the_distances_to_all_stops_add_up_against_the_portfolio_risk() -> None:
+    at_limit = rules.portfolio_risk(1_500.0, 500.0, 100_000.0, 0.02)
+    above = rules.portfolio_risk(1_500.0, 500.01, 100_000.0, 0.02)
+
+    assert figures(at_limit) == (Code.PORTFOLIO_RISK, True, 0.02, 0.02)
+    assert not above.passed
+    assert above.usage == pytest.approx(0.0200001)
+
+
+def test_drawdown_is_measured_from_the_peak_and_the_limit_itself_passes() -> None:
+    at_limit = rules.drawdown(85_000.0, 100_000.0, 0.15)
+    below = rules.drawdown(84_999.0, 100_000.0, 0.15)
+
+    assert figures(at_limit) == (Code.DRAWDOWN, True, 0.15, 0.15)
+    assert not below.passed
+    assert below.usage == pytest.approx(0.15001)
+
+
+def test_equity_above_its_peak_is_no_drawdown() -> None:
+    assert rules.drawdown_of(101.0, 100.0) == 0.0
+    assert rules.drawdown_of(-1.0, 0.0) == 0.0
+
+
+def test_the_last_entry_of_a_day_passes_and_the_next_does_not() -> None:
+    assert figures(rules.daily_trades(50, 50)) == (Code.DAILY_TRADES, True, 50.0, 50.0)
+    assert figures(rules.daily_trades(51, 50)) == (Code.DAILY_TRADES, False, 50.0, 51.0)
+
+
+def test_an_entry_may_cost_what_is_free_and_no_more() -> None:
+    assert figures(rules.buying_power(500.0, 500.0, 100.0)) == (
+        Code.BUYING_POWER,
+        True,
+        500.0,
+        500.0,
+    )
+    assert not rules.buying_power(500.01, 500.0, 100.0).passed
+
+
+def test_a_signal_is_too_old_after_so_many_bars_of_session_time() -> None:
+    at_limit = rules.signal_age(2 * MINUTE, MINUTE, 2)
+    older = rules.signal_age(2 * MINUTE + timedelta(seconds=1), MINUTE, 2)
+
+    assert figures(at_limit) == (Code.SIGNAL_AGE, True, 2.0, 2.0)
+    assert not older.passed
+
+
+def test_a_price_that_is_old_or_not_there_is_stale() -> None:
+    assert rules.stale_price(2 * MINUTE, MINUTE, 2).passed
+    assert not rules.stale_price(3 * MINUTE, MINUTE, 2).passed
+    missing = rules.stale_price(None, MINUTE, 2)
+    assert not missing.passed
+    assert missing.text == "there is no price, at most 2 are fresh"
+
+
+def test_a_position_without_a_price_stops_entries_and_is_named() -> None:
+    check = rules.unpriced_position(["NVDA", "TSLA"])
+
+    assert figures(check) == (Code.UNPRICED_POSITION, False, 0.0, 2.0)
+    assert "NVDA, TSLA" in check.text
+    assert rules.unpriced_position([]).passed
+
+
+def test_market_hours_say_when_the_order_may_be_sent() -> None:
+    check = rules.market_hours(NOW, NEXT_OPEN)
+
+    assert check.passed
+    assert NOW.isoformat() in check.text
+    assert not rules.market_hours(None, None).passed
+
+
+def test_selling_more_than_held_would_be_a_short_position() -> None:
+    assert rules.short_not_allowed(10.0, 10.0).passed
+    assert figures(rules.short_not_allowed(11.0, 10.0)) == (
+        Code.SHORT_NOT_ALLOWED,
+        False,
+        10.0,
+        11.0,
+    )
+    assert not rules.short_not_allowed(1.0, -5.0).passed
+
+
+def test_buying_more_than_is_owed_would_cross_zero() -> None:
+    assert rules.crosses_zero(5.0, 5.0).passed
+    assert not rules.crosses_zero(6.0, 5.0).passed
+
+
+def test_an_exit_needs_something_to_get_out_of() -> None:
+    assert not rules.no_position(0.0).passed
+    assert rules.no_position(0.5).passed
+
+
+def test_exits_together_sell_no_more_than_there_is() -> None:
+    assert rules.exit_in_progress(10.0, 10.0).passed
+    assert not rules.exit_in_progress(20.0, 10.0).passed
+    assert not rules.entry_during_exit(1.0).passed
+    assert rules.entry_during_exit(0.0).passed
+
+
+def test_an_order_of_unknown_outcome_blocks_its_symbol() -> None:
+    assert rules.unknown_order(0).passed
+    assert not rules.unknown_order(1).passed
+
+
+@pytest.mark.parametrize("committed", [1.0, -1.0])
+def test_what_is_held_or_on_order_either_way_fulfils_the_wish_to_hold(committed: float) -> None:
+    assert not rules.already_held(committed).passed
+    assert rules.already_held(0.0).passed
+
+
+def test_entries_are_whole_shares() -> None:
+    assert rules.whole_shares_only(3.0).passed
+    assert not rules.whole_shares_only(3.5).passed
+
+
+@pytest.mark.parametrize(
+    ("stop", "target", "passes"),
+    [
+        (None, None, True),
+        (95.0, 110.0, True),
+        (99.99, 100.01, True),
+        (99.995, 110.0, False),
+        (95.0, 100.0, False),
+        (101.0, 110.0, False),
+        (95.0, None, False),
+        (None, 110.0, False),
+    ],
+)
+def test_a_bracket_has_both_legs_a_cent_or_more_on_their_own_side(
+    stop: float | None, target: float | None, passes: bool
+) -> None:
+    assert rules.bracket_prices(100.0, stop, target).passed is passes
+
+
+def test_room_for_less_than_a_share_is_a_quantity_of_zero() -> None:
+    assert rules.quantity_zero(1.0).passed
+    assert not rules.quantity_zero(0.99).passed
+    assert rules.quantity_zero(0.5, least=0.000001).passed
+
+
+def test_twins_correlate_fully_and_their_mirror_image_as_much() -> None:
+    closes = some_closes(7)
+    mirror = {end: 10_000.0 / close for end, close in closes.items()}
+
+    for other in (closes, mirror):
+        check = rules.correlation(closes, {"TWIN": other}, some_limits())
+        assert not check.passed
+        assert check.usage == pytest.approx(1.0)
+        assert "TWIN" in check.text
+
+
+def test_the_closest_of_all_symbols_counts() -> None:
+    mine = some_closes(1)
+    check = rules.correlation(mine, {"OTHER": some_closes(2), "TWIN": mine}, some_limits())
+
+    assert not check.passed
+    assert "TWIN" in check.text
+
+
+def test_series_of_their_own_pass_and_nothing_held_passes() -> None:
+    assert rules.correlation(some_closes(1), {"OTHER": some_closes(2)}, some_limits()).passed
+    assert rules.correlation({}, {}, some_limits()).passed
+
+
+def test_too_few_bars_in_common_with_something_held_refuse() -> None:
+    check = rules.correlation(some_closes(1, count=10), {"OTHER": some_closes(2)}, some_limits())
+
+    assert not check.passed
+    assert (check.limit, check.usage, check.unit) == (10.0, 9.0, "returns in common")
+
+
+def test_returns_are_taken_between_bars_that_both_have() -> None:
+    mine = {1: 1.0, 2: exp(1.0), 3: exp(3.0)}
+    other = {0: 5.0, 1: 1.0, 3: exp(2.0)}
+
+    ends = rules.common_ends(mine, other, 20)
+
+    assert ends == (1, 3)
+    assert (rules.log_returns(mine, ends), rules.log_returns(other, ends)) == ([3.0], [2.0])
+
+
+def test_only_the_newest_returns_are_compared() -> None:
+    closes = some_closes(3, count=30)
+
+    ends = rules.common_ends(closes, closes, 20)
+
+    assert ends == tuple(range(9, 30))
+    assert len(rules.log_returns(closes, ends)) == 20
+
+
+@given(st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)), min_size=0, max_size=30))
+def test_a_correlation_lies_between_minus_one_and_one(pairs: list[tuple[float, float]]) -> None:
+    assert -1.0 <= rules.correlation_of([x for x, _ in pairs], [y for _, y in pairs]) <= 1.0
+
+
+def test_a_series_that_never_moves_correlates_with_nothing() -> None:
+    assert rules.correlation_of([0.0, 0.0, 0.0], [1.0, 2.0, 3.0]) == 0.0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_position_size": 5.0},
+        {"max_portfolio_risk": 0.0},
+        {"drawdown_limit": -0.1},
+        {"max_correlation": 1.5},
+        {"stop_loss": 1.0},
+        {"take_profit": 0.0},
+        {"max_daily_trades": 0},
+    ],
+)
+def test_limits_that_cannot_be_meant_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(InvalidInput):
+        some_limits(**wrong)
+
+
+def test_every_reason_code_is_its_own_name() -> None:
+    # Codes are stored and read by people and reports: renaming one breaks both.
+    assert [str(code) for code in Code] == [code.name for code in Code]
+    assert len(Code) == 20

@@ -1,0 +1,94 @@
+"""The price of a symbol is the close of its newest bar by an instant, wherever it is read from."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from risk_manager.market import StoredMarket
+from risk_manager.testing import AAPL, MSFT, NOW
+from shared.domain.bar_blocks import block_of, to_epoch_us
+from shared.domain.bars import Bar
+from shared.domain.symbols import Symbol
+from shared.domain.timeframes import Timeframe
+from shared.ports import LatestBar
+from shared.testing.bar_stores import MemoryBars
+
+pytestmark = pytest.mark.anyio
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def a_bar(symbol: Symbol, end_at: datetime, close: str) -> Bar:
+    price = Decimal(close)
+    return Bar(symbol, Timeframe.MINUTE, end_at - MINUTE, end_at, price, price, price, price, 100)
+
+
+class Cache:
+    """The newest bars, as somebody put them there."""
+
+    def __init__(self, *bars: Bar) -> None:
+        self._bars = {bar.symbol: LatestBar(bar, "test", NOW) for bar in bars}
+        self.asked = 0
+
+    async def replace(self, block: object, *, provider: str, fetched_at: datetime) -> None:
+        raise AssertionError("a reader of prices writes none")
+
+    async def get(self, timeframe: Timeframe, symbols: object) -> dict[Symbol, LatestBar]:
+        self.asked += 1
+        return self._bars
+
+
+def a_store(*bars: Bar) -> MemoryBars:
+    store = MemoryBars()
+    store.append(block_of(Timeframe.MINUTE, bars), provider="test", fetched_at=NOW)
+    return store
+
+
+async def test_a_cached_bar_that_ends_at_the_instant_is_the_price() -> None:
+    market = StoredMarket(Cache(a_bar(AAPL, NOW, "101")), MemoryBars(), Timeframe.MINUTE, 5)
+
+    found = await market.at(NOW, [AAPL], with_history=False)
+
+    assert found.prices[AAPL].amount == 101
+    assert found.asked == {AAPL}
+
+
+@pytest.mark.parametrize("cached_at", [NOW - 5 * MINUTE, NOW + MINUTE])
+async def test_any_other_cached_bar_gives_way_to_the_store(cached_at: datetime) -> None:
+    cache = Cache(a_bar(AAPL, cached_at, "99"))
+    store = a_store(a_bar(AAPL, NOW - MINUTE, "100.5"), a_bar(AAPL, NOW + MINUTE, "200"))
+
+    found = await StoredMarket(cache, store, Timeframe.MINUTE, 5).at(
+        NOW, [AAPL], with_history=False
+    )
+
+    assert found.prices[AAPL].amount == Decimal("100.5")
+    assert found.prices[AAPL].end_at == NOW - MINUTE
+
+
+async def test_a_symbol_without_a_bar_was_asked_for_and_has_no_price() -> None:
+    found = await StoredMarket(Cache(), MemoryBars(), Timeframe.MINUTE, 5).at(
+        NOW, [MSFT], with_history=False
+    )
+
+    assert found.asked == {MSFT}
+    assert found.prices == {}
+
+
+async def test_history_is_the_newest_closes_by_the_end_of_their_bar() -> None:
+    bars = [a_bar(AAPL, NOW - i * MINUTE, str(100 + i)) for i in range(10)]
+
+    found = await StoredMarket(Cache(), a_store(*bars), Timeframe.MINUTE, 3).at(
+        NOW, [AAPL], with_history=True
+    )
+
+    ends = [to_epoch_us(NOW - i * MINUTE) for i in (2, 1, 0)]
+    assert found.closes[AAPL] == dict(zip(ends, [102.0, 101.0, 100.0], strict=True))
+    assert found.prices[AAPL].amount == 100

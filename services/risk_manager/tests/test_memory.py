@@ -1,0 +1,62 @@
+"""The memory store keeps the store's promises."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from risk_manager.memory import MemoryStore, as_working
+from risk_manager.ports import Inbound
+from risk_manager.snapshot import Holding, Protection
+from risk_manager.testing import ACCOUNT
+from services.risk_manager.tests.store_contract import StoreContract, World
+from shared.domain.decisions import Approved, Review
+from shared.domain.orders import IntentState
+from shared.domain.signals import Evaluation, ManualOrder
+
+
+class MemoryWorld:
+    def __init__(self) -> None:
+        self.store = MemoryStore(ACCOUNT)
+
+    async def adopt(self, cash: int) -> None:
+        self.store.cash = Decimal(cash)
+
+    async def fill_entry(self, approved: Approved, price: str, quantity: str | None = None) -> None:
+        filled = Decimal(quantity) if quantity else approved.quantity
+        assert self.store.cash is not None
+        self.store.cash -= filled * Decimal(price)
+        entry = Protection(filled, approved.stop_loss)
+        self.store.holdings.append(Holding(approved.symbol, filled, Decimal(price), (entry,)))
+        if filled < approved.quantity:
+            rest = replace(as_working(approved), quantity=approved.quantity - filled)
+            self.store.working.append(rest)
+
+    async def send(self, approved: Approved, state: str) -> None:
+        if not IntentState(state).is_final:
+            self.store.working.append(as_working(approved))
+        if state == "UNKNOWN":
+            self.store.unknown[approved.symbol] = 1
+
+    async def executor_reads_all(self) -> None:
+        self.store.executor_reads()
+
+    async def announce(self, body: Evaluation | ManualOrder) -> None:
+        stream = "strategy_engine" if isinstance(body, Evaluation) else "trade_executor"
+        self.store.inbox.append(Inbound(stream, len(self.store.inbox) + 1, body))
+
+    async def announced_reviews(self) -> list[Review]:
+        return self.store.reviews
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class TestMemoryStore(StoreContract):
+    @pytest.fixture
+    def world(self) -> World:
+        return MemoryWorld()

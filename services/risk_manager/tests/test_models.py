@@ -1,0 +1,157 @@
+"""The values of the account: what each part counts for, and which mode follows which."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from risk_manager.modes import Change, changed, may_change
+from risk_manager.snapshot import Exposure, Holding, Protection, mark
+from risk_manager.testing import (
+    AAPL,
+    MSFT,
+    NOW,
+    a_book,
+    a_holding,
+    a_mark,
+    a_market,
+    a_mode,
+    an_order,
+)
+from shared.domain.decisions import Purpose, TradingMode
+from shared.domain.orders import OrderType
+
+ACTIVE, REDUCING, HALTED = TradingMode.ACTIVE, TradingMode.REDUCING, TradingMode.HALTED
+
+
+def test_the_newest_entries_explain_a_position_and_the_rest_is_unprotected() -> None:
+    entries = (Protection(Decimal(10), Decimal(95)), Protection(Decimal(10), Decimal(90)))
+    holding = Holding(AAPL, Decimal(25), Decimal(100), entries)
+
+    # 10 shares 5 above their stop, 10 shares 10 above theirs, 5 shares with none.
+    assert holding.risk(Decimal(100)) == 50 + 100 + 500
+
+
+def test_after_a_partial_exit_only_what_is_left_is_at_risk() -> None:
+    entries = (Protection(Decimal(10), Decimal(95)), Protection(Decimal(10), Decimal(90)))
+
+    assert Holding(AAPL, Decimal(4), None, entries).risk(Decimal(100)) == 20
+
+
+def test_an_entry_without_a_stop_leaves_its_shares_to_older_stops_only_once() -> None:
+    entries = (Protection(Decimal(10), None), Protection(Decimal(10), Decimal(90)))
+
+    assert Holding(AAPL, Decimal(20), None, entries).risk(Decimal(100)) == 100 + 1_000
+
+
+def test_a_price_below_the_stop_risks_nothing_more() -> None:
+    assert a_holding(stop=95).risk(Decimal(90)) == 0
+
+
+def test_a_short_position_counts_whole() -> None:
+    assert a_holding(quantity=-3).risk(Decimal(100)) == 300
+
+
+def test_a_market_order_may_cost_four_percent_more_and_a_limit_order_its_limit() -> None:
+    market = an_order(quantity=10, reference=100)
+    limit = replace(market, type=OrderType.LIMIT, limit_price=Decimal(90))
+    stop = replace(market, type=OrderType.STOP, stop_price=Decimal(110))
+
+    assert market.cash(Decimal(100)) == 1_040
+    assert market.cash(Decimal(120)) == 1_248
+    assert market.cash(None) == 1_040
+    assert limit.cash(Decimal(100)) == 900
+    assert stop.cash(Decimal(100)) == 1_144
+
+
+def test_what_an_order_risks_is_the_way_to_its_stop_or_all_of_it() -> None:
+    assert an_order(stop_loss=95).risk(Decimal(100)) == 50
+    assert an_order(stop_loss=None).risk(Decimal(100)) == 1_000
+
+
+def test_exposure_counts_held_open_and_leaving_apart() -> None:
+    book = a_book(
+        cash=1_000,
+        holdings=[a_holding(quantity=10, stop=95)],
+        working=[
+            an_order("MSFT", 5),
+            an_order("AAPL", 10, purpose=Purpose.EXIT),
+        ],
+    )
+
+    exposure = Exposure.of(book, a_market({"AAPL": 100.0, "MSFT": 200.0}))
+
+    figures = [exposure.equity, exposure.gross, exposure.net]
+    assert figures == [Decimal(2_000), Decimal(1_000), Decimal(1_000)]
+    assert exposure.committed_value == {AAPL: 1_000, MSFT: 1_000}
+    assert exposure.available_cash == 1_000 - 5 * 200 * Decimal("1.04")
+    assert exposure.risk == 50 + 5 * 105
+    assert exposure.leaving == {AAPL: 10}
+    assert exposure.others(AAPL) == [MSFT]
+    assert exposure.reducible(MSFT) == 5
+
+
+def test_a_short_position_lowers_net_and_raises_gross_exposure() -> None:
+    book = a_book(cash=1_000, holdings=[a_holding(quantity=-5), a_holding("MSFT", 2)])
+
+    exposure = Exposure.of(book, a_market({"AAPL": 100.0, "MSFT": 100.0}))
+
+    figures = [exposure.equity, exposure.gross, exposure.net]
+    assert figures == [Decimal(700), Decimal(700), Decimal(-300)]
+
+
+def test_the_first_mark_is_its_own_peak() -> None:
+    book = a_book(cash=500)
+
+    marked = mark(book, Exposure.of(book, a_market({})), NOW)
+
+    assert (marked.peak_equity, marked.drawdown) == (Decimal(500), 0.0)
+
+
+def test_days_without_entries_are_not_counted() -> None:
+    exposure = Exposure.of(a_book(entries_by_day={date(2026, 1, 15): 2}), a_market({}))
+
+    assert exposure.entries_by_day.get(date(2026, 1, 16), 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("current", "wanted", "version", "allowed"),
+    [
+        (ACTIVE, HALTED, None, True),
+        (ACTIVE, REDUCING, None, True),
+        (REDUCING, HALTED, None, True),
+        (REDUCING, REDUCING, None, True),
+        (HALTED, REDUCING, None, False),
+        (HALTED, ACTIVE, None, False),
+        (REDUCING, ACTIVE, None, False),
+        (HALTED, ACTIVE, 4, True),
+        (HALTED, ACTIVE, 3, False),
+        (REDUCING, ACTIVE, 5, False),
+    ],
+)
+def test_modes_get_stricter_freely_and_looser_by_version_only(
+    current: TradingMode, wanted: TradingMode, version: int | None, allowed: bool
+) -> None:
+    change = Change(wanted, "because", "somebody", NOW, version)
+
+    assert may_change(a_mode(current, 4), change) is allowed
+
+
+def test_the_peak_is_measured_anew_only_when_trading_resumes_below_the_limit() -> None:
+    resume = Change(ACTIVE, "looked at it", "token:operate", NOW, 2)
+    below, above = a_mark(80, 100), a_mark(95, 100)
+
+    assert changed(a_mode(REDUCING, 2), resume, below, 0.15).restarts_peak
+    assert not changed(a_mode(REDUCING, 2), resume, above, 0.15).restarts_peak
+    assert not changed(a_mode(REDUCING, 2), resume, None, 0.15).restarts_peak
+    halt = Change(HALTED, "storm", "token:kill", NOW)
+    assert not changed(a_mode(REDUCING, 2), halt, below, 0.15).restarts_peak
+
+
+def test_asking_for_the_mode_that_is_changes_nothing() -> None:
+    current = a_mode(HALTED, 2)
+
+    assert changed(current, Change(HALTED, "again", "x", NOW), None, 0.15) is current

@@ -1,0 +1,331 @@
+"""Laws of the review: no run of approvals passes a limit, and the same wishes give the same answers.
+
+The state machine plays an account through signals, fills, price moves and mode changes on the pure review alone.
+The wishes go in as they come; what the account looks like afterwards is counted here anew, by other means than
+those of the code that decided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from risk_manager.limits import Limits
+from risk_manager.review import Outcome, review_evaluation, review_manual
+from risk_manager.snapshot import Book, Holding, Mark, Protection, Working
+from risk_manager.testing import (
+    NOW,
+    a_book,
+    a_holding,
+    a_manual_order,
+    a_market,
+    a_mode,
+    a_signal,
+    a_venue,
+    an_evaluation,
+    some_limits,
+)
+from shared.domain.decisions import Approved, Purpose, TradingMode
+from shared.domain.orders import OrderType
+from shared.domain.signals import Direction, Signal
+from shared.domain.symbols import Symbol
+
+SYMBOLS = ("AAPL", "AMZN", "GOOG", "MSFT", "NVDA", "TSLA")
+VENUE = a_venue()
+TODAY = date(2026, 1, 15)
+GAP = Decimal("1.04")
+
+symbols = st.sampled_from(SYMBOLS)
+prices = st.dictionaries(
+    symbols, st.integers(100, 90_000).map(lambda cents: cents / 100), min_size=len(SYMBOLS)
+)
+any_limits = st.builds(
+    some_limits,
+    max_position_size=st.sampled_from([0.01, 0.05, 0.33, 1.0]),
+    max_portfolio_risk=st.sampled_from([0.005, 0.02, 0.5]),
+    max_daily_trades=st.integers(1, 5),
+    max_correlation=st.just(1.0),
+    stop_loss=st.sampled_from([0.01, 0.05, 0.5]),
+)
+wishes = st.lists(
+    st.tuples(symbols, st.sampled_from(Direction), st.floats(0, 1), st.sampled_from(["a", "b"])),
+    max_size=10,
+    unique_by=lambda wish: (wish[0], wish[1], wish[3]),
+)
+
+
+def signals_of(
+    wished: Sequence[tuple[str, Direction, float, str]], at_prices: dict[str, float]
+) -> list[Signal]:
+    return [
+        a_signal(s, direction, price=at_prices[s], conviction=c, strategy=strategy)
+        for s, direction, c, strategy in wished
+    ]
+
+
+@given(wished=wishes, at_prices=prices, limits=any_limits, cash=st.integers(1_000, 1_000_000))
+def test_no_run_of_approvals_passes_a_limit(
+    wished: list[tuple[str, Direction, float, str]],
+    at_prices: dict[str, float],
+    limits: Limits,
+    cash: int,
+) -> None:
+    outcome = review_evaluation(
+        an_evaluation(*signals_of(wished, at_prices)),
+        a_book(cash=cash),
+        a_market(at_prices),
+        limits,
+        VENUE,
+        NOW,
+    )
+
+    entries = [a for a in outcome.review.approved if a.purpose is Purpose.ENTRY]
+    cost = sum(float(a.quantity * a.reference_price) * 1.04 for a in entries)
+    at_risk = sum(
+        float(a.quantity * (a.reference_price - a.stop_loss)) for a in entries if a.stop_loss
+    )
+    assert cost <= cash * (1 + 1e-9)
+    assert at_risk <= cash * limits.max_portfolio_risk * (1 + 1e-9)
+    assert len(entries) <= limits.max_daily_trades
+    assert len({a.symbol for a in entries}) == len(entries)
+    for entry in entries:
+        worth = float(entry.quantity * entry.reference_price)
+        assert worth <= cash * limits.max_position_size * (1 + 1e-9)
+
+
+@given(data=st.data(), wished=wishes, at_prices=prices, limits=any_limits)
+def test_the_order_of_signals_in_an_evaluation_does_not_matter(
+    data: st.DataObject,
+    wished: list[tuple[str, Direction, float, str]],
+    at_prices: dict[str, float],
+    limits: Limits,
+) -> None:
+    book = a_book(cash=20_000, holdings=[a_holding("AAPL", 3, stop=1)])
+
+    def answers(signals: list[Signal]) -> Outcome:
+        return review_evaluation(
+            an_evaluation(*signals), book, a_market(at_prices), limits, VENUE, NOW
+        )
+
+    signals = signals_of(wished, at_prices)
+    shuffled = data.draw(st.permutations(signals))
+
+    assert answers(list(shuffled)) == answers(signals) == answers(signals)
+
+
+@given(at_prices=prices, quantity=st.integers(1, 10_000), limits=any_limits)
+def test_exits_are_never_blocked_in_reducing(
+    at_prices: dict[str, float], quantity: int, limits: Limits
+) -> None:
+    book = a_book(
+        cash=-50_000,
+        holdings=[a_holding("AAPL", quantity), a_holding("XYZ", 1, paid=None)],
+        unknown={Symbol("AAPL"): 1},
+        mode=a_mode(TradingMode.REDUCING, 2),
+        entries_by_day={TODAY: 10_000},
+    )
+    evaluation = an_evaluation(a_signal("AAPL", Direction.FLAT, price=at_prices["AAPL"]))
+
+    outcome = review_evaluation(evaluation, book, a_market(at_prices), limits, VENUE, NOW)
+
+    assert [a.quantity for a in outcome.review.approved] == [quantity]
+
+
+@dataclass
+class Live:
+    """An approved order that has not ended, with what of it may still fill."""
+
+    approved: Approved
+    remaining: Decimal
+    is_unknown: bool = False
+
+    def as_working(self) -> Working:
+        a = self.approved
+        return Working(
+            a.symbol, a.side, a.purpose, self.remaining, a.type, a.limit_price, a.stop_price,
+            a.stop_loss, a.reference_price,
+        )  # fmt: skip
+
+
+class AccountMachine(RuleBasedStateMachine):
+    """An account whose orders fill, stall or get lost, at prices that move between reviews."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limits = some_limits(
+            max_position_size=0.3, max_portfolio_risk=0.04, max_daily_trades=6, max_correlation=1.0
+        )
+        self.cash = Decimal(50_000)
+        self.prices = dict.fromkeys(SYMBOLS, 100.0)
+        self.held: dict[str, Decimal] = {}
+        self.entries: dict[str, list[Protection]] = {}
+        self.live: list[Live] = []
+        self.counted = 0
+        self.mode = TradingMode.ACTIVE
+        self.version = 1
+        self.last_mark: Mark | None = None
+        self.number = 0
+
+    def review(self, wished: Sequence[tuple[str, Direction, float, str]]) -> Outcome:
+        return self.settle(
+            review_evaluation(
+                an_evaluation(*signals_of(wished, self.prices)),
+                self.book(),
+                a_market(self.prices),
+                self.limits,
+                VENUE,
+                NOW,
+            )
+        )
+
+    def book(self) -> Book:
+        return a_book(
+            cash=float(self.cash),
+            holdings=[
+                Holding(Symbol(s), q, Decimal(100), tuple(self.entries.get(s, [])[:20]))
+                for s, q in sorted(self.held.items())
+                if q
+            ],
+            working=[live.as_working() for live in self.live],
+            unknown={live.approved.symbol: 1 for live in self.live if live.is_unknown},
+            mode=a_mode(self.mode, self.version),
+            last_mark=self.last_mark,
+            entries_by_day={TODAY: self.counted},
+        )
+
+    def settle(self, outcome: Outcome) -> Outcome:
+        before = {live.approved.symbol for live in self.live if live.is_unknown}
+        for approved in outcome.review.approved:
+            self.live.append(Live(approved, approved.quantity))
+            if approved.purpose is Purpose.ENTRY:
+                self.counted += 1
+                assert self.mode is TradingMode.ACTIVE
+                assert approved.symbol not in before
+                self.limits_hold(approved)
+            else:
+                assert self.mode is not TradingMode.HALTED
+        self.last_mark = outcome.mark
+        if outcome.reduce_because is not None:
+            self.mode, self.version = TradingMode.REDUCING, self.version + 1
+        return outcome
+
+    def equity(self) -> Decimal:
+        return self.cash + sum(
+            (q * Decimal(str(self.prices[s])) for s, q in self.held.items()), Decimal(0)
+        )
+
+    def limits_hold(self, newest: Approved) -> None:
+        """Count everything anew at the instant of an approval: nothing may be over a limit then."""
+        equity = float(self.equity()) * (1 + 1e-9)
+        entering = [live for live in self.live if live.approved.purpose is Purpose.ENTRY]
+        mine = sum(
+            (live.remaining for live in entering if live.approved.symbol == newest.symbol),
+            self.held.get(newest.symbol, Decimal(0)),
+        )
+        assert float(mine) * self.prices[newest.symbol] <= equity * self.limits.max_position_size
+        reserved = sum(
+            live.remaining * self.cost(live.approved)
+            * (GAP if live.approved.type is OrderType.MARKET else 1)
+            for live in entering
+        )  # fmt: skip
+        assert float(reserved) <= float(self.cash) + 1e-5
+        at_risk = sum(self.open_risk(live) for live in entering) + sum(
+            self.held_risk(symbol) for symbol in self.held
+        )
+        assert float(at_risk) <= equity * self.limits.max_portfolio_risk + 1e-5
+        assert self.counted <= self.limits.max_daily_trades
+
+    def cost(self, approved: Approved) -> Decimal:
+        if approved.limit_price is not None:
+            return approved.limit_price
+        return max(approved.reference_price, Decimal(str(self.prices[approved.symbol])))
+
+    def open_risk(self, live: Live) -> Decimal:
+        stop = live.approved.stop_loss or Decimal(0)
+        return live.remaining * max(Decimal(0), self.cost(live.approved) - stop)
+
+    def held_risk(self, symbol: str) -> Decimal:
+        left, total = self.held[symbol], Decimal(0)
+        price = Decimal(str(self.prices[symbol]))
+        for entry in self.entries.get(symbol, []):
+            covered = min(left, entry.quantity)
+            total += covered * max(Decimal(0), price - (entry.stop or Decimal(0)))
+            left -= covered
+        return total + left * price
+
+    @rule(wished=wishes)
+    def signals_arrive(self, wished: list[tuple[str, Direction, float, str]]) -> None:
+        self.review(wished)
+
+    @rule(symbol=symbols, quantity=st.integers(1, 400), bracket=st.booleans())
+    def a_person_buys(self, symbol: str, quantity: int, bracket: bool) -> None:
+        self.number += 1
+        price = self.prices[symbol]
+        order = a_manual_order(
+            symbol,
+            quantity=quantity,
+            signal_id=f"man-{self.number}",
+            stop_loss=round(price * 0.9, 2) if bracket else None,
+            take_profit=round(price * 1.2, 2) if bracket else None,
+        )
+        market = a_market(self.prices)
+        self.settle(review_manual(order, self.book(), market, self.limits, VENUE, NOW))
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data(), share=st.sampled_from([0.3, 1.0]), slip=st.sampled_from([1.0, 1.01]))
+    def an_order_fills(self, data: st.DataObject, share: float, slip: float) -> None:
+        live = data.draw(st.sampled_from(self.live))
+        symbol = live.approved.symbol
+        held = self.held.get(symbol, Decimal(0))
+        shares = max(Decimal(1), Decimal(int(float(live.remaining) * share)))
+        price = Decimal(str(round(self.prices[symbol] * slip, 2)))
+        if live.approved.purpose is Purpose.EXIT:
+            # The executor sells what was filled, which may be nothing.
+            shares = min(shares, held)
+            self.held[symbol] = held - shares
+            self.cash += shares * price
+        else:
+            self.held[symbol] = held + shares
+            self.cash -= shares * price
+            entry = Protection(shares, live.approved.stop_loss)
+            self.entries.setdefault(symbol, []).insert(0, entry)
+        live.remaining -= shares
+        if live.remaining <= 0 or not shares:
+            self.live.remove(live)
+        if not self.held[symbol]:
+            self.entries[symbol] = []
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data())
+    def an_order_ends_unfilled(self, data: st.DataObject) -> None:
+        self.live.remove(data.draw(st.sampled_from(self.live)))
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data())
+    def an_answer_gets_lost(self, data: st.DataObject) -> None:
+        data.draw(st.sampled_from(self.live)).is_unknown = True
+
+    @rule(symbol=symbols, factor=st.sampled_from([0.8, 0.97, 1.03, 1.2]))
+    def a_price_moves(self, symbol: str, factor: float) -> None:
+        self.prices[symbol] = max(1.0, round(self.prices[symbol] * factor, 2))
+
+    @rule(mode=st.sampled_from(TradingMode))
+    def a_person_changes_the_mode(self, mode: TradingMode) -> None:
+        if mode is not self.mode:
+            self.mode, self.version = mode, self.version + 1
+
+    @invariant()
+    def at_most_one_order_to_get_out_of_a_symbol_lives(self) -> None:
+        leaving = [
+            live.approved.symbol for live in self.live if live.approved.purpose is Purpose.EXIT
+        ]
+        assert len(leaving) == len(set(leaving))
+
+
+TestAccount = AccountMachine.TestCase

@@ -1,0 +1,226 @@
+"""The shell around the review: what it reads, when it waits, and whom it wakes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from risk_manager.memory import MemoryStore
+from risk_manager.ports import Inbound
+from risk_manager.service import Halted, RiskManager
+from risk_manager.snapshot import Market, Price
+from risk_manager.testing import (
+    AAPL,
+    ACCOUNT,
+    MSFT,
+    NOW,
+    a_holding,
+    a_manual_order,
+    a_mode,
+    a_signal,
+    a_venue,
+    an_evaluation,
+    some_closes,
+    some_limits,
+)
+from shared.domain.decisions import TradingMode
+from shared.domain.errors import Unavailable
+from shared.domain.signals import Direction
+from shared.domain.symbols import Symbol
+from shared.messages import BELL_REVIEWS
+from shared.ports import Ear
+from shared.testing.time import FakeClock
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@dataclass
+class Bells:
+    rung: list[str] = field(default_factory=list)
+
+    async def ring(self, *names: str) -> None:
+        self.rung += names
+
+    def listen(self, *names: str) -> AbstractAsyncContextManager[Ear]:
+        raise AssertionError("the stage listens, not the service")
+
+
+@dataclass
+class Prices:
+    """A market in which everything costs 100; remembers what it was asked."""
+
+    asked: list[tuple[datetime, frozenset[Symbol], bool]] = field(default_factory=list)
+    missing: frozenset[Symbol] = frozenset()
+
+    async def at(
+        self, instant_at: datetime, symbols: Iterable[Symbol], *, with_history: bool
+    ) -> Market:
+        wanted = frozenset(symbols)
+        self.asked.append((instant_at, wanted, with_history))
+        known = sorted(wanted - self.missing)
+        return Market(
+            wanted,
+            {symbol: Price(Decimal(100), instant_at) for symbol in known},
+            {symbol: some_closes(i) for i, symbol in enumerate(known)} if with_history else {},
+        )
+
+
+@dataclass
+class Room:
+    store: MemoryStore = field(default_factory=lambda: MemoryStore(ACCOUNT, cash=Decimal(100_000)))
+    prices: Prices = field(default_factory=Prices)
+    bells: Bells = field(default_factory=Bells)
+    clock: FakeClock = field(default_factory=lambda: FakeClock(NOW))
+
+    def __post_init__(self) -> None:
+        self.manager = RiskManager(
+            self.store, self.prices, some_limits(), a_venue(), self.bells, self.clock
+        )
+
+    def send(self, body: object) -> None:
+        number = len(self.store.inbox) + 1
+        self.store.inbox.append(Inbound("strategy_engine", number, body))  # type: ignore[arg-type]  # either kind
+
+
+async def test_one_message_is_answered_at_a_time_and_the_executor_woken() -> None:
+    room = Room()
+    room.send(an_evaluation(a_signal()))
+
+    assert await room.manager.work() is True
+    assert await room.manager.work() is False
+
+    assert [a.symbol for a in room.store.reviews[0].approved] == [AAPL]
+    assert room.bells.rung == [BELL_REVIEWS]
+    assert len(room.store.marks) == 1
+
+
+async def test_prices_are_those_of_the_evaluations_instant_also_when_read_later() -> None:
+    room = Room()
+    room.store.holdings.append(a_holding("MSFT", stop=95))
+    room.send(an_evaluation(a_signal()))
+    room.clock.advance(timedelta(seconds=30))
+
+    await room.manager.work()
+
+    assert room.prices.asked == [(NOW, frozenset({AAPL, MSFT}), True)]
+
+
+async def test_long_histories_are_read_only_where_an_entry_may_need_them() -> None:
+    room = Room()
+    room.send(an_evaluation(a_signal(direction=Direction.FLAT)))
+    room.send(an_evaluation(at=NOW + timedelta(minutes=1)))
+
+    while await room.manager.work():
+        pass
+
+    assert [with_history for _, _, with_history in room.prices.asked] == [False, False]
+
+
+async def test_an_account_that_is_not_adopted_yet_is_waited_for_and_nothing_decided() -> None:
+    room = Room()
+    room.store.cash = None
+    room.send(an_evaluation(a_signal()))
+
+    with pytest.raises(Unavailable):
+        await room.manager.work()
+    assert room.store.reviews == []
+
+    room.store.cash = Decimal(100_000)
+    assert await room.manager.work() is True
+    assert len(room.store.reviews[0].approved) == 1
+
+
+async def test_a_symbol_that_appears_between_look_and_lock_is_priced_before_deciding() -> None:
+    room = Room()
+
+    class Racing(MemoryStore):
+        async def record(self, *args: object, **kwargs: object) -> object:  # type: ignore[override]
+            if not self.holdings:
+                self.holdings.append(a_holding("MSFT", stop=95))
+            return await super().record(*args, **kwargs)  # type: ignore[arg-type]
+
+    room.store = Racing(ACCOUNT, cash=Decimal(100_000))
+    room.__post_init__()
+    room.send(an_evaluation())
+
+    await room.manager.work()
+
+    assert [symbols for _, symbols, _ in room.prices.asked] == [frozenset(), frozenset({MSFT})]
+    assert room.store.marks[0].equity == 101_000
+
+
+async def test_a_question_is_answered_and_stored_and_reserves_nothing() -> None:
+    room = Room()
+
+    first = await room.manager.validate(a_manual_order(quantity=50))
+    second = await room.manager.validate(a_manual_order(quantity=50, signal_id="man-2"))
+
+    assert first.is_approved
+    assert second.is_approved
+    assert len(room.store.validations) == 2
+    assert room.store.reviews == []
+
+
+async def test_question_and_pipeline_give_the_same_answer() -> None:
+    room = Room()
+    order = a_manual_order(quantity=51)
+    asked = await room.manager.validate(order)
+    room.send(order)
+    await room.manager.work()
+
+    (decided,) = await room.store.decisions(limit=5)
+
+    assert decided.decision == asked
+
+
+async def test_flatten_decides_once_per_key() -> None:
+    room = Room()
+    room.store.holdings.append(a_holding("MSFT"))
+
+    first = await room.manager.flatten("key", "holiday", "token:operate")
+    again = await room.manager.flatten("key", "holiday", "token:operate")
+    other = await room.manager.flatten("other", "holiday", "token:operate")
+
+    assert [s.decision.answer.symbol for s in first] == [MSFT]
+    assert again == first
+    # The exit of the first is under way.
+    assert [s.decision.is_approved for s in other] == [False]
+    assert len(room.store.reviews) == 2
+
+
+async def test_flatten_works_without_a_price() -> None:
+    room = Room()
+    room.prices.missing = frozenset({MSFT})
+    room.store.holdings.append(a_holding("MSFT", paid=80))
+
+    (stored,) = await room.manager.flatten("key", "holiday", "token:operate")
+
+    assert stored.decision.is_approved
+
+
+async def test_flatten_under_halted_is_refused_and_stored_nowhere() -> None:
+    room = Room()
+    room.store.modes.append(a_mode(TradingMode.HALTED, 2))
+
+    with pytest.raises(Halted):
+        await room.manager.flatten("key", "holiday", "token:operate")
+    assert room.store.reviews == []
+
+
+async def test_a_mode_change_wakes_whoever_sends() -> None:
+    room = Room()
+
+    mode = await room.manager.change_mode(TradingMode.HALTED, "drill", "token:kill")
+
+    assert (mode.mode, mode.reason, mode.actor) == (TradingMode.HALTED, "drill", "token:kill")
+    assert room.bells.rung == [BELL_REVIEWS]
