@@ -11,6 +11,7 @@ import json
 import signal
 import sys
 from dataclasses import asdict
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from shared.domain.errors import InvalidInput
+from shared.domain.money import plain
 from trader.exits import ExitCode
 from trader.replay.bars_file import check_bars
 from trader.replay.screen import Screen, print_summary
@@ -108,15 +110,19 @@ async def _until_done_or_told(replay: Replay, stop: asyncio.Event, *, show: bool
 
 
 def _plain(summary: dict[str, Any]) -> dict[str, Any]:
-    """JSON values: money as text, so that no figure changes on the way; seconds to the millisecond."""
-    return {
-        key: round(value, 3)
-        if isinstance(value, float)
-        else value
-        if value is None or isinstance(value, int | str)
-        else str(value)
-        for key, value in summary.items()
-    }
+    """JSON values: money as exact text, instants in ISO 8601, seconds to the millisecond."""
+
+    def value_of(value: Any) -> Any:
+        match value:
+            case Decimal():
+                return plain(value)
+            case datetime():
+                return value.isoformat()
+            case float():
+                return round(value, 3)
+        return value
+
+    return {key: value_of(value) for key, value in summary.items()}
 
 
 def _say(what: str) -> None:

@@ -56,8 +56,7 @@ _TOTALS = text("""
         WHERE account = :account AND outcome = 'refused'),
       (SELECT count(*) FROM trade_executor.v_orders WHERE account = :account),
       (SELECT count(*) FROM trade_executor.v_fills WHERE account = :account),
-      (SELECT count(*) FROM trade_executor.v_intents WHERE account = :account AND state = 'UNKNOWN'),
-      (SELECT opening_cash FROM trade_executor.v_accounts WHERE account = :account)
+      (SELECT count(*) FROM trade_executor.v_intents WHERE account = :account AND state = 'UNKNOWN')
 """)
 _EQUITY = text("""
     SELECT instant_at, equity, cash, drawdown FROM risk_manager.v_equity
@@ -76,7 +75,6 @@ class Totals:
     orders: int
     fills: int
     unknown_orders: int
-    opening_cash: Decimal | None
 
 
 class Truth:

@@ -169,3 +169,15 @@ def test_it_runs_at_sixty_times_real_time_on_the_specified_port_unless_told_othe
         None,
         False,
     )
+
+
+def test_check_says_what_would_be_replayed_and_serves_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    bars = tmp_path / "ACME.csv"
+    bars.write_text("Date,Open,High,Low,Close,Volume\n2026-01-05,10,11,9,10.5,1000\n")
+
+    code = main(["--check", "--bars", str(bars), "--cache-dir", str(tmp_path)])
+
+    assert code == 0
+    assert "1Day bars of ACME, 1 instants" in capsys.readouterr().out

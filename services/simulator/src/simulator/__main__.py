@@ -80,6 +80,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--allow-short", action="store_true", help="let the account sell short")
     add("--rate-limit", type=_whole(0, 10**9), default=200, help="requests a minute; 0: no limit")
     add("--cache-dir", type=Path, help="where the exchange's sessions are kept between starts")
+    add("--check", action="store_true", help="say what would be replayed, and end")
     return parser.parse_args(arguments)
 
 
@@ -107,6 +108,15 @@ def make_tape(options: argparse.Namespace) -> Tape:
         seed=options.seed,
         symbols=options.symbols or DEFAULT_SYMBOLS,
         sessions=options.sessions,
+    )
+
+
+def describe(tape: Tape) -> str:
+    """What would be replayed, in one line for people."""
+    length = "without end" if tape.length is None else f"{tape.length} instants"
+    return (
+        f"{tape.source}: {tape.timeframe} bars of {', '.join(tape.symbols)}, {length}, "
+        f"{tape.dropped} bars outside regular hours left out"
     )
 
 
@@ -181,6 +191,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     options = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     try:
+        if options.check:
+            print(describe(make_tape(options)))
+            return 0
         uvloop.run(serve(options))
     except (InvalidInput, Misconfigured) as error:
         print(f"simulator: {error}", file=sys.stderr)

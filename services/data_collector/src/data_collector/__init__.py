@@ -1,0 +1,1 @@
+"""The data collector: turns a venue's bars into stored history and announced batches."""

@@ -1,0 +1,85 @@
+"""The data collector's parts list."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack
+
+from data_collector.adapters.alpaca_history import open_history
+from data_collector.adapters.alpaca_stream import AlpacaFeed
+from data_collector.api import CollectorFigures, Rooms, router
+from data_collector.batches import GRACE_S
+from data_collector.jobs import CollectionJobs
+from data_collector.service import Collector
+from data_collector.store import PostgresJournal
+from shared.adapters.clocks import MonotonicTimer, RandomIds, clock_for
+from shared.adapters.exchange_calendar import load_calendar
+from shared.adapters.http_api import make_app, serve
+from shared.adapters.parquet import ParquetBars
+from shared.adapters.postgres import open_database
+from shared.adapters.process import run_service
+from shared.adapters.redis import (
+    RedisBarStream,
+    RedisBells,
+    RedisLatestBars,
+    open_redis,
+    redis_is_answering,
+)
+from shared.config import Settings
+
+
+async def run(settings: Settings) -> None:
+    """Assemble the collector and run it until a part fails or it is cancelled."""
+    settings.require("trading_symbols", "db_password")
+    account, timeframe = settings.trading_account, settings.trading_timeframe
+    clock, timer = clock_for(settings.clock_file), MonotonicTimer()
+    feed = AlpacaFeed(settings, settings.trading_symbols, timeframe)
+    calendar = load_calendar(settings.data_dir)
+    store = ParquetBars(settings.data_dir / account)
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(
+            open_database(settings, timer, application="data_collector")
+        )
+        redis = await stack.enter_async_context(open_redis(settings))
+        history = await stack.enter_async_context(open_history(settings, clock, timer))
+        journal = PostgresJournal(database, account)
+        newest = RedisLatestBars(redis, account)
+        collector = Collector(
+            timeframe=timeframe,
+            symbols=settings.trading_symbols,
+            calendar=calendar,
+            clock=clock,
+            timer=timer,
+            feed=feed,
+            history=history,
+            store=store,
+            newest=newest,
+            stream=RedisBarStream(redis, account),
+            bells=RedisBells(redis, account, timer),
+            journal=journal,
+            max_age_bars=settings.risk_max_signal_age_bars,
+            # A replay marks the end of each instant, and must not depend on this machine's speed.
+            grace_s=GRACE_S if settings.clock_file is None else None,
+        )
+        jobs = CollectionJobs(history, store, journal, calendar, clock, timer, RandomIds())
+
+        async def redis_answers() -> bool:
+            return await redis_is_answering(redis)
+
+        probes = {
+            "postgres": database.is_answering,
+            "redis": redis_answers,
+            "feed": collector.is_live,
+        }
+        app = make_app("data_collector", settings, probes, timer)
+        app.include_router(router(Rooms(account, collector, jobs, store, newest, journal, clock)))
+        CollectorFigures(collector).register(app.state.metrics)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(serve(app, settings.api_host, settings.data_collector_port))
+            tasks.create_task(collector.run())
+            tasks.create_task(jobs.run())
+
+
+if __name__ == "__main__":
+    sys.exit(run_service("data_collector", run))

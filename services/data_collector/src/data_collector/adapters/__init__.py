@@ -1,0 +1,1 @@
+"""What stands outside of the collector: the venue's REST API and its stream."""

@@ -1,0 +1,413 @@
+"""The collector's own HTTP routes: what is collected, how old it is, and fetching more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Response
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from pydantic import BaseModel, ConfigDict, Field
+
+from data_collector.catching_up import warm_up_start
+from data_collector.jobs import CollectionJobs, KeyReused, Range
+from data_collector.ports import CollectedBars, Job, Journal
+from data_collector.service import Collector
+from shared.adapters.http_api import ProblemError, Role, requires
+from shared.domain.bars import Bar
+from shared.domain.calendar import NEW_YORK
+from shared.domain.errors import InvalidTime
+from shared.domain.money import plain
+from shared.domain.symbols import Symbol, parse_symbol
+from shared.domain.timeframes import Timeframe, parse_timeframe
+from shared.ports import Clock, LatestBar, LatestBars
+
+_MAX_LIMIT = 500
+_MAX_SYMBOLS = 1_000
+_MAX_ID = 64
+# How much time one read of the store may cover, so that a page of minutes never reads years.
+_STEP = {True: timedelta(days=30), False: timedelta(days=3650)}
+# A UTC hour at which no bar of any length is open, so that cutting there splits none.
+_CUT = time(2)
+
+
+class ApiBar(BaseModel):
+    """One bar; prices in dollars as exact text, volume in shares."""
+
+    symbol: str
+    timeframe: str
+    start_at: datetime
+    end_at: datetime
+    open: str
+    high: str
+    low: str
+    close: str
+    volume: int
+
+
+class ApiLatest(ApiBar):
+    """A symbol's newest bar, how old it is and where it came from."""
+
+    age_s: float
+    provider: str
+    fetched_at: datetime
+    source: str
+
+
+class ApiBars(BaseModel):
+    """A page of bars, oldest first; `next` continues it as `start`."""
+
+    items: list[ApiBar]
+    next: str | None
+
+
+class ApiSymbol(BaseModel):
+    """A tracked symbol and the end of its newest bar."""
+
+    symbol: str
+    timeframe: str
+    latest_end_at: datetime | None
+
+
+class ApiSymbols(BaseModel):
+    """A page of tracked symbols; `next` continues it as `after`."""
+
+    items: list[ApiSymbol]
+    next: str | None
+
+
+class ApiBatch(BaseModel):
+    """The batch announced last."""
+
+    batch_id: int
+    start_at: datetime
+    end_at: datetime
+    symbols: int
+    decidable: bool
+    announced_at: datetime
+
+
+class ApiStatus(BaseModel):
+    """What the collector is doing, and its figures since its process started."""
+
+    service: str
+    account: str
+    timeframe: str
+    symbols: int
+    now: datetime
+    feed: str
+    feed_since_at: datetime | None
+    last_error: str | None
+    reconnects: int
+    newest_batch: ApiBatch | None
+    bars_stored: int
+    batches_announced: int
+    late_bars: int
+    bars_refused: int
+    bars_passed_over: int
+    unfinished_jobs: int
+
+
+class CollectRequest(BaseModel):
+    """Which history to fetch; what is left out is everything tracked, and the warm-up up to now."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    symbols: list[str] | None = Field(default=None, min_length=1, max_length=_MAX_SYMBOLS)
+    timeframe: str | None = None
+    start: str | None = None
+    end: str | None = None
+
+
+class ApiJob(BaseModel):
+    """A collection job and how far it has come."""
+
+    job_id: str
+    state: str
+    symbols: list[str]
+    timeframe: str
+    start_at: datetime
+    end_at: datetime
+    bars_read: int
+    bars_new: int
+    bars_refused: int
+    error: str | None
+    requested_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What the routes lean on."""
+
+    account: str
+    collector: Collector
+    jobs: CollectionJobs
+    store: CollectedBars
+    newest: LatestBars
+    journal: Journal
+    clock: Clock
+
+
+def router(rooms: Rooms) -> APIRouter:
+    """All routes of the collector beside those every service has."""
+    routes = APIRouter(tags=["market data"])
+    collector, clock = rooms.collector, rooms.clock
+
+    def length(given: str | None) -> Timeframe:
+        return collector.timeframe if given is None else parse_timeframe(given)
+
+    async def newest_of(symbol: Symbol, timeframe: Timeframe) -> tuple[LatestBar, str] | None:
+        cached = (await rooms.newest.get(timeframe, [symbol])).get(symbol)
+        if cached is not None:
+            return cached, "cache"
+        stored = await asyncio.to_thread(rooms.store.newest, timeframe, symbol, clock.now())
+        return None if stored is None else (stored, "store")
+
+    @routes.get("/status", dependencies=[requires(Role.READ)])
+    async def status() -> ApiStatus:
+        """What the collector is doing."""
+        batch = await rooms.journal.newest_batch(collector.timeframe)
+        figures = collector.figures
+        return ApiStatus(
+            service="data_collector",
+            account=rooms.account,
+            timeframe=collector.timeframe.value,
+            symbols=len(collector.symbols),
+            now=clock.now(),
+            feed=figures.state.value,
+            feed_since_at=figures.state_since_at,
+            last_error=figures.last_error,
+            reconnects=figures.reconnects,
+            newest_batch=None
+            if batch is None
+            else ApiBatch(
+                batch_id=batch.batch_id,
+                start_at=batch.start_at,
+                end_at=batch.end_at,
+                symbols=batch.symbols,
+                decidable=batch.decidable,
+                announced_at=batch.announced_at,
+            ),
+            bars_stored=figures.bars_stored,
+            batches_announced=figures.batches_announced,
+            late_bars=figures.late_bars,
+            bars_refused=figures.bars_refused,
+            bars_passed_over=figures.bars_passed_over,
+            unfinished_jobs=rooms.jobs.unfinished,
+        )
+
+    @routes.get("/data/symbols", dependencies=[requires(Role.READ)])
+    async def symbols(
+        limit: Annotated[int, Query(ge=1, le=_MAX_LIMIT)] = 100, after: str = ""
+    ) -> ApiSymbols:
+        """Tracked symbols in alphabetical order."""
+        tracked = [symbol for symbol in sorted(collector.symbols) if symbol > after]
+        page = tracked[:limit]
+        known = await asyncio.to_thread(rooms.store.last, collector.timeframe, page, 1, clock.now())
+        ends = {bar.symbol: bar.end_at for bar in known}
+        return ApiSymbols(
+            items=[
+                ApiSymbol(
+                    symbol=symbol,
+                    timeframe=collector.timeframe.value,
+                    latest_end_at=ends.get(symbol),
+                )
+                for symbol in page
+            ],
+            next=page[-1] if len(tracked) > limit else None,
+        )
+
+    @routes.get("/data/latest/{symbol}", dependencies=[requires(Role.READ)])
+    async def latest(symbol: str, timeframe: str | None = None) -> ApiLatest:
+        """The newest bar of a symbol, with its age in seconds and its provider."""
+        wanted, bars_of = parse_symbol(symbol), length(timeframe)
+        found = await newest_of(wanted, bars_of)
+        if found is None:
+            raise ProblemError(
+                404,
+                "no_data",
+                f"there is no {bars_of} bar of {wanted} yet; fetch some with "
+                "POST /collect/market-data",
+            )
+        newest, source = found
+        return ApiLatest(
+            **_api_bar(newest.bar).model_dump(),
+            age_s=(clock.now() - newest.bar.end_at).total_seconds(),
+            provider=newest.provider,
+            fetched_at=newest.fetched_at,
+            source=source,
+        )
+
+    @routes.get("/data/bars/{symbol}", dependencies=[requires(Role.READ)])
+    async def bars(
+        symbol: str,
+        timeframe: str | None = None,
+        start: str | None = None,
+        end: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=_MAX_LIMIT)] = 100,
+    ) -> ApiBars:
+        """Stored bars of a symbol: the newest ones, or from `start` on, oldest first."""
+        wanted, bars_of = parse_symbol(symbol), length(timeframe)
+        until_at = clock.now() if end is None else _instant("end", end, is_end=True)
+        if start is None:
+            block = await asyncio.to_thread(rooms.store.last, bars_of, [wanted], limit, until_at)
+            return ApiBars(items=[_api_bar(bar) for bar in block], next=None)
+        since_at = _instant("start", start)
+        found = await asyncio.to_thread(
+            _from_start, rooms.store, bars_of, wanted, since_at, until_at, limit + 1
+        )
+        return ApiBars(
+            items=[_api_bar(bar) for bar in found[:limit]],
+            next=found[limit].start_at.isoformat() if len(found) > limit else None,
+        )
+
+    @routes.post("/collect/market-data", status_code=202, dependencies=[requires(Role.OPERATE)])
+    async def collect(
+        response: Response,
+        request: CollectRequest | None = None,
+        idempotency_key: Annotated[str | None, Header(min_length=1, max_length=128)] = None,
+    ) -> ApiJob:
+        """Fetch history in the background; follow the job at `Location`."""
+        asked = request or CollectRequest()
+        wanted = _range(asked, collector, clock.now())
+        try:
+            job = await rooms.jobs.submit(wanted, idempotency_key)
+        except KeyReused as error:
+            raise ProblemError(409, "idempotency_key_reused", str(error)) from None
+        response.headers["Location"] = f"/collect/market-data/{job.job_id}"
+        return _api_job(job)
+
+    @routes.get("/collect/market-data/{job_id}", dependencies=[requires(Role.READ)])
+    async def followed(job_id: str) -> ApiJob:
+        """How far a collection job has come."""
+        is_id = len(job_id) <= _MAX_ID and job_id.isprintable()
+        job = await rooms.journal.job(job_id) if is_id else None
+        if job is None:
+            raise ProblemError(404, "no_such_job", "there is no collection job of this id")
+        return _api_job(job)
+
+    return routes
+
+
+def _range(asked: CollectRequest, collector: Collector, now: datetime) -> Range:
+    """The request with its gaps filled; raises InvalidInput naming what is wrong."""
+    timeframe = collector.timeframe if asked.timeframe is None else parse_timeframe(asked.timeframe)
+    names: Sequence[str] = collector.symbols if asked.symbols is None else asked.symbols
+    symbols = tuple(sorted({parse_symbol(name) for name in names}))
+    calendar = collector.calendar
+    end_at = now if asked.end is None else min(now, _instant("end", asked.end, is_end=True))
+    start_at = (
+        warm_up_start(timeframe, end_at, calendar)
+        if asked.start is None
+        else _instant("start", asked.start)
+    )
+    if start_at >= end_at:
+        raise InvalidTime("start must lie before end, and before now")
+    if start_at.date() < calendar.first_on:
+        raise InvalidTime(f"start must be {calendar.first_on} or later")
+    return Range(symbols, timeframe, start_at, end_at)
+
+
+def _from_start(
+    store: CollectedBars,
+    timeframe: Timeframe,
+    symbol: Symbol,
+    since_at: datetime,
+    until_at: datetime,
+    count: int,
+) -> list[Bar]:
+    """The oldest `count` bars within the range, read in steps of bounded size."""
+    found: list[Bar] = []
+    first = store.last(timeframe, [symbol], 1, until_at)
+    # Beyond the newest bar there is nothing to step through.
+    until_at = min(until_at, first.bar(0).end_at) if len(first) else since_at
+    while since_at < until_at and len(found) < count:
+        cut = datetime.combine(
+            (since_at + _STEP[timeframe.is_intraday]).date(), _CUT, since_at.tzinfo
+        )
+        step_until = min(cut, until_at)
+        found += store.between(timeframe, [symbol], since_at, step_until)
+        since_at = step_until
+    return found[:count]
+
+
+def _instant(name: str, text: str, *, is_end: bool = False) -> datetime:
+    """A query's time: an instant with a zone, or a New York date (its begin, or its end)."""
+    try:
+        if len(text) == len("2026-01-15"):
+            day = date.fromisoformat(text) + timedelta(days=is_end)
+            at = datetime.combine(day, time(0), NEW_YORK)
+        else:
+            # A plus sign that nobody escaped arrives as a blank.
+            at = datetime.fromisoformat(text.replace(" ", "+"))
+        if at.tzinfo is None:
+            raise InvalidTime(f"{name} needs a time zone, like 2026-01-15T14:30:00Z")
+        return at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InvalidTime(
+            f"{name} must look like 2026-01-15 or 2026-01-15T14:30:00Z, was {text[:40]!r}"
+        ) from None
+
+
+def _api_bar(bar: Bar) -> ApiBar:
+    return ApiBar(
+        symbol=bar.symbol,
+        timeframe=bar.timeframe.value,
+        start_at=bar.start_at,
+        end_at=bar.end_at,
+        open=plain(bar.open),
+        high=plain(bar.high),
+        low=plain(bar.low),
+        close=plain(bar.close),
+        volume=bar.volume,
+    )
+
+
+def _api_job(job: Job) -> ApiJob:
+    return ApiJob(
+        job_id=job.job_id,
+        state=job.state.value,
+        symbols=list(job.symbols),
+        timeframe=job.timeframe.value,
+        start_at=job.start_at,
+        end_at=job.end_at,
+        bars_read=job.bars_read,
+        bars_new=job.bars_new,
+        bars_refused=job.bars_refused,
+        error=job.error,
+        requested_at=job.requested_at,
+        ended_at=job.ended_at,
+    )
+
+
+class CollectorFigures:
+    """The collector's figures in Prometheus' terms, read when asked for."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+
+    def register(self, registry: CollectorRegistry) -> None:
+        """Show the figures on `/metrics`."""
+        registry.register(self)
+
+    def collect(self) -> list[Any]:
+        """The figures as they are now."""
+        figures = self._collector.figures
+        live = GaugeMetricFamily("collector_live", "1 while the feed is connected and caught up.")
+        live.add_metric([], float(figures.state == "live"))
+        counters = {
+            "collector_bars_stored": ("Bars stored or revised.", figures.bars_stored),
+            "collector_batches_announced": ("Batches announced.", figures.batches_announced),
+            "collector_late_bars": ("Bars stored after their batch.", figures.late_bars),
+            "collector_bars_refused": ("Bars put into quarantine.", figures.bars_refused),
+            "collector_reconnects": ("Rounds begun anew.", figures.reconnects),
+        }
+        return [
+            live,
+            *(CounterMetricFamily(name, text, value=n) for name, (text, n) in counters.items()),
+        ]

@@ -1,0 +1,145 @@
+"""What does the collector need from outside, beyond what all services share?"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from data_collector.boundary import RawBar, Refused
+from shared.domain.bar_blocks import BarBlock
+from shared.domain.errors import Unavailable
+from shared.domain.symbols import Symbol
+from shared.domain.timeframes import Timeframe
+from shared.ports import BarStore, LatestBar
+
+
+class FeedLost(Unavailable):
+    """The live stream is not there; everything up to now has to be caught up with afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstantEnded:
+    """The source says that all bars of `timeframe` up to `end_at` have been sent."""
+
+    timeframe: Timeframe
+    end_at: datetime
+
+
+FeedEvent = RawBar | InstantEnded
+
+
+class Feed(Protocol):
+    """The live stream of one venue."""
+
+    def connect(self) -> AbstractAsyncContextManager[AsyncIterator[FeedEvent]]:
+        """Subscribe; events flow from entering on. Raises FeedLost, or Misconfigured for bad keys."""
+        ...
+
+
+class History(Protocol):
+    """A provider of past bars."""
+
+    @property
+    def provider(self) -> str:
+        """Its name, kept with every bar."""
+        ...
+
+    def pages(
+        self, symbols: Sequence[Symbol], timeframe: Timeframe, start_at: datetime, end_at: datetime
+    ) -> AsyncIterator[list[RawBar]]:
+        """Bars that start within [start_at, end_at], page by page, to the very last page.
+
+        Raises Unavailable or RateLimited when there was no answer; no bars is an answer.
+        """
+        ...
+
+
+class CollectedBars(BarStore, Protocol):
+    """The store, with where a single bar came from."""
+
+    def newest(self, timeframe: Timeframe, symbol: Symbol, until_at: datetime) -> LatestBar | None:
+        """The newest bar of `symbol` with end_at <= `until_at`, or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A batch as it was announced."""
+
+    batch_id: int
+    start_at: datetime
+    end_at: datetime
+    symbols: int
+    decidable: bool
+    announced_at: datetime
+
+
+class JobState(StrEnum):
+    """How far a collection job has come."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    DONE = "DONE"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request to fetch history."""
+
+    job_id: str
+    symbols: tuple[Symbol, ...]
+    timeframe: Timeframe
+    start_at: datetime
+    end_at: datetime
+    requested_at: datetime
+    idempotency_key: str | None = None
+    state: JobState = JobState.QUEUED
+    bars_read: int = 0
+    bars_new: int = 0
+    bars_refused: int = 0
+    error: str | None = None
+    ended_at: datetime | None = None
+
+
+class Journal(Protocol):
+    """What the collector did, durable."""
+
+    async def newest_batch(self, timeframe: Timeframe) -> Announced | None:
+        """The batch of the latest instant announced so far."""
+        ...
+
+    async def announce(
+        self, block: BarBlock, *, digest: str, decidable: bool, at: datetime
+    ) -> int | None:
+        """Commit the batch of `block`, one instant's bars; its id, ascending with the instants.
+
+        None when that instant or a later one was announced before: then nothing is changed.
+        """
+        ...
+
+    async def quarantine(
+        self, refused: Sequence[Refused], timeframe: Timeframe, *, provider: str, at: datetime
+    ) -> int:
+        """Keep refused bars with their reasons; how many were not kept already."""
+        ...
+
+    async def add_job(self, job: Job) -> Job:
+        """Store `job`, or give the one stored before under the same idempotency key."""
+        ...
+
+    async def job(self, job_id: str) -> Job | None:
+        """The job of that id."""
+        ...
+
+    async def save_job(self, job: Job) -> None:
+        """Store the progress of `job`."""
+        ...
+
+    async def unfinished_jobs(self) -> list[Job]:
+        """Jobs that were asked for and have not ended, oldest first."""
+        ...

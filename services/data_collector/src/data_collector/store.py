@@ -1,0 +1,223 @@
+"""How does the collector's journal stand in PostgreSQL?
+
+Everything is safe to do again, since a transaction whose answer was lost is repeated as a whole. Batches of
+one account are written under one advisory lock and only forwards in time, so their ids become visible in the
+order of their instants and a reader's cursor can never step over one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from data_collector.boundary import Refused
+from data_collector.ports import Announced, Job, JobState
+from shared.adapters.postgres import Database, lock
+from shared.domain.bar_blocks import BarBlock, from_epoch_us
+from shared.domain.symbols import Symbol
+from shared.domain.timeframes import Timeframe
+
+_JOB = (
+    "job_id, symbols, timeframe, start_at, end_at, requested_at, idempotency_key, state, bars_read, "
+    "bars_new, bars_refused, error, ended_at"
+)
+
+
+class PostgresJournal:
+    """See `Journal`."""
+
+    def __init__(self, database: Database, account: str) -> None:
+        self._database = database
+        self._account = account
+
+    async def newest_batch(self, timeframe: Timeframe) -> Announced | None:
+        """See `Journal`."""
+
+        async def read(connection: AsyncConnection) -> Announced | None:
+            result = await connection.execute(
+                text(
+                    "SELECT id, start_at, end_at, symbols, decidable, announced_at "
+                    "FROM data_collector.bar_batches "
+                    "WHERE account = :account AND timeframe = :timeframe "
+                    "ORDER BY end_at DESC LIMIT 1"
+                ),
+                {"account": self._account, "timeframe": timeframe.value},
+            )
+            row = result.first()
+            return None if row is None else Announced(*row)
+
+        return await self._database.run(read)
+
+    async def announce(
+        self, block: BarBlock, *, digest: str, decidable: bool, at: datetime
+    ) -> int | None:
+        """See `Journal`."""
+        values = {
+            "account": self._account,
+            "timeframe": block.timeframe.value,
+            "start_at": from_epoch_us(int(block.start_us.min())),
+            "end_at": from_epoch_us(int(block.end_us.max())),
+            "symbols": len(block),
+            "composition": list(block.symbols),
+            "digest": digest,
+            "decidable": decidable,
+            "at": at,
+        }
+
+        async def write(connection: AsyncConnection) -> int | None:
+            await lock(connection, f"bar_batches:{self._account}")
+            result = await connection.execute(
+                text(
+                    "INSERT INTO data_collector.bar_batches (account, timeframe, start_at, end_at, "
+                    "symbols, composition, digest, decidable, announced_at) "
+                    "SELECT :account, :timeframe, :start_at, :end_at, :symbols, "
+                    "CAST(:composition AS text[]), :digest, :decidable, :at "
+                    "WHERE NOT EXISTS (SELECT 1 FROM data_collector.bar_batches "
+                    "WHERE account = :account AND timeframe = :timeframe AND end_at >= :end_at) "
+                    "RETURNING id"
+                ),
+                values,
+            )
+            row = result.first()
+            return None if row is None else int(row[0])
+
+        return await self._database.run(write)
+
+    async def quarantine(
+        self, refused: Sequence[Refused], timeframe: Timeframe, *, provider: str, at: datetime
+    ) -> int:
+        """See `Journal`."""
+        rows = [
+            {
+                "account": self._account,
+                "timeframe": timeframe.value,
+                "provider": provider,
+                "symbol": bar.symbol,
+                "reason": bar.reason,
+                "raw": bar.raw,
+                "raw_digest": hashlib.sha256(bar.raw.encode()).hexdigest(),
+                "at": at,
+            }
+            for bar in refused
+        ]
+
+        async def write(connection: AsyncConnection) -> int:
+            new = 0
+            for row in rows:
+                result = await connection.execute(
+                    text(
+                        "INSERT INTO data_collector.quarantine (account, timeframe, provider, symbol, "
+                        "reason, raw, raw_digest, seen_at) VALUES (:account, :timeframe, :provider, "
+                        ":symbol, :reason, :raw, :raw_digest, :at) "
+                        "ON CONFLICT (account, timeframe, provider, symbol, raw_digest) DO NOTHING"
+                    ),
+                    row,
+                )
+                new += result.rowcount
+            return new
+
+        return await self._database.run(write) if rows else 0
+
+    async def add_job(self, job: Job) -> Job:
+        """See `Journal`."""
+
+        async def write(connection: AsyncConnection) -> Job:
+            # Repeated after a lost answer, the job is found by its own id.
+            await connection.execute(
+                text(
+                    f"INSERT INTO data_collector.collection_jobs (account, {_JOB}) "
+                    "VALUES (:account, :job_id, CAST(:symbols AS text[]), :timeframe, :start_at, "
+                    ":end_at, :requested_at, :idempotency_key, :state, 0, 0, 0, NULL, NULL) "
+                    "ON CONFLICT DO NOTHING"
+                ),
+                {
+                    "account": self._account,
+                    "job_id": job.job_id,
+                    "symbols": list(job.symbols),
+                    "timeframe": job.timeframe.value,
+                    "start_at": job.start_at,
+                    "end_at": job.end_at,
+                    "requested_at": job.requested_at,
+                    "idempotency_key": job.idempotency_key,
+                    "state": job.state.value,
+                },
+            )
+            result = await connection.execute(
+                text(
+                    f"SELECT {_JOB} FROM data_collector.collection_jobs "
+                    "WHERE account = :account AND (job_id = :job_id OR idempotency_key = :key)"
+                ),
+                {"account": self._account, "job_id": job.job_id, "key": job.idempotency_key},
+            )
+            return _job(result.one())
+
+        return await self._database.run(write)
+
+    async def job(self, job_id: str) -> Job | None:
+        """See `Journal`."""
+        found = await self._jobs("job_id = :job_id", job_id=job_id)
+        return found[0] if found else None
+
+    async def unfinished_jobs(self) -> list[Job]:
+        """See `Journal`."""
+        return await self._jobs("state IN ('QUEUED', 'RUNNING')")
+
+    async def _jobs(self, where: str, **values: str) -> list[Job]:
+        async def read(connection: AsyncConnection) -> list[Job]:
+            result = await connection.execute(
+                text(
+                    f"SELECT {_JOB} FROM data_collector.collection_jobs "
+                    f"WHERE account = :account AND {where} ORDER BY requested_at, job_id LIMIT 1000"
+                ),
+                {"account": self._account, **values},
+            )
+            return [_job(row) for row in result]
+
+        return await self._database.run(read)
+
+    async def save_job(self, job: Job) -> None:
+        """See `Journal`."""
+
+        async def write(connection: AsyncConnection) -> None:
+            await connection.execute(
+                text(
+                    "UPDATE data_collector.collection_jobs SET state = :state, bars_read = :bars_read, "
+                    "bars_new = :bars_new, bars_refused = :bars_refused, error = :error, "
+                    "ended_at = :ended_at WHERE account = :account AND job_id = :job_id"
+                ),
+                {
+                    "account": self._account,
+                    "job_id": job.job_id,
+                    "state": job.state.value,
+                    "bars_read": job.bars_read,
+                    "bars_new": job.bars_new,
+                    "bars_refused": job.bars_refused,
+                    "error": job.error,
+                    "ended_at": job.ended_at,
+                },
+            )
+
+        await self._database.run(write)
+
+
+def _job(row: Any) -> Job:
+    return Job(
+        job_id=row.job_id,
+        symbols=tuple(Symbol(name) for name in row.symbols),
+        timeframe=Timeframe(row.timeframe),
+        start_at=row.start_at,
+        end_at=row.end_at,
+        requested_at=row.requested_at,
+        idempotency_key=row.idempotency_key,
+        state=JobState(row.state),
+        bars_read=row.bars_read,
+        bars_new=row.bars_new,
+        bars_refused=row.bars_refused,
+        error=row.error,
+        ended_at=row.ended_at,
+    )

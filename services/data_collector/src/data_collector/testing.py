@@ -1,0 +1,228 @@
+"""Hand-written stand-ins for what the collector leans on, for tests alone."""
+
+# ruff: noqa: ARG002  # stand-ins take all that the ports hand over
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from data_collector.boundary import RawBar, Refused
+from data_collector.ports import Announced, FeedEvent, FeedLost, Job, JobState
+from shared.domain.bar_blocks import BarBlock, from_epoch_us
+from shared.domain.bars import Bar
+from shared.domain.symbols import Symbol
+from shared.domain.timeframes import Timeframe
+from shared.ports import LatestBar
+
+_PATIENCE_S = 20.0
+_PAGE = 3
+
+
+def raw(bar: Bar) -> RawBar:
+    """`bar` as a provider would hand it over."""
+    start, volume = bar.start_at.isoformat(), bar.volume
+    o, h, low, c = (float(price) for price in (bar.open, bar.high, bar.low, bar.close))
+    said = {"t": start, "o": o, "h": h, "l": low, "c": c, "v": volume}
+    return RawBar(bar.symbol, start, o, h, low, c, volume, said)
+
+
+@dataclass
+class MemoryJournal:
+    """A `Journal` that forgets everything with the process."""
+
+    batches: list[tuple[int, BarBlock, str, bool, datetime]] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    # Raised by the next announcements, one each, as a database on its way down does.
+    failures: list[Exception] = field(default_factory=list)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def newest_batch(self, timeframe: Timeframe) -> Announced | None:
+        """See `Journal`."""
+        for batch_id, block, _, decidable, at in reversed(self.batches):
+            if block.timeframe is timeframe:
+                start_at, end_at = _span(block)
+                return Announced(batch_id, start_at, end_at, len(block), decidable, at)
+        return None
+
+    async def announce(
+        self, block: BarBlock, *, digest: str, decidable: bool, at: datetime
+    ) -> int | None:
+        """See `Journal`."""
+        if self.failures:
+            raise self.failures.pop(0)
+        newest = await self.newest_batch(block.timeframe)
+        if newest is not None and _span(block)[1] <= newest.end_at:
+            return None
+        batch_id = len(self.batches) + 1
+        self.batches.append((batch_id, block, digest, decidable, at))
+        async with self.changed:
+            self.changed.notify_all()
+        return batch_id
+
+    async def quarantine(
+        self, refused: Sequence[Refused], timeframe: Timeframe, *, provider: str, at: datetime
+    ) -> int:
+        """See `Journal`."""
+        new = [bar for bar in dict.fromkeys(refused) if bar not in self.refused]
+        self.refused += new
+        return len(new)
+
+    async def add_job(self, job: Job) -> Job:
+        """See `Journal`."""
+        for known in self.jobs.values():
+            if job.idempotency_key is not None and known.idempotency_key == job.idempotency_key:
+                return known
+        return self.jobs.setdefault(job.job_id, job)
+
+    async def job(self, job_id: str) -> Job | None:
+        """See `Journal`."""
+        return self.jobs.get(job_id)
+
+    async def save_job(self, job: Job) -> None:
+        """See `Journal`."""
+        self.jobs[job.job_id] = replace(job)
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def unfinished_jobs(self) -> list[Job]:
+        """See `Journal`."""
+        return [j for j in self.jobs.values() if j.state in (JobState.QUEUED, JobState.RUNNING)]
+
+    async def until_batches(self, count: int) -> None:
+        """Return when `count` batches have been announced; fails rather than hangs."""
+        async with asyncio.timeout(_PATIENCE_S), self.changed:
+            await self.changed.wait_for(lambda: len(self.batches) >= count)
+
+    async def until_ended(self, job_id: str) -> Job:
+        """Return the job when it has ended."""
+        async with asyncio.timeout(_PATIENCE_S), self.changed:
+            await self.changed.wait_for(lambda: self.jobs[job_id].ended_at is not None)
+        return self.jobs[job_id]
+
+
+def _span(block: BarBlock) -> tuple[datetime, datetime]:
+    return from_epoch_us(int(block.start_us.min())), from_epoch_us(int(block.end_us.max()))
+
+
+@dataclass
+class ScriptedFeed:
+    """A `Feed` that says what a test pushes; `drop` loses the connection."""
+
+    connects: int = 0
+    refusals: list[Exception] = field(default_factory=list)
+    _said: asyncio.Queue[FeedEvent | Exception] = field(default_factory=asyncio.Queue)
+
+    @contextlib.asynccontextmanager
+    async def connect(self) -> AsyncIterator[AsyncIterator[FeedEvent]]:
+        """See `Feed`."""
+        self.connects += 1
+        if self.refusals:
+            raise self.refusals.pop(0)
+        yield self._events()
+
+    async def _events(self) -> AsyncIterator[FeedEvent]:
+        while True:
+            said = await self._said.get()
+            if isinstance(said, Exception):
+                raise said
+            yield said
+
+    def push(self, *events: FeedEvent) -> None:
+        """Send `events` to whoever is connected, or will be."""
+        for event in events:
+            self._said.put_nowait(event)
+
+    def drop(self) -> None:
+        """Lose the connection."""
+        self._said.put_nowait(FeedLost("the connection was reset"))
+
+
+@dataclass
+class ScriptedHistory:
+    """A `History` of given bars, in small pages; `failures` are raised first, one per request."""
+
+    bars: list[Bar] = field(default_factory=list)
+    bad: list[RawBar] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
+    asked: list[tuple[tuple[Symbol, ...], datetime, datetime]] = field(default_factory=list)
+
+    @property
+    def provider(self) -> str:
+        """See `History`."""
+        return "scripted"
+
+    async def pages(
+        self, symbols: Sequence[Symbol], timeframe: Timeframe, start_at: datetime, end_at: datetime
+    ) -> AsyncIterator[list[RawBar]]:
+        """See `History`."""
+        self.asked.append((tuple(symbols), start_at, end_at))
+        if self.failures:
+            raise self.failures.pop(0)
+        rows = [
+            raw(bar)
+            for bar in self.bars
+            if bar.symbol in symbols
+            and bar.timeframe is timeframe
+            and start_at <= bar.start_at <= end_at
+        ] + self.bad
+        for at in range(0, max(len(rows), 1), _PAGE):
+            yield rows[at : at + _PAGE]
+
+
+@dataclass
+class MemoryNewest:
+    """`LatestBars` in a dictionary, with every replacement in order."""
+
+    known: dict[tuple[Timeframe, Symbol], LatestBar] = field(default_factory=dict)
+
+    async def replace(self, block: BarBlock, *, provider: str, fetched_at: datetime) -> None:
+        """See `LatestBars`."""
+        for bar in block:
+            self.known[block.timeframe, bar.symbol] = LatestBar(bar, provider, fetched_at)
+
+    async def get(self, timeframe: Timeframe, symbols: Sequence[Symbol]) -> dict[Symbol, LatestBar]:
+        """See `LatestBars`."""
+        return {s: self.known[timeframe, s] for s in symbols if (timeframe, s) in self.known}
+
+
+@dataclass
+class MemoryStream:
+    """A `BarStream` in a dictionary."""
+
+    published: dict[int, BarBlock] = field(default_factory=dict)
+
+    async def publish(self, batch_id: int, block: BarBlock) -> None:
+        """See `BarStream`."""
+        self.published[batch_id] = block
+
+    async def fetch(self, batch_id: int) -> BarBlock | None:
+        """See `BarStream`."""
+        return self.published.get(batch_id)
+
+
+@dataclass
+class CountedBells:
+    """`Bells` that remember what was rung; nobody listens."""
+
+    rung: list[str] = field(default_factory=list)
+
+    async def ring(self, *names: str) -> None:
+        """See `Bells`."""
+        self.rung += names
+
+    @contextlib.asynccontextmanager
+    async def listen(self, *names: str) -> AsyncIterator[_Deaf]:
+        """See `Bells`."""
+        yield _Deaf()
+
+
+class _Deaf:
+    """An `Ear` that hears nothing."""
+
+    async def wait(self, timeout_s: float) -> bool:
+        """See `Ear`."""
+        return False

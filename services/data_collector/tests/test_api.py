@@ -1,0 +1,285 @@
+"""Tests of the collector's HTTP routes over stores in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from data_collector.api import CollectorFigures, Rooms, router
+from data_collector.jobs import CollectionJobs
+from data_collector.service import Collector
+from data_collector.testing import (
+    CountedBells,
+    MemoryJournal,
+    MemoryNewest,
+    MemoryStream,
+    ScriptedFeed,
+    ScriptedHistory,
+)
+from shared.adapters.http_api import make_app
+from shared.config import load_settings
+from shared.domain.symbols import Symbol
+from shared.domain.timeframes import Timeframe
+from shared.ports import LatestBar
+from shared.testing.bar_stores import NOON, MemoryBars, a_bar, a_block
+from shared.testing.calendars import a_calendar
+from shared.testing.time import CountingIds, FakeClock, InstantTimer
+
+MINUTE = timedelta(minutes=1)
+TOKENS = {"API_TOKEN_READ": "r" * 40, "API_TOKEN_OPERATE": "o" * 40, "API_TOKEN_KILL": "k" * 40}
+
+
+@dataclass
+class Api:
+    """The app with what stands behind it."""
+
+    app: FastAPI
+    store: MemoryBars
+    newest: MemoryNewest
+    journal: MemoryJournal
+
+    def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        async def asked() -> httpx.Response:
+            transport = httpx.ASGITransport(app=self.app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+                return await http.request(method, path, **more)
+
+        return asyncio.run(asked())
+
+    def get(self, path: str, token: str = "r", **query: Any) -> httpx.Response:
+        return self.ask("GET", path, params=query, headers=bearer(token))
+
+    def collect(self, body: Any, token: str = "o", **headers: str) -> httpx.Response:
+        return self.ask(
+            "POST", "/collect/market-data", json=body, headers={**bearer(token), **headers}
+        )
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token * 40}"}
+
+
+@pytest.fixture
+def api() -> Api:
+    settings = load_settings(TOKENS)
+    clock, timer = FakeClock(NOON + 10 * MINUTE), InstantTimer()
+    store, newest, journal, history = (
+        MemoryBars(),
+        MemoryNewest(),
+        MemoryJournal(),
+        ScriptedHistory(),
+    )
+    calendar = a_calendar()
+    collector = Collector(
+        timeframe=Timeframe.MINUTE,
+        symbols=(Symbol("MSFT"), Symbol("AAPL")),
+        calendar=calendar,
+        clock=clock,
+        timer=timer,
+        feed=ScriptedFeed(),
+        history=history,
+        store=store,
+        newest=newest,
+        stream=MemoryStream(),
+        bells=CountedBells(),
+        journal=journal,
+        max_age_bars=2,
+    )
+    jobs = CollectionJobs(history, store, journal, calendar, clock, timer, CountingIds())
+    app = make_app("data_collector", settings, {"feed": collector.is_live}, timer)
+    app.include_router(router(Rooms("paper", collector, jobs, store, newest, journal, clock)))
+    CollectorFigures(collector).register(app.state.metrics)
+    return Api(app, store, newest, journal)
+
+
+def test_status_says_what_the_collector_does(api: Api) -> None:
+    status = api.get("/status").json()
+
+    assert status["service"] == "data_collector"
+    assert (status["timeframe"], status["symbols"], status["feed"]) == ("1Min", 2, "connecting")
+    assert status["newest_batch"] is None
+
+
+def test_it_is_not_ready_before_it_follows_its_feed(api: Api) -> None:
+    answer = api.get("/ready")
+
+    assert answer.status_code == 503
+    assert answer.json()["checks"] == {"feed": False}
+
+
+def test_tracked_symbols_are_listed_in_pages_with_the_end_of_their_newest_bar(api: Api) -> None:
+    api.store.append(a_block(a_bar("AAPL")), provider="p", fetched_at=NOON)
+
+    first = api.get("/data/symbols", limit=1).json()
+    second = api.get("/data/symbols", limit=1, after=first["next"]).json()
+
+    assert [s["symbol"] for s in first["items"] + second["items"]] == ["AAPL", "MSFT"]
+    assert first["items"][0]["latest_end_at"] == "2026-01-15T15:01:00Z"
+    assert second["items"][0]["latest_end_at"] is None
+    assert second["next"] is None
+
+
+def test_the_latest_bar_comes_from_the_cache_with_its_age_and_provider(api: Api) -> None:
+    bar = a_bar("AAPL", 8, close="187.25")
+    api.newest.known[Timeframe.MINUTE, bar.symbol] = LatestBar(bar, "alpaca", NOON)
+
+    latest = api.get("/data/latest/AAPL").json()
+
+    assert (latest["close"], latest["age_s"]) == ("187.25", 60.0)
+    assert (latest["provider"], latest["source"]) == ("alpaca", "cache")
+
+
+def test_with_an_empty_cache_the_latest_bar_comes_from_the_store(api: Api) -> None:
+    api.store.append(a_block(a_bar("AAPL", 3)), provider="other", fetched_at=NOON)
+
+    latest = api.get("/data/latest/AAPL").json()
+
+    assert (latest["provider"], latest["source"], latest["age_s"]) == ("other", "store", 360.0)
+
+
+def test_a_symbol_without_bars_is_a_404_that_names_the_mend(api: Api) -> None:
+    answer = api.get("/data/latest/AAPL")
+
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "POST /collect/market-data" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("symbol", ["..%2Fx", "aapl", "A%00", "TOOLONGSYMBOL"])
+def test_a_bad_symbol_is_refused_in_one_sentence(api: Api, symbol: str) -> None:
+    for path in (f"/data/latest/{symbol}", f"/data/bars/{symbol}"):
+        assert api.get(path).status_code in (404, 422)
+    assert api.collect({"symbols": ["../x"]}).status_code == 422
+    assert "is not a symbol" in api.collect({"symbols": ["../x"]}).json()["detail"]
+
+
+def test_the_newest_bars_come_without_a_start_and_pages_with_one(api: Api) -> None:
+    bars = [a_bar("AAPL", minute) for minute in range(5)]
+    api.store.append(a_block(*bars), provider="p", fetched_at=NOON)
+
+    newest = api.get("/data/bars/AAPL", limit=2).json()
+    first = api.get("/data/bars/AAPL", start="2026-01-15", limit=3).json()
+    second = api.get("/data/bars/AAPL", start=first["next"], limit=3).json()
+
+    assert [bar["start_at"] for bar in newest["items"]] == [
+        "2026-01-15T15:03:00Z",
+        "2026-01-15T15:04:00Z",
+    ]
+    assert len(first["items"]) == 3
+    assert len(second["items"]) == 2
+    assert (first["next"], second["next"]) == ("2026-01-15T15:03:00+00:00", None)
+
+
+def test_bars_of_years_are_paged_without_losing_any(api: Api) -> None:
+    days = [
+        a_bar("AAPL", n, timeframe=Timeframe.DAY, begins_at=NOON - timedelta(days=700))
+        for n in range(700)
+    ]
+    api.store.append(a_block(*days, timeframe=Timeframe.DAY), provider="p", fetched_at=NOON)
+
+    seen: list[str] = []
+    start: str | None = "1990-01-01"
+    while start is not None:
+        page = api.get("/data/bars/AAPL", timeframe="1Day", start=start, limit=300).json()
+        seen += [bar["start_at"] for bar in page["items"]]
+        start = page["next"]
+
+    assert len(seen) == len(set(seen)) == 700
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"start": "yesterday"},
+        {"start": "2026-13-01"},
+        {"end": "2026-01-15T15:00:00"},
+        {"timeframe": "2Min"},
+        {"limit": 501},
+        {"limit": 0},
+    ],
+)
+def test_a_bad_query_is_refused_in_one_sentence(api: Api, query: dict[str, Any]) -> None:
+    answer = api.get("/data/bars/AAPL", **query)
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"]
+
+
+def test_collecting_answers_202_with_a_job_to_follow(api: Api) -> None:
+    answer = api.collect({"symbols": ["MSFT", "AAPL"], "start": "2026-01-12", "end": "2026-01-13"})
+
+    assert answer.status_code == 202
+    job = answer.json()
+    assert job["symbols"] == ["AAPL", "MSFT"]
+    assert (job["start_at"], job["end_at"]) == ("2026-01-12T05:00:00Z", "2026-01-14T05:00:00Z")
+    assert api.get(answer.headers["Location"]).json() == job
+
+
+def test_collecting_without_a_word_fetches_the_warm_up_of_all_tracked_symbols(api: Api) -> None:
+    job = api.ask("POST", "/collect/market-data", headers=bearer("o")).json()
+
+    assert job["symbols"] == ["AAPL", "MSFT"]
+    assert job["timeframe"] == "1Min"
+    assert job["end_at"] == "2026-01-15T15:10:00Z"
+
+
+def test_the_same_idempotency_key_gives_the_same_job(api: Api) -> None:
+    key = {"Idempotency-Key": "once"}
+    body = {"symbols": ["AAPL"], "start": "2026-01-12", "end": "2026-01-13"}
+
+    first, again = api.collect(body, **key).json(), api.collect(body, **key).json()
+    other = api.collect({**body, "symbols": ["MSFT"]}, **key)
+
+    assert first["job_id"] == again["job_id"]
+    assert other.status_code == 409
+    assert other.json()["code"] == "idempotency_key_reused"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"start": "2026-01-14", "end": "2026-01-12"},
+        {"start": "2030-01-01"},
+        {"start": "1900-01-01", "end": "1900-02-01"},
+        {"symbols": []},
+        {"symbols": ["AAPL"] * 1001},
+        {"timeframe": "fortnight"},
+        {"from": "2026-01-01"},
+    ],
+)
+def test_a_bad_request_to_collect_is_refused_and_leaves_no_job(api: Api, body: Any) -> None:
+    answer = api.collect(body)
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"]
+    assert api.journal.jobs == {}
+
+
+def test_an_unknown_job_is_a_404(api: Api) -> None:
+    assert api.get("/collect/market-data/nothing").status_code == 404
+    assert api.get("/collect/market-data/" + "x" * 500).status_code == 404
+
+
+@pytest.mark.parametrize("token", ["r", "k"])
+def test_collecting_needs_the_role_operate(api: Api, token: str) -> None:
+    assert api.collect({}, token=token).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path", ["/status", "/data/symbols", "/data/latest/AAPL", "/data/bars/AAPL", "/metrics"]
+)
+def test_without_a_token_nothing_is_told(api: Api, path: str) -> None:
+    assert api.ask("GET", path).status_code == 401
+
+
+def test_the_figures_are_shown_to_prometheus(api: Api) -> None:
+    text = api.get("/metrics").text
+
+    assert "collector_live 0.0" in text
+    assert "collector_batches_announced_total 0.0" in text

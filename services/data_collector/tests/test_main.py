@@ -1,0 +1,511 @@
+"""Tests of the collector at work, with scripted feed and history and everything else in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from data_collector.__main__ import run
+from data_collector.batches import digest_of
+from data_collector.boundary import RawBar
+from data_collector.jobs import CollectionJobs, KeyReused, Range
+from data_collector.ports import InstantEnded, Job, JobState
+from data_collector.service import Collector, FeedState
+from data_collector.testing import (
+    CountedBells,
+    MemoryJournal,
+    MemoryNewest,
+    MemoryStream,
+    ScriptedFeed,
+    ScriptedHistory,
+    raw,
+)
+from shared.config import load_settings
+from shared.domain.bars import Bar
+from shared.domain.errors import Misconfigured, RateLimited, Rejected, Unavailable
+from shared.domain.symbols import Symbol
+from shared.domain.timeframes import Timeframe
+from shared.messages import BELL_BARS
+from shared.testing.bar_stores import NOON, MemoryBars, a_bar, a_block
+from shared.testing.calendars import a_calendar
+from shared.testing.time import CountingIds, FakeClock, FakeTimer, InstantTimer
+
+AAPL, MSFT = Symbol("AAPL"), Symbol("MSFT")
+SYMBOLS = (AAPL, MSFT)
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass
+class Rig:
+    """A collector and all that it leans on."""
+
+    clock: FakeClock = field(default_factory=lambda: FakeClock(NOON))
+    timer: FakeTimer | InstantTimer = field(default_factory=InstantTimer)
+    feed: ScriptedFeed = field(default_factory=ScriptedFeed)
+    history: ScriptedHistory = field(default_factory=ScriptedHistory)
+    store: MemoryBars = field(default_factory=MemoryBars)
+    newest: MemoryNewest = field(default_factory=MemoryNewest)
+    stream: MemoryStream = field(default_factory=MemoryStream)
+    bells: CountedBells = field(default_factory=CountedBells)
+    journal: MemoryJournal = field(default_factory=MemoryJournal)
+    grace_s: float | None = None
+
+    def collector(self) -> Collector:
+        return Collector(
+            timeframe=Timeframe.MINUTE,
+            symbols=SYMBOLS,
+            calendar=a_calendar(),
+            clock=self.clock,
+            timer=self.timer,
+            feed=self.feed,
+            history=self.history,
+            store=self.store,
+            newest=self.newest,
+            stream=self.stream,
+            bells=self.bells,
+            journal=self.journal,
+            max_age_bars=2,
+            grace_s=self.grace_s,
+        )
+
+    def play(self, minute: int, *bars: Bar) -> None:
+        """What a replay's venue does at the end of a minute: clock, bars, marker."""
+        end_at = NOON + minute * MINUTE + MINUTE
+        self.clock.set(end_at)
+        self.history.bars += bars
+        self.feed.push(*map(raw, bars), InstantEnded(Timeframe.MINUTE, end_at))
+
+    def announced(self) -> list[tuple[list[Bar], bool]]:
+        return [(list(block), decidable) for _, block, _, decidable, _ in self.journal.batches]
+
+
+@contextlib.asynccontextmanager
+async def running(collector: Collector) -> AsyncIterator[None]:
+    task = asyncio.create_task(collector.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@contextlib.asynccontextmanager
+async def live(collector: Collector) -> AsyncIterator[None]:
+    """Running, and following its feed already."""
+    async with running(collector):
+        await until_live(collector)
+        yield
+
+
+async def until_live(collector: Collector) -> None:
+    """Return once the collector follows its feed; its threads end by themselves."""
+    async with asyncio.timeout(20):
+        while not await collector.is_live():
+            await asyncio.to_thread(lambda: None)
+
+
+def test_an_instant_is_stored_cached_committed_streamed_and_rung_for() -> None:
+    rig = Rig()
+    bars = [a_bar("AAPL"), a_bar("MSFT")]
+
+    async def story() -> None:
+        async with live(rig.collector()):
+            rig.play(0, *bars)
+            await rig.journal.until_batches(1)
+            await asyncio.to_thread(lambda: None)
+
+    asyncio.run(story())
+
+    ((batch_id, block, digest, decidable, at),) = rig.journal.batches
+    assert (list(block), decidable, at) == (bars, True, NOON + MINUTE)
+    assert digest == digest_of(block)
+    assert list(rig.store.last(Timeframe.MINUTE, SYMBOLS, 1, at)) == bars
+    assert rig.newest.known[Timeframe.MINUTE, AAPL].bar == bars[0]
+    assert rig.stream.published == {batch_id: block}
+    assert rig.bells.rung == [BELL_BARS]
+
+
+def test_bars_and_prices_are_there_before_the_batch_is_committed() -> None:
+    rig = Rig()
+    bar = a_bar("AAPL")
+    rig.journal.failures = [Unavailable("the database is on its way down")] * 2
+
+    async def story() -> None:
+        async with live(rig.collector()):
+            rig.play(0, bar)
+            async with asyncio.timeout(20):
+                while len(rig.journal.failures) == 2:
+                    await asyncio.to_thread(lambda: None)
+            assert list(rig.store.last(Timeframe.MINUTE, [AAPL], 1, bar.end_at)) == [bar]
+            assert rig.newest.known[Timeframe.MINUTE, AAPL].bar == bar
+            assert rig.stream.published == {}
+            await rig.journal.until_batches(1)
+
+    asyncio.run(story())
+
+    assert rig.announced() == [([bar], True)]
+    assert rig.feed.connects == 3
+
+
+def test_a_batch_cut_off_by_a_crash_is_the_very_same_after_the_restart() -> None:
+    bars = [a_bar("AAPL", 0), a_bar("MSFT", 0)]
+    undisturbed, crashed = Rig(), Rig()
+
+    async def without() -> None:
+        async with live(undisturbed.collector()):
+            undisturbed.play(0, *bars)
+            await undisturbed.journal.until_batches(1)
+
+    async def with_crash() -> None:
+        collector = crashed.collector()
+        async with running(collector):
+            await until_live(collector)
+        # It is dead while the venue publishes, and nobody ever reads what the stream said.
+        crashed.play(0, *bars)
+        crashed.feed = ScriptedFeed()
+        async with running(crashed.collector()):
+            await crashed.journal.until_batches(1)
+
+    asyncio.run(without())
+    asyncio.run(with_crash())
+
+    assert crashed.announced() == undisturbed.announced()
+    assert [b[2] for b in crashed.journal.batches] == [b[2] for b in undisturbed.journal.batches]
+
+
+def test_warm_up_history_is_stored_and_only_its_newest_instants_are_announced() -> None:
+    rig = Rig(clock=FakeClock(NOON + 20 * MINUTE))
+    rig.history.bars = [a_bar(symbol, minute) for symbol in SYMBOLS for minute in range(20)]
+    collector = rig.collector()
+
+    async def story() -> None:
+        async with running(collector):
+            await until_live(collector)
+
+    asyncio.run(story())
+
+    assert len(rig.store.between(Timeframe.MINUTE, SYMBOLS, NOON, NOON + 20 * MINUTE)) == 40
+    assert rig.announced() == [
+        ([a_bar("AAPL", minute), a_bar("MSFT", minute)], True) for minute in (17, 18, 19)
+    ]
+
+
+def test_after_an_absence_every_instant_is_announced_and_old_ones_are_not_decidable() -> None:
+    rig = Rig()
+
+    async def story() -> None:
+        async with running(rig.collector()):
+            rig.play(0, a_bar("AAPL", 0))
+            await rig.journal.until_batches(1)
+        for minute in range(1, 6):
+            rig.play(minute, a_bar("AAPL", minute))
+        rig.feed = ScriptedFeed()
+        async with running(rig.collector()):
+            await rig.journal.until_batches(6)
+
+    asyncio.run(story())
+
+    assert [(bars[0], decidable) for bars, decidable in rig.announced()] == [
+        (a_bar("AAPL", 0), True),
+        (a_bar("AAPL", 1), False),
+        (a_bar("AAPL", 2), False),
+        (a_bar("AAPL", 3), True),
+        (a_bar("AAPL", 4), True),
+        (a_bar("AAPL", 5), True),
+    ]
+
+
+def test_a_lost_stream_is_connected_anew_with_growing_pauses_and_caught_up_with() -> None:
+    rig = Rig()
+    timer = rig.timer
+    assert isinstance(timer, InstantTimer)
+
+    async def story() -> None:
+        async with live(rig.collector()):
+            rig.play(0, a_bar("AAPL", 0))
+            await rig.journal.until_batches(1)
+            rig.feed.refusals = [Unavailable("no")] * 3
+            rig.feed.drop()
+            rig.clock.set(NOON + 2 * MINUTE)
+            rig.history.bars.append(a_bar("AAPL", 1))
+            await rig.journal.until_batches(2)
+
+    asyncio.run(story())
+
+    assert rig.announced() == [([a_bar("AAPL", 0)], True), ([a_bar("AAPL", 1)], True)]
+    assert timer.slept == [1.0, 2.0, 4.0, 5.0]
+
+
+def test_a_provider_that_asks_for_a_pause_gets_it() -> None:
+    rig = Rig()
+    timer = rig.timer
+    assert isinstance(timer, InstantTimer)
+    rig.history.failures = [RateLimited("the provider", 17.0), Unavailable("no answer")]
+    collector = rig.collector()
+
+    async def story() -> None:
+        async with running(collector):
+            await until_live(collector)
+
+    asyncio.run(story())
+
+    assert timer.slept[0] == 17.0
+    assert rig.feed.connects == 3
+
+
+def test_wrong_keys_end_the_collector_with_their_sentence() -> None:
+    rig = Rig()
+    rig.feed.refusals = [Misconfigured("check the keys")]
+
+    with pytest.raises(Misconfigured, match="check the keys"):
+        asyncio.run(rig.collector().run())
+
+
+def test_a_late_bar_is_stored_and_changes_no_batch() -> None:
+    rig = Rig()
+    collector = rig.collector()
+
+    async def story() -> None:
+        async with live(collector):
+            rig.play(0, a_bar("AAPL", 0))
+            await rig.journal.until_batches(1)
+            rig.feed.push(raw(a_bar("MSFT", 0)))
+            rig.play(1, a_bar("AAPL", 1))
+            await rig.journal.until_batches(2)
+
+    asyncio.run(story())
+
+    assert [bars for bars, _ in rig.announced()] == [[a_bar("AAPL", 0)], [a_bar("AAPL", 1)]]
+    stored = rig.store.last(Timeframe.MINUTE, [MSFT], 1, NOON + 2 * MINUTE)
+    assert list(stored) == [a_bar("MSFT", 0)]
+    assert collector.figures.late_bars == 1
+
+
+def test_a_bad_bar_goes_to_quarantine_and_the_rest_of_its_batch_goes_on() -> None:
+    rig = Rig()
+    bad = RawBar("MSFT", NOON.isoformat(), 1, 2, 3, 1, 5, {"h": 2, "l": 3})
+    collector = rig.collector()
+
+    async def story() -> None:
+        async with live(collector):
+            rig.feed.push(bad)
+            rig.play(0, a_bar("AAPL", 0))
+            await rig.journal.until_batches(1)
+
+    asyncio.run(story())
+
+    assert rig.announced() == [([a_bar("AAPL", 0)], True)]
+    assert [bar.symbol for bar in rig.journal.refused] == ["MSFT"]
+    assert collector.figures.bars_refused == 1
+
+
+def test_a_symbol_that_is_not_tracked_enters_no_batch() -> None:
+    rig = Rig()
+
+    async def story() -> None:
+        async with live(rig.collector()):
+            rig.feed.push(raw(a_bar("TSLA", 0)))
+            rig.play(0, a_bar("AAPL", 0))
+            await rig.journal.until_batches(1)
+
+    asyncio.run(story())
+
+    assert rig.announced() == [([a_bar("AAPL", 0)], True)]
+
+
+def test_live_a_batch_closes_after_its_grace_time_without_any_marker() -> None:
+    timer = FakeTimer()
+    rig = Rig(timer=timer, grace_s=2.0)
+    collector = rig.collector()
+
+    async def story() -> None:
+        async with running(collector):
+            await until_live(collector)
+            rig.clock.set(NOON + MINUTE)
+            rig.feed.push(raw(a_bar("AAPL", 0)))
+            await rig.journal.until_batches(0)
+            while collector.figures.bars_stored == 0:
+                await timer.advance(2.0)
+                await asyncio.to_thread(lambda: None)
+            await rig.journal.until_batches(1)
+
+    asyncio.run(story())
+
+    assert rig.announced() == [([a_bar("AAPL", 0)], True)]
+
+
+def test_live_an_instant_that_has_just_ended_waits_for_all_its_bars_after_a_reconnect() -> None:
+    timer = FakeTimer()
+    rig = Rig(timer=timer, grace_s=2.0, clock=FakeClock(NOON + MINUTE))
+    rig.history.bars = [a_bar("AAPL", 0)]
+    collector = rig.collector()
+
+    async def story() -> None:
+        async with running(collector):
+            await until_live(collector)
+            assert rig.announced() == []
+            rig.feed.push(raw(a_bar("MSFT", 0)))
+            await rig.journal.until_batches(1)
+
+    asyncio.run(story())
+
+    assert rig.announced() == [([a_bar("AAPL", 0), a_bar("MSFT", 0)], True)]
+
+
+def test_it_is_ready_only_while_it_follows_the_feed() -> None:
+    rig = Rig()
+    rig.feed.refusals = [Unavailable("no")]
+    collector = rig.collector()
+    assert collector.figures.state is FeedState.CONNECTING
+
+    async def story() -> None:
+        assert not await collector.is_live()
+        async with running(collector):
+            await until_live(collector)
+
+    asyncio.run(story())
+
+
+# ---------------------------------------------------------------- jobs
+
+
+def jobs_of(rig: Rig) -> CollectionJobs:
+    return CollectionJobs(
+        rig.history, rig.store, rig.journal, a_calendar(), rig.clock, rig.timer, CountingIds()
+    )
+
+
+async def ended(jobs: CollectionJobs, rig: Rig, job: Job) -> Job:
+    task = asyncio.create_task(jobs.run())
+    try:
+        return await rig.journal.until_ended(job.job_id)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+RANGE = Range((AAPL,), Timeframe.MINUTE, NOON, NOON + 5 * MINUTE)
+
+
+def test_a_job_fetches_every_page_and_counts_what_was_new() -> None:
+    rig = Rig(clock=FakeClock(NOON + 10 * MINUTE))
+    rig.history.bars = [a_bar("AAPL", minute) for minute in range(5)]
+    rig.store.append(a_block(a_bar("AAPL", 2)), provider="p", fetched_at=NOON)
+    jobs = jobs_of(rig)
+
+    async def story() -> Job:
+        return await ended(jobs, rig, await jobs.submit(RANGE, None))
+
+    job = asyncio.run(story())
+
+    assert (job.state, job.bars_read, job.bars_new) == (JobState.DONE, 5, 4)
+    assert len(rig.store.between(Timeframe.MINUTE, [AAPL], NOON, NOON + 5 * MINUTE)) == 5
+    assert rig.journal.batches == []
+
+
+def test_the_same_key_gives_the_same_job_and_another_request_under_it_is_refused() -> None:
+    rig = Rig()
+    jobs = jobs_of(rig)
+
+    async def story() -> None:
+        first = await jobs.submit(RANGE, "key")
+        assert (await jobs.submit(RANGE, "key")).job_id == first.job_id
+        assert (await jobs.submit(RANGE, None)).job_id != first.job_id
+        with pytest.raises(KeyReused, match="another request"):
+            await jobs.submit(Range((MSFT,), Timeframe.MINUTE, NOON, NOON + MINUTE), "key")
+
+    asyncio.run(story())
+
+
+def test_a_job_waits_for_a_provider_that_may_come_back_and_gives_up_in_the_end() -> None:
+    rig = Rig(clock=FakeClock(NOON + 10 * MINUTE))
+    rig.history.bars = [a_bar("AAPL", 0)]
+    rig.history.failures = [Unavailable("no answer"), RateLimited("the provider", 9.0)]
+    jobs = jobs_of(rig)
+
+    async def story() -> tuple[Job, Job]:
+        done = await ended(jobs, rig, await jobs.submit(RANGE, None))
+        rig.history.failures = [Unavailable("no answer")] * 99
+        return done, await ended(jobs, rig, await jobs.submit(RANGE, None))
+
+    done, failed = asyncio.run(story())
+
+    assert done.state is JobState.DONE
+    assert (failed.state, failed.error) == (JobState.FAILED, "no answer")
+
+
+def test_a_definite_no_fails_the_job_at_once() -> None:
+    rig = Rig()
+    rig.history.failures = [Rejected("invalid timeframe"), Unavailable("never asked")]
+    jobs = jobs_of(rig)
+
+    async def story() -> Job:
+        return await ended(jobs, rig, await jobs.submit(RANGE, None))
+
+    job = asyncio.run(story())
+
+    assert (job.state, job.error) == (JobState.FAILED, "invalid timeframe")
+    assert len(rig.history.failures) == 1
+
+
+def test_a_job_that_a_crash_cut_off_is_taken_up_again_at_the_start() -> None:
+    rig = Rig(clock=FakeClock(NOON + 10 * MINUTE))
+    rig.history.bars = [a_bar("AAPL", 0)]
+    left = Job("left", (AAPL,), Timeframe.MINUTE, NOON, NOON + MINUTE, NOON, None, JobState.RUNNING)
+    rig.journal.jobs["left"] = left
+
+    job = asyncio.run(ended(jobs_of(rig), rig, left))
+
+    assert (job.state, job.bars_new) == (JobState.DONE, 1)
+
+
+def test_too_many_waiting_jobs_are_refused() -> None:
+    rig = Rig()
+    jobs = jobs_of(rig)
+
+    async def story() -> None:
+        for _ in range(100):
+            await jobs.submit(RANGE, None)
+        with pytest.raises(Unavailable, match="wait already"):
+            await jobs.submit(RANGE, None)
+
+    asyncio.run(story())
+
+
+# ---------------------------------------------------------------- settings
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, "missing setting TRADING_SYMBOLS"),
+        ({"TRADING_SYMBOLS": "AAPL"}, "ALPACA_DATA_API_KEY"),
+        (
+            {
+                "TRADING_SYMBOLS": "AAPL",
+                "TRADING_TIMEFRAME": "5Min",
+                "ALPACA_DATA_API_KEY": "k",
+                "ALPACA_DATA_SECRET_KEY": "s",
+            },
+            "the live stream has no 5Min bars",
+        ),
+    ],
+)
+def test_a_missing_or_impossible_setting_ends_in_one_sentence(
+    changes: dict[str, str], sentence: str
+) -> None:
+    settings = load_settings({"DB_PASSWORD": "x", **changes})
+
+    with pytest.raises(Misconfigured, match=sentence):
+        asyncio.run(run(settings))
+
+
+def test_times_of_these_tests_lie_inside_a_session() -> None:
+    assert a_calendar().session_at(NOON) is not None
+    assert datetime(2026, 1, 15, 15, 0, tzinfo=UTC) == NOON
