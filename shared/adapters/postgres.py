@@ -58,10 +58,23 @@ class Database:
         Raises:
             Unavailable: the database gave no answer within a handful of tries.
         """
+        return await self._retrying(self._engine, work)
+
+    async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Do `work`, one statement that only reads, without the two round trips of a transaction.
+
+        Raises:
+            Unavailable: the database gave no answer within a handful of tries.
+        """
+        return await self._retrying(self._engine.execution_options(isolation_level="AUTOCOMMIT"), work)
+
+    async def _retrying(
+        self, engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[T]]
+    ) -> T:
         pause_s = 0.05
         for attempt in range(1, _TRIES + 1):
             try:
-                async with self._engine.begin() as connection:
+                async with engine.begin() as connection:
                     return await work(connection)
             except (DBAPIError, OSError, PoolTimeout, ConnectionError, TimeoutError) as error:
                 if not _is_retryable(error):

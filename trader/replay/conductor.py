@@ -116,11 +116,10 @@ class Conductor:
             waiting = unfinished(step, await self._truth.progress(step.venue_at))
             if waiting is not None:
                 return waiting
-            revision, changed = await self._venue.changes(self._revision)
-            if revision == self._revision and not self._unverified:
-                return None
-            self._revision = revision
+            self._revision, changed = await self._venue.changes(self._revision)
             self._unverified |= changed
+            if not self._unverified:
+                return None
             waiting = difference(self._unverified, await self._truth.orders([*self._unverified]))
             if waiting is not None:
                 return waiting

@@ -24,15 +24,15 @@ from shared.adapters.postgres import open_database
 from shared.adapters.redis import RedisBells, RedisLatestBars, open_redis
 from shared.config import Settings, load_settings
 from shared.domain.calendar import TradingCalendar
-from shared.domain.errors import Retryable
-from shared.messages import BELL_BARS, BELL_EVALUATIONS, BELL_EXECUTIONS, BELL_REVIEWS
+from shared.domain.errors import Retryable, Unavailable
+from shared.messages import BELL_EXECUTIONS, BELL_REVIEWS
 from shared.ports import Ids, Timer
 from trader.replay.conductor import Conductor
 from trader.replay.rest import Phase, Step
 from trader.replay.truth import Totals, Truth
 from trader.replay.venue import SimulatedVenue, VenueState
 from trader.runtime.instance import POSTGRES, REDIS, SERVICES, SIMULATOR, Instance
-from trader.runtime.stack import LocalStack
+from trader.runtime.stack import READY_WITHIN_S, LocalStack, probe
 
 SYNTHETIC = "SYNTHETIC"
 DEMO_ACCOUNT = "demo"
@@ -193,7 +193,8 @@ class Replay:
         on_wait: Callable[[str], None],
     ) -> None:
         bells = RedisBells(self._redis, self.account, self._timer)
-        names = (BELL_BARS, BELL_EVALUATIONS, BELL_REVIEWS, BELL_EXECUTIONS)
+        # A step ends with the executor; what wakes others on the way would only make it look too early.
+        names = (BELL_REVIEWS, BELL_EXECUTIONS)
         number = (await self.venue.state()).step
         async with bells.listen(*names) as ear:
             conductor = Conductor(self.venue, self.truth, bells, ear, self._timer, on_wait=on_wait)
@@ -334,6 +335,8 @@ async def open_replay(
         say(f"starting {', '.join(SERVICES)}")
         await asyncio.to_thread(stack.start_programs, SERVICES)
         operator = _operator_settings(stack.instance)
+        # The first bar must find everybody caught up, or the history would be decided on or not by chance.
+        await _until_ready(stack.instance, operator, timer)
         database = await resources.enter_async_context(
             open_database(operator, timer, pool_size=2, application="trader")
         )
@@ -353,6 +356,26 @@ async def open_replay(
             state=state,
             before=await truth.totals(),
         )
+
+
+async def _until_ready(instance: Instance, operator: Settings, timer: Timer) -> None:
+    """Return when every service can do its work, not only answer.
+
+    Raises:
+        Unavailable: one could not within the bound; names it.
+    """
+    assert operator.api_token_read is not None  # every instance makes one
+    token = operator.api_token_read.get_secret_value()
+    deadline_s = timer.monotonic_s() + READY_WITHIN_S
+    for service in SERVICES:
+        port = instance.port_of(service)
+        while await asyncio.to_thread(probe, port, "/ready", token) != httpx.codes.OK:
+            if timer.monotonic_s() > deadline_s:
+                raise Unavailable(
+                    f"{service} was not ready within {READY_WITHIN_S:.0f} s; "
+                    f"see {instance.logs / f'{service}.log'}"
+                )
+            await timer.sleep(0.05)
 
 
 def _operator_settings(instance: Instance) -> Settings:

@@ -115,4 +115,4 @@ class Truth:
             result = await connection.execute(query, {"account": self._account, **values})
             return list(result)
 
-        return await self._database.run(read)
+        return await self._database.read(read)

@@ -1,0 +1,1 @@
+"""The trade executor: no order doubled, lost or invented."""

@@ -1,0 +1,76 @@
+"""The trade executor's parts list."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack
+
+from shared.adapters.clocks import MonotonicTimer, RandomIds, clock_for
+from shared.adapters.exchange_calendar import load_calendar
+from shared.adapters.http_api import make_app, serve
+from shared.adapters.postgres import open_database
+from shared.adapters.process import run_service
+from shared.adapters.redis import RedisBells, RedisLatestBars, open_redis, redis_is_answering
+from shared.config import Settings
+from trade_executor.adapters.alpaca import open_alpaca
+from trade_executor.adapters.gate import Gate
+from trade_executor.adapters.trade_updates import TradeUpdates
+from trade_executor.api import router
+from trade_executor.lifecycle import ExecutorState
+from trade_executor.service import Executor, Parts
+from trade_executor.store import Store
+
+# One connection holds the lock on the account for good.
+_POOL = 6
+
+
+async def run(settings: Settings) -> None:
+    """Assemble the trade executor and run it until a part fails or it is cancelled."""
+    settings.require("db_password", "alpaca_api_key", "alpaca_secret_key")
+    key, secret = settings.alpaca_api_key, settings.alpaca_secret_key
+    assert key is not None
+    assert secret is not None
+    clock, timer, ids = clock_for(settings.clock_file), MonotonicTimer(), RandomIds()
+    account = settings.trading_account
+    calendar = load_calendar(settings.data_dir)
+    gate = Gate(settings.alpaca_requests_per_minute, timer)
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(
+            open_database(settings, timer, pool_size=_POOL, application="trade_executor")
+        )
+        redis = await stack.enter_async_context(open_redis(settings))
+        broker = await stack.enter_async_context(
+            open_alpaca(settings.alpaca_base_url, key, secret, gate)
+        )
+        store = Store(database, account)
+        bells = RedisBells(redis, account, timer)
+        updates = TradeUpdates(settings.alpaca_base_url, key, secret, timer)
+        executor = Executor(
+            Parts(database, store, broker, gate, updates, bells, calendar, clock, timer)
+        )
+
+        async def redis_answers() -> bool:
+            return await redis_is_answering(redis)
+
+        async def may_trade() -> bool:
+            status = await store.status()
+            return status is not None and status.state is ExecutorState.READY
+
+        app = make_app(
+            "trade_executor",
+            settings,
+            {"postgres": database.is_answering, "redis": redis_answers, "reconciled": may_trade},
+            timer,
+        )
+        latest = RedisLatestBars(redis, account)
+        app.include_router(
+            router(store, executor, bells, latest, clock, timer, ids, settings.trading_timeframe)
+        )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(serve(app, settings.api_host, settings.trade_executor_port))
+            tasks.create_task(executor.run())
+
+
+if __name__ == "__main__":
+    sys.exit(run_service("trade_executor", run))

@@ -1,0 +1,279 @@
+"""How does Alpaca's trading API carry out what `Broker` asks for?
+
+One attempt per call, never a repeat: who sends an order twice by itself will one day own it twice. Every call has
+one deadline for connecting, sending and reading, held by the event loop, so a server that trickles bytes cannot
+hold us. Redirects are not followed and answers are bounded. Errors are translated here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import httpx
+import orjson
+from pydantic import SecretStr
+
+from shared.domain.errors import (
+    AccountMismatch,
+    InvalidInput,
+    OrderRejected,
+    OutcomeUnknown,
+    RateLimited,
+    Unavailable,
+)
+from shared.domain.orders import OrderRequest
+from shared.domain.symbols import Symbol
+from shared.ports import BrokerAccount, BrokerExecution, BrokerOrder
+from trade_executor import wire
+from trade_executor.adapters.gate import Gate
+from trade_executor.answers import definite_refusal, pause_asked_for
+from trade_executor.budget import Lane
+
+T = TypeVar("T")
+CONNECT_S = 2.0
+TOTAL_S = 5.0
+_MAX_ANSWER = 16 * 1024 * 1024
+_ORDERS_PAGE = 500
+_ACTIVITIES_PAGE = 100
+_MAX_PAGES = 200
+# Shorter than what servers keep idle connections, so that a POST does not meet one just being closed.
+_KEEPALIVE_S = 4.0
+
+
+def is_loopback(url: str) -> bool:
+    """Whether `url` names this machine, to which no proxy leads."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@asynccontextmanager
+async def open_alpaca(
+    base_url: str, key: SecretStr, secret: SecretStr, gate: Gate
+) -> AsyncIterator[AlpacaBroker]:
+    """A client of the trading API at `base_url`; connects when first used."""
+    async with httpx.AsyncClient(
+        base_url=base_url.rstrip("/"),
+        headers={
+            "APCA-API-KEY-ID": key.get_secret_value(),
+            "APCA-API-SECRET-KEY": secret.get_secret_value(),
+            "Accept": "application/json",
+            "User-Agent": "full-ai-trader",
+        },
+        timeout=httpx.Timeout(TOTAL_S, connect=CONNECT_S),
+        limits=httpx.Limits(max_connections=8, keepalive_expiry=_KEEPALIVE_S),
+        follow_redirects=False,
+        # From the environment come proxies and SSL_CERT_FILE; on this machine neither has a say.
+        trust_env=not is_loopback(base_url),
+    ) as http:
+        yield AlpacaBroker(http, gate)
+
+
+class AlpacaBroker:
+    """See `Broker`. `submit` expects that its caller has passed the gate, all other calls pass it themselves."""
+
+    def __init__(self, http: httpx.AsyncClient, gate: Gate) -> None:
+        self._http = http
+        self._gate = gate
+
+    async def account(self) -> BrokerAccount:
+        """See `Broker`."""
+        return self._parsed(wire.read_account, await self._get("/v2/account"))
+
+    async def submit(self, order: OrderRequest) -> BrokerOrder:
+        """See `Broker`. The gate was passed before the order was marked SENDING, so nothing waits here."""
+        mine = order.client_order_id
+        try:
+            status, headers, content = await self._exchange(
+                "POST", "/v2/orders", content=orjson.dumps(wire.order_body(order))
+            )
+        except (httpx.HTTPError, OSError, TimeoutError) as error:
+            raise OutcomeUnknown(mine, f"no answer ({type(error).__name__})") from error
+        body = _json(content)
+        refusal = definite_refusal(status, body)
+        if refusal is not None:
+            if refusal.names_a_taken_id:
+                raise OutcomeUnknown(mine, "the broker knows this id already")
+            raise OrderRejected(refusal.message, status=refusal.status, code=refusal.code)
+        if status == httpx.codes.TOO_MANY_REQUESTS:
+            self._gate.close(pause_asked_for(headers))
+        if status != httpx.codes.OK:
+            raise OutcomeUnknown(mine, f"the broker answered {status}: {_excerpt(content)}")
+        try:
+            accepted = wire.read_order(body)
+        except InvalidInput as error:
+            raise OutcomeUnknown(mine, f"{error}: {_excerpt(content)}") from error
+        if accepted.client_order_id != mine:
+            raise OutcomeUnknown(mine, f"the answer is about order {accepted.client_order_id!r}")
+        return accepted
+
+    async def find(self, client_order_id: str) -> BrokerOrder | None:
+        """See `Broker`."""
+        found = await self._get_or_none(
+            "/v2/orders:by_client_order_id", {"client_order_id": client_order_id, "nested": "true"}
+        )
+        if found is None:
+            return None
+        order = self._parsed(wire.read_order, found)
+        if order.order_class in ("", "simple") or order.legs:
+            return order
+        # This look-up is not documented to nest; the one by id is.
+        return await self.order(order.broker_order_id) or order
+
+    async def order(self, broker_order_id: str) -> BrokerOrder | None:
+        """See `Broker`."""
+        found = await self._get_or_none(f"/v2/orders/{quote(broker_order_id)}", {"nested": "true"})
+        return None if found is None else self._parsed(wire.read_order, found)
+
+    async def cancel(self, broker_order_id: str) -> bool:
+        """See `Broker`."""
+        path = f"/v2/orders/{quote(broker_order_id)}"
+        status, content = await self._ask(Lane.CANCEL, "DELETE", path, {})
+        if status in (httpx.codes.NO_CONTENT, httpx.codes.OK):
+            return True
+        if definite_refusal(status, _json(content)) is not None:
+            return False
+        raise Unavailable(f"the broker answered a cancel with {status}")
+
+    async def orders(self, *, status: str, after: datetime | None = None) -> list[BrokerOrder]:
+        """See `Broker`. Pages overlap by a millisecond, since many orders may bear one instant."""
+        found: dict[str, BrokerOrder] = {}
+        query = {
+            "status": status,
+            "limit": str(_ORDERS_PAGE),
+            "direction": "asc",
+            "nested": "true",
+        }
+        since = after
+        for _ in range(_MAX_PAGES):
+            if since is not None:
+                query["after"] = since.astimezone(UTC).isoformat().replace("+00:00", "Z")
+            page = self._parsed_all(wire.read_order, await self._get("/v2/orders", query))
+            fresh = [order for order in page if order.broker_order_id not in found]
+            found.update((order.broker_order_id, order) for order in fresh)
+            newest = max((o.submitted_at for o in page if o.submitted_at is not None), default=None)
+            if len(page) < _ORDERS_PAGE:
+                return list(found.values())
+            if not fresh or newest is None:
+                raise Unavailable(
+                    "the broker's list of orders does not move on; more bear one instant than a page holds"
+                )
+            since = newest - timedelta(milliseconds=1)
+        raise Unavailable(f"the broker's list of orders did not end within {_MAX_PAGES} pages")
+
+    async def executions(self, *, after: datetime | None = None) -> list[BrokerExecution]:
+        """See `Broker`."""
+        found: dict[str, BrokerExecution] = {}
+        query = {"direction": "asc", "page_size": str(_ACTIVITIES_PAGE)}
+        if after is not None:
+            query["after"] = after.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        for _ in range(_MAX_PAGES):
+            raw = await self._get("/v2/account/activities/FILL", query)
+            page = self._parsed_all(wire.read_activity, raw)
+            known = len(found)
+            found.update((execution.execution_id, execution) for execution in page)
+            if len(page) < _ACTIVITIES_PAGE or len(found) == known:
+                return list(found.values())
+            query["page_token"] = str(page[-1].raw["id"])
+        raise Unavailable(f"the broker's list of fills did not end within {_MAX_PAGES} pages")
+
+    async def positions(self) -> dict[Symbol, Decimal]:
+        """See `Broker`."""
+        rows = self._parsed_all(wire.read_position, await self._get("/v2/positions"))
+        return {symbol: quantity for symbol, quantity, _ in rows}
+
+    async def _get(self, path: str, query: Mapping[str, str] = {}) -> Any:
+        status, content = await self._ask(Lane.QUERY, "GET", path, query)
+        if status != httpx.codes.OK:
+            raise Unavailable(f"the broker answered {path} with {status}: {_excerpt(content)}")
+        return _whole_json(path, content)
+
+    async def _get_or_none(self, path: str, query: Mapping[str, str]) -> Any:
+        status, content = await self._ask(Lane.QUERY, "GET", path, query)
+        if status == httpx.codes.NOT_FOUND and isinstance(_json(content), dict):
+            return None
+        if status != httpx.codes.OK:
+            raise Unavailable(f"the broker answered {path} with {status}: {_excerpt(content)}")
+        return _whole_json(path, content)
+
+    async def _ask(
+        self, lane: Lane, method: str, path: str, query: Mapping[str, str]
+    ) -> tuple[int, bytes]:
+        """One request that may safely be made again by whoever asked."""
+        await self._gate.admit(lane)
+        try:
+            status, headers, content = await self._exchange(method, path, params=dict(query))
+        except (httpx.HTTPError, OSError, TimeoutError) as error:
+            raise Unavailable(
+                f"the broker gave no answer to {method} {path} ({type(error).__name__})"
+            ) from error
+        if status == httpx.codes.TOO_MANY_REQUESTS:
+            pause_s = pause_asked_for(headers)
+            self._gate.close(pause_s)
+            raise RateLimited("the broker", pause_s)
+        if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            raise AccountMismatch(
+                f"the broker refuses the keys ({status}); check ALPACA_API_KEY, ALPACA_SECRET_KEY and that "
+                "ALPACA_BASE_URL is the paper or live venue they belong to"
+            )
+        return status, content
+
+    async def _exchange(
+        self, method: str, path: str, **request: Any
+    ) -> tuple[int, httpx.Headers, bytes]:
+        """Status, headers and whole body of one answer, within the deadline."""
+        async with (
+            asyncio.timeout(TOTAL_S),
+            self._http.stream(method, path, headers=_headers(request), **request) as response,
+        ):
+            content = bytearray()
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > _MAX_ANSWER:
+                    raise httpx.ReadError("the answer is longer than any we expect")
+            return response.status_code, response.headers, bytes(content)
+
+    @staticmethod
+    def _parsed(read: Callable[[Any], T], raw: Any) -> T:
+        try:
+            return read(raw)
+        except InvalidInput as error:
+            raise Unavailable(str(error)) from error
+
+    def _parsed_all(self, read: Callable[[Any], T], raw: Any) -> list[T]:
+        if not isinstance(raw, list):
+            raise Unavailable("the broker sent no list where one was expected")
+        return [self._parsed(read, item) for item in raw]
+
+
+def _headers(request: Mapping[str, Any]) -> dict[str, str]:
+    return {"Content-Type": "application/json"} if "content" in request else {}
+
+
+def _json(content: bytes) -> Any:
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _whole_json(path: str, content: bytes) -> Any:
+    body = _json(content)
+    if body is None:
+        raise Unavailable(f"the broker's answer to {path} is no JSON: {_excerpt(content)}")
+    return body
+
+
+def _excerpt(content: bytes) -> str:
+    return content[:200].decode(errors="replace")

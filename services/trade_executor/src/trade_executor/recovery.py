@@ -1,0 +1,320 @@
+"""Is what we believe what the broker holds?
+
+One path answers, whether at the start, after the stream was gone, every few seconds or when a person asks:
+orders first, then executions, then positions and cash. What the broker knows and we did not is booked with
+its evidence; what stays unexplained is shown and pauses its symbol, and is never traded away. A difference
+counts when two looks in a row agree on it and nothing was booked in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import structlog
+
+from shared.domain.calendar import TradingCalendar
+from shared.domain.errors import AccountMismatch, Retryable, Unavailable
+from shared.domain.money import plain
+from shared.domain.symbols import Symbol
+from shared.ports import Broker, BrokerOrder, Clock, Timer
+from trade_executor.booking import Booker
+from trade_executor.lifecycle import ExecutorState
+from trade_executor.store import Store
+from trade_executor.wake import Wake
+
+_log = structlog.get_logger(__name__)
+LIGHT_EVERY_S = 5.0
+DEEP_EVERY_S = 30.0
+_OVERLAP = timedelta(seconds=60)
+_HISTORY = timedelta(days=1)
+_MAX_SINGLE_LOOKS = 10
+_CONFIRM_AFTER_S = 1.0
+_LOOKS = 4
+_CENT = Decimal("0.01")
+_STREAM_WITHIN_S = 5.0
+
+
+@dataclass(slots=True)
+class Report:
+    """What one reconciliation saw and did."""
+
+    is_deep: bool
+    orders_seen: int = 0
+    executions_seen: int = 0
+    fills_booked: int = 0
+    positions_agree: bool | None = None
+    cash_agrees: bool | None = None
+    never_existed: list[str] = field(default_factory=list)
+    took_s: float = 0.0
+
+
+class Reconciler:
+    """Keeps belief and truth together for one term."""
+
+    def __init__(
+        self,
+        store: Store,
+        broker: Broker,
+        calendar: TradingCalendar,
+        clock: Clock,
+        timer: Timer,
+        wake: Wake,
+        *,
+        epoch: int,
+    ) -> None:
+        self._store = store
+        self._broker = broker
+        self._calendar = calendar
+        self._clock = clock
+        self._timer = timer
+        self._sender_wake = wake
+        self._epoch = epoch
+        self._booker: Booker | None = None
+        self._asked = Wake()
+        self._asked_deep = True
+        self._connections = 0
+        self._stream_is_up = False
+        self._alone = asyncio.Lock()
+        # Set once everything was compared for the first time in this term: nothing is sent before.
+        self.compared = asyncio.Event()
+
+    def use(self, booker: Booker) -> None:
+        """Name the door to the ledger; it needs `ask` itself, so it is made after us."""
+        self._booker = booker
+
+    @property
+    def _door(self) -> Booker:
+        assert self._booker is not None
+        return self._booker
+
+    def ask(self, deep: bool) -> None:
+        """Have it looked at soon; `deep` for everything, else open orders only."""
+        self._asked_deep |= deep
+        self._asked.set()
+
+    def stream_came_up(self) -> None:
+        """From now on events are told; what happened before may have been missed."""
+        self._connections += 1
+        self._stream_is_up = True
+        self.ask(True)
+
+    async def stream_went_down(self, why: str) -> None:
+        """Events may be missed from now on, so no entry until all was compared again."""
+        self._stream_is_up = False
+        self._asked_deep = True
+        if self.compared.is_set():
+            await self._say(ExecutorState.RECONCILING, f"trade stream is down: {why}")
+
+    async def run(self) -> None:
+        """Compare for as long as the term lasts."""
+        # Subscribe first: what happens while orders are listed is then told by the stream.
+        began_s = self._timer.monotonic_s()
+        while not self._stream_is_up and self._timer.monotonic_s() - began_s < _STREAM_WITHIN_S:
+            await self._asked.wait(_STREAM_WITHIN_S)
+        next_deep_s = self._timer.monotonic_s()
+        while True:
+            is_deep = self._asked_deep or self._timer.monotonic_s() >= next_deep_s
+            try:
+                await self.reconcile(deep=is_deep)
+                if is_deep:
+                    next_deep_s = self._timer.monotonic_s() + DEEP_EVERY_S
+                pause_s = LIGHT_EVERY_S
+            except AccountMismatch as error:
+                _log.error("wrong account", reason=str(error))
+                await self._say(ExecutorState.ACCOUNT_MISMATCH, str(error))
+                self._asked_deep, pause_s = True, DEEP_EVERY_S
+            except Retryable as error:
+                _log.warning("reconciliation got no answer", reason=str(error))
+                self._asked_deep |= is_deep
+                pause_s = 1.0
+            await self._asked.wait(pause_s)
+
+    async def reconcile(self, *, deep: bool) -> Report:
+        """Compare once.
+
+        Raises:
+            AccountMismatch: the keys belong to another account than this label does.
+            Unavailable, RateLimited: the broker or the database gave no answer.
+        """
+        async with self._alone:
+            began_s = self._timer.monotonic_s()
+            report = Report(is_deep=deep)
+            if deep:
+                self._asked_deep = False
+                await self._compare_all(report)
+            else:
+                await self._compare_open_orders(report)
+            report.took_s = self._timer.monotonic_s() - began_s
+            return report
+
+    # ------------------------------------------------------------------ light
+
+    async def _compare_open_orders(self, report: Report) -> None:
+        """One list covers all open orders; those of ours that are missing from it are looked up singly."""
+        listed = await self._broker.orders(status="open")
+        looked_up = await self._look_up_missing(listed, at_most=_MAX_SINGLE_LOOKS)
+        booked = await self._door.book([*listed, *looked_up])
+        report.orders_seen = len(listed) + len(looked_up)
+        report.fills_booked = len(booked.fills)
+        if booked.incomplete:
+            since = await self._store.oldest_open_question_at()
+            await self._book_executions(report, (since or self._clock.now()) - _OVERLAP)
+
+    async def _look_up_missing(
+        self, listed: list[BrokerOrder], *, at_most: int
+    ) -> list[BrokerOrder]:
+        seen = {one.broker_order_id for order in listed for one in (order, *order.legs)}
+        complete = {o.broker_order_id for o in listed if o.legs or o.order_class in ("", "simple")}
+        found = []
+        missing = [r for r in await self._store.open_roots() if r not in seen or r not in complete]
+        for root in missing[:at_most]:
+            order = await self._broker.order(root)
+            if order is not None:
+                found.append(order)
+        return found
+
+    async def _book_executions(self, report: Report, since: datetime) -> None:
+        executions = await self._broker.executions(after=since)
+        booked = await self._door.book((), executions)
+        report.executions_seen = len(executions)
+        report.fills_booked += len(booked.fills)
+
+    # ------------------------------------------------------------------ deep
+
+    async def _compare_all(self, report: Report) -> None:
+        connection = self._connections
+        began_at = self._clock.now()
+        await self._check_account()
+        since = await self._since()
+        listed = await self._broker.orders(status="all", after=since)
+        opened = await self._broker.orders(status="open")
+        known = {one.broker_order_id for order in listed for one in (order, *order.legs)}
+        # Legs of an entry that has ended stand on top of a list of open orders: those are nobody else's.
+        older = [order for order in opened if order.broker_order_id not in known]
+        looked_up = await self._look_up_missing([*listed, *older], at_most=1_000)
+        await self._door.book(looked_up)
+        executions = await self._broker.executions(after=since)
+        booked = await self._door.book([*listed, *older], executions, is_whole=True)
+        report.orders_seen = len(listed) + len(older) + len(looked_up)
+        report.executions_seen = len(executions)
+        report.fills_booked = len(booked.fills)
+        await self._prove_absence(report, listed, booked.unexplained)
+        await self._compare_holdings(report, since)
+        await self._store.protect_bare_positions(at=self._clock.now())
+        await self._store.mark_reconciled(epoch=self._epoch, at=began_at)
+        if self._stream_is_up and connection == self._connections:
+            await self._say(ExecutorState.READY, "compared with the broker")
+        elif not self.compared.is_set():
+            await self._say(ExecutorState.RECONCILING, "waiting for the trade stream")
+        self.compared.set()
+        self._sender_wake.set()
+
+    async def _check_account(self) -> None:
+        account = await self._broker.account()
+        pinned = await self._store.pinned_account()
+        if pinned is None:
+            await self._adopt()
+        elif pinned != account.account_id:
+            raise AccountMismatch(
+                f"TRADING_ACCOUNT={self._store.account} is pinned to broker account {pinned}, but the keys "
+                f"belong to {account.account_id}; give the new account a label of its own, or put the old keys back"
+            )
+
+    async def _adopt(self) -> None:
+        """Open the ledger with what the account holds, at an instant without a fill around it."""
+        for _ in range(_LOOKS):
+            since = self._clock.now() - _HISTORY
+            before = await self._broker.executions(after=since)
+            account = await self._broker.account()
+            positions = await self._broker.positions()
+            after = await self._broker.executions(after=since)
+            if [e.execution_id for e in before] == [e.execution_id for e in after]:
+                ledger_from = max((e.executed_at for e in after), default=since)
+                await self._store.adopt(
+                    account, positions, ledger_from=ledger_from, at=self._clock.now()
+                )
+                return
+        raise Unavailable(
+            "the account trades too fast to be adopted; stop other programs on it for a moment"
+        )
+
+    async def _since(self) -> datetime:
+        """From where orders and executions may hold news."""
+        status = await self._store.status()
+        last = status.reconciled_at if status is not None else None
+        question = await self._store.oldest_open_question_at()
+        now = self._clock.now()
+        return min(last or now, question or now, now) - _OVERLAP
+
+    async def _prove_absence(
+        self, report: Report, listed: list[BrokerOrder], unexplained: tuple[str, ...]
+    ) -> None:
+        """An order never existed when its session is over and neither list knows it."""
+        names = {order.client_order_id for order in listed}
+        now = self._clock.now()
+        for intent in await self._store.unknown_intents():
+            if intent.sent_at is None or intent.client_order_id in names or unexplained:
+                continue
+            session = self._calendar.session_at(intent.sent_at) or self._calendar.next_session(
+                intent.sent_at
+            )
+            if now < session.close_at:
+                continue
+            proof = (
+                f"session of {session.on} closed; {len(listed)} orders and all executions since "
+                f"{intent.sent_at.isoformat()} lack it"
+            )
+            await self._store.record_never_existed(intent, proof, at=now)
+            report.never_existed.append(intent.client_order_id)
+
+    async def _compare_holdings(self, report: Report, since: datetime) -> None:
+        """Positions and cash; a difference needs two looks between which nothing moved."""
+        suspected: tuple[object, ...] | None = None
+        for _ in range(_LOOKS):
+            ours, our_cash, mark = await self._store.holdings()
+            theirs = await self._broker.positions()
+            their_cash = (await self._broker.account()).cash
+            await self._book_executions(report, since)
+            if (await self._store.holdings())[2] != mark:
+                continue
+            unlike = {
+                symbol: (ours.get(symbol, Decimal(0)), theirs.get(symbol, Decimal(0)))
+                for symbol in sorted({*ours, *theirs})
+                if ours.get(symbol, Decimal(0)) != theirs.get(symbol, Decimal(0))
+            }
+            cash_differs = abs(our_cash - their_cash) > _CENT
+            picture = (tuple(unlike.items()), cash_differs)
+            if (not unlike and not cash_differs) or picture == suspected:
+                await self._settle(ours, theirs, unlike)
+                await self._store.settle_difference(
+                    "CASH", "cash", None, ours=plain(our_cash), theirs=plain(their_cash),
+                    differs=cash_differs, at=self._clock.now(),
+                )  # fmt: skip
+                report.positions_agree, report.cash_agrees = not unlike, not cash_differs
+                return
+            suspected = picture
+            await self._timer.sleep(_CONFIRM_AFTER_S)
+
+    async def _settle(
+        self,
+        ours: dict[Symbol, Decimal],
+        theirs: dict[Symbol, Decimal],
+        unlike: dict[Symbol, tuple[Decimal, Decimal]],
+    ) -> None:
+        opened = {
+            d["subject"] for d in await self._store.open_differences() if d["kind"] == "POSITION"
+        }
+        for symbol in sorted({*unlike, *(Symbol(name) for name in opened)}):
+            mine, other = ours.get(symbol, Decimal(0)), theirs.get(symbol, Decimal(0))
+            if symbol in unlike:
+                _log.error("position differs", symbol=symbol, ours=str(mine), broker=str(other))
+            await self._store.settle_difference(
+                "POSITION", symbol, symbol, ours=plain(mine), theirs=plain(other),
+                differs=symbol in unlike, at=self._clock.now(),
+            )  # fmt: skip
+
+    async def _say(self, state: ExecutorState, why: str) -> None:
+        await self._store.set_state(state, why, epoch=self._epoch, at=self._clock.now())

@@ -1,0 +1,181 @@
+"""Which tasks make up an executor, and when may they run?
+
+One process per account holds the lock and works; others stand by and serve reads. Whoever takes over compares with
+the broker before anything is sent. When the lock is lost all work of the term is cancelled at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from shared.adapters.postgres import Database
+from shared.domain.calendar import TradingCalendar
+from shared.domain.errors import Retryable, Unavailable
+from shared.messages import BELL_CLOCK, BELL_REVIEWS
+from shared.ports import Bells, Broker, Clock, Ear, Timer
+from shared.stage import keep_working
+from trade_executor.adapters.gate import Gate
+from trade_executor.adapters.tenure import Tenure, TenureLost, tenure
+from trade_executor.adapters.trade_updates import (
+    Connected,
+    Disconnected,
+    StreamItem,
+    TradeUpdates,
+)
+from trade_executor.booking import Booker
+from trade_executor.lifecycle import ExecutorState
+from trade_executor.recovery import Reconciler, Report
+from trade_executor.sending import Sender
+from trade_executor.store import Store
+from trade_executor.wake import Wake
+
+_log = structlog.get_logger(__name__)
+_INBOX = 1_000
+_BATCH = 100
+# Held orders leave this soon after their instant even when no bell rings.
+_SEND_POLL_S = 0.25
+_STAND_BACK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an executor is made of."""
+
+    db: Database
+    store: Store
+    broker: Broker
+    gate: Gate
+    updates: TradeUpdates
+    bells: Bells
+    calendar: TradingCalendar
+    clock: Clock
+    timer: Timer
+
+
+class Executor:
+    """One process's part: working or standing by."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._reconciler: Reconciler | None = None
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether this process holds the lock on the account."""
+        return self._reconciler is not None
+
+    async def reconcile_now(self) -> Report:
+        """Compare everything now, as a person asked.
+
+        Raises:
+            Unavailable: another process is the executor, or the broker gave no answer.
+        """
+        if self._reconciler is None:
+            raise Unavailable("this process stands by; ask the one that executes")
+        return await self._reconciler.reconcile(deep=True)
+
+    async def run(self) -> None:
+        """Wait for the lock, work, and stand back when it is lost; until cancelled."""
+        parts = self._parts
+        while True:
+            try:
+                async with tenure(parts.db, parts.store.account, parts.timer) as held:
+                    await self._lead(held)
+            except* TenureLost as lost:
+                _log.error("no longer the executor", reason=str(lost.exceptions[0]))
+            except* Retryable as waits:
+                _log.warning("cannot take over yet", reason=str(waits.exceptions[0]))
+            await parts.timer.sleep(_STAND_BACK_S)
+
+    async def _lead(self, held: Tenure) -> None:
+        parts = self._parts
+        epoch = await parts.store.begin_term(parts.clock.now())
+        _log.info("executing", account=parts.store.account, epoch=epoch)
+        wake = Wake()
+        reconciler = Reconciler(
+            parts.store, parts.broker, parts.calendar, parts.clock, parts.timer, wake, epoch=epoch
+        )
+        booker = Booker(parts.store, parts.bells, parts.clock, wake, reconciler.ask)
+        reconciler.use(booker)
+        sender = Sender(
+            parts.store, parts.broker, parts.gate, booker, held, parts.clock, parts.timer, wake,
+            reconciler.ask, epoch=epoch,
+        )  # fmt: skip
+        self._reconciler = reconciler
+        inbox: asyncio.Queue[StreamItem] = asyncio.Queue(_INBOX)
+        try:
+            async with AsyncExitStack() as stack:
+                reviews = await stack.enter_async_context(parts.bells.listen(BELL_REVIEWS))
+                clock_bell = await stack.enter_async_context(parts.bells.listen(BELL_CLOCK))
+                tasks = await stack.enter_async_context(asyncio.TaskGroup())
+                tasks.create_task(held.watch(), name="tenure")
+                tasks.create_task(parts.updates.follow(inbox), name="stream")
+                tasks.create_task(self._listen(inbox, booker, reconciler), name="listen")
+                tasks.create_task(reconciler.run(), name="reconcile")
+                await reconciler.compared.wait()
+                tasks.create_task(self._take_reviews(reviews, wake), name="reviews")
+                tasks.create_task(_pass_on(clock_bell, wake), name="clock")
+                tasks.create_task(
+                    keep_working("sender", sender.work, wake, parts.timer, poll_s=_SEND_POLL_S),
+                    name="sender",
+                )
+        finally:
+            self._reconciler = None
+            with suppress(Retryable, TimeoutError):
+                async with asyncio.timeout(1):
+                    await parts.store.set_state(
+                        ExecutorState.STANDBY, "stopped", epoch=epoch, at=parts.clock.now()
+                    )
+
+    async def _take_reviews(self, ear: Ear, wake: Wake) -> None:
+        async def work() -> bool:
+            taken = await self._parts.store.take_reviews(at=self._parts.clock.now())
+            if taken.made_work:
+                wake.set()
+            return taken.are_more
+
+        await keep_working("reviews", work, ear, self._parts.timer)
+
+    async def _listen(
+        self, inbox: asyncio.Queue[StreamItem], booker: Booker, reconciler: Reconciler
+    ) -> None:
+        """Book what the stream brings, all that waits in one commit."""
+        while True:
+            items = [await inbox.get()]
+            while not inbox.empty() and len(items) < _BATCH:
+                items.append(inbox.get_nowait())
+            lines: list[str | bytes] = []
+            for item in items:
+                match item:
+                    case Connected():
+                        reconciler.stream_came_up()
+                    case Disconnected(why):
+                        await self._insist(partial(reconciler.stream_went_down, why))
+                    case line:
+                        lines.append(line)
+            if lines:
+                await self._insist(partial(booker.book_lines, lines))
+
+    async def _insist(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Do `step` until the database has answered; the lines wait meanwhile, in bounds."""
+        while True:
+            try:
+                await step()
+            except Retryable as error:
+                _log.warning("stream waits", reason=str(error))
+                await self._parts.timer.sleep(0.2)
+            else:
+                return
+
+
+async def _pass_on(ear: Ear, wake: Wake) -> None:
+    """A bell of the venue's clock wakes the sender."""
+    while True:
+        if await ear.wait(60.0):
+            wake.set()

@@ -1,0 +1,208 @@
+"""From review to ledger, with the simulator's own book as the judge (`rest` compares all of it)."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from shared.domain.decisions import Purpose, Refused
+from shared.domain.orders import OrderType, Side, TimeInForce
+from shared.domain.signals import ManualOrder
+from shared.domain.symbols import Symbol
+
+FLAT = (100.0, 101.0, 99.0, 100.0, 1_000_000)
+THIN = (100.0, 101.0, 99.0, 100.0, 40)  # a tenth of it may be ours: 4 shares
+
+
+def test_an_approved_entry_is_sent_filled_and_guarded_by_its_legs(make_desk: Any) -> None:
+    async def scenario() -> None:
+        async with make_desk() as desk:
+            await desk.step(3)
+            await desk.review(desk.approved("sig-1"))
+            await desk.rest()
+            assert await desk.intents() == [("entry", "ACKED", "AAPL", Decimal(10))]
+            await desk.step(2)
+            assert await desk.intents() == [("entry", "FILLED", "AAPL", Decimal(10))]
+            rows = await desk.rows(
+                "SELECT type, status, parent_order_id IS NOT NULL AS leg FROM trade_executor.v_orders "
+                "WHERE account = :a ORDER BY parent_order_id NULLS FIRST, type"
+            )
+            assert [(r.type, r.status, r.leg) for r in rows] == [
+                ("market", "filled", False),
+                ("limit", "new", True),
+                ("stop", "new", True),
+            ]
+
+    asyncio.run(scenario())
+
+
+def test_an_exit_cancels_the_legs_proves_it_and_sells_what_is_left(make_desk: Any) -> None:
+    async def scenario() -> None:
+        async with make_desk() as desk:
+            await desk.step(3)
+            await desk.review(desk.approved("sig-1"))
+            await desk.step(3)
+            await desk.review(desk.exit("sig-2"))
+            await desk.step(2)
+            assert await desk.intents() == [
+                ("entry", "FILLED", "AAPL", Decimal(10)),
+                ("exit", "FILLED", "AAPL", Decimal(10)),
+            ]
+            assert desk.sim.book()["positions"] == {}
+
+    asyncio.run(scenario())
+
+
+def test_a_stop_that_the_broker_executes_leaves_nothing_to_do(make_desk: Any) -> None:
+    crash = (95.0, 96.0, 80.0, 85.0, 1_000_000)
+
+    async def scenario() -> None:
+        async with make_desk((FLAT, FLAT, crash, FLAT)) as desk:
+            await desk.step(3)
+            await desk.review(desk.approved("sig-1"))
+            await desk.step(8)
+            assert await desk.intents() == [("entry", "FILLED", "AAPL", Decimal(10))]
+            assert desk.sim.book()["positions"] == {}
+
+    asyncio.run(scenario())
+
+
+def test_a_bar_that_fills_an_entry_in_part_leaves_the_part_under_an_oco(make_desk: Any) -> None:
+    async def scenario() -> None:
+        async with make_desk((FLAT, THIN, FLAT, FLAT)) as desk:
+            await desk.step(3)
+            await desk.review(desk.approved("sig-1"))
+            await desk.step(3)
+            assert await desk.intents() == [("entry", "PARTIAL", "AAPL", Decimal(10))]
+            await desk.review()  # the instant's review: nothing new, but the bar is over
+            await desk.rest()
+            assert await desk.intents() == [
+                ("entry", "CANCELED", "AAPL", Decimal(10)),
+                ("protect", "ACKED", "AAPL", Decimal(4)),
+            ]
+            guards = await desk.rows(
+                "SELECT o.stop_price, o.limit_price FROM trade_executor.v_orders o "
+                "WHERE account = :a AND status = 'new' AND order_class = 'oco' ORDER BY type"
+            )
+            assert {(g.limit_price, g.stop_price) for g in guards} == {
+                (Decimal(120), None),
+                (None, Decimal(90)),
+            }
+
+    asyncio.run(scenario())
+
+
+def test_selling_a_part_by_hand_puts_the_rest_back_under_protection(make_desk: Any) -> None:
+    async def scenario() -> None:
+        async with make_desk() as desk:
+            await desk.step(3)
+            await desk.review(desk.approved("sig-1"))
+            await desk.step(3)
+            await desk.review(desk.exit("man-1", quantity=Decimal(3)), source="manual:man-1")
+            await desk.step(2)
+            assert (await desk.intents())[1:] == [
+                ("exit", "FILLED", "AAPL", Decimal(3)),
+                ("protect", "ACKED", "AAPL", Decimal(7)),
+            ]
+
+    asyncio.run(scenario())
+
+
+def test_a_held_decision_waits_for_its_instant_and_an_old_one_never_leaves(make_desk: Any) -> None:
+    async def scenario() -> None:
+        async with make_desk() as desk:
+            await desk.step(3)
+            later = desk.clock.now() + timedelta(minutes=1)
+            await desk.review(
+                desk.approved("sig-1", act_from=later, act_until=later + timedelta(minutes=1)),
+                desk.approved("sig-2", act_until=desk.clock.now()),
+            )
+            desk.clock.advance(1)
+            await desk.rest()
+            assert await desk.intents() == [
+                ("entry", "PENDING", "AAPL", Decimal(10)),
+                ("entry", "EXPIRED_UNSENT", "AAPL", Decimal(10)),
+            ]
+            await desk.step(3)
+            assert (await desk.intents())[0] == ("entry", "ACKED", "AAPL", Decimal(10))
+
+    asyncio.run(scenario())
+
+
+def test_reducing_withdraws_entries_and_lets_exits_go(make_desk: Any) -> None:
+    async def scenario() -> None:
+        async with make_desk() as desk:
+            await desk.step(3)
+            await desk.review(desk.approved("sig-1"))
+            await desk.step(3)
+            await desk.set_mode("REDUCING", 2)
+            await desk.review(desk.exit("sig-2"), desk.approved("sig-3", symbol=Symbol("AAPL")))
+            await desk.step(2)
+            assert await desk.intents() == [
+                ("entry", "FILLED", "AAPL", Decimal(10)),
+                ("exit", "FILLED", "AAPL", Decimal(10)),
+                ("entry", "CANCELLED_UNSENT", "AAPL", Decimal(10)),
+            ]
+
+    asyncio.run(scenario())
+
+
+def test_halted_sends_nothing_and_takes_nobodys_legs_away(make_desk: Any) -> None:
+    async def scenario() -> None:
+        async with make_desk() as desk:
+            await desk.step(3)
+            await desk.review(desk.approved("sig-1"))
+            await desk.step(3)
+            await desk.set_mode("HALTED", 2)
+            await desk.review(desk.exit("sig-2"))
+            await desk.rest()
+            assert (await desk.intents())[1] == ("exit", "PENDING", "AAPL", Decimal(10))
+            statuses = [o["status"] for o in desk.sim.book()["orders"]]
+            assert statuses == ["filled", "new", "new"]
+
+    asyncio.run(scenario())
+
+
+def test_a_refusal_of_the_broker_ends_the_intent_with_its_words(make_desk: Any) -> None:
+    async def scenario() -> None:
+        async with make_desk() as desk:
+            await desk.step(3)
+            await desk.review(desk.approved("sig-1", quantity=Decimal(100_000)))
+            await desk.rest()
+            rows = await desk.rows("SELECT * FROM trade_executor.v_intents WHERE account = :a")
+            assert rows[0].state == "REJECTED"
+            assert "insufficient buying power" in rows[0].reason
+            assert rows[0].posts == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_refused_manual_order_keeps_its_reason_code(make_desk: Any) -> None:
+    async def scenario() -> None:
+        async with make_desk() as desk:
+            order = ManualOrder(
+                "man-x", desk.account, Symbol("AAPL"), Side.BUY, Decimal(1), OrderType.MARKET,
+                TimeInForce.DAY, None, None, None, None, desk.clock.now(), "test",
+            )  # fmt: skip
+            assert await desk.store.add_manual_order(order, key="k")
+            assert await desk.store.add_manual_order(order, key="k")
+            other = ManualOrder(
+                "man-x", desk.account, Symbol("AAPL"), Side.BUY, Decimal(2), OrderType.MARKET,
+                TimeInForce.DAY, None, None, None, None, desk.clock.now(), "test",
+            )  # fmt: skip
+            assert not await desk.store.add_manual_order(other, key="k")
+            refusal = Refused(
+                "dec-x", "man-x", desk.account, Symbol("AAPL"), Side.BUY, Purpose.ENTRY,
+                "BUYING_POWER", "costs more than is free", (),
+            )  # fmt: skip
+            await desk.review(refused=[refusal], source="manual:man-x")
+            await desk.rest()
+            answer = await desk.store.manual_answer("man-x")
+            assert (answer.reason_code, answer.reason) == (
+                "BUYING_POWER",
+                "costs more than is free",
+            )
+
+    asyncio.run(scenario())
