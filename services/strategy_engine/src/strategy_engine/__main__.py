@@ -1,0 +1,106 @@
+"""The strategy engine's parts list."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack
+from functools import partial
+
+from shared.adapters.clocks import MonotonicTimer, clock_for
+from shared.adapters.http_api import make_app, serve
+from shared.adapters.parquet import ParquetBars
+from shared.adapters.postgres import open_database
+from shared.adapters.process import run_service
+from shared.adapters.redis import RedisBarStream, RedisBells, open_redis, redis_is_answering
+from shared.config import Settings
+from shared.domain.errors import InvalidInput, Misconfigured
+from shared.messages import BELL_BARS
+from shared.stage import keep_working
+from strategy_engine.api import router
+from strategy_engine.bars import AnnouncedBars
+from strategy_engine.catalogue import Catalogue, discover
+from strategy_engine.parameters import UnknownName, read_assignments
+from strategy_engine.service import Meters, StrategyEngine
+from strategy_engine.store import PostgresEvaluations
+from strategy_engine.strategy import Strategy
+
+SERVICE = "strategy_engine"
+# Values kept per figure; at five figures of eight bytes this is some 800 MB.
+_MOST_VALUES = 20_000_000
+
+
+def chosen_strategy(settings: Settings, catalogue: Catalogue) -> Strategy:
+    """The strategy that the settings name, with their parameters.
+
+    Raises:
+        Misconfigured: no such strategy or parameter, or more bars than memory should hold.
+    """
+    try:
+        kind = catalogue.find(settings.strategy_name)
+    except UnknownName as error:
+        raise Misconfigured(f"STRATEGY_NAME: {error}") from None
+    try:
+        strategy = kind(**read_assignments(settings.strategy_params))
+    except InvalidInput as error:
+        raise Misconfigured(f"STRATEGY_PARAMS: {error}") from None
+    if strategy.bars_needed * len(settings.trading_symbols) > _MOST_VALUES:
+        raise Misconfigured(
+            f"STRATEGY_PARAMS: {strategy.bars_needed} bars of {len(settings.trading_symbols)} symbols "
+            f"pass {_MOST_VALUES} values; use a shorter window or fewer TRADING_SYMBOLS"
+        )
+    return strategy
+
+
+async def run(settings: Settings) -> None:
+    """Assemble the strategy engine and run it until a part fails or it is cancelled."""
+    settings.require("db_password")
+    clock, timer = clock_for(settings.clock_file), MonotonicTimer()
+    account = settings.trading_account
+    catalogue = discover()
+    strategy = chosen_strategy(settings, catalogue)
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(
+            open_database(settings, timer, application=SERVICE)
+        )
+        redis = await stack.enter_async_context(open_redis(settings))
+        store = PostgresEvaluations(database, account)
+        bars = AnnouncedBars(
+            RedisBarStream(redis, account), ParquetBars(settings.data_dir / account), store
+        )
+        bells = RedisBells(redis, account, timer)
+        ear = await stack.enter_async_context(bells.listen(BELL_BARS))
+
+        # The probes are read at each request, so the engine may be made after the app.
+        async def is_warm() -> bool:
+            return await engine.is_warm()
+
+        app = make_app(
+            SERVICE,
+            settings,
+            {
+                "postgres": database.is_answering,
+                "redis": partial(redis_is_answering, redis),
+                "warmed_up": is_warm,
+            },
+            timer,
+        )
+        engine = StrategyEngine(
+            account,
+            settings.trading_timeframe,
+            [strategy],
+            store,
+            bars,
+            bells,
+            clock,
+            timer,
+            Meters(app.state.metrics),
+        )
+        app.include_router(router(engine, catalogue, store, settings.trading_symbols))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(serve(app, settings.api_host, settings.strategy_engine_port))
+            tasks.create_task(keep_working("evaluate", engine.step, ear, timer))
+
+
+if __name__ == "__main__":
+    sys.exit(run_service(SERVICE, run))

@@ -1,0 +1,284 @@
+"""What does the strategy engine answer over HTTP?
+
+Nobody can put a signal into the pipeline here: `POST /signals/generate` either shows what a strategy would say to
+the newest bars and stores nothing, or has the pipeline itself come up to them and shows what that stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.adapters.http_api import ProblemError, Role, requires
+from shared.domain.money import plain
+from shared.domain.signals import Signal
+from shared.domain.symbols import Symbol, parse_symbol
+from strategy_engine.catalogue import Catalogue
+from strategy_engine.parameters import UnknownName, Value, did_you_mean
+from strategy_engine.ports import EvaluationStore, StrategyRun
+from strategy_engine.service import StrategyEngine
+from strategy_engine.strategy import Strategy
+
+
+class ParameterBody(BaseModel):
+    """One parameter; `value` is what the strategy runs with."""
+
+    name: str
+    type: str
+    value: Value
+    default: Value
+    low: Value | None
+    high: Value | None
+    about: str
+
+
+class RunBody(BaseModel):
+    """How a strategy's newest run went; instants are the venue's."""
+
+    instant_at: datetime
+    ran_at: datetime
+    signals: int
+
+
+class StrategyBody(BaseModel):
+    """A strategy: `state` is on or off when it runs in the pipeline, available when it could.
+
+    `failures` are those in a row; at three it is turned off, until a person turns it on again.
+    """
+
+    name: str
+    about: str
+    state: str
+    sell_means: str
+    allows_shorts: bool
+    bars_needed: int
+    parameters: list[ParameterBody]
+    failures: int
+    last_error: str | None
+    last_run: RunBody | None
+
+
+class StrategiesBody(BaseModel):
+    """All strategies there are; `broken` are modules that could not be imported, with the reason."""
+
+    items: list[StrategyBody]
+    next: None = None
+    broken: dict[str, str]
+
+
+class SignalBody(BaseModel):
+    """A wish for one symbol; figures and prices are exact texts, dollars per share."""
+
+    signal_id: str
+    strategy: str
+    symbol: str
+    timeframe: str
+    bar_start_at: datetime
+    bar_end_at: datetime
+    direction: str
+    conviction: float
+    reason: str
+    reference_price: str
+    figures: dict[str, str]
+
+
+class SignalsBody(BaseModel):
+    """Signals, newest first."""
+
+    items: list[SignalBody]
+    next: int | None
+
+
+class GenerateBody(BaseModel):
+    """What to evaluate; absent means everything that runs in the pipeline, and all symbols."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    strategy: Annotated[str, Field(max_length=64)] | None = None
+    symbols: Annotated[list[str], Field(min_length=1, max_length=500)] | None = None
+    dry_run: bool = True
+
+
+class GeneratedBody(BaseModel):
+    """The signals of the newest batch; `stored` says that they are the pipeline's own."""
+
+    batch_id: int
+    timeframe: str
+    instant_at: datetime
+    decidable: bool
+    symbols_evaluated: int
+    stored: bool
+    signals: list[SignalBody]
+
+
+class ReasonBody(BaseModel):
+    """Why somebody does this."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Annotated[str, Field(min_length=3, max_length=500)]
+
+
+def router(
+    engine: StrategyEngine,
+    catalogue: Catalogue,
+    store: EvaluationStore,
+    tracked: Sequence[Symbol],
+) -> APIRouter:
+    """The strategy engine's own routes."""
+    routes = APIRouter(tags=["strategies"])
+
+    def find(name: str) -> Strategy:
+        """The strategy called `name` as it runs, else with its defaults."""
+        try:
+            known = catalogue.find(name)
+        except UnknownName as error:
+            raise ProblemError(404, "unknown_strategy", str(error)) from None
+        return engine.strategies.get(name) or known()
+
+    @routes.get("/strategies", dependencies=[requires(Role.READ)])
+    async def strategies() -> StrategiesBody:
+        """All strategies, their parameters with bounds and values, and how they fare."""
+        runs = await store.runs()
+        return StrategiesBody(
+            items=[
+                _strategy(find(name), runs.get(name), runs_here=name in engine.strategies)
+                for name in catalogue.strategies
+            ],
+            broken=dict(catalogue.broken),
+        )
+
+    @routes.post("/strategies/{name}/resume", dependencies=[requires(Role.OPERATE)])
+    async def resume(name: str, body: ReasonBody) -> StrategyBody:
+        """Turn a strategy on again that was turned off because it kept failing."""
+        strategy = find(name)
+        run = await engine.turn_on(name, body.reason)
+        return _strategy(strategy, run, runs_here=name in engine.strategies)
+
+    @routes.post("/signals/generate")
+    async def generate(
+        body: GenerateBody, role: Annotated[Role, requires(Role.READ)]
+    ) -> GeneratedBody:
+        """Evaluate the newest announced bars, as the pipeline does.
+
+        With `dry_run` (the default) nothing is stored and any strategy may be asked. Without it (role
+        operate) the pipeline evaluates, in order, all that was announced up to the newest batch, and the
+        answer is what it stored; so only a strategy that runs there can be asked for, and asking
+        again gives the same signals with the same ids.
+        """
+        if not body.dry_run and role < Role.OPERATE:
+            raise ProblemError(403, "forbidden", "storing signals needs a token of role operate")
+        chosen = (
+            list(engine.strategies.values()) if body.strategy is None else [find(body.strategy)]
+        )
+        symbols = None if body.symbols is None else [parse_symbol(name) for name in body.symbols]
+        batch = await engine.newest_batch()
+        if batch is None:
+            raise ProblemError(
+                409, "no_bars", "no bars have been announced yet; the data collector does that"
+            )
+        known = {*batch.composition, *tracked}
+        for symbol in symbols or ():
+            if symbol not in known:
+                raise ProblemError(
+                    404,
+                    "unknown_symbol",
+                    f"{symbol} is not tracked; {did_you_mean(symbol, known)}",
+                )
+        signals: list[Signal] = []
+        if body.dry_run:
+            for strategy in chosen:
+                signals += (await engine.preview(strategy, batch)).signals
+        else:
+            for strategy in chosen:
+                if strategy.name not in engine.strategies:
+                    raise ProblemError(
+                        409,
+                        "not_running",
+                        f"{strategy.name} does not run in the pipeline: set STRATEGY_NAME, or ask "
+                        "with dry_run",
+                    )
+            names = {strategy.name for strategy in chosen}
+            answer = await engine.catch_up(batch)
+            signals += [signal for signal in answer.signals if signal.strategy in names]
+        return GeneratedBody(
+            batch_id=batch.id,
+            timeframe=batch.timeframe.value,
+            instant_at=batch.end_at,
+            decidable=batch.decidable,
+            symbols_evaluated=len(
+                set(batch.composition) & (known if symbols is None else set(symbols))
+            ),
+            stored=not body.dry_run,
+            signals=[_signal(s) for s in signals if symbols is None or s.symbol in symbols],
+        )
+
+    @routes.get("/signals", dependencies=[requires(Role.READ)])
+    async def signals(
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+        symbol: Annotated[str | None, Query(max_length=40)] = None,
+        before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+    ) -> SignalsBody:
+        """Stored signals, newest first; `before` is the `next` of the page before."""
+        named = None if symbol is None else parse_symbol(symbol)
+        found = await store.signals(limit + 1, symbol=named, before=before)
+        page = found[:limit]
+        return SignalsBody(
+            items=[_signal(stored.signal) for stored in page],
+            next=page[-1].id if len(found) > limit else None,
+        )
+
+    return routes
+
+
+def _strategy(strategy: Strategy, run: StrategyRun | None, *, runs_here: bool) -> StrategyBody:
+    run = run or StrategyRun(strategy.name)
+    state = "available"
+    if runs_here:
+        state = "off" if run.is_off else "on"
+    last_run = None
+    if run.instant_at is not None and run.ran_at is not None:
+        last_run = RunBody(instant_at=run.instant_at, ran_at=run.ran_at, signals=run.signals)
+    return StrategyBody(
+        name=strategy.name,
+        about=(type(strategy).__doc__ or "").strip().partition("\n")[0],
+        state=state,
+        sell_means=strategy.sell_means,
+        allows_shorts=strategy.allows_shorts,
+        bars_needed=strategy.bars_needed,
+        parameters=[
+            ParameterBody(
+                name=name,
+                type=parameter.kind.__name__,
+                value=strategy.values[name],
+                default=parameter.default,
+                low=parameter.low,
+                high=parameter.high,
+                about=parameter.about,
+            )
+            for name, parameter in strategy.parameters.items()
+        ],
+        failures=run.failures,
+        last_error=run.last_error,
+        last_run=last_run,
+    )
+
+
+def _signal(signal: Signal) -> SignalBody:
+    return SignalBody(
+        signal_id=signal.signal_id,
+        strategy=signal.strategy,
+        symbol=signal.symbol,
+        timeframe=signal.timeframe.value,
+        bar_start_at=signal.bar_start_at,
+        bar_end_at=signal.bar_end_at,
+        direction=signal.direction.value,
+        conviction=signal.conviction,
+        reason=signal.reason,
+        reference_price=plain(signal.reference_price),
+        figures=signal.figures,
+    )

@@ -1,0 +1,170 @@
+"""What is a strategy?
+
+A small class with declared parameters and one method, `generate_signal(view)`: given one symbol's bars up to
+now, which position does it newly wish for? A vectorised strategy says the same for whole panels at once, and its
+`generate_signal` is made from that, so the two cannot differ. A strategy knows nothing of quantities,
+positions, clocks or orders.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from shared.domain.errors import InvalidInput
+from shared.domain.signals import Direction
+from strategy_engine.panels import Bools, Floats, Panel, View
+from strategy_engine.parameters import Parameter, Value, read_values
+
+# Memory and start-up time grow with it: so many bars of every symbol are kept.
+MAX_BARS_NEEDED = 2_000
+_MOST_FIGURES = 20
+_LONGEST_TEXT = 200
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+class InvalidWish(InvalidInput):
+    """A strategy answered something that cannot be meant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A new wish for one symbol: `conviction` is 0 to 1, `figures` are the values behind it."""
+
+    direction: Direction
+    conviction: float = 1.0
+    reason: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.direction, Direction):
+            raise InvalidWish(f"a direction must be LONG, FLAT or SHORT, was {self.direction!r}")
+        if not 0 <= self.conviction <= 1:
+            raise InvalidWish(f"conviction must be 0 to 1, was {self.conviction}")
+        # They go into tables, logs and messages, which take neither control characters nor novels.
+        if len(self.figures) > _MOST_FIGURES:
+            raise InvalidWish(f"a wish may have {_MOST_FIGURES} figures, had {len(self.figures)}")
+        texts: tuple[object, ...] = (self.reason, *self.figures)
+        for text in texts:
+            if not isinstance(text, str) or not text.isprintable() or len(text) > _LONGEST_TEXT:
+                raise InvalidWish(
+                    f"a reason or a figure's name must be one printable line of at most "
+                    f"{_LONGEST_TEXT} characters, was {text!r:.60}"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """The new wishes of a whole panel; arrays of its shape (bars, symbols).
+
+    `conviction` counts only where there is an entry or an exit; absent, it is 1 everywhere.
+    """
+
+    entries: Bools
+    exits: Bools
+    entry_reason: str
+    exit_reason: str
+    conviction: Floats | None = None
+    figures: Mapping[str, Floats] = field(default_factory=dict)
+
+    def check(self, panel: Panel) -> None:
+        """Raise InvalidWish unless every array fits `panel` and no cell wishes two things at once."""
+        shape = panel.close.shape
+        # Typed, but by somebody who may not have run a type checker.
+        arrays: dict[str, object] = {"entries": self.entries, "exits": self.exits, **self.figures}
+        if self.conviction is not None:
+            arrays["conviction"] = self.conviction
+        for name, array in arrays.items():
+            if not isinstance(array, np.ndarray) or array.shape != shape:
+                raise InvalidWish(f"{name} must be an array of shape {shape}")
+            if name in ("entries", "exits") and array.dtype != np.bool_:
+                raise InvalidWish(f"{name} must be booleans, was {array.dtype}")
+        if (self.entries & self.exits).any():
+            raise InvalidWish("one bar cannot be both an entry and an exit")
+
+    def at(self, row: int, column: int) -> Wish | None:
+        """The wish of one cell, or None."""
+        if self.entries[row, column]:
+            direction, reason = Direction.LONG, self.entry_reason
+        elif self.exits[row, column]:
+            direction, reason = Direction.FLAT, self.exit_reason
+        else:
+            return None
+        conviction = 1.0 if self.conviction is None else float(self.conviction[row, column])
+        figures = {name: float(values[row, column]) for name, values in self.figures.items()}
+        return Wish(direction, conviction, reason, figures)
+
+
+class Strategy(ABC):
+    """The base of every strategy; a subclass declares parameters and says `generate_signal`."""
+
+    # How people and settings call it; by default the class name in lower case with underscores.
+    name: ClassVar[str]
+    # What a SELL does, in words, for whoever lists strategies.
+    sell_means: ClassVar[str] = "closes the long position"
+    # Only a strategy that says so may wish to be SHORT.
+    allows_shorts: ClassVar[bool] = False
+    parameters: ClassVar[Mapping[str, Parameter[Any]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        if _NAME.fullmatch(cls.name) is None:
+            raise InvalidInput(
+                f"{cls.name[:80]!r} cannot name a strategy: use a-z, 0-9 and _, a letter first"
+            )
+        own = {key: value for key, value in vars(cls).items() if isinstance(value, Parameter)}
+        for parameter in own.values():
+            parameter.parse(parameter.default)  # one outside its own bounds is found at import
+        cls.parameters = {**cls.parameters, **own}
+
+    def __init__(self, **values: object) -> None:
+        """Make it with `values`, defaults for the rest.
+
+        Raises:
+            UnknownName: no such parameter.
+            InvalidParameter: a value that is not possible, alone or with the others.
+        """
+        self.values: Mapping[str, Value] = read_values(self.name, self.parameters, values)
+        self.check_parameters()
+        if not 1 <= self.bars_needed <= MAX_BARS_NEEDED:
+            raise InvalidInput(
+                f"{self.name} needs {self.bars_needed} bars; it may need 1 to {MAX_BARS_NEEDED}"
+            )
+
+    def check_parameters(self) -> None:  # noqa: B027  # most have nothing to add
+        """Raise InvalidParameter when values are possible alone but not together."""
+
+    @property
+    @abstractmethod
+    def bars_needed(self) -> int:
+        """How many own bars, the newest included, the answer for the newest may depend on."""
+
+    @abstractmethod
+    def generate_signal(self, view: View) -> Wish | Direction | None:
+        """The new wish at the last bar of `view`, or None when nothing changes.
+
+        LONG asks for a long position, FLAT to be out. `view` may hold fewer than `bars_needed` bars, or
+        more; the answer must not depend on the surplus.
+        """
+
+
+class VectorStrategy(Strategy):
+    """A strategy that states entries and exits once, over whole panels."""
+
+    @abstractmethod
+    def wishes(self, panel: Panel) -> Wishes:
+        """All new wishes in `panel`; a row's may depend on that row and earlier ones only."""
+
+    def generate_signal(self, view: View) -> Wish | None:
+        """See `Strategy`: the last row of `wishes`."""
+        panel = view.as_panel()
+        wishes = self.wishes(panel)
+        wishes.check(panel)
+        return wishes.at(-1, 0)
