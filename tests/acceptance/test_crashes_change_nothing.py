@@ -20,7 +20,8 @@ from tests.acceptance.replaying import (
 from trader.replay.session import Replay, ReplayPlan
 from trader.runtime.instance import POSTGRES, REDIS, SERVICES, SIMULATOR
 
-pytestmark = pytest.mark.acceptance
+# Several whole sessions on a busy machine take longer than other tests may.
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 # Long enough for entries and exits of all five generated symbols, short enough to run several times.
 INSTANTS = 150

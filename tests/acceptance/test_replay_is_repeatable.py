@@ -16,7 +16,8 @@ from tests.acceptance.replaying import (
 )
 from trader.replay.session import ReplayPlan, Summary
 
-pytestmark = pytest.mark.acceptance
+# Two whole replays on a busy machine take longer than other tests may.
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 
 def _replay_goog(home: Path, last: int | None) -> tuple[Summary, Outcome]:
@@ -42,6 +43,7 @@ def test_500_real_daily_bars_give_the_same_orders_and_fills_twice(tmp_path: Path
 
 
 @pytest.mark.prove
+@pytest.mark.timeout(3600)
 def test_the_whole_file_gives_the_same_orders_and_fills_twice(tmp_path: Path) -> None:
     summary, first = _replay_goog(tmp_path / "first", None)
     _, second = _replay_goog(tmp_path / "second", None)

@@ -86,25 +86,40 @@ class Conductor:
             Stalled: something was not done within the bound.
         """
         deadline_s = self._timer.monotonic_s() + self._stall_s
-        step: Step | None = None
-        waiting_for = "the simulator has not answered"
-        while self._timer.monotonic_s() < deadline_s:
+        while True:
             try:
-                if step is None:
-                    step = await self._venue.advance(number)
-                    await self._bells.ring(BELL_CLOCK)
+                step = await self._venue.advance(number)
+                break
+            except Retryable as error:
+                await self._wait(str(error), f"step {number}", deadline_s)
+        await self._bells.ring(BELL_CLOCK)
+        await self.settle(step)
+        return step
+
+    async def settle(self, step: Step) -> None:
+        """Return when everything that follows from `step` is stored.
+
+        Raises:
+            Stalled: something was not done within the bound.
+        """
+        deadline_s = self._timer.monotonic_s() + self._stall_s
+        while True:
+            try:
                 waiting = await self._waiting_for(step)
             except Retryable as error:
                 waiting = str(error)
-            if step is not None and waiting is None:
-                return step
-            waiting_for = waiting or waiting_for
-            self._on_wait(waiting_for)
-            await self._ear.wait(_LOOK_EVERY_S)
-        raise Stalled(
-            f"step {number} was not over within {self._stall_s:.0f} s: {waiting_for}; "
-            "see data/logs/error.log"
-        )
+            if waiting is None:
+                return
+            await self._wait(waiting, f"step {step.number}", deadline_s)
+
+    async def _wait(self, waiting_for: str, name: str, deadline_s: float) -> None:
+        if self._timer.monotonic_s() >= deadline_s:
+            raise Stalled(
+                f"{name} was not over within {self._stall_s:.0f} s: {waiting_for}; "
+                "see data/logs/error.log"
+            )
+        self._on_wait(waiting_for)
+        await self._ear.wait(_LOOK_EVERY_S)
 
     async def _waiting_for(self, step: Step) -> str | None:
         """What is not done yet, or None.

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import httpx
-from redis.asyncio import Redis
 
 from shared.adapters.clocks import MonotonicTimer, RandomIds
 from shared.adapters.exchange_calendar import load_calendar
@@ -25,8 +24,8 @@ from shared.adapters.redis import RedisBells, RedisLatestBars, open_redis
 from shared.config import Settings, load_settings
 from shared.domain.calendar import TradingCalendar
 from shared.domain.errors import Retryable, Unavailable
-from shared.messages import BELL_EXECUTIONS, BELL_REVIEWS
-from shared.ports import Ids, Timer
+from shared.messages import BELL_CLOCK, BELL_EXECUTIONS, BELL_REVIEWS
+from shared.ports import Bells, Ear, Ids, Timer
 from trader.replay.conductor import Conductor
 from trader.replay.rest import Phase, Step
 from trader.replay.truth import Totals, Truth
@@ -36,7 +35,6 @@ from trader.runtime.stack import READY_WITHIN_S, LocalStack, probe
 
 SYNTHETIC = "SYNTHETIC"
 DEMO_ACCOUNT = "demo"
-_STEPS_PER_INSTANT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,8 @@ class ReplayPlan:
             arguments += ["--last", str(self.last)]
         if self.symbols is not None:
             arguments += ["--symbols", self.symbols]
-        return arguments + (["--lock-step"] if self.speed is None else ["--speed", str(self.speed)])
+        # A free run is paced from here too, or the market would open before the services are up.
+        return [*arguments, "--lock-step"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +137,7 @@ class Replay:
         venue: SimulatedVenue,
         truth: Truth,
         latest: RedisLatestBars,
-        redis: Redis,
+        bells: Bells,
         calendar: TradingCalendar,
         timer: Timer,
         began_s: float,
@@ -152,7 +151,7 @@ class Replay:
         self.truth = truth
         self.latest = latest
         self.state = state
-        self._redis = redis
+        self._bells = bells
         self._calendar = calendar
         self._timer = timer
         self._began_s = began_s
@@ -179,10 +178,11 @@ class Replay:
         """
         began_s = self._timer.monotonic_s()
         try:
+            last = until or self._is_last
             if self.plan.speed is None:
-                await self._run_in_lock_step(until or self._is_last, after_step, on_wait)
+                await self._run_in_lock_step(last, after_step, on_wait)
             else:
-                await self._follow(until or self._is_last, after_step)
+                await self._run_freely(self.plan.speed, last, after_step, on_wait)
         finally:
             self._stepping_s += self._timer.monotonic_s() - began_s
 
@@ -192,44 +192,60 @@ class Replay:
         after_step: Callable[[Step], None],
         on_wait: Callable[[str], None],
     ) -> None:
-        bells = RedisBells(self._redis, self.account, self._timer)
-        # A step ends with the executor; what wakes others on the way would only make it look too early.
-        names = (BELL_REVIEWS, BELL_EXECUTIONS)
         number = (await self.venue.state()).step
-        async with bells.listen(*names) as ear:
-            conductor = Conductor(self.venue, self.truth, bells, ear, self._timer, on_wait=on_wait)
+        async with self._listen() as ear:
+            conductor = self._conductor(ear, on_wait)
             while True:
                 number += 1
                 step = await conductor.step(number)
                 self._note(step)
-                if self._first_fill_s is None and step.phase is Phase.FILL:
-                    await self._look_for_first_fill()
+                await self._look_for_first_fill(step)
                 after_step(step)
                 if until(step):
                     return
 
-    async def _follow(
-        self, until: Callable[[Step], bool], after_step: Callable[[Step], None]
+    def _listen(self) -> AbstractAsyncContextManager[Ear]:
+        # A step ends with the executor; what wakes others on the way would only make it look too early.
+        return self._bells.listen(BELL_REVIEWS, BELL_EXECUTIONS)
+
+    def _conductor(self, ear: Ear, on_wait: Callable[[str], None]) -> Conductor:
+        return Conductor(self.venue, self.truth, self._bells, ear, self._timer, on_wait=on_wait)
+
+    async def _run_freely(
+        self,
+        speed: float,
+        until: Callable[[Step], bool],
+        after_step: Callable[[Step], None],
+        on_wait: Callable[[str], None],
     ) -> None:
-        """Watch a free-running simulator; it waits for nobody."""
-        seen = self.state.step
+        """Step by machine time, a bar being a minute, waiting for nobody until the end."""
+        half_bar_s = 60.0 / speed / 2
+        number = (await self.venue.state()).step
+        due_s = self._timer.monotonic_s()
+        async with self._listen() as ear:
+            conductor = self._conductor(ear, on_wait)
+            while True:
+                number += 1
+                step = await self._advance(number)
+                await self._bells.ring(BELL_CLOCK)
+                self._note(step)
+                await self._look_for_first_fill(step)
+                after_step(step)
+                if until(step):
+                    await conductor.settle(step)
+                    return
+                # Between opening and fills a decision that was held back may still be sent; a bar
+                # closes at once when it has been filled.
+                if step.phase is not Phase.FILL:
+                    due_s += half_bar_s
+                    await self._timer.sleep(max(due_s - self._timer.monotonic_s(), 0.0))
+
+    async def _advance(self, number: int) -> Step:
         while True:
             try:
-                state = await self.venue.state()
+                return await self.venue.advance(number)
             except Retryable:
                 await self._timer.sleep(0.2)
-                continue
-            if state.step != seen:
-                seen = state.step
-                step = Step(state.step, Phase.CLOSE, state.venue_at, state.venue_at, state.finished)
-                self._note(step)
-                await self._look_for_first_fill()
-                after_step(step)
-                if until(step) or state.finished:
-                    # What is still on its way through the services may take its last steps.
-                    await self._timer.sleep(2.0)
-                    return
-            await self._timer.sleep(0.05)
 
     def _note(self, step: Step) -> None:
         if step.phase is Phase.CLOSE and step.instant_at != self.last_instant_at:
@@ -237,8 +253,8 @@ class Replay:
             self.first_instant_at = self.first_instant_at or step.instant_at
             self.last_instant_at = step.instant_at
 
-    async def _look_for_first_fill(self) -> None:
-        if self._first_fill_s is None:
+    async def _look_for_first_fill(self, step: Step) -> None:
+        if self._first_fill_s is None and step.phase is not Phase.OPEN:
             totals = await self.truth.totals()
             if totals.fills > self._before.fills:
                 self._first_fill_s = self._timer.monotonic_s() - self._began_s
@@ -349,7 +365,7 @@ async def open_replay(
             venue=venue,
             truth=truth,
             latest=RedisLatestBars(redis, account),
-            redis=redis,
+            bells=RedisBells(redis, account, timer),
             calendar=await asyncio.to_thread(load_calendar, instance.home / "parquet"),
             timer=timer,
             began_s=began_s,
