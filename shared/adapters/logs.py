@@ -137,6 +137,18 @@ def set_up_logging(
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
+def set_up_console(level: int = logging.WARNING) -> None:
+    """Let a command's own log lines from `level` on go to standard error, and to nowhere else.
+
+    Standard output carries a command's results alone.
+    """
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
 def _redactor(values: list[str]) -> Callable[[Any, str, Event], Event]:
     """A step that masks each of `values` wherever it stands, whatever part of an event holds it."""
     # A very short "secret" would mask ordinary words; none of ours is.

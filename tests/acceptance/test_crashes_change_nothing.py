@@ -53,23 +53,22 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 def test_each_process_killed_in_turn(undisturbed: Outcome, tmp_path: Path) -> None:
     victims = [*SERVICES, REDIS, POSTGRES, SIMULATOR]
     # Spread over the part of the session in which there are orders and positions.
-    due = {60 + 11 * turn: victim for turn, victim in enumerate(victims)}
+    due = [(60 + 11 * turn, victim) for turn, victim in enumerate(victims)]
 
     def kill(replay: Replay, instants: int) -> None:
-        victim = due.pop(instants, None)
-        if victim is not None:
-            replay.stack.kill(victim, signal.SIGKILL)
+        if due and instants >= due[0][0]:
+            replay.stack.kill(due.pop(0)[1], signal.SIGKILL)
 
     assert _play(tmp_path / "home", kill) == undisturbed
     assert not due, f"never killed: {due}"
 
 
 def test_redis_emptied_twenty_times(undisturbed: Outcome, tmp_path: Path) -> None:
-    due = set(range(50, 150, 5))
+    due = list(range(45, 145, 5))
 
     def flush(replay: Replay, instants: int) -> None:
-        if instants in due:
-            due.discard(instants)
+        if due and instants >= due[0]:
+            due.pop(0)
             instance = replay.stack.instance
             with Redis(
                 port=instance.ports.redis, password=instance.settings["REDIS_PASSWORD"]

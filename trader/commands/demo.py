@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
+from shared.adapters.logs import set_up_console
 from shared.domain.errors import InvalidInput
 from shared.domain.money import plain
 from trader.exits import ExitCode
@@ -60,6 +61,7 @@ def demo(
 
     Example: trader demo --bars GOOG.csv --last 500 --exit --json
     """
+    set_up_console()
     if last is not None and bars is None:
         raise InvalidInput("--last needs --bars FILE: a generated session is always one whole day")
     if bars is not None:
