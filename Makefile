@@ -15,8 +15,11 @@ SOURCES := shared services backtester trader migrations scripts tests benchmarks
 WORKERS := -n auto --maxprocesses=4 --dist=loadscope
 
 # Given by the caller: make demo ARGS="--exit --json", make logs SERVICE=risk_manager
+# make backtest STRATEGY=moving_average SYMBOL=AAPL
 ARGS ?=
 SERVICE ?=
+STRATEGY ?= moving_average
+SYMBOL ?=
 
 .PHONY: help
 help: ## Show all commands
@@ -35,6 +38,10 @@ install:
 .PHONY: demo
 demo: install ## Run a trading session offline and watch it (ARGS="--exit --json")
 	@$(TRADER) demo $(ARGS)
+
+.PHONY: backtest
+backtest: install ## Test a strategy on recorded bars (STRATEGY=name SYMBOL=name)
+	@$(TRADER) backtest run --strategy $(STRATEGY) $(if $(SYMBOL),--symbol $(SYMBOL)) $(ARGS)
 
 .PHONY: up
 up: install ## Start all services, or one (SERVICE=name)

@@ -34,6 +34,7 @@ COMMANDS = {
     "halt": ("trader.commands.trading", "Stop all trading now."),
     "resume": ("trader.commands.trading", "Let trading go on."),
     "flatten": ("trader.commands.trading", "Close every position."),
+    "backtest": ("trader.commands.backtest", "Test a strategy on recorded bars."),
 }
 
 
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         # Typer's own code for wrong usage means "not found" here.
         return _fail(f"{error.format_message()} (see {PROGRAM} --help)", ExitCode.USAGE)
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         return _fail("stopped; nothing more was done", ExitCode.ERROR)
     except TradingError as error:
         return _fail(str(error), exit_code_of(error))

@@ -1,0 +1,1 @@
+"""The services' rules over recorded bars."""

@@ -1,0 +1,148 @@
+"""The fast engine as machine code.
+
+Importing this costs the import of Numba, most of a second, so only large work does it. Nothing here decides
+anything: each function is compiled from the very lines that the interpreter would run, the rules of the simulator and the
+risk manager included. Machine code is kept between processes in a folder named after the source of all of them,
+because Numba itself looks at one file's age only and would miss a rule that changed in another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numba
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba.core import cgutils, types
+from numba.extending import intrinsic, overload, register_jitable
+
+from backtester import averages, costs, kernel, risk_rules, trips
+from risk_manager import sizing
+from shared.domain import arithmetic
+from simulator import fill_rules
+
+# What compiled code calls, by module; whatever is not named here stays with the interpreter.
+_RULES: dict[ModuleType, tuple[str, ...]] = {
+    arithmetic: ("quantised", "to_tick"),
+    fill_rules: ("market_price", "limit_price", "stop_price", "volume_cap"),
+    sizing: ("stop_price", "target_price"),
+    costs: ("cents", "cents_up", "commission", "regulatory_fee"),
+    risk_rules: (
+        "fits_bracket",
+        "fits_share_of_equity",
+        "fits_buying_power",
+        "shares_by_size",
+        "shares_by_cash",
+        "shares_by_risk",
+        "are_alike",
+        "coefficient",
+        "whole",
+        "parts",
+    ),
+    kernel: (
+        "micros",
+        "trade",
+        "fee_of",
+        "write",
+        "risk_of",
+        "open_risk",
+        "size_at_close",
+        "size_at_open",
+        "is_like_another",
+    ),
+}
+# What the interpreter does its own way: many values at once, or in lists.
+_LOOPS: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = (
+    (kernel.numbers, kernel.numbers_as_array),
+    (kernel.flags, kernel.flags_as_array),
+    (kernel.places, kernel.places_as_array),
+    (kernel.mark_rows, kernel.mark_rows_one_by_one),
+    (kernel.first_meeting, kernel.first_meeting_one_by_one),
+    (kernel.follow_peak, kernel.follow_peak_one_by_one),
+)
+
+
+def _keep_machine_code() -> None:
+    """Choose the folder of compiled code before anything is compiled."""
+    source = hashlib.sha256(numba.__version__.encode())
+    for module in (*_RULES, averages, trips, sys.modules[__name__]):
+        source.update(inspect.getsource(module).encode())
+    folder = os.environ.get("NUMBA_CACHE_DIR")
+    root = Path(folder) if folder else Path(__file__).resolve().parents[1] / ".cache" / "numba"
+    if not os.access(root.parent if not root.exists() else root, os.W_OK):
+        # Installed where its user may not write. A folder that others could write to must not hold code, so each
+        # process compiles for itself; NUMBA_CACHE_DIR names a better place.
+        root = Path(tempfile.mkdtemp(prefix="full-ai-trader-numba-"))
+    # Its settings are attributes made while it is imported.
+    vars(numba.config)["CACHE_DIR"] = str(root / source.hexdigest()[:16])
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    made: Callable[..., Any] = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    return made
+
+
+def _replace_by(loop: Callable[..., Any]) -> Callable[..., Any]:
+    def choose(*_: Any) -> Callable[..., Any]:
+        return loop
+
+    # Numba compares the names of the arguments.
+    choose.__signature__ = inspect.signature(loop)  # type: ignore[attr-defined]
+    return choose
+
+
+@intrinsic
+def _prefetch(typing_context: Any, figures: Any, row: Any, column: Any) -> Any:
+    """The processor's own instruction for `kernel.expect`; it reads nothing and so cannot fail."""
+    del typing_context
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        kind = signature.args[0]
+        array = context.make_array(kind)(context, builder, given[0])
+        pointer = cgutils.get_item_pointer(  # type: ignore[no-untyped-call]
+            context, builder, kind, array, [given[1], given[2]], wraparound=False
+        )
+        byte, number = ir.IntType(8), ir.IntType(32)
+        shape = ir.FunctionType(ir.VoidType(), [byte.as_pointer(), number, number, number])
+        instruction = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+            builder.module, shape, "llvm.prefetch.p0"
+        )
+        # To be read, to be kept in every cache, data.
+        builder.call(
+            instruction,
+            [builder.bitcast(pointer, byte.as_pointer()), number(0), number(3), number(1)],
+        )
+        return context.get_dummy_value()
+
+    return types.none(figures, row, column), generate
+
+
+def _fetched_early(figures: Any, row: Any, column: Any) -> Callable[..., Any]:
+    del figures, row, column
+
+    def ask(figures: Any, row: Any, column: Any) -> None:
+        _prefetch(figures, row, column)  # type: ignore[call-arg]
+
+    return ask
+
+
+_keep_machine_code()
+overload(kernel.expect)(_fetched_early)
+for _module, _names in _RULES.items():
+    for _name in _names:
+        register_jitable(error_model="numpy")(getattr(_module, _name))
+for _wide, _loop in _LOOPS:
+    overload(_wide, jit_options={"error_model": "numpy"})(_replace_by(_loop))
+
+simulate = _compiled(kernel.simulate)
+round_trips = _compiled(trips.round_trips)
+crossings = _compiled(averages.crossings)
+means_of = _compiled(averages.means_of)
+crossings_of_means = _compiled(averages.crossings_of_means)

@@ -1,0 +1,308 @@
+"""Which bars is a backtest made of?
+
+A file or folder of bars, or the store that the running system fills, as one panel: rows are instants, columns symbols in
+order, NaN where a symbol has no bar. Every price lies on the grid of a micro. What the calendar says of each row is kept
+beside it, so that the engines need no clock and no calendar.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backtester.costs import FeePeriod
+from backtester.kernel import Bars, Days
+from shared.domain.bar_blocks import BarBlock, from_epoch_us, to_epoch_us
+from shared.domain.calendar import TradingCalendar
+from shared.domain.errors import InvalidInput, TradingError
+from shared.domain.money import MICROS
+from shared.domain.symbols import Symbol
+from shared.domain.timeframes import Timeframe
+from simulator.files import read_tape
+from simulator.tape import Segment, Tape
+from strategy_engine.panels import FIGURES, Panel
+
+Ints = NDArray[np.int64]
+# Beyond this a panel would not fit into the memory of a small machine: five figures of eight bytes each.
+MAX_CELLS = 200_000_000
+# No two sessions are further apart than this.
+_AROUND = timedelta(days=30)
+_ENDINGS = (".csv", ".txt", ".parquet")
+
+
+class NoData(TradingError):
+    """There are no bars for what was asked; the text says how to get some."""
+
+
+@dataclass(frozen=True)
+class History:
+    """Bars of one timeframe in order, with the exchange's days.
+
+    `open_us`, `end_us`: when each row's bars begin to trade and end, microseconds since 1970. `session`: number of
+    each row's exchange day, `acts_on` that of the day on which a decision at the row's end is sent (-1: none
+    is known); both are proleptic ordinals, as `date.toordinal` has them.
+    """
+
+    panel: Panel
+    open_us: Ints
+    end_us: Ints
+    session: Ints
+    acts_on: Ints
+    source: str
+    # Rows of the source outside regular hours, which were left out.
+    dropped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.panel)
+
+    @property
+    def bars(self) -> Bars:
+        """The figures as the engines take them."""
+        return Bars(*(getattr(self.panel, name) for name in FIGURES))
+
+    @cached_property
+    def has_gaps(self) -> bool:
+        """Whether some symbol lacks some bar."""
+        return bool(np.isnan(self.panel.close).any())
+
+    @cached_property
+    def silent_bars(self) -> int:
+        """How many bars there are in which nothing was traded."""
+        return int(np.count_nonzero(self.panel.volume == 0.0))
+
+    @cached_property
+    def session_ends(self) -> Ints:
+        """The last row of each exchange day."""
+        return np.flatnonzero(np.diff(self.session, append=-1)).astype(np.int64)
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of the bars and their times."""
+        hashed = hashlib.blake2b(digest_size=16)
+        hashed.update(f"{self.panel.timeframe}|{','.join(self.panel.symbols)}".encode())
+        hashed.update(self.end_us.astype("<i8").tobytes())
+        for name in FIGURES:
+            hashed.update(np.ascontiguousarray(getattr(self.panel, name)).astype("<f8").data)
+        return hashed.hexdigest()
+
+    def days(self, fees: Sequence[FeePeriod]) -> Days:
+        """The calendar as the engines take it; `fees` oldest first, empty for none."""
+        free = FeePeriod(date.min, 0.0, 0.0, 0.0)
+        known = [free, *fees]
+        rows = [
+            0,
+            *(int(np.searchsorted(self.session, period.from_on.toordinal())) for period in fees),
+        ]
+        return Days(
+            self.acts_on,
+            np.array(rows, np.int64),
+            np.array([period.sec_rate for period in known]),
+            np.array([period.taf_per_share for period in known]),
+            np.array([period.taf_most for period in known]),
+        )
+
+    def rows_between(self, start_on: date | None, end_on: date | None) -> tuple[int, int]:
+        """The first row of `start_on` or later, and one past the last row of `end_on`."""
+        first = 0 if start_on is None else int(np.searchsorted(self.session, start_on.toordinal()))
+        last = (
+            len(self)
+            if end_on is None
+            else int(np.searchsorted(self.session, end_on.toordinal(), side="right"))
+        )
+        return first, last
+
+    def cut(self, first: int, last: int) -> History:
+        """Rows `first` to `last` - 1."""
+        figures = {name: getattr(self.panel, name)[first:last] for name in FIGURES}
+        return History(
+            Panel(self.panel.timeframe, self.panel.symbols, **figures),
+            self.open_us[first:last],
+            self.end_us[first:last],
+            self.session[first:last],
+            self.acts_on[first:last],
+            self.source,
+            self.dropped,
+        )
+
+    def day(self, row: int) -> date:
+        """The exchange day of a row."""
+        return date.fromordinal(int(self.session[row]))
+
+
+def history_of(
+    timeframe: Timeframe,
+    symbols: Sequence[Symbol],
+    figures: dict[str, NDArray[np.float64]],
+    open_us: Ints,
+    end_us: Ints,
+    calendar: TradingCalendar,
+    source: str,
+    dropped: int = 0,
+) -> History:
+    """Bars in panels (see `History`) with what `calendar` says of their rows."""
+    # Those around the bars: a calendar of decades takes longer to go through than a small backtest.
+    sessions = calendar.between(
+        from_epoch_us(int(open_us[0])).date() - _AROUND,
+        from_epoch_us(int(end_us[-1])).date() + _AROUND,
+    )
+    opens = np.array([to_epoch_us(s.open_at) for s in sessions], np.int64)
+    closes = np.array([to_epoch_us(s.close_at) for s in sessions], np.int64)
+    days = np.array([s.on.toordinal() for s in sessions] + [-1], np.int64)
+    return History(
+        Panel(timeframe, tuple(symbols), **figures),
+        open_us,
+        end_us,
+        days[np.searchsorted(opens, open_us, side="right") - 1],
+        # At a session's last instant it is over: what is decided then is sent in the next one.
+        days[np.searchsorted(closes, end_us, side="right")],
+        source,
+        dropped,
+    )
+
+
+def read_history(
+    path: Path,
+    calendar: TradingCalendar,
+    symbols: Sequence[Symbol] = (),
+    timeframe: Timeframe | None = None,
+) -> History:
+    """The bars of a file, or of all files of a folder, for `symbols` (all there are when empty).
+
+    Raises:
+        NoData: a symbol has no bars there.
+        InvalidInput: a file that is no table of bars, or two that hold the same bar.
+    """
+    if path.is_dir():
+        files = sorted(p for p in path.iterdir() if p.suffix.lower() in _ENDINGS)
+        if symbols:
+            # A folder may hold thousands of files named after their symbols; only those are opened.
+            named = [p for p in files if p.stem.upper().removesuffix(".US") in symbols]
+            files = named or files
+        if not files:
+            raise NoData(
+                f"{path} holds no .csv, .txt or .parquet file; put bars there, for example AAPL.csv with "
+                "the columns date, open, high, low, close, volume"
+            )
+    else:
+        files = [path]
+    tapes = [read_tape(file, calendar, timeframe=timeframe) for file in files]
+    frames = {tape.timeframe for tape in tapes}
+    if len(frames) > 1:
+        found = ", ".join(sorted(frames))
+        raise InvalidInput(
+            f"{path} holds bars of several lengths ({found}); name one with --timeframe, or one file"
+        )
+    return _joined(tapes, calendar, symbols, str(path))
+
+
+def _joined(
+    tapes: Sequence[Tape], calendar: TradingCalendar, symbols: Sequence[Symbol], source: str
+) -> History:
+    there = [symbol for tape in tapes for symbol in tape.symbols]
+    twice = sorted({symbol for symbol in there if there.count(symbol) > 1})
+    if twice:
+        raise InvalidInput(
+            f"{source}: {', '.join(twice)} is in more than one file; keep one of them"
+        )
+    missing = sorted(set(symbols) - set(there))
+    if missing:
+        raise NoData(
+            f"{source} has no bars of {', '.join(missing)}; it has {', '.join(sorted(there)[:12])}. "
+            "Name one of these, or give another file to --data"
+        )
+    wanted = sorted(set(symbols) or set(there))
+    columns: list[tuple[Segment, Ints, int]] = []
+    for tape in tapes:
+        (segment,) = tape._segments  # a file is one
+        for number, symbol in enumerate(tape.symbols):
+            if symbol in wanted:
+                columns.append((segment, segment.rows(number), wanted.index(symbol)))
+    starts = np.unique(np.concatenate([segment.start_us[rows] for segment, rows, _ in columns]))
+    shape = (len(starts), len(wanted))
+    _refuse_too_many(shape, source)
+    figures = {name: np.full(shape, np.nan) for name in FIGURES}
+    opens, ends = np.zeros(len(starts), np.int64), np.zeros(len(starts), np.int64)
+    for segment, rows, column in columns:
+        at = np.searchsorted(starts, segment.start_us[rows])
+        for name in FIGURES:
+            scale = 1 if name == "volume" else MICROS
+            figures[name][at, column] = getattr(segment, name)[rows] / scale
+        opens[at] = segment.opens_us[rows]
+        ends[at] = segment.end_us[rows]
+    return history_of(
+        tapes[0].timeframe,
+        wanted,
+        figures,
+        opens,
+        ends,
+        calendar,
+        source,
+        sum(tape.dropped for tape in tapes),
+    )
+
+
+def stored_history(
+    folder: Path,
+    calendar: TradingCalendar,
+    symbols: Sequence[Symbol],
+    timeframe: Timeframe,
+    until_on: date | None = None,
+) -> History:
+    """The bars that the system's own store in `folder` holds.
+
+    Raises:
+        NoData: there are none for one of `symbols`.
+    """
+    # Imported here: a backtest from a file needs no store.
+    from shared.adapters.parquet import ParquetBars
+
+    until = datetime(9999, 1, 1, tzinfo=UTC)
+    if until_on is not None:
+        session = calendar.session_on(until_on)
+        until = (
+            session.close_at if session else datetime.combine(until_on, datetime.max.time(), UTC)
+        )
+    block = ParquetBars(folder).between(timeframe, symbols, datetime(1970, 1, 1, tzinfo=UTC), until)
+    missing = sorted(set(symbols) - set(block.symbols))
+    if missing:
+        raise NoData(
+            f"the store has no {timeframe} bars of {', '.join(missing)}: collect them with the running "
+            "system (make up, then POST /collect/market-data), or give a CSV or Parquet file with --data PATH"
+        )
+    return _from_block(block, calendar, sorted(set(symbols)))
+
+
+def _from_block(block: BarBlock, calendar: TradingCalendar, symbols: Sequence[Symbol]) -> History:
+    starts = np.unique(block.start_us)
+    shape = (len(starts), len(symbols))
+    _refuse_too_many(shape, "the store")
+    row = np.searchsorted(starts, block.start_us)
+    column = np.searchsorted(np.array(symbols), np.array(block.symbols))
+    figures = {name: np.full(shape, np.nan) for name in FIGURES}
+    for name in FIGURES:
+        scale = 1 if name == "volume" else MICROS
+        figures[name][row, column] = getattr(block, name) / scale
+    ends = np.zeros(len(starts), np.int64)
+    ends[row] = block.end_us
+    opens = starts
+    if block.timeframe is Timeframe.DAY:
+        sessions = calendar.between(calendar.first_on, calendar.last_on)
+        closes = np.array([to_epoch_us(s.close_at) for s in sessions], np.int64)
+        at = np.searchsorted(closes, ends)
+        opens = np.array([to_epoch_us(s.open_at) for s in sessions], np.int64)[at]
+    return history_of(block.timeframe, symbols, figures, opens, ends, calendar, "the store")
+
+
+def _refuse_too_many(shape: tuple[int, int], source: str) -> None:
+    if shape[0] * shape[1] > MAX_CELLS:
+        raise InvalidInput(
+            f"{source}: {shape[0]} bars of {shape[1]} symbols are more than {MAX_CELLS} together; "
+            "name fewer symbols, or a shorter time"
+        )

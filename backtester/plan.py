@@ -1,0 +1,159 @@
+"""How does the account trade in this backtest?
+
+What a person chooses, checked once and turned into the numbers that the engines take. With the risk rules on, the
+account obeys the limits of the settings as it would live; sized by the limits, it trades exactly what live would.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from backtester import kernel
+from backtester.costs import FeePeriod, us_fee_periods
+from risk_manager.limits import Limits
+from shared.domain.errors import InvalidInput
+
+# Up to here whole micros are exact in float64 with room for an account that grows nine times.
+MAX_CASH = 1_000_000_000.0
+MAX_BPS = 10_000.0
+_SIZINGS = {
+    "limits": kernel.BY_LIMITS,
+    "all_in": kernel.BY_FRACTION,
+    "fraction": kernel.BY_FRACTION,
+    "risk": kernel.BY_RISK,
+    "equal_weight": kernel.BY_SLOTS,
+}
+# The settings' own defaults: what an account obeys when nothing else is said.
+DEFAULT_LIMITS = Limits(
+    max_position_size=0.05,
+    max_portfolio_risk=0.02,
+    drawdown_limit=0.15,
+    max_daily_trades=50,
+    max_correlation=0.9,
+    correlation_bars=60,
+    stop_loss=0.05,
+    take_profit=0.10,
+    max_signal_age_bars=2,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """How an entry becomes shares; `amount` is a fraction of equity."""
+
+    name: str
+    amount: float = 1.0
+
+    @property
+    def kind(self) -> int:
+        """The kernel's number for it."""
+        return _SIZINGS[self.name]
+
+
+def read_sizing(text: str) -> Sizing:
+    """The sizing written as `limits`, `all_in`, `fraction=0.2`, `risk=0.01` or `equal_weight=10`.
+
+    Raises:
+        InvalidInput: none of these, or an amount that cannot be meant.
+    """
+    name, equals, given = (part.strip() for part in text.partition("="))
+    if name not in _SIZINGS:
+        raise InvalidInput(
+            f"{text[:40]!r} is not a sizing: use limits, all_in, fraction=0.2, risk=0.01 or equal_weight=10"
+        )
+    if name in ("limits", "all_in"):
+        if equals:
+            raise InvalidInput(
+                f"the sizing {name} takes no amount; leave out {text[len(name) :]!r}"
+            )
+        return Sizing(name)
+    try:
+        amount = float(given)
+    except ValueError:
+        amount = math.nan
+    if name == "equal_weight":
+        if not (1 <= amount <= 10_000 and amount == int(amount)):
+            raise InvalidInput(f"equal_weight must be a number of positions from 1, was {given!r}")
+        return Sizing(name, 1.0 / amount)
+    if not 0.0 < amount <= 1.0:
+        raise InvalidInput(
+            f"{name} must be a fraction of equity above 0 and at most 1, was {given!r}"
+        )
+    return Sizing(name, amount)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The terms of a backtest. `limits` None trades without the risk rules, stops and targets."""
+
+    cash: float = 100_000.0
+    commission_bps: float = 0.0
+    commission_per_share: float = 0.0
+    slippage_bps: float = 0.0
+    max_volume_share: float = 0.1
+    fractional: bool = False
+    sizing: Sizing = Sizing("limits")
+    limits: Limits | None = field(default=DEFAULT_LIMITS)
+    # Whether entries carry stop and target; they come with the limits.
+    bracket: bool = True
+    regulatory_fees: bool = True
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("cash", 0.01, MAX_CASH),
+            ("commission_bps", 0.0, MAX_BPS),
+            ("commission_per_share", 0.0, 1_000.0),
+            ("slippage_bps", 0.0, MAX_BPS / 2),
+            ("max_volume_share", 1e-6, 1.0),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                said = name.replace("_", "-")
+                raise InvalidInput(f"--{said} must be {low:g} to {high:g}, was {value:g}")
+        if self.sizing.name == "limits" and self.limits is None:
+            raise InvalidInput(
+                "without the risk rules nothing says how much to buy: add --sizing all_in, fraction=, "
+                "risk= or equal_weight="
+            )
+        if self.sizing.name == "limits" and self.fractional:
+            raise InvalidInput(
+                "the risk rules buy whole shares, as live; with --fractional choose another --sizing"
+            )
+
+    def terms(self, *, has_gaps: bool) -> kernel.Terms:
+        """What the engines take."""
+        rules = self.limits or DEFAULT_LIMITS
+        return kernel.Terms(
+            cash=float(self.cash),
+            commission_bps=float(self.commission_bps),
+            commission_per_share=float(self.commission_per_share),
+            slippage_bps=float(self.slippage_bps),
+            max_volume_share=float(self.max_volume_share),
+            whole_shares=not self.fractional,
+            sizing=self.sizing.kind,
+            amount=float(self.sizing.amount),
+            # A size that is risked against a stop needs one, with the rules or without.
+            bracket=(self.limits is not None and self.bracket) or self.sizing.name == "risk",
+            stop_loss=float(rules.stop_loss),
+            take_profit=float(rules.take_profit),
+            limited=self.limits is not None,
+            max_position_size=float(rules.max_position_size),
+            max_portfolio_risk=float(rules.max_portfolio_risk),
+            drawdown_limit=float(rules.drawdown_limit),
+            max_daily_trades=int(rules.max_daily_trades),
+            max_correlation=float(rules.max_correlation),
+            correlation_bars=int(rules.correlation_bars),
+            has_gaps=has_gaps,
+        )
+
+    @property
+    def fees(self) -> Sequence[FeePeriod]:
+        """What regulators take, by day."""
+        return us_fee_periods() if self.regulatory_fees else ()
+
+    def described(self) -> Mapping[str, Any]:
+        """Every choice as plain values, for the manifest."""
+        return {**asdict(self), "limits": asdict(self.limits) if self.limits else None}

@@ -1,0 +1,349 @@
+"""One backtest: a strategy, a history and a plan go in, everything that can be said about it comes out.
+
+Which engine runs, and whether its machine code is worth making, is decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backtester import kernel, metrics, risk_rules
+from backtester.history import History, NoData
+from backtester.plan import Plan
+from backtester.trips import Trips, round_trips
+from backtester.wishing import Wished, wishes_of
+from shared.domain.bar_blocks import from_epoch_us
+from shared.domain.errors import InvalidInput
+from strategy_engine.strategy import Strategy
+
+# Fewer bars than this run sooner than Numba is imported.
+COMPILED_FROM_CELLS = 200_000
+KINDS = ("entry", "signal", "stop", "target")
+
+
+class Engine(StrEnum):
+    """`fast` runs the kernel; `reference` the objects that trade live, slowly."""
+
+    FAST = "fast"
+    REFERENCE = "reference"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished backtest. `summary` holds the figures of `metrics` by name; None is undefined."""
+
+    strategy: Strategy
+    history: History
+    plan: Plan
+    engine: Engine
+    wished: Wished
+    outcome: kernel.Outcome
+    trips: Trips
+    summary: Mapping[str, float | int | None]
+    warnings: tuple[str, ...]
+
+
+def is_compiled(history: History) -> bool:
+    """Whether machine code is worth its time: for large histories, or where a process has it already."""
+    return history.panel.close.size >= COMPILED_FROM_CELLS or "backtester.compiled" in sys.modules
+
+
+def backtest(
+    strategy: Strategy,
+    history: History,
+    plan: Plan,
+    *,
+    engine: Engine = Engine.FAST,
+    start_on: date | None = None,
+    end_on: date | None = None,
+    compiled: bool | None = None,
+) -> Result:
+    """Trade `strategy` over the bars from `start_on` to `end_on`; earlier ones warm its indicators up.
+
+    Args:
+        compiled: None lets the size decide.
+    Raises:
+        NoData: no bar lies between the two days.
+        InvalidInput: the days are in the wrong order, or there is one bar only.
+        StrategyFailed, InvalidWish: what the strategy did.
+    """
+    if start_on is not None and end_on is not None and start_on > end_on:
+        raise InvalidInput(f"--start {start_on} is after --end {end_on}; exchange them")
+    if start_on is None and end_on is None:
+        first, last = 0, len(history)
+    else:
+        first, last = history.rows_between(start_on, end_on)
+    if first >= last:
+        raise NoData(
+            f"{history.source} has no bars from {start_on or 'its beginning'} to {end_on or 'its end'}; it "
+            f"has {history.day(0)} to {history.day(-1)}: choose days in there, or give more data"
+        )
+    if last - first < 2:
+        raise InvalidInput("there is only one bar; what is decided on it could never be filled")
+    use_machine_code = is_compiled(history) if compiled is None else compiled
+    if last < len(history):
+        history = history.cut(0, last)
+    wished = wishes_of(strategy, history, compiled=use_machine_code)
+    if first > 0:
+        history = history.cut(first, last)
+        wished = _since(wished, first)
+    terms = plan.terms(has_gaps=history.has_gaps)
+    days = history.days(plan.fees)
+    if engine is Engine.REFERENCE:
+        from backtester.reference import simulate as simulate_live
+
+        outcome = simulate_live(history, wished, terms, days)
+    elif use_machine_code:
+        from backtester import compiled as machine
+
+        bars = kernel.Bars(*(np.ascontiguousarray(figure) for figure in history.bars))
+        outcome = machine.simulate(bars, wished.wishes, days, terms)
+    else:
+        # As in the kernel: the interpreter is quicker with numbers of its own.
+        row, column, is_entry = (values.tolist() for values in wished.wishes)
+        own = kernel.Wishes(row, column, is_entry)
+        outcome = kernel.simulate(history.bars, own, days, terms)
+    trips = _trips(outcome, history.panel.close.shape[1], use_machine_code)
+    return Result(
+        strategy,
+        history,
+        plan,
+        engine,
+        wished,
+        outcome,
+        trips,
+        summary_of(history, plan, outcome, trips),
+        tuple(_warnings(history, wished, outcome, trips)),
+    )
+
+
+def _since(wished: Wished, first: int) -> Wished:
+    row, column, is_entry = wished.wishes
+    kept = row >= first
+    return Wished(
+        kernel.Wishes(row[kept] - first, column[kept], is_entry[kept]),
+        wished.conviction[kept],
+        wished.entry_reason,
+        wished.exit_reason,
+    )
+
+
+def _trips(outcome: kernel.Outcome, columns: int, use_machine_code: bool) -> Trips:
+    fills = outcome[2:9]
+    if use_machine_code:
+        from backtester import compiled as machine
+
+        found: Trips = machine.round_trips(*fills, columns)
+        return found
+    # The interpreter is quicker with numbers of its own.
+    row, column, kind, shares, price, fee, slippage = (values.tolist() for values in fills)
+    return round_trips(row, column, kind, shares, price, fee, slippage, columns)
+
+
+# ---------------------------------------------------------------------- figures
+
+
+def summary_of(
+    history: History, plan: Plan, outcome: kernel.Outcome, trips: Trips
+) -> dict[str, float | int | None]:
+    """The figures of one backtest by name (see `metrics`)."""
+    equity = outcome.equity
+    ends = history.session_ends
+    closing = equity[ends]
+    final = float(equity[-1])
+    returns = metrics.daily_returns(plan.cash, closing)
+    profits = profits_of(trips)
+    fees = float(np.sum(outcome.fill_fee))
+    slippage = float(np.sum(outcome.fill_slippage))
+    yearly = metrics.cagr(plan.cash, final, len(ends))
+    traded = float(np.sum(outcome.fill_shares * outcome.fill_price))
+    return {
+        "bars": len(history),
+        "trades": trips.closed,
+        "final_equity": final,
+        "total_return": metrics.total_return(plan.cash, final),
+        "cagr": yearly,
+        "volatility": metrics.volatility(returns),
+        "sharpe": metrics.sharpe(returns),
+        "sortino": metrics.sortino(returns),
+        "calmar": metrics.calmar(yearly, outcome.max_drawdown),
+        "max_drawdown": float(outcome.max_drawdown),
+        "win_rate": metrics.win_rate(profits),
+        "profit_factor": metrics.profit_factor(profits),
+        "expectancy": metrics.expectancy(profits),
+        "exposure": metrics.exposure(int(outcome.rows_held), len(history)),
+        "turnover": metrics.turnover(traded, float(np.mean(closing)), len(ends)),
+        "fees": fees,
+        "slippage_cost": slippage,
+        # What the same fills would have returned without fees and slippage.
+        "gross_return": metrics.total_return(plan.cash, final + fees + slippage),
+    }
+
+
+def profits_of(trips: Trips) -> NDArray[np.float64]:
+    """Dollars that each closed trip earned after fees."""
+    n = trips.closed
+    return trips.sold[:n] - trips.bought[:n] - trips.fees[:n]
+
+
+def _warnings(
+    history: History, wished: Wished, outcome: kernel.Outcome, trips: Trips
+) -> Sequence[str]:
+    found = []
+    panel = history.panel
+    if history.dropped:
+        found.append(f"{history.dropped} rows outside regular hours were left out")
+    if history.has_gaps:
+        gaps = int(np.isnan(panel.close).sum())
+        found.append(f"{gaps} of {panel.close.size} bars are missing; such a symbol's orders wait")
+    if not len(wished.wishes.row):
+        found.append("the strategy gave no signal")
+    elif not len(outcome.fill_row):
+        found.append("no order was filled")
+    if history.silent_bars:
+        found.append(f"{history.silent_bars} bars have no volume; nothing is filled in them")
+    if outcome.reduced_row >= 0:
+        found.append(
+            f"the drawdown limit was passed on {history.day(outcome.reduced_row)}; no entry was made after "
+            "that, as live, where a person has to resume"
+        )
+    for code, count in zip(risk_rules.CODES, outcome.refused.tolist(), strict=True):
+        if count:
+            found.append(f"{count} entries were refused: {code}")
+    if trips.closed < len(trips.column):
+        found.append(
+            f"{len(trips.column) - trips.closed} positions are open at the end, valued at the last close"
+        )
+    if outcome.max_drawdown >= 1.0:
+        found.append("equity fell to zero or below")
+    return found
+
+
+# ---------------------------------------------------------------------- the document
+
+
+def document(result: Result) -> dict[str, Any]:
+    """The whole result as plain values: manifest, summary, trades, equity, warnings."""
+    history = result.history
+    times = [from_epoch_us(us).isoformat() for us in history.end_us.tolist()]
+    starts = [from_epoch_us(us).isoformat() for us in history.open_us.tolist()]
+    return {
+        "manifest": manifest(result),
+        "summary": dict(result.summary),
+        "trades": [trade for trade in _trades(result, starts) if trade["exit_at"] is not None],
+        "open_positions": [trade for trade in _trades(result, starts) if trade["exit_at"] is None],
+        "equity": [
+            {"at": at, "equity": value}
+            for at, value in zip(times, result.outcome.equity.tolist(), strict=True)
+        ],
+        "warnings": list(result.warnings),
+    }
+
+
+def _trades(result: Result, starts: Sequence[str]) -> list[dict[str, Any]]:
+    trips, panel = result.trips, result.history.panel
+    rows = []
+    for i in range(len(trips.column)):
+        column = int(trips.column[i])
+        is_closed = i < trips.closed
+        shares, bought, sold = trips.shares[i], trips.bought[i], trips.sold[i]
+        worth = sold
+        if not is_closed:
+            closes = panel.close[:, column]
+            sold_shares = _sold_shares(result, column, int(trips.entry_row[i]))
+            left = shares - sold_shares
+            worth = sold + left * float(closes[~np.isnan(closes)][-1])
+        profit = worth - bought - trips.fees[i]
+        kind = int(trips.kind[i])
+        reason = result.wished.exit_reason if kind == kernel.EXIT else KINDS[kind]
+        rows.append(
+            {
+                "symbol": panel.symbols[column],
+                "entry_at": starts[trips.entry_row[i]],
+                "exit_at": starts[trips.exit_row[i]] if is_closed else None,
+                "quantity": float(shares),
+                "entry_price": float(bought / shares),
+                "exit_price": float(sold / shares) if is_closed else None,
+                "profit": float(profit),
+                "return": float(profit / bought),
+                "fees": float(trips.fees[i]),
+                "slippage_cost": float(trips.slippage[i]),
+                "bars": int((trips.exit_row[i] if is_closed else len(panel)) - trips.entry_row[i]),
+                "entry_reason": result.wished.entry_reason,
+                "exit_reason": reason if is_closed else None,
+            }
+        )
+    return rows
+
+
+def _sold_shares(result: Result, column: int, since: int) -> float:
+    outcome = result.outcome
+    mine = (
+        (outcome.fill_column == column)
+        & (outcome.fill_row >= since)
+        & (outcome.fill_kind != kernel.ENTRY)
+    )
+    return float(np.sum(outcome.fill_shares[mine]))
+
+
+def manifest(result: Result) -> dict[str, Any]:
+    """What was run on what: enough to run it again and to see that it was the same."""
+    history = result.history
+    config = {
+        "strategy": result.strategy.name,
+        "parameters": dict(result.strategy.values),
+        "plan": result.plan.described(),
+    }
+    fills = hashlib.sha256()
+    for column in result.outcome[2:8]:
+        fills.update(np.ascontiguousarray(column).data)
+    return {
+        **config,
+        "engine": result.engine.value,
+        "symbols": list(history.panel.symbols),
+        "timeframe": history.panel.timeframe.value,
+        "first_on": history.day(0).isoformat(),
+        "last_on": history.day(-1).isoformat(),
+        "data": history.source,
+        "data_hash": history.digest,
+        "config_hash": hashlib.sha256(repr(config).encode()).hexdigest(),
+        "code_hash": code_hash(type(result.strategy)),
+        "result_hash": fills.hexdigest(),
+    }
+
+
+@lru_cache
+def code_hash(strategy: type[Strategy]) -> str:
+    """A hash of the source of everything that decides: engines, rules, indicators and the strategy."""
+    import inspect
+
+    import risk_manager
+    import shared.domain
+    import simulator
+    import strategy_engine
+
+    hashed = hashlib.sha256()
+    folders = [Path(__file__).parent]
+    folders += [
+        Path(module.__file__).parent
+        for module in (risk_manager, shared.domain, simulator, strategy_engine)
+        if module.__file__
+    ]
+    for folder in folders:
+        for path in sorted(folder.glob("*.py")):
+            hashed.update(path.read_bytes())
+    own = inspect.getsourcefile(strategy)
+    if own is not None:
+        hashed.update(Path(own).read_bytes())
+    return hashed.hexdigest()

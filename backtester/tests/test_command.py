@@ -1,0 +1,216 @@
+"""What does the command print, and how does it end?"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from risk_manager.limits import Limits
+from shared.config import load_settings
+from shared.domain.calendar import TradingCalendar
+from trader.cli import main
+from trader.commands.backtest import _limits
+from trader.exits import ExitCode
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bars")
+    rng = np.random.default_rng(4)
+    days = [d for d in np.arange("2023-01-03", "2023-12-30", dtype="M8[D]") if np.is_busday(d)]
+    holidays = {"2023-01-16", "2023-02-20", "2023-04-07", "2023-05-29", "2023-06-19", "2023-07-04",
+                "2023-09-04", "2023-11-23", "2023-12-25"}  # fmt: skip
+    days = [d for d in days if str(d) not in holidays]
+    close = np.round(50 * np.exp(np.cumsum(rng.normal(0.001, 0.03, len(days)))), 2)
+    lines = ["date,open,high,low,close,volume"]
+    for day, price in zip(days, close, strict=True):
+        lines.append(f"{day},{price},{price + 1},{price - 1},{price},1000000")
+    (folder / "AAPL.csv").write_text("\n".join(lines) + "\n")
+    return folder / "AAPL.csv"
+
+
+def test_json_is_all_that_standard_output_holds(
+    bars: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["backtest", "run", "--strategy", "moving_average", "--data", str(bars), "--json", "-"]
+
+    assert main([*words, "--param", "short_window=5", "--param", "long_window=20"]) == ExitCode.OK
+
+    said = json.loads(capsys.readouterr().out)
+    assert said["manifest"]["parameters"] == {"short_window": 5, "long_window": 20}
+    assert said["summary"]["trades"] > 0
+    assert {trade["symbol"] for trade in said["trades"]} == {"AAPL"}
+
+
+def test_the_summary_is_shown_and_written(
+    bars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "result.json"
+    words = ["backtest", "run", "--strategy", "moving_average", "--symbol", "aapl"]
+
+    assert main([*words, "--data", str(bars), "--json", str(target)]) == ExitCode.OK
+
+    shown = capsys.readouterr().out
+    assert "moving_average (short_window=20, long_window=50) on AAPL" in shown
+    for title in ("Final equity", "Sharpe", "Max drawdown", "Profit factor", "Fees"):
+        assert title in shown
+    assert json.loads(target.read_text())["summary"]["bars"] == 250
+
+
+def test_both_engines_say_the_same(bars: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = {}
+    for engine in ("fast", "reference"):
+        words = ["--strategy", "moving_average", "--data", str(bars), "--engine", engine]
+        assert main(["backtest", "run", *words, "--param", "long_window=25", "--json", "-"]) == 0
+        said[engine] = json.loads(capsys.readouterr().out)
+
+    assert said["fast"]["summary"] == said["reference"]["summary"]
+    assert said["fast"]["trades"] == said["reference"]["trades"]
+    assert said["fast"]["summary"]["trades"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["--strategy", "movin_average"], 4, "did you mean moving_average?"),
+        (["--param", "shrt_window=3"], 4, "did you mean short_window?"),
+        (["--param", "short_window=60"], 4, "must be below long_window"),
+        (["--param", "short_window"], 4, "is not a parameter"),
+        (["--start", "2023-06-01", "--end", "2023-05-01"], 4, "exchange them"),
+        (["--start", "1.6.2023"], 4, "must be a day like"),
+        (["--start", "2024-06-01"], 2, "has no bars from 2024-06-01"),
+        (["--symbols", "AAPL,AAPL"], 4, "AAPL is named twice"),
+        (["--symbol", "AAPL", "--symbols", "AAPL"], 4, "AAPL is named twice"),
+        (["--symbol", "MSFT"], 2, "has no bars of MSFT; it has AAPL"),
+        (["--cash", "0"], 4, "--cash must be"),
+        (["--engine", "warp"], 4, "--engine must be fast or reference"),
+        (["--timeframe", "7Min"], 4, "is not a timeframe"),
+        (["--sizing", "lots"], 4, "is not a sizing"),
+        (["--no-risk", "--sizing", "limits"], 4, "nothing says how much to buy"),
+    ],
+)
+def test_wrong_input_ends_with_one_sentence_and_no_report(
+    bars: Path,
+    words: list[str],
+    code: int,
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    usual = ["--strategy", "moving_average"] if "--strategy" not in words else []
+
+    assert main(["backtest", "run", *usual, "--data", str(bars), *words]) == code
+
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert sentence in printed.err
+    assert printed.err.count("\n") == 1
+
+
+def test_no_data_in_the_store_says_how_to_get_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+
+    assert main(["backtest", "run", "--strategy", "moving_average", "--symbol", "AAPL"]) == 2
+
+    said = capsys.readouterr().err
+    assert "the store has no 1Day bars of AAPL" in said
+    assert "--data PATH" in said
+
+
+def test_the_stores_bars_are_traded(
+    bars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from datetime import UTC, datetime
+
+    from backtester.history import read_history
+    from shared.adapters.exchange_calendar import load_calendar
+    from shared.adapters.parquet import ParquetBars
+    from shared.domain.bar_blocks import BarBlock
+
+    calendar: TradingCalendar = load_calendar(tmp_path)
+    history = read_history(bars, calendar)
+    figures = [
+        np.rint(getattr(history.panel, n)[:, 0] * 1e6).astype(np.int64)
+        for n in ("open", "high", "low", "close")
+    ]
+    block = BarBlock(
+        history.panel.timeframe,
+        tuple(history.panel.symbols) * len(history),
+        history.open_us,
+        history.end_us,
+        figures[0],
+        figures[1],
+        figures[2],
+        figures[3],
+        history.panel.volume[:, 0].astype(np.int64),
+    )
+    at = datetime(2024, 1, 1, tzinfo=UTC)
+    ParquetBars(tmp_path / "paper").append(block, provider="test", fetched_at=at)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("TRADING_ACCOUNT", "paper")
+    words = ["backtest", "run", "--strategy", "moving_average", "--json", "-"]
+
+    assert main([*words, "--symbol", "AAPL"]) == 0
+    stored = json.loads(capsys.readouterr().out)
+    assert main([*words, "--data", str(bars)]) == 0
+    from_file = json.loads(capsys.readouterr().out)
+
+    assert stored["summary"] == from_file["summary"]
+    assert stored["trades"] == from_file["trades"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"RISK_MAX_POSITION_SIZE": "0.2  # a fifth", "RISK_MAX_DAILY_TRADES": "7"},
+        {"RISK_STOP_LOSS": "0.01", "RISK_MANAGER_PORT": "9000"},
+    ],
+)
+def test_the_limits_are_those_of_live_trading(given: dict[str, str]) -> None:
+    assert _limits(given) == Limits.of(load_settings(given))
+
+
+def test_a_limit_that_cannot_be_read_is_named() -> None:
+    from shared.domain.errors import Misconfigured
+
+    with pytest.raises(Misconfigured, match="RISK_MAX_POSITION_SIZE"):
+        _limits({"RISK_MAX_POSITION_SIZE": "much"})
+    with pytest.raises(Misconfigured, match="did you mean RISK_MAX_POSITION_SIZE"):
+        _limits({"RISK_MAX_POSITON_SIZE": "0.1"})
+
+
+def test_the_script_goes_on_in_the_projects_own_python(bars: Path, tmp_path: Path) -> None:
+    python = Path(sys.base_prefix) / "bin" / "python3"
+    command = [str(python), str(PROJECT / "scripts" / "backtest.py")]
+
+    done = subprocess.run(
+        [*command, "--strategy", "moving_average", "--data", str(bars), "--json", "-"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["summary"]["bars"] == 250
+
+
+def test_the_script_without_an_environment_says_what_to_run(tmp_path: Path) -> None:
+    script = tmp_path / "scripts" / "backtest.py"
+    script.parent.mkdir()
+    script.write_text((PROJECT / "scripts" / "backtest.py").read_text())
+
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False, env=os.environ
+    )
+
+    assert done.returncode == 4
+    assert "run `make setup`" in done.stderr

@@ -1,0 +1,108 @@
+"""Does machine code do what the interpreter does, to the last bit?
+
+One process compiles for all of these; the machine code is kept between runs.
+"""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backtester import averages, kernel
+from backtester.plan import Plan, Sizing
+from backtester.run import backtest
+from backtester.sweep import sweep
+from backtester.testing import Case, a_market, cases
+from backtester.trips import round_trips
+from backtester.wishing import wishes_of
+from strategy_engine.strategies.moving_average import MovingAverage
+
+
+@given(cases())
+def test_compiled_and_interpreted_trade_alike(case: Case) -> None:
+    from backtester import compiled
+
+    terms = case.plan.terms(has_gaps=case.history.has_gaps)
+    days = case.history.days(case.plan.fees)
+    bars = kernel.Bars(*(np.ascontiguousarray(figure) for figure in case.history.bars))
+
+    slow = kernel.simulate(bars, case.wished.wishes, days, terms)
+    fast = compiled.simulate(bars, case.wished.wishes, days, terms)
+
+    for ours, theirs in zip(slow, fast, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    columns = bars.close.shape[1]
+    for ours, theirs in zip(
+        round_trips(*slow[2:9], columns), compiled.round_trips(*fast[2:9], columns), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 12), st.integers(1, 30))
+def test_averages_cross_where_the_strategys_panels_say(
+    seed: int, columns: int, short: int, more: int
+) -> None:
+    # Prices in cents, so that averages are often equal.
+    history = a_market(seed, 120, columns, minutes=False, wild=0.005, holes=0.0)
+    panel = replace(history.panel, close=np.round(history.panel.close, 2))
+    history = replace(history, panel=panel)
+    strategy = MovingAverage(short_window=short, long_window=short + more)
+
+    by_panels = wishes_of(strategy, history, compiled=False)
+    by_machine = wishes_of(strategy, history, compiled=True)
+
+    for ours, theirs in zip(by_panels.wishes, by_machine.wishes, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    if columns > 1:
+        np.testing.assert_array_equal(by_panels.conviction, by_machine.conviction)
+    assert by_panels.entry_reason == by_machine.entry_reason
+
+
+def test_a_gap_or_a_price_beyond_exactness_is_left_to_the_panels() -> None:
+    from backtester.compiled import crossings
+
+    close = np.full((100, 2), 100.0)
+    close[50, 1] = np.nan
+    assert crossings(close, 2, 5, True)[0] == -1
+    close[50, 1] = averages.TOLD_APART
+    assert crossings(close, 2, 5, True)[0] == -1
+    close[50, 1] = 100.0
+    assert crossings(close, 2, 5, True)[0] == 0
+
+
+def test_a_sweep_finds_what_each_backtest_by_itself_finds() -> None:
+    history = a_market(3, 400, 1, minutes=False, wild=0.02, holes=0.0)
+    plan = Plan(sizing=Sizing("all_in"), limits=None, max_volume_share=1.0)
+    sets = [{"short_window": s, "long_window": n} for s in (2, 5) for n in (9, 20)]
+
+    found = sweep(MovingAverage, sets, history, plan, workers=2)
+
+    for values, tried in zip(sets, found, strict=True):
+        alone = backtest(MovingAverage(**values), history, plan, compiled=False)
+        assert tried.values == values
+        assert tried.final_equity == alone.summary["final_equity"]
+        assert tried.fills == len(alone.outcome.fill_row)
+        assert tried.max_drawdown == alone.summary["max_drawdown"]
+        assert tried.sharpe == pytest.approx(alone.summary["sharpe"])
+
+
+def test_a_small_backtest_never_imports_numba() -> None:
+    program = """
+import sys
+from backtester.testing import a_market
+from backtester.plan import Plan
+from backtester.run import backtest
+from strategy_engine.strategies.moving_average import MovingAverage
+backtest(MovingAverage(), a_market(1, 2_520, 1, minutes=False, wild=0.01, holes=0.0), Plan())
+sys.exit("numba was imported" if "numba" in sys.modules else None)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")

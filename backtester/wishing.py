@@ -1,0 +1,199 @@
+"""What does a strategy wish for, over a whole history?
+
+Vectorised strategies are asked once, others bar by bar with the view that they would have live. A strategy is code that
+somebody else wrote: what it raises, and answers that cannot be meant, end the backtest with its name, the
+symbol and the day, and no partial report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backtester.history import History
+from backtester.kernel import Wishes
+from shared.domain.errors import TradingError
+from shared.domain.signals import Direction
+from strategy_engine.panels import FIGURES, View
+from strategy_engine.strategies.moving_average import MovingAverage
+from strategy_engine.strategy import InvalidWish, Strategy, VectorStrategy, Wish
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+class StrategyFailed(TradingError):
+    """The strategy's own code failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wished:
+    """All wishes in the order in which they are decided, and the reasons that reports carry."""
+
+    wishes: Wishes
+    conviction: Floats
+    entry_reason: str
+    exit_reason: str
+
+
+CompiledForm = Callable[[Strategy, Floats], tuple[int, Ints, Ints, Bools, Floats]]
+
+
+def _moving_average(strategy: Strategy, close: Floats) -> tuple[int, Ints, Ints, Bools, Floats]:
+    from backtester.compiled import crossings
+
+    assert isinstance(strategy, MovingAverage)
+    found: tuple[int, Ints, Ints, Bools, Floats] = crossings(
+        close, strategy.short_window, strategy.long_window, close.shape[1] > 1
+    )
+    return found
+
+
+# Strategies whose panels have a compiled twin for large histories; a property test holds each pair equal.
+COMPILED_FORMS: dict[type[Strategy], CompiledForm] = {MovingAverage: _moving_average}
+
+
+def wishes_of(strategy: Strategy, history: History, *, compiled: bool) -> Wished:
+    """Every new wish of `strategy`; `compiled` allows machine code where there is some.
+
+    Raises:
+        StrategyFailed: it raised.
+        InvalidWish: it answered what cannot be meant.
+    """
+    form = COMPILED_FORMS.get(type(strategy)) if compiled else None
+    if form is not None:
+        close = np.ascontiguousarray(history.panel.close)
+        n, row, column, is_entry, conviction = form(strategy, close)
+        if n >= 0:
+            # The reasons are words of the strategy's own, the same for every bar.
+            assert isinstance(strategy, VectorStrategy)
+            words = strategy.wishes(history.panel.until(0))
+            return in_order(
+                row[:n],
+                column[:n],
+                is_entry[:n],
+                conviction[:n],
+                words.entry_reason,
+                words.exit_reason,
+            )
+    try:
+        if isinstance(strategy, VectorStrategy):
+            return _from_panel(strategy, history)
+        return _bar_by_bar(strategy, history)
+    except TradingError:
+        raise
+    except Exception as error:  # a stranger's code may raise anything
+        raise StrategyFailed(
+            f"strategy {strategy.name} failed: {type(error).__name__}: {str(error)[:200]}"
+        ) from error
+
+
+def _from_panel(strategy: VectorStrategy, history: History) -> Wished:
+    panel = history.panel
+    stated = strategy.wishes(panel)
+    stated.check(panel)
+    row, column = np.nonzero(stated.entries | stated.exits)
+    places = (row, column)
+    conviction = np.ones(len(row)) if stated.conviction is None else stated.conviction[places]
+    is_entry = stated.entries[places]
+    _refuse(
+        strategy,
+        history,
+        "conviction",
+        conviction,
+        ~((conviction >= 0) & (conviction <= 1)),
+        places,
+    )
+    for name, values in stated.figures.items():
+        _refuse(strategy, history, name, values[places], ~np.isfinite(values[places]), places)
+    _refuse(strategy, history, "close", panel.close[places], np.isnan(panel.close[places]), places)
+    return in_order(
+        row.astype(np.int64),
+        column.astype(np.int64),
+        is_entry,
+        conviction,
+        stated.entry_reason,
+        stated.exit_reason,
+    )
+
+
+def _refuse(
+    strategy: Strategy,
+    history: History,
+    name: str,
+    values: Floats,
+    is_wrong: Bools,
+    places: tuple[NDArray[np.intp], NDArray[np.intp]],
+) -> None:
+    if is_wrong.any():
+        i = int(np.argmax(is_wrong))
+        raise InvalidWish(
+            f"strategy {strategy.name}: {name} of {history.panel.symbols[places[1][i]]} is {values[i]} "
+            f"on {history.day(int(places[0][i]))}, where it has a signal; it must be a number there"
+        )
+
+
+def _bar_by_bar(strategy: Strategy, history: History) -> Wished:
+    panel = history.panel
+    found: list[tuple[int, int, bool, float]] = []
+    reasons = {True: "", False: ""}
+    for column, symbol in enumerate(panel.symbols):
+        alone = panel.of(column)
+        figures = [getattr(alone, name)[:, 0] for name in FIGURES]
+        rows = np.flatnonzero(~np.isnan(panel.close[:, column]))
+        for n, row in enumerate(rows.tolist()):
+            first = max(0, n + 1 - strategy.bars_needed)
+            # Copies, because from a slice one gets back to the whole, future included.
+            view = View(panel.timeframe, symbol, *(f[first : n + 1].copy() for f in figures))
+            wish = strategy.generate_signal(view)
+            if wish is None:
+                continue
+            if isinstance(wish, Direction):
+                wish = Wish(wish)
+            if not isinstance(wish, Wish):
+                raise InvalidWish(
+                    f"strategy {strategy.name}: generate_signal must give a Wish, a Direction or None, "
+                    f"gave {wish!r:.80} for {symbol} on {history.day(row)}"
+                )
+            if wish.direction is Direction.SHORT:
+                raise InvalidWish(
+                    f"strategy {strategy.name} wishes to be SHORT in {symbol} on {history.day(row)}; "
+                    "this system opens no short positions"
+                )
+            is_entry = wish.direction is Direction.LONG
+            reasons[is_entry] = reasons[is_entry] or wish.reason
+            found.append((row, column, is_entry, float(wish.conviction)))
+    return in_order(
+        np.array([f[0] for f in found], np.int64),
+        np.array([f[1] for f in found], np.int64),
+        np.array([f[2] for f in found], np.bool_),
+        np.array([f[3] for f in found], np.float64),
+        reasons[True],
+        reasons[False],
+    )
+
+
+def in_order(
+    row: Ints,
+    column: Ints,
+    is_entry: Bools,
+    conviction: Floats,
+    entry_reason: str,
+    exit_reason: str,
+) -> Wished:
+    """Wishes that were found by row and column, in the order in which the risk manager takes them."""
+    if len(column) and column.max() > 0:
+        # Exits first, then the most convinced, then by symbol.
+        rank = np.where(is_entry, -conviction, -2.0)
+        order = np.lexsort((column, rank, row))
+        row, column, is_entry, conviction = (
+            row[order],
+            column[order],
+            is_entry[order],
+            conviction[order],
+        )
+    return Wished(Wishes(row, column, is_entry), conviction, entry_reason, exit_reason)
