@@ -1,5 +1,6 @@
 """The glossary: every domain name in one place. Defines nothing itself."""
 
+from shared.domain.bar_blocks import BarBlock
 from shared.domain.bars import Bar
 from shared.domain.calendar import Phase, Session, TradingCalendar, TradingWindow
 from shared.domain.decisions import (
@@ -21,19 +22,21 @@ from shared.domain.orders import (
     Side,
     TimeInForce,
 )
-from shared.domain.signals import Direction, Evaluation, Signal
+from shared.domain.signals import Direction, Evaluation, ManualOrder, Signal
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 
 __all__ = [
     "Approved",
     "Bar",
+    "BarBlock",
     "Check",
     "Direction",
     "Evaluation",
     "Execution",
     "Fill",
     "IntentState",
+    "ManualOrder",
     "OrderClass",
     "OrderRequest",
     "OrderStatus",

@@ -20,7 +20,7 @@ import prometheus_client
 import uvicorn
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
@@ -209,7 +209,12 @@ def make_app(
         """Which build answers."""
         return Version(service=service, version=app.version)
 
-    @app.get("/metrics", tags=["operation"], dependencies=[requires(Role.READ)])
+    @app.get(
+        "/metrics",
+        tags=["operation"],
+        dependencies=[requires(Role.READ)],
+        response_class=PlainTextResponse,
+    )
     async def metrics() -> Response:
         """Figures in Prometheus' text format."""
         return Response(
@@ -294,6 +299,11 @@ def _answer_errors_as_problems(app: FastAPI) -> None:
         code = codes.get(error.status_code, "error")
         return _problem(error.status_code, code, str(error.detail), error.headers or {})
 
+    @app.exception_handler(Exception)
+    async def on_bug(_request: Request, _error: Exception) -> Response:
+        # The error itself goes to the log, which the framework does after this answer.
+        return _problem(500, "internal", "this is a fault of the service; its log says more", {})
+
 
 class _Guard:
     """Turns away strange hosts and oversized bodies, adds headers, and times each request."""
@@ -325,6 +335,10 @@ class _Guard:
         body = await _bounded_body(receive)
         if body is None:
             await _too_large()(scope, receive, send_with_headers)
+            return
+        if _holds_nul(scope, body):
+            refusal = _problem(422, "invalid_request", "leave out the NUL character", {})
+            await refusal(scope, receive, send_with_headers)
             return
         is_read = False
 
@@ -360,6 +374,11 @@ def _refusal(scope: Scope) -> Response | None:
 
 def _too_large() -> Response:
     return _problem(413, "body_too_large", f"send at most {MAX_BODY_BYTES} bytes", {})
+
+
+def _holds_nul(scope: Scope, body: bytes) -> bool:
+    # PostgreSQL stores every other character; this one would fail deep inside a transaction.
+    return "\0" in scope["path"] or b"%00" in scope["query_string"] or b"\\u0000" in body
 
 
 async def _bounded_body(receive: Receive) -> bytes | None:

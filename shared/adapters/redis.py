@@ -94,8 +94,10 @@ class RedisBells:
         try:
             yield ear
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            # While it connects, the client takes a cancellation for a timeout of its own and goes on.
+            while not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=0.1)
 
 
 class _RedisEar:
@@ -146,7 +148,7 @@ class RedisLatestBars:
         self._client = client
         self._account = account
         # Held so that what a lost write left stale is put right as soon as Redis is back.
-        self._unwritten: dict[str, bytes] = {}
+        self._unwritten: dict[Timeframe, dict[str, bytes]] = {}
 
     def _key(self, timeframe: Timeframe) -> str:
         return f"latest:{self._account}:{timeframe}"
@@ -155,7 +157,7 @@ class RedisLatestBars:
         """See `LatestBars`."""
         fetched_us = to_epoch_us(fetched_at)
         columns = [getattr(block, name).tolist() for name in _COLUMNS]
-        entries = dict(self._unwritten)
+        entries = dict(self._unwritten.get(block.timeframe, {}))
         for symbol, *figures in zip(block.symbols, *columns, strict=True):
             entries[symbol] = orjson.dumps([*figures, provider, fetched_us])
         if not entries:
@@ -166,9 +168,9 @@ class RedisLatestBars:
                 pipe.hset(key, mapping=entries)  # type: ignore[arg-type]  # bytes values are fine
                 pipe.expire(key, _LATEST_TTL_S)
                 await pipe.execute()
-            self._unwritten = {}
+            self._unwritten.pop(block.timeframe, None)
         except _GONE as error:
-            self._unwritten = entries
+            self._unwritten[block.timeframe] = entries
             _log.warning("latest prices not cached", error=type(error).__name__)
 
     async def get(self, timeframe: Timeframe, symbols: Sequence[Symbol]) -> dict[Symbol, LatestBar]:

@@ -22,6 +22,11 @@ class TradingMode(StrEnum):
     REDUCING = "REDUCING"
     HALTED = "HALTED"
 
+    @property
+    def strictness(self) -> int:
+        """0 for ACTIVE, 1 for REDUCING, 2 for HALTED."""
+        return [*TradingMode].index(self)
+
 
 class Purpose(StrEnum):
     """What an order does to the position; exits and cancels stay possible in REDUCING."""

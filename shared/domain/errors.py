@@ -5,7 +5,7 @@ TradingError
 ├── Retryable       wait, then try again          RateLimited, Unavailable
 ├── Rejected        record it and carry on        OrderRejected
 ├── Unproven        look it up, never resend      OutcomeUnknown
-├── StateMismatch   stop trading, tell a human    AccountMismatch, PositionMismatch
+├── StateMismatch   stop trading, tell a human    AccountMismatch
 └── Misconfigured   refuse to start, name the mend
 """
 
@@ -85,10 +85,6 @@ class StateMismatch(TradingError):
 
 class AccountMismatch(StateMismatch):
     """The keys belong to another account than the one this system is pinned to."""
-
-
-class PositionMismatch(StateMismatch):
-    """The broker holds another quantity than the sum of our fills."""
 
 
 class Misconfigured(TradingError):

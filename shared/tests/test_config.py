@@ -70,7 +70,7 @@ def test_an_unknown_name_under_our_prefixes_is_refused_with_the_likeliest_meant(
 
 
 def test_other_peoples_names_are_none_of_our_business() -> None:
-    load_settings({"PATH": "/bin", "PGHOST": "x", "HOME": "/"})
+    assert load_settings({"PATH": "/bin", "PGHOST": "x", "HOME": "/"}) == load_settings({})
 
 
 def test_every_wrong_setting_is_named_in_one_sentence() -> None:

@@ -28,8 +28,8 @@ from shared.domain.errors import (
     Misconfigured,
     OrderRejected,
     OutcomeUnknown,
-    PositionMismatch,
     RateLimited,
+    StateMismatch,
     TradingError,
     Unavailable,
 )
@@ -71,7 +71,7 @@ def app_with(probes: dict[str, Callable[[], Awaitable[bool]]] | None = None) -> 
             "busy": RateLimited("Alpaca", 7.4),
             "refused": OrderRejected("no", status=403, code=None),
             "unknown": OutcomeUnknown("fat-1", "timeout"),
-            "differs": PositionMismatch("the broker holds 3"),
+            "differs": StateMismatch("the broker holds 3"),
             "other": TradingError("something"),
             "own": ProblemError(404, "unknown_job", "there is no job 'x'"),
         }[kind]
@@ -351,3 +351,36 @@ def test_a_cancelled_server_answers_until_then_and_frees_its_port() -> None:
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         again.bind(("127.0.0.1", port))
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("/as/read%00", None),
+        ("/as/read?symbol=A%00", None),
+        ("/wish", b'{"quantity": "\\u0000"}'),
+    ],
+)
+def test_a_nul_character_is_refused_wherever_it_stands(path: str, content: bytes | None) -> None:
+    answer = ask("POST", path, "admin", content=content)
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "leave out the NUL character"
+
+
+def test_a_bug_answers_with_a_problem_that_tells_nothing_of_it() -> None:
+    app = app_with()
+
+    @app.get("/bug")
+    async def bug() -> None:
+        raise ZeroDivisionError("secret figure 42")
+
+    async def main() -> httpx.Response:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            return await http.get("/bug")
+
+    answer = asyncio.run(main())
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == "internal"
+    assert "42" not in answer.text

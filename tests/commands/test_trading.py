@@ -29,6 +29,7 @@ TOKENS = {
 PORTS = ("STRATEGY_ENGINE_PORT", "RISK_MANAGER_PORT", "TRADE_EXECUTOR_PORT")
 ORDER = {
     "client_order_id": "fat-abc-e0",
+    "broker_order_id": "b1",
     "symbol": "GOOG",
     "side": "buy",
     "purpose": "entry",
@@ -137,13 +138,18 @@ def test_filters_reach_the_service(service: Service) -> None:
 
 
 def test_one_order_is_shown_with_its_fills(service: Service, capsys: Output) -> None:
-    fills = [{"quantity": "10", "price": "187.30"}]
-    service.answers["GET /orders/fat-abc-e0"] = (200, {**ORDER, "fills": fills})
+    legs = [
+        {"broker_order_id": "b1", "side": "buy", "quantity": "10", "type": "market"},
+        {"broker_order_id": "b2", "side": "sell", "quantity": "10", "type": "stop"}
+        | {"stop_price": "178", "status": "held", "filled_quantity": "0"},
+    ]
+    fills = [{"execution_id": "x1", "side": "buy", "quantity": "10", "price": "187.3", "fee": "0"}]
+    service.answers["GET /orders/fat-abc-e0"] = (200, {**ORDER, "orders": legs, "fills": fills})
 
     assert main(["orders", "fat-abc-e0"]) == 0
-    said = capsys.readouterr().out
-    assert "fat-abc-e0" in said
-    assert "187.30" in said
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["-", "sell", "10", "stop", "178.00", "held", "b2"] in lines
+    assert ["-", "buy", "10", "187.30", "0.00", "x1"] in lines
 
 
 def test_an_unknown_order_ends_with_the_services_sentence_and_code_2(
@@ -188,6 +194,91 @@ def test_positions_and_signals_are_listed(service: Service, capsys: Output) -> N
     said = capsys.readouterr().out
     assert "MSFT" in said
     assert "0.1235" in said
+
+
+def test_an_orders_list_fits_a_narrow_terminal_with_whole_ids(
+    service: Service, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    order_id = f"fat-{'a' * 26}-e0"
+    service.answers["GET /orders"] = page(
+        ORDER | {"client_order_id": order_id, "quantity": "51", "filled_quantity": "51"}
+    )
+
+    main(["orders"])
+
+    _, row = capsys.readouterr().out.splitlines()
+    # Ten in the morning in New York; the service says 15:00 UTC.
+    assert row == f"03-02 10:00  GOOG    buy 51 market  FILLED  {order_id}".ljust(len(row))
+    assert len(row) <= 80
+
+
+def test_an_order_says_its_price_and_how_far_it_is_filled(service: Service, capsys: Output) -> None:
+    service.answers["GET /orders"] = page(
+        ORDER
+        | {"type": "limit", "limit_price": "187.3", "filled_quantity": "4", "state": "PARTIAL"}
+    )
+
+    main(["orders"])
+
+    said = capsys.readouterr().out
+    assert "buy 10 limit 187.30" in said
+    assert "PARTIAL 4/10" in said
+
+
+def test_money_stands_to_the_cent_and_ends_in_one_column(service: Service, capsys: Output) -> None:
+    held = {"symbol": "GOOG", "quantity": "51", "average_price": "187.301961"}
+    service.answers["GET /positions"] = page(
+        held | {"market_value": "9552.3", "unrealised_pnl": "-0.001", "realised_pnl": "1234567.8"},
+        held | {"average_price": "0.12345", "market_value": "12", "realised_pnl": "-3"},
+    )
+
+    main(["positions"])
+
+    _, first, second = capsys.readouterr().out.splitlines()
+    assert first.split() == ["GOOG", "51", "187.30", "-", "9,552.30", "0.00", "1,234,567.80"]
+    assert second.split() == ["GOOG", "51", "0.1234", "-", "12.00", "-", "-3.00"]
+    assert first.index("9,552.30") + len("9,552.30") == second.index("12.00") + len("12.00")
+
+
+def test_a_signals_reason_stands_whole_in_a_narrow_terminal(
+    service: Service, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    reason = "SMA 20 crossed above SMA 50"
+    service.answers["GET /signals"] = page(
+        {"bar_end_at": "2026-01-05T19:47:00Z", "symbol": "GOOG", "direction": "LONG"}
+        | {"conviction": 0.62, "reference_price": "187.3", "reason": reason}
+    )
+
+    main(["signals"])
+
+    _, row = capsys.readouterr().out.splitlines()
+    assert row.startswith("01-05 14:47  GOOG    LONG")
+    assert row.rstrip().endswith(f"0.6200  187.30  {reason}")
+
+
+@pytest.mark.parametrize("figure", ["much", "NaN", "1e999999", "-Infinity", [1], True])
+def test_a_figure_that_is_none_is_shown_as_it_came(
+    service: Service, capsys: Output, figure: Any
+) -> None:
+    service.answers["GET /positions"] = page(
+        {"symbol": "GOOG", "average_price": figure, "market_value": figure}
+    )
+
+    assert main(["positions"]) == 0
+    [shown] = {*capsys.readouterr().out.splitlines()[1].split()} - {"GOOG", "-"}
+    assert shown == ("yes" if figure is True else str(figure))
+
+
+@pytest.mark.parametrize("instant", ["soon", "2026-01-05T14:47:00", "0001-01-01T00:00:00Z", 5])
+def test_an_instant_that_is_none_is_shown_as_it_came(
+    service: Service, capsys: Output, instant: Any
+) -> None:
+    service.answers["GET /orders"] = page({"created_at": instant, "symbol": "GOOG"})
+
+    assert main(["orders"]) == 0
+    assert str(instant) in capsys.readouterr().out
 
 
 def test_an_empty_list_is_said_in_words_and_stays_json_with_json(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trader.runtime.instance import project_folder
+from trader.runtime.instance import SERVICES, project_folder
 
 ROOT = project_folder()
 CODE = [
@@ -46,6 +46,22 @@ def test_requirements_are_pinned_with_hashes_and_name_no_address() -> None:
         assert not re.search(r"(?m)^\s*(-i|--index-url|--extra-index-url|--find-links)", text)
         for block in re.split(r"(?m)^(?=[a-z0-9])", text):
             assert not block.strip() or ("==" in block and "--hash=sha256:" in block), block
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_service_has_the_rooms_that_a_reader_expects(service: str) -> None:
+    source, tests = (ROOT / "services" / service / room for room in (f"src/{service}", "tests"))
+
+    missing = [
+        room
+        for room in (
+            *(source / f"{name}.py" for name in ("__main__", "service", "api", "store")),
+            *(tests / f"test_{name}.py" for name in ("main", "models", "api")),
+            tests / "integration" / "conftest.py",
+        )
+        if not room.is_file()
+    ]
+    assert missing == []
 
 
 def test_what_the_gate_runs_is_what_a_person_runs() -> None:

@@ -160,3 +160,16 @@ def test_git_ignores_settings_and_data() -> None:
         pytest.skip("this copy of the project is no git work tree")
 
     assert ignored.stdout.split() == paths
+
+
+def test_a_line_that_is_no_setting_is_refused_with_its_number(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("RISK_MAX_POSITION_SIZE=0.05\n# a comment\nRISK_DRAWDOWN_LIMIT 0.1\n")
+
+    with pytest.raises(Misconfigured, match="line 3: write it as NAME=value"):
+        read_settings(file)
+
+
+def test_a_folder_in_place_of_the_settings_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured, match="cannot be read"):
+        read_settings(tmp_path)

@@ -19,7 +19,7 @@ from shared.config import load_settings
 from shared.domain.errors import Misconfigured
 from trader.exits import ExitCode
 from trader.runtime.errors import NotRunning
-from trader.runtime.first_run import GENERATED, read_settings
+from trader.runtime.first_run import read_settings
 from trader.runtime.instance import (
     POSTGRES,
     PROGRAMS,
@@ -249,8 +249,6 @@ def _shown(key: str, value: object, instance: Instance, stored: dict[str, str]) 
         origin = ".env" if stored.get(key) == instance.settings[key] else "environment"
     if is_secret(key):
         text = "not set" if value is None else "set"
-        if key in GENERATED and origin == ".env":
-            text = "set"
     elif isinstance(value, tuple):
         text = ",".join(str(each) for each in value)
     else:

@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import Any
 
 import httpx
-from rich.text import Text
 
 from shared.domain.errors import InvalidInput, Misconfigured
 from trader.runtime.errors import NotFound, NotRunning, StackError, TimedOut
@@ -148,16 +147,3 @@ def items(said: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 def harmless(text: str) -> str:
     """`text` without anything that a terminal would obey: escapes, line ends, reversed writing."""
     return "".join(c if c.isprintable() else _UNREADABLE for c in text)
-
-
-def cell(value: object) -> Text:
-    """A table cell that shows `value` as it is; markup in it stays text."""
-    match value:
-        case None | "":
-            return Text("-")
-        case bool():
-            return Text("yes" if value else "no")
-        case float():
-            return Text(f"{value:.4g}")
-        case _:
-            return Text(harmless(str(value)))

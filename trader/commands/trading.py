@@ -6,16 +6,29 @@ JSON document and nothing else.
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 
 from shared.domain.errors import InvalidInput
 from shared.domain.symbols import parse_symbol
-from trader.commands.service_api import ServiceApi, Token, cell, harmless, items
+from trader.commands.listing import (
+    Shown,
+    cell,
+    field,
+    figure,
+    listing,
+    money,
+    order_phrase,
+    price,
+    progress,
+    ratio,
+    time_of,
+)
+from trader.commands.service_api import ServiceApi, Token, harmless, items
 from trader.runtime.errors import StackError
 from trader.runtime.instance import Instance
 
@@ -30,45 +43,51 @@ DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done, do nothing.")
 ]
 ReasonOption = Annotated[str, typer.Option(help="Why; it is stored with the change.")]
-# What is shown of each row: the column's title and the field's name in the answer.
-ORDER_COLUMNS = {
-    "created": "created_at",
-    "order": "client_order_id",
-    "symbol": "symbol",
-    "side": "side",
-    "purpose": "purpose",
-    "type": "type",
-    "quantity": "quantity",
-    "filled": "filled_quantity",
-    "state": "state",
-    "reason": "reason",
-}
-POSITION_COLUMNS = {
-    "symbol": "symbol",
-    "quantity": "quantity",
-    "average price": "average_price",
-    "last price": "last_price",
-    "market value": "market_value",
-    "unrealised": "unrealised_pnl",
-    "realised": "realised_pnl",
-}
-EXIT_COLUMNS = {
-    "symbol": "symbol",
-    "side": "side",
-    "quantity": "quantity",
-    "outcome": "outcome",
-    "not before": "act_from",
-    "reason": "reason",
-}
-SIGNAL_COLUMNS = {
-    "bar end": "bar_end_at",
-    "symbol": "symbol",
-    "direction": "direction",
-    "conviction": "conviction",
-    "price": "reference_price",
-    "strategy": "strategy",
-    "reason": "reason",
-}
+ORDER_COLUMNS = (
+    time_of("created_at"),
+    field("symbol", "symbol"),
+    order_phrase(),
+    progress("state"),
+    field("id", "client_order_id"),
+)
+# What the broker has of one order: the one sent, and its legs.
+BROKER_ORDER_COLUMNS = (
+    time_of("updated_at"),
+    order_phrase(),
+    progress("status"),
+    field("broker's id", "broker_order_id"),
+)
+FILL_COLUMNS = (
+    time_of("executed_at"),
+    order_phrase("fill"),
+    price("price", "price"),
+    money("fee", "fee"),
+    field("id", "execution_id"),
+)
+POSITION_COLUMNS = (
+    field("symbol", "symbol"),
+    figure("held", "quantity"),
+    price("average", "average_price"),
+    price("last", "last_price"),
+    money("worth", "market_value"),
+    money("unrealised", "unrealised_pnl"),
+    money("realised", "realised_pnl"),
+)
+EXIT_COLUMNS = (
+    field("symbol", "symbol"),
+    order_phrase(),
+    field("outcome", "outcome"),
+    time_of("act_from", "not before"),
+    field("reason", "reason"),
+)
+SIGNAL_COLUMNS = (
+    time_of("bar_end_at"),
+    field("symbol", "symbol"),
+    field("wish", "direction"),
+    ratio("conviction", "conviction"),
+    price("price", "reference_price"),
+    field("reason", "reason"),
+)
 
 
 @app.command()
@@ -210,7 +229,7 @@ def _path_part(order_id: str) -> str:
 
 
 def _list(
-    said: Mapping[str, Any], columns: Mapping[str, str], as_json: bool, service: str, empty: str
+    said: Mapping[str, Any], columns: tuple[Shown, ...], as_json: bool, service: str, empty: str
 ) -> None:
     rows = items(said, service.replace("_", " "))
     if as_json:
@@ -219,10 +238,7 @@ def _list(
     if not rows:
         print(empty)
         return
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*(cell(row.get(field)) for field in columns.values()))
-    Console().print(table)
+    Console().print(listing(rows, columns))
     if said.get("next") is not None:
         print("there are more; raise --limit", file=sys.stderr)
 
@@ -236,18 +252,10 @@ def _one(said: Mapping[str, Any], as_json: bool) -> None:
     for key, value in plain.items():
         table.add_row(cell(key), cell(value))
     Console().print(table)
-    for key, value in said.items():
-        rows = [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
-        if rows:
-            _rows(key, rows)
-
-
-def _rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    names = list(rows[0])
-    table = Table(*(Column(cell(name)) for name in names), title=cell(title))
-    for row in rows:
-        table.add_row(*(cell(row.get(name)) for name in names))
-    Console().print(table)
+    for name, columns in (("orders", BROKER_ORDER_COLUMNS), ("fills", FILL_COLUMNS)):
+        if said.get(name):
+            rows = items({"items": said[name]}, "trade executor")
+            Console().print(listing(rows, columns, title=f"\n{name}"))
 
 
 def _changed(document: Mapping[str, Any], as_json: bool) -> None:

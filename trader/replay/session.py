@@ -327,9 +327,10 @@ async def open_replay(
         owned=True,
     )
     async with AsyncExitStack() as resources:
-        # Starting and stopping wait for processes; the event loop stays free meanwhile.
-        resources.push_async_callback(asyncio.to_thread, stack.stop)
+        # Starting and stopping wait for processes; the event loop stays free meanwhile. A start that fails
+        # leaves nothing of its own; what it was refused for may be another's stack, and is not ours to stop.
         await asyncio.to_thread(stack.start, say)
+        resources.push_async_callback(asyncio.to_thread, stack.stop)
         http = await resources.enter_async_context(
             httpx.AsyncClient(
                 base_url=instance.url_of(SIMULATOR),

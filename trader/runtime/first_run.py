@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from shared.domain.errors import Misconfigured
 from trader.runtime.credentials import new_secret
@@ -36,6 +37,11 @@ def read_settings(file: Path) -> dict[str, str]:
     if not file.exists():
         return {}
     try:
+        with file.open(encoding="utf-8") as text:
+            broken = next((line for line in parse_stream(text) if line.error), None)
+        # Passed over, a limit whose "=" is missing would leave the default in force.
+        if broken is not None:
+            raise Misconfigured(f"{file}, line {broken.original.line}: write it as NAME=value")
         values = dotenv_values(file, encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(f"{file} cannot be read: {error}; mend or remove it") from error

@@ -292,7 +292,9 @@ def _give_to_server(path: Path) -> None:
 
 def _write_as_server(file: Path, text: str) -> None:
     draft = file.with_suffix(".draft")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    # The folder is the server's own: a link laid there must not lead whoever started us elsewhere.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    handle = os.open(draft, flags, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as out:
         out.write(text)
     _give_to_server(draft)

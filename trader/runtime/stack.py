@@ -193,7 +193,12 @@ class LocalStack:
         return next(each for each in self.status() if each.name == name)
 
     def start_programs(self, names: Sequence[str]) -> None:
-        """Start programs of a running stack and return when they answer; settings are read anew."""
+        """Start programs of a running stack and return when they answer; settings are read anew.
+
+        Raises:
+            Misconfigured: somebody else listens on the port of one of them.
+        """
+        require_free({name: self.instance.port_of(name) for name in names})
         for name in names:
             write_sheet(self.instance, program(self.instance, name, self._simulator_args))
         self._bring_up([name for name in PROGRAMS if name in names], lambda _: None)

@@ -15,10 +15,8 @@ from data_collector.api import CollectorFigures, Rooms, router
 from data_collector.jobs import CollectionJobs
 from data_collector.service import Collector
 from data_collector.testing import (
-    CountedBells,
     MemoryJournal,
     MemoryNewest,
-    MemoryStream,
     ScriptedFeed,
     ScriptedHistory,
 )
@@ -28,6 +26,7 @@ from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.ports import LatestBar
 from shared.testing.bar_stores import NOON, MemoryBars, a_bar, a_block
+from shared.testing.bus import CountedBells, MemoryBarStream
 from shared.testing.calendars import a_calendar
 from shared.testing.time import CountingIds, FakeClock, InstantTimer
 
@@ -86,7 +85,7 @@ def api() -> Api:
         history=history,
         store=store,
         newest=newest,
-        stream=MemoryStream(),
+        stream=MemoryBarStream(),
         bells=CountedBells(),
         journal=journal,
         max_age_bars=2,

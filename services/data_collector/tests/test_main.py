@@ -17,10 +17,8 @@ from data_collector.jobs import CollectionJobs, KeyReused, Range
 from data_collector.ports import InstantEnded, Job, JobState
 from data_collector.service import Collector, FeedState
 from data_collector.testing import (
-    CountedBells,
     MemoryJournal,
     MemoryNewest,
-    MemoryStream,
     ScriptedFeed,
     ScriptedHistory,
     raw,
@@ -32,6 +30,7 @@ from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.messages import BELL_BARS
 from shared.testing.bar_stores import NOON, MemoryBars, a_bar, a_block
+from shared.testing.bus import CountedBells, MemoryBarStream
 from shared.testing.calendars import a_calendar
 from shared.testing.time import CountingIds, FakeClock, FakeTimer, InstantTimer
 
@@ -50,7 +49,7 @@ class Rig:
     history: ScriptedHistory = field(default_factory=ScriptedHistory)
     store: MemoryBars = field(default_factory=MemoryBars)
     newest: MemoryNewest = field(default_factory=MemoryNewest)
-    stream: MemoryStream = field(default_factory=MemoryStream)
+    stream: MemoryBarStream = field(default_factory=MemoryBarStream)
     bells: CountedBells = field(default_factory=CountedBells)
     journal: MemoryJournal = field(default_factory=MemoryJournal)
     grace_s: float | None = None
@@ -127,7 +126,7 @@ def test_an_instant_is_stored_cached_committed_streamed_and_rung_for() -> None:
     assert digest == digest_of(block)
     assert list(rig.store.last(Timeframe.MINUTE, SYMBOLS, 1, at)) == bars
     assert rig.newest.known[Timeframe.MINUTE, AAPL].bar == bars[0]
-    assert rig.stream.published == {batch_id: block}
+    assert rig.stream.blocks == {batch_id: block}
     assert rig.bells.rung == [BELL_BARS]
 
 
@@ -144,7 +143,7 @@ def test_bars_and_prices_are_there_before_the_batch_is_committed() -> None:
                     await asyncio.to_thread(lambda: None)
             assert list(rig.store.last(Timeframe.MINUTE, [AAPL], 1, bar.end_at)) == [bar]
             assert rig.newest.known[Timeframe.MINUTE, AAPL].bar == bar
-            assert rig.stream.published == {}
+            assert rig.stream.blocks == {}
             await rig.journal.until_batches(1)
 
     asyncio.run(story())

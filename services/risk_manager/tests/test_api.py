@@ -188,6 +188,16 @@ async def test_the_kill_token_halts_and_reduces_and_may_not_resume(
     assert resumed.status_code == 403
 
 
+@pytest.mark.parametrize("reason", ["storm\x1b[31m", "storm\nmode: ACTIVE", "  ", "x" * 501])
+async def test_a_reason_that_a_terminal_would_obey_or_nobody_could_read_is_refused(
+    http: httpx.AsyncClient, room: Room, reason: str
+) -> None:
+    response = await post(http, "/risk/halt", {"reason": reason}, KILL)
+
+    assert response.status_code == 422
+    assert (await room.manager.mode()).mode == "ACTIVE"
+
+
 async def test_resuming_needs_a_reason_and_the_version_that_was_seen(
     http: httpx.AsyncClient,
 ) -> None:
@@ -259,9 +269,13 @@ async def test_decisions_are_listed_newest_first_with_filters_and_pages(
     rest = await listed(limit="2", before=str(page["next"]))
     assert [i["symbol"] for i in rest["items"]] == ["AAPL"]
     assert rest["next"] is None
+    assert (await listed(limit="3"))["next"] is None  # the page holds them all
 
 
-@pytest.mark.parametrize("query", [{"limit": "501"}, {"outcome": "maybe"}, {"symbol": "a/b"}])
+@pytest.mark.parametrize(
+    "query",
+    [{"limit": "501"}, {"outcome": "maybe"}, {"symbol": "a/b"}, {"before": str(2**63)}],
+)
 async def test_a_question_for_decisions_that_makes_no_sense_is_refused(
     http: httpx.AsyncClient, query: dict[str, str]
 ) -> None:

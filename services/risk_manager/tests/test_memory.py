@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from risk_manager.memory import MemoryStore, as_working
+from risk_manager.memory import MemoryStore
 from risk_manager.ports import Inbound
-from risk_manager.snapshot import Holding, Protection
+from risk_manager.snapshot import Holding, Protection, Working
 from risk_manager.testing import ACCOUNT
 from services.risk_manager.tests.store_contract import StoreContract, World
 from shared.domain.decisions import Approved, Review
@@ -31,12 +31,12 @@ class MemoryWorld:
         entry = Protection(filled, approved.stop_loss)
         self.store.holdings.append(Holding(approved.symbol, filled, Decimal(price), (entry,)))
         if filled < approved.quantity:
-            rest = replace(as_working(approved), quantity=approved.quantity - filled)
+            rest = replace(Working.of(approved), quantity=approved.quantity - filled)
             self.store.working.append(rest)
 
     async def send(self, approved: Approved, state: str) -> None:
         if not IntentState(state).is_final:
-            self.store.working.append(as_working(approved))
+            self.store.working.append(Working.of(approved))
         if state == "UNKNOWN":
             self.store.unknown[approved.symbol] = 1
 

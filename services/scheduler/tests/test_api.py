@@ -208,10 +208,11 @@ def test_a_script_gone_wrong_meets_a_full_queue(room: Room) -> None:
 
 def test_runs_are_paged_newest_first_without_gap_or_repetition(room: Room) -> None:
     async def conversation(http: httpx.AsyncClient) -> None:
-        for _ in range(5):
+        for _ in range(4):
             await http.post("/jobs/reconcile/trigger", headers=OPERATE)
-        seen, cursor = [], None
+        seen, cursor, pages = [], None, 0
         while True:
+            pages += 1
             query = {"limit": "2", **({"cursor": cursor} if cursor else {})}
             page = (await http.get("/jobs/reconcile/runs", params=query, headers=READ)).json()
             seen += [run["run_id"] for run in page["items"]]
@@ -220,6 +221,8 @@ def test_runs_are_paged_newest_first_without_gap_or_repetition(room: Room) -> No
                 break
 
         assert seen == list(reversed(room.store.rows))
+        # The second page is full and still the last.
+        assert pages == 2
 
     talk(room, conversation)
 

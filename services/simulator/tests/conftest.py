@@ -5,25 +5,21 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-import numpy as np
 import pytest
 
 from shared.adapters.exchange_calendar import load_calendar
-from shared.domain.bar_blocks import to_epoch_us
 from shared.domain.calendar import TradingCalendar
-from shared.domain.money import MICROS
 from shared.domain.symbols import Symbol
-from shared.domain.timeframes import Timeframe
 from simulator.book import Book, BookRules
 from simulator.matching import TapeBar
-from simulator.tape import Segment, Tape
+from simulator.tape import Tape
+from simulator.testing import OPEN_AT, tape_of
 
 with warnings.catch_warnings():
     # The official client imports the old half of websockets, which says so once, at its first import.
     warnings.simplefilter("ignore", DeprecationWarning)
     import alpaca.trading.stream  # noqa: F401
 
-OPEN_AT = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
 CLOSE_AT = datetime(2026, 1, 5, 21, 0, tzinfo=UTC)
 
 
@@ -34,39 +30,14 @@ def calendar(tmp_path_factory: pytest.TempPathFactory) -> TradingCalendar:
 
 @pytest.fixture(scope="session")
 def make_tape(calendar: TradingCalendar) -> Callable[..., Tape]:
-    """Minutes from the open of 2026-01-05, each a (open, high, low, close, volume) for every symbol."""
+    """See `tape_of`; of one symbol unless told otherwise."""
 
     def make(
         minutes: Sequence[tuple[float, float, float, float, int]],
         symbols: Sequence[str] = ("AAPL",),
         history: int = 0,
     ) -> Tape:
-        names = sorted(symbols)
-        count = len(names)
-        rows = np.array([row for row in minutes for _ in names])
-        start_us = to_epoch_us(OPEN_AT) + 60 * MICROS * np.repeat(np.arange(len(minutes)), count)
-        micros = np.rint(rows[:, :4] * MICROS).astype(np.int64)
-        segment = Segment(
-            symbol=np.tile(np.arange(count, dtype=np.int32), len(minutes)),
-            start_us=start_us,
-            opens_us=start_us,
-            end_us=start_us + 60 * MICROS,
-            session=np.zeros(len(start_us), dtype=np.int64),
-            open=micros[:, 0],
-            high=micros[:, 1],
-            low=micros[:, 2],
-            close=micros[:, 3],
-            volume=rows[:, 4].astype(np.int64),
-        )
-        return Tape(
-            source="invented",
-            timeframe=Timeframe.MINUTE,
-            symbols=[Symbol(name) for name in names],
-            calendar=calendar,
-            digest=str(hash(tuple(minutes))),
-            first=segment,
-            history=history,
-        )
+        return tape_of(minutes, symbols, calendar, history=history)
 
     return make
 

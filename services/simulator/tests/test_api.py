@@ -73,6 +73,7 @@ def test_a_huge_body_is_refused_before_anything_happens(http: httpx.Client) -> N
         ("/v2/orders?status=odd", "invalid status"),
         ("/v2/orders?limit=501", "limit must be 1 to 500"),
         ("/v2/orders?after=yesterday", "invalid after"),
+        ("/v2/orders?after=9999-12-31T23:59:59-14:00", "invalid after"),
         ("/v2/orders?direction=up", "invalid direction"),
         ("/v2/account/activities?page_size=0", "page_size must be 1 to 100"),
         ("/v2/calendar?start=x", "invalid start"),

@@ -337,7 +337,7 @@ def test_a_resting_bracket_does_not_block_a_top_up(floor: Any) -> None:
     submit(floor, a_bracket())
     floor.bar(100, 101, 99, 100)
 
-    submit(floor, a_buy())
+    assert submit(floor, a_buy()).status is OrderStatus.NEW
 
 
 def test_the_second_send_of_a_living_order_is_told_so_even_behind_the_fence(floor: Any) -> None:

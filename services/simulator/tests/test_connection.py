@@ -78,7 +78,11 @@ def test_a_client_that_leaves_ends_its_connection() -> None:
     async def leave() -> None:
         return
 
-    async def scenario() -> None:
-        await connection_to(Socket()).serve(leave())
+    async def scenario() -> list[Any]:
+        socket = Socket()
+        async with asyncio.timeout(5):
+            await connection_to(socket).serve(leave())
+        return socket.sent
 
-    asyncio.run(scenario())
+    # It returned, and had nothing to say to somebody who is gone.
+    assert asyncio.run(scenario()) == []

@@ -1,5 +1,6 @@
 """Reading bars: what is taken, and the one sentence for each thing that is not."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -166,7 +167,7 @@ def test_prices_are_kept_to_a_micro(read: Read) -> None:
 @pytest.mark.parametrize(
     ("row", "place", "words"),
     [
-        ("2026-01-06,,12,10,11,11,2000", "row 3, column open", "'None' is not a number"),
+        ("2026-01-06,,12,10,11,11,2000", "row 3, column open", "'' is not a number"),
         ("2026-01-06,NaN,12,10,11,11,2000", "row 3, column open", "price nan must be above zero"),
         ("2026-01-06,0,12,10,11,11,2000", "row 3, column open", "price 0 must be above zero"),
         ("2026-01-06,-3,12,10,11,11,2000", "row 3, column open", "price -3 must be above zero"),
@@ -217,6 +218,16 @@ def test_an_unusable_file_is_refused_in_one_sentence(
     read: Read, text: str | bytes, name: str, words: str
 ) -> None:
     assert words in refusal(read, text, name)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_a_folder_and_a_pipe_are_refused_unread(
+    make: Callable[[Path], None], calendar: TradingCalendar, tmp_path: Path
+) -> None:
+    make(tmp_path / "KO.csv")
+
+    with pytest.raises(InvalidInput, match=r"KO\.csv: is no ordinary file"):
+        read_tape(tmp_path / "KO.csv", calendar)
 
 
 def test_a_missing_file_is_named(calendar: TradingCalendar, tmp_path: Path) -> None:

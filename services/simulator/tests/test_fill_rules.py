@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.domain.arithmetic import to_tick
 from simulator import fill_rules
 from simulator.fill_rules import NO_FILL
 
@@ -21,10 +22,9 @@ def test_a_market_order_is_moved_against_its_sender_and_rounded_to_a_cent() -> N
     assert fill_rules.market_price(645.569999, True, 0.0) == 645.57
 
 
-def test_half_a_cent_goes_up_whatever_the_binary_neighbour_says() -> None:
-    assert fill_rules.to_tick(1.005) == 1.01  # as a float it is a little less than 1.005
-    assert fill_rules.to_tick(0.12345) == 0.1235
-    assert fill_rules.to_tick(0.00001) == 0.0001
+def test_a_market_order_never_fills_for_nothing() -> None:
+    assert fill_rules.market_price(0.00001, True, 0.0) == 0.0001
+    assert fill_rules.market_price(0.0001, False, 9_999.0) == 0.0001
 
 
 def test_a_limit_that_is_only_touched_does_not_fill() -> None:
@@ -77,7 +77,7 @@ def test_a_stop_never_fills_better_than_its_price_nor_outside_the_bar(
 
 @given(price=PRICES, slippage=st.floats(0, 500))
 def test_slippage_never_helps(price: float, slippage: float) -> None:
-    tick = fill_rules.to_tick(price)
+    tick = to_tick(price)
 
     assert fill_rules.market_price(price, True, slippage) >= tick
     assert fill_rules.market_price(price, False, slippage) <= tick

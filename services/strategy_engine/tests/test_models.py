@@ -163,6 +163,8 @@ def test_a_strategy_can_neither_write_its_bars_nor_find_later_ones() -> None:
 
 def test_a_panel_leaves_the_callers_arrays_writable() -> None:
     close = np.ones((2, 1))
-    a_panel(close)
+    panel = a_panel(close)
 
     close[0, 0] = 2.0
+
+    assert (close[0, 0], panel.close.flags.writeable) == (2.0, False)

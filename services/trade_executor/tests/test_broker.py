@@ -206,16 +206,17 @@ def test_a_404_of_the_broker_is_none_and_a_404_of_anything_else_is_no_answer() -
     with_broker(answers, scenario)
 
 
-def test_pages_of_fills_are_read_to_the_end_each_once() -> None:
-    def fill(number: int) -> dict[str, str]:
-        return {
-            "id": f"20260105::{number}", "transaction_time": "2026-01-05T15:00:00Z", "price": "1",
-            "qty": "1", "side": "buy", "symbol": "AAPL", "order_id": "b",
-        }  # fmt: skip
+def a_fill(number: int) -> dict[str, str]:
+    return {
+        "id": f"20260105::{number}", "transaction_time": "2026-01-05T15:00:00Z", "price": "1",
+        "qty": "1", "side": "buy", "symbol": "AAPL", "order_id": "b",
+    }  # fmt: skip
 
+
+def test_pages_of_fills_are_read_to_the_end_each_once() -> None:
     def answers(_method: str, path: str) -> bytes:
         begin = int(path.rsplit("%3A%3A", 1)[1]) + 1 if "page_token" in path else 0
-        return an_answer(200, [fill(n) for n in range(begin, min(begin + 100, 230))])
+        return an_answer(200, [a_fill(n) for n in range(begin, min(begin + 100, 230))])
 
     async def scenario(broker: AlpacaBroker, asked: Asked) -> None:
         names = [execution.execution_id for execution in await broker.executions()]
@@ -223,3 +224,13 @@ def test_pages_of_fills_are_read_to_the_end_each_once() -> None:
         assert len(asked) == 3
 
     with_broker(answers, scenario)
+
+
+def test_a_list_of_fills_that_does_not_move_on_is_no_answer() -> None:
+    page = [a_fill(n) for n in range(100)]
+
+    async def scenario(broker: AlpacaBroker, _asked: Asked) -> None:
+        with pytest.raises(Unavailable, match="does not move on"):
+            await broker.executions()
+
+    with_broker(lambda *_: an_answer(200, page), scenario)

@@ -17,6 +17,7 @@ from shared.adapters.redis import (
     redis_is_answering,
 )
 from shared.config import Settings
+from shared.domain.bar_blocks import block_of
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.ports import LatestBar
@@ -78,6 +79,9 @@ def test_a_price_that_could_not_be_cached_is_written_with_the_next_one(
         await asyncio.to_thread(servers.stack.stop_programs, ["redis"])
         await newest.replace(a_block(a_bar("AAPL")), provider="p", fetched_at=NOON)
         await asyncio.to_thread(servers.stack.start_programs, ["redis"])
+        nothing = block_of(Timeframe.DAY, [])
+        await newest.replace(nothing, provider="p", fetched_at=NOON)
+        assert await newest.get(Timeframe.DAY, [AAPL]) == {}
         await newest.replace(a_block(a_bar("MSFT")), provider="p", fetched_at=NOON)
         assert (await newest.get(Timeframe.MINUTE, [AAPL, MSFT])).keys() == {AAPL, MSFT}
 

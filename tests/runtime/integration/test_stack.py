@@ -25,6 +25,7 @@ from shared.domain.errors import Misconfigured
 from shared.testing.servers import Servers
 from trader.cli import main
 from trader.exits import ExitCode
+from trader.replay.session import ReplayPlan, open_replay
 from trader.runtime import postgres
 from trader.runtime.account import server_account
 from trader.runtime.crash_loop import MOST_RESTARTS
@@ -255,6 +256,19 @@ def test_a_second_stack_on_the_same_home_is_refused_in_a_sentence(running: Local
     with pytest.raises(AlreadyRunning, match=r"a stack already runs in .*; see trader status"):
         second.start()
     assert running.answers("postgres")
+
+
+def test_a_replay_that_is_refused_leaves_the_stack_that_runs_alone(stack: LocalStack) -> None:
+    async def replay() -> None:
+        async with open_replay(stack.instance, ReplayPlan()):
+            pass
+
+    stack.start()
+    with pytest.raises(AlreadyRunning):
+        asyncio.run(replay())
+
+    assert stack.runs
+    assert stack.answers("postgres")
 
 
 def test_a_port_in_use_names_the_port_and_its_holder(running: LocalStack, tmp_path: Path) -> None:

@@ -40,7 +40,13 @@ GivenPrice = Annotated[Decimal, Field(gt=0, le=MAX_PRICE, decimal_places=6, allo
 GivenQuantity = Annotated[
     Decimal, Field(gt=0, le=Decimal(1_000_000_000), decimal_places=9, allow_inf_nan=False)
 ]
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=500)]
+# Without control characters: a reason is shown in terminals, which obey them.
+Reason = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True, min_length=3, max_length=500, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"
+    ),
+]
 _KEY = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 
 
@@ -335,15 +341,18 @@ def make_router(manager: RiskManager, account: str, ids: Ids) -> APIRouter:
     @router.get("/decisions", dependencies=[requires(Role.READ)])
     async def decisions(
         limit: Annotated[int, Field(ge=1, le=500)] = 100,
-        before: Annotated[int | None, Field(ge=1)] = None,
+        before: Annotated[int | None, Field(ge=1, le=2**63 - 1)] = None,
         symbol: GivenSymbol | None = None,
         outcome: Literal["approved", "refused"] | None = None,
     ) -> DecisionList:
         """What was approved and refused, newest first, with every check."""
-        found = await manager.decisions(limit=limit, before=before, symbol=symbol, outcome=outcome)
+        found = await manager.decisions(
+            limit=limit + 1, before=before, symbol=symbol, outcome=outcome
+        )
+        page = found[:limit]
         return DecisionList(
-            items=[StoredDecisionView.of(stored) for stored in found],
-            next=found[-1].id if len(found) == limit else None,
+            items=[StoredDecisionView.of(stored) for stored in page],
+            next=page[-1].id if len(found) > limit else None,
         )
 
     return router

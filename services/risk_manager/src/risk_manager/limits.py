@@ -107,9 +107,6 @@ class Limits:
         return max(self.correlation_bars // 2, 2)
 
 
-_RANK = {TradingMode.ACTIVE: 0, TradingMode.REDUCING: 1, TradingMode.HALTED: 2}
-
-
 def mode(current: TradingMode, purpose: Purpose) -> Check:
     """ACTIVE lets all pass, REDUCING only exits, HALTED nothing.
 
@@ -118,9 +115,9 @@ def mode(current: TradingMode, purpose: Purpose) -> Check:
     limit = 0 if purpose is Purpose.ENTRY else 1
     return Check(
         Code.MODE,
-        _RANK[current] <= limit,
+        current.strictness <= limit,
         float(limit),
-        float(_RANK[current]),
+        float(current.strictness),
         "0 ACTIVE, 1 REDUCING, 2 HALTED",
         f"trading is {current}; an {purpose} needs {'ACTIVE' if limit == 0 else 'no HALTED'}",
     )

@@ -16,7 +16,7 @@ from risk_manager.ports import Decide, Inbound, StoredDecision, VersionConflict
 from risk_manager.review import Decision, Outcome
 from risk_manager.snapshot import Book, Holding, Mark, Mode, Working
 from shared.domain.calendar import NEW_YORK
-from shared.domain.decisions import Approved, Purpose, Review, TradingMode
+from shared.domain.decisions import Purpose, Review, TradingMode
 from shared.domain.errors import Unavailable
 from shared.domain.symbols import Symbol
 
@@ -57,7 +57,7 @@ class MemoryStore:
                 f"account {self.account} is not known yet: the trade executor has not adopted it"
             )
         reserved = [
-            as_working(approved)
+            Working.of(approved)
             for review in self.reviews[self._read_by_executor :]
             for approved in review.approved
         ]
@@ -162,18 +162,3 @@ class MemoryStore:
     def _move(self, inbound: Inbound | None) -> None:
         if inbound is not None:
             self._positions[inbound.stream] = inbound.position
-
-
-def as_working(approved: Approved) -> Working:
-    """An approval as the order that it reserves for."""
-    return Working(
-        approved.symbol,
-        approved.side,
-        approved.purpose,
-        approved.quantity,
-        approved.type,
-        approved.limit_price,
-        approved.stop_price,
-        approved.stop_loss,
-        approved.reference_price,
-    )

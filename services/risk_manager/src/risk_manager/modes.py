@@ -12,8 +12,6 @@ from datetime import datetime
 from risk_manager.snapshot import Mark, Mode
 from shared.domain.decisions import TradingMode
 
-_STRICTNESS = {TradingMode.ACTIVE: 0, TradingMode.REDUCING: 1, TradingMode.HALTED: 2}
-
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -35,7 +33,7 @@ def may_change(current: Mode, change: Change) -> bool:
     """Whether `change` may be made: stricter at any time, looser only from the version it names."""
     if change.version is not None and change.version != current.version:
         return False
-    is_looser = _STRICTNESS[change.wanted] < _STRICTNESS[current.mode]
+    is_looser = change.wanted.strictness < current.mode.strictness
     return not is_looser or change.version is not None
 
 

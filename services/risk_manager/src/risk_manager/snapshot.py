@@ -75,6 +75,21 @@ class Working:
     stop_loss: Decimal | None
     reference_price: Decimal
 
+    @classmethod
+    def of(cls, approved: Approved) -> Working:
+        """The order that an approval reserves for until it is sent."""
+        return cls(
+            approved.symbol,
+            approved.side,
+            approved.purpose,
+            approved.quantity,
+            approved.type,
+            approved.limit_price,
+            approved.stop_price,
+            approved.stop_loss,
+            approved.reference_price,
+        )
+
     def price(self, market: Decimal | None) -> Decimal:
         """What a share of it is expected to cost: its limit or stop, else the higher of then and now."""
         if self.type is OrderType.LIMIT and self.limit_price is not None:
@@ -254,19 +269,7 @@ class Exposure:
 
     def with_approval(self, approved: Approved, day: date) -> Exposure:
         """The exposure once `approved` counts; an entry also counts among those of `day`."""
-        exposure = self.with_order(
-            Working(
-                approved.symbol,
-                approved.side,
-                approved.purpose,
-                approved.quantity,
-                approved.type,
-                approved.limit_price,
-                approved.stop_price,
-                approved.stop_loss,
-                approved.reference_price,
-            )
-        )
+        exposure = self.with_order(Working.of(approved))
         if approved.purpose is Purpose.EXIT:
             return exposure
         counted = {**self.entries_by_day, day: self.entries_by_day.get(day, 0) + 1}

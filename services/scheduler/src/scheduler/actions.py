@@ -37,9 +37,7 @@ class Actions:
         """Ask the four other services how they are."""
         found = await self._peers.health()
         await self._store.record_health(found, self._clock.now())
-        return {
-            h.service: "ready" if h.ready else "not ready" if h.alive else "down" for h in found
-        }
+        return {health.service: health.state for health in found}
 
     async def reconcile(self, _on: date) -> Figures:
         """Compare books with the broker before the day begins."""

@@ -205,10 +205,11 @@ def router(
     ) -> RunPage:
         """A job's runs, newest first. A job that beats in machine time lists only triggered runs."""
         known(job_id)
-        found = await store.runs(job_id, cursor, limit)
+        found = await store.runs(job_id, cursor, limit + 1)
+        page = found[:limit]
         return RunPage(
-            items=[_run_body(run) for run in found],
-            next=str(found[-1].number) if len(found) == limit else None,
+            items=[_run_body(run) for run in page],
+            next=str(page[-1].number) if len(found) > limit else None,
         )
 
     @routes.get("/jobs/{job_id}/runs/{run_id}", tags=["jobs"], dependencies=read)
@@ -226,11 +227,7 @@ def router(
         items = [
             ServiceBody(
                 service=stored.health.service,
-                state="ready"
-                if stored.health.ready
-                else "not ready"
-                if stored.health.alive
-                else "down",
+                state=stored.health.state,
                 alive=stored.health.alive,
                 ready=stored.health.ready,
                 checks=stored.health.checks,

@@ -93,6 +93,13 @@ class ServiceHealth:
     answered_in_s: float | None
     detail: str
 
+    @property
+    def state(self) -> str:
+        """`ready`, `not ready` or `down`."""
+        if self.ready:
+            return "ready"
+        return "not ready" if self.alive else "down"
+
 
 @dataclass(frozen=True, slots=True)
 class StoredHealth:

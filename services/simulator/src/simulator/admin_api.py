@@ -112,7 +112,7 @@ class AdminApi:
     async def changes(self, request: Request) -> Response:
         """Every order that changed after a revision, as it stands now."""
         text = request.query_params.get("after", "0")
-        if not text.isdecimal():
+        if not text.isdecimal() or len(text) > 18:
             raise InvalidInput("after must be the revision of an earlier answer")
         book = self._venue.book
         return answer(

@@ -1,4 +1,4 @@
-"""How does one stream listener get its messages, whatever its speed?
+"""How does one stream listener get its messages, whatever its speed, and how is it heard?
 
 A bounded queue between the venue, which never waits, and the socket. When the queue is full the listener is
 told that it is too slow and is let go: no listener can hold up the venue or the others.
@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import Any
 
+import msgpack
+import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 MAX_WAITING = 10_000
@@ -95,3 +97,28 @@ class Connection:
         if not self._dropped:
             with contextlib.suppress(RuntimeError):  # the client was quicker
                 await self._socket.close(self._close_code)
+
+
+async def received(socket: WebSocket) -> object:
+    """What the client sends next, in JSON or msgpack, text or binary; None when it is neither.
+
+    Raises:
+        WebSocketDisconnect: the client has left.
+    """
+    frame = await socket.receive()
+    if frame["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(frame.get("code", 1005))
+    return _decoded(frame.get("text") or frame.get("bytes") or b"")
+
+
+def _decoded(raw: bytes | str) -> object:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        if isinstance(raw, str):
+            return None
+    try:
+        found: object = msgpack.unpackb(raw)
+    except (ValueError, msgpack.UnpackException):
+        return None
+    return found

@@ -298,7 +298,7 @@ def _limit(query: Mapping[str, str]) -> int:
     text = query.get("limit")
     if not text:
         return _DEFAULT_LIMIT
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal() or len(text) > 18 or int(text) < 1:
         raise BadQuery("invalid limit: must be a whole number above zero")
     if int(text) > _MAX_LIMIT:
         raise BadQuery(f"invalid limit: larger than the allowed maximum of {_MAX_LIMIT}")

@@ -11,17 +11,16 @@ import asyncio
 from typing import Any
 
 from starlette.responses import Response
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.ports import Timer
 from simulator import wire
-from simulator.connection import Connection
+from simulator.connection import Connection, received
 from simulator.faults import Fault, agrees
 from simulator.matching import TapeBar
 from simulator.tape import Instant
-from simulator.trade_stream import decode_message
 
 FEEDS = ("iex", "sip", "delayed_sip", "test")
 _AUTH_S = 10.0
@@ -173,12 +172,12 @@ class DataStream:
         try:
             async with asyncio.timeout(_AUTH_S):
                 while listener.key is None:
-                    self._answer(listener, await _receive(socket))
+                    self._answer(listener, await received(socket))
         except TimeoutError:
             listener.fail(404, end=True)
             return
         while True:
-            self._answer(listener, await _receive(socket))
+            self._answer(listener, await received(socket))
 
     def _answer(self, listener: _Listener, message: object) -> None:
         if not isinstance(message, dict):
@@ -246,10 +245,3 @@ def _is_symbol(value: object) -> bool:
 def _tick(kind: str, symbol: Symbol, instant: Instant, bar: TapeBar) -> dict[str, Any]:
     make = wire.latest_trade if kind == "t" else wire.latest_quote
     return {"T": kind, "S": symbol, **make(bar.close, instant.end_at)}
-
-
-async def _receive(socket: WebSocket) -> object:
-    frame = await socket.receive()
-    if frame["type"] == "websocket.disconnect":
-        raise WebSocketDisconnect(frame.get("code", 1005))
-    return decode_message(frame.get("text") or frame.get("bytes") or b"")

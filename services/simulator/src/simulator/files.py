@@ -131,6 +131,9 @@ def read_tape(
 
 
 def _read_columns(source: _Source, path: Path) -> pl.DataFrame:
+    if path.exists() and not path.is_file():
+        # A pipe would be waited on for ever, a folder read as a whole.
+        raise source.wrong("is no ordinary file; give the path of a CSV or Parquet file to --bars")
     try:
         if path.suffix.lower() == ".parquet":
             frame = pl.read_parquet(path, hive_partitioning=False)
@@ -268,7 +271,7 @@ def _numbers(source: _Source, frame: pl.DataFrame, name: str) -> NDArray[np.floa
     if values.null_count():
         row = int(np.argmax(values.is_null().to_numpy()))
         raise source.wrong_at(
-            row, name, f"{str(column[row])[:30]!r} is not a number; correct or remove the row"
+            row, name, f"{str(column[row] or '')[:30]!r} is not a number; correct or remove the row"
         )
     numbers: NDArray[np.float64] = values.to_numpy()
     return numbers

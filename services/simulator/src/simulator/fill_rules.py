@@ -9,24 +9,19 @@ from __future__ import annotations
 
 from math import floor
 
+from shared.domain.arithmetic import NOISE, to_tick
+
 # A negative price cannot occur, so it stands for "no fill" where a compiled rule cannot return None.
 NO_FILL = -1.0
-# Absorbs the binary noise of products before a floor; far below any cent or share.
-_NOISE = 1e-9
-
-
-def to_tick(price: float) -> float:
-    """Round half up to a cent, below one dollar to a hundredth of a cent; at least one tick."""
-    if price >= 1.0:
-        return floor(price * 100.0 + 0.5 + _NOISE) / 100.0
-    ticks = floor(price * 10_000.0 + 0.5 + _NOISE)
-    return (ticks if ticks > 0 else 1) / 10_000.0
+# A price stays above zero however far slippage takes it: one tick below a dollar.
+LEAST_PRICE = 0.0001
 
 
 def market_price(reference: float, is_buy: bool, slippage_bps: float) -> float:
     """Where a market order fills: at `reference` (the bar's open), moved against its sender."""
     moved = slippage_bps / 10_000.0
-    return to_tick(reference * (1.0 + moved) if is_buy else reference * (1.0 - moved))
+    price = to_tick(reference * (1.0 + moved) if is_buy else reference * (1.0 - moved))
+    return price if price > LEAST_PRICE else LEAST_PRICE
 
 
 def limit_price(limit: float, reference: float, high: float, low: float, is_buy: bool) -> float:
@@ -55,5 +50,5 @@ def volume_cap(volume: float, share: float) -> float:
     """Whole shares that one bar gives to all orders together: at least one where anything traded."""
     if volume <= 0.0:
         return 0.0
-    shares = floor(volume * share + _NOISE)
+    shares = floor(volume * share + NOISE)
     return float(shares) if shares >= 1 else 1.0

@@ -91,9 +91,9 @@ class BrokerEdge:
         headers = dict(scope["headers"])
         key = _key(headers)
         if key is None:
-            words = {"message": "forbidden."}
+            words: dict[str, Any] = {"message": "forbidden."}
             if not is_data:
-                words = {"code": 40110000, "message": "request is not authorized"}  # type: ignore[dict-item]
+                words = {"code": 40110000, "message": "request is not authorized"}
             await answer(words, 401)(scope, receive, send)
             return
         limit = self._limits(is_data)

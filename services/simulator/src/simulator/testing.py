@@ -9,23 +9,72 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 
 from shared.adapters.clocks import MonotonicTimer, WallClock
+from shared.domain.bar_blocks import to_epoch_us
+from shared.domain.calendar import TradingCalendar
+from shared.domain.money import MICROS
+from shared.domain.symbols import Symbol
+from shared.domain.timeframes import Timeframe
 from simulator.app import make_doors
 from simulator.book import BookRules
 from simulator.server import Server, bind
-from simulator.tape import Tape
+from simulator.tape import Segment, Tape
 from simulator.venue import open_venue
 
 _START_S = 20.0
 DEFAULT_RULES = BookRules(cash=Decimal(100_000))
+# A Monday in winter.
+OPEN_AT = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
+
+
+def tape_of(
+    minutes: Sequence[tuple[float, float, float, float, int]],
+    symbols: Sequence[str],
+    calendar: TradingCalendar,
+    *,
+    history: int = 0,
+) -> Tape:
+    """Minutes from `OPEN_AT` on, each (open, high, low, close, volume) for every symbol.
+
+    Args:
+        history: how many of the first instants are known before the replay begins.
+    """
+    names = sorted(symbols)
+    count = len(names)
+    rows = np.array([row for row in minutes for _ in names])
+    start_us = to_epoch_us(OPEN_AT) + 60 * MICROS * np.repeat(np.arange(len(minutes)), count)
+    micros = np.rint(rows[:, :4] * MICROS).astype(np.int64)
+    segment = Segment(
+        symbol=np.tile(np.arange(count, dtype=np.int32), len(minutes)),
+        start_us=start_us,
+        opens_us=start_us,
+        end_us=start_us + 60 * MICROS,
+        session=np.zeros(len(start_us), dtype=np.int64),
+        open=micros[:, 0],
+        high=micros[:, 1],
+        low=micros[:, 2],
+        close=micros[:, 3],
+        volume=rows[:, 4].astype(np.int64),
+    )
+    return Tape(
+        source="invented",
+        timeframe=Timeframe.MINUTE,
+        symbols=[Symbol(name) for name in names],
+        calendar=calendar,
+        digest=str(hash(tuple(minutes))),
+        first=segment,
+        history=history,
+    )
 
 
 @dataclass

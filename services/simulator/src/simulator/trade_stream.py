@@ -10,15 +10,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import msgpack
-import orjson
 from starlette.responses import Response
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from shared.ports import Timer
 from simulator import wire
 from simulator.book import TradeEvent
-from simulator.connection import Connection
+from simulator.connection import Connection, received
 from simulator.faults import EVENTS, Fault, Faults, agrees
 
 PATH = "/stream"
@@ -121,17 +119,17 @@ class TradeStream:
         try:
             async with asyncio.timeout(_AUTH_S):
                 while not listener.is_authorized:
-                    self._answer(listener, await _receive(socket))
+                    self._answer(listener, await received(socket))
         except TimeoutError:
             listener.tell(_authorization("unauthorized", "authenticate", "auth timeout"))
             listener.connection.end()
             return
         while True:
-            self._answer(listener, await _receive(socket))
+            self._answer(listener, await received(socket))
 
     @staticmethod
-    def _answer(listener: _Listener, message: dict[str, Any] | None) -> None:
-        if message is None:
+    def _answer(listener: _Listener, message: object) -> None:
+        if not isinstance(message, dict):
             error = {"action": "error", "data": {"error_message": "invalid syntax"}}
             listener.tell(error)
             return
@@ -161,27 +159,3 @@ def _authorization(status: str, action: str, why: str | None = None) -> dict[str
     if why is not None:
         data["message"] = why
     return {"stream": "authorization", "data": data}
-
-
-async def _receive(socket: WebSocket) -> dict[str, Any] | None:
-    """The next message, in JSON or msgpack, text or binary; None when it is neither."""
-    frame = await socket.receive()
-    if frame["type"] == "websocket.disconnect":
-        raise WebSocketDisconnect(frame.get("code", 1005))
-    raw = frame.get("text") or frame.get("bytes") or b""
-    found = decode_message(raw)
-    return found if isinstance(found, dict) else None
-
-
-def decode_message(raw: bytes | str) -> object:
-    """What a client sent, or None when it is neither JSON nor msgpack."""
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        if isinstance(raw, str):
-            return None
-    try:
-        found: object = msgpack.unpackb(raw)
-    except (ValueError, msgpack.UnpackException):
-        return None
-    return found

@@ -388,7 +388,7 @@ def _whole(query: Mapping[str, str], name: str, default: int, low: int, high: in
     text = query.get(name)
     if not text:
         return default
-    if not text.isdecimal() or not low <= int(text) <= high:
+    if not text.isdecimal() or len(text) > 18 or not low <= int(text) <= high:
         raise invalid_parameter(f"{name} must be {low} to {high}")
     return int(text)
 
@@ -408,7 +408,10 @@ def parse_instant(text: str) -> datetime:
     """An RFC 3339 instant or a date (its midnight, UTC). Raises ValueError."""
     # A plus sign that a client forgot to encode arrives as a blank.
     at = datetime.fromisoformat(text[:-6] + text[-6:].replace(" ", "+"))
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text[:40]!r} lies outside the calendar") from error
 
 
 def _day(query: Mapping[str, str], name: str, default: date) -> date:

@@ -38,14 +38,13 @@ class AnnouncedBars:
         # The stream may remember a batch of a database that is no more: only an exact match counts.
         if block is not None and _is_exactly(batch, block):
             return block
-        stored = await asyncio.to_thread(
+        block = await asyncio.to_thread(
             self._store.between,
             batch.timeframe,
             batch.composition,
             batch.start_at,
             batch.end_at,
         )
-        block = select(stored, stored.end_us == to_epoch_us(batch.end_at))
         if not _is_exactly(batch, block):
             absent = sorted(set(batch.composition) - set(block.symbols))
             raise Unavailable(

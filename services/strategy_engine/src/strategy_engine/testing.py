@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry
 
-from shared.domain.bar_blocks import BarBlock, block_of
+from shared.domain.bar_blocks import block_of
 from shared.domain.bars import Bar
 from shared.domain.signals import Evaluation, Signal
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
-from shared.ports import Ear
 from shared.testing.bar_stores import MemoryBars
+from shared.testing.bus import CountedBells, MemoryBarStream
 from shared.testing.time import FakeClock, InstantTimer
 from strategy_engine.bars import AnnouncedBars
 from strategy_engine.ports import Batch, EvaluationStore, StoredSignal, StrategyRun
@@ -121,51 +120,6 @@ class MemoryEvaluations:
         """See `EvaluationStore`."""
         found = [stored.signal for stored in self.kept if stored.batch_id == batch_id]
         return sorted(found, key=lambda signal: (signal.strategy, signal.symbol))
-
-
-@dataclass
-class MemoryBarStream:
-    """A `BarStream` that can be emptied like Redis."""
-
-    blocks: dict[int, BarBlock] = field(default_factory=dict)
-
-    async def publish(self, batch_id: int, block: BarBlock) -> None:
-        """See `BarStream`."""
-        self.blocks[batch_id] = block
-
-    async def fetch(self, batch_id: int) -> BarBlock | None:
-        """See `BarStream`."""
-        return self.blocks.get(batch_id)
-
-
-@dataclass
-class CountedBells:
-    """`Bells` that only count who was rung."""
-
-    rung: list[str] = field(default_factory=list)
-
-    async def ring(self, *names: str) -> None:
-        """See `Bells`."""
-        self.rung += names
-
-    @contextlib.asynccontextmanager
-    async def listen(self, *names: str) -> AsyncIterator[Ear]:  # noqa: ARG002
-        """See `Bells`."""
-        yield _HeardAll(self, len(self.rung))
-
-
-@dataclass
-class _HeardAll:
-    """Hears what was rung since the last look, and waits for nothing."""
-
-    bells: CountedBells
-    seen: int
-
-    async def wait(self, timeout_s: float) -> bool:  # noqa: ARG002
-        """See `Ear`."""
-        heard = len(self.bells.rung) > self.seen
-        self.seen = len(self.bells.rung)
-        return heard
 
 
 def by_instant(bars: Iterable[Bar]) -> list[list[Bar]]:

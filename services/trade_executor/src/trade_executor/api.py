@@ -17,20 +17,19 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from shared.adapters.http_api import ProblemError, Role, requires
 from shared.domain.errors import InvalidInput
 from shared.domain.ids import manual_signal_id
-from shared.domain.ledger import Fill, Position
 from shared.domain.money import parse_price, plain
 from shared.domain.orders import IntentState, OrderType, Side, TimeInForce
 from shared.domain.signals import ManualOrder
-from shared.domain.symbols import Symbol, parse_symbol
+from shared.domain.symbols import parse_symbol
 from shared.domain.timeframes import Timeframe
 from shared.messages import BELL_MANUAL
 from shared.ports import Bells, Clock, Ids, LatestBars, Timer
+from trade_executor.positions import PositionFold
 from trade_executor.service import Executor
 from trade_executor.store import Store
 
 _ANSWER_WITHIN_S = 2.0
 _LOOK_EVERY_S = 0.05
-_FOLD_PAGE = 5_000
 _MAX_QUANTITY = Decimal(10_000_000)
 _NEVER_SENT = {IntentState.CANCELLED_UNSENT, IntentState.EXPIRED_UNSENT, IntentState.NEVER_EXISTED}
 _OPEN = [state.value for state in IntentState if not state.is_final]
@@ -224,36 +223,6 @@ class Reconciliation(BaseModel):
     took_s: float
     acknowledged: int
     differences: list[DifferenceView]
-
-
-class PositionFold:
-    """Positions as a fold over fills, which is carried on from where it stood."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._positions: dict[Symbol, Position] | None = None
-        self._last = 0
-
-    async def now(self) -> dict[Symbol, Position]:
-        """All symbols ever traded, flat ones with what they earned."""
-        if self._positions is None:
-            opening = await self._store.opening_positions()
-            self._positions = {s: Position(s, quantity) for s, quantity in opening.items()}
-        while True:
-            page = await self._store.fills(after=self._last, limit=_FOLD_PAGE, oldest_first=True)
-            for row in page:
-                if row["id"] <= self._last:
-                    continue  # another request folded it meanwhile
-                symbol = Symbol(row["symbol"])
-                held = self._positions.get(symbol, Position(symbol))
-                fill = Fill(
-                    row["execution_id"], row["client_order_id"] or "", symbol, Side(row["side"]),
-                    row["quantity"], row["price"], row["fee"],
-                )  # fmt: skip
-                self._positions[symbol] = held.after(fill)
-                self._last = row["id"]
-            if len(page) < _FOLD_PAGE:
-                return self._positions
 
 
 def router(

@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
@@ -21,19 +20,20 @@ from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.exchange_calendar import load_calendar
 from shared.adapters.postgres import Database, Outbox, open_database
 from shared.adapters.redis import RedisBells, open_redis
-from shared.domain.bar_blocks import to_epoch_us
 from shared.domain.calendar import TradingCalendar
 from shared.domain.decisions import Approved, Purpose, Refused, Review
-from shared.domain.money import MICROS
 from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
-from shared.domain.timeframes import Timeframe
 from shared.messages import BELL_REVIEWS, REVIEW, REVIEWS
 from shared.testing.servers import SettingsFor, account, servers, settings_for
 from shared.testing.time import FakeClock
 from simulator.book import BookRules
-from simulator.tape import Segment, Tape
-from simulator.testing import DEFAULT_RULES, RunningSimulator, running_simulator
+from simulator.testing import (
+    DEFAULT_RULES,
+    RunningSimulator,
+    running_simulator,
+    tape_of,
+)
 from trade_executor.adapters.alpaca import open_alpaca
 from trade_executor.adapters.gate import Gate
 from trade_executor.adapters.trade_updates import TradeUpdates
@@ -42,7 +42,6 @@ from trade_executor.store import Store
 
 __all__ = ["account", "servers", "settings_for"]
 
-OPEN_AT = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
 WITHIN_S = 25.0
 KEY = SecretStr("PKTEST")
 
@@ -50,40 +49,6 @@ KEY = SecretStr("PKTEST")
 @pytest.fixture(scope="session")
 def calendar(tmp_path_factory: pytest.TempPathFactory) -> TradingCalendar:
     return load_calendar(tmp_path_factory.getbasetemp().parent / "sessions")
-
-
-def tape_of(
-    minutes: Sequence[tuple[float, float, float, float, int]],
-    symbols: Sequence[str],
-    calendar: TradingCalendar,
-) -> Tape:
-    """Minutes from the open of 2026-01-05, each (open, high, low, close, volume) for every symbol."""
-    names = sorted(symbols)
-    count = len(names)
-    rows = np.array([row for row in minutes for _ in names])
-    start_us = to_epoch_us(OPEN_AT) + 60 * MICROS * np.repeat(np.arange(len(minutes)), count)
-    micros = np.rint(rows[:, :4] * MICROS).astype(np.int64)
-    segment = Segment(
-        symbol=np.tile(np.arange(count, dtype=np.int32), len(minutes)),
-        start_us=start_us,
-        opens_us=start_us,
-        end_us=start_us + 60 * MICROS,
-        session=np.zeros(len(start_us), dtype=np.int64),
-        open=micros[:, 0],
-        high=micros[:, 1],
-        low=micros[:, 2],
-        close=micros[:, 3],
-        volume=rows[:, 4].astype(np.int64),
-    )
-    return Tape(
-        source="invented",
-        timeframe=Timeframe.MINUTE,
-        symbols=[Symbol(name) for name in names],
-        calendar=calendar,
-        digest=str(hash(tuple(minutes))),
-        first=segment,
-        history=0,
-    )
 
 
 class HurriedTimer:

@@ -183,8 +183,10 @@ class AlpacaBroker:
             page = self._parsed_all(wire.read_activity, raw)
             known = len(found)
             found.update((execution.execution_id, execution) for execution in page)
-            if len(page) < _ACTIVITIES_PAGE or len(found) == known:
+            if len(page) < _ACTIVITIES_PAGE:
                 return list(found.values())
+            if len(found) == known:
+                raise Unavailable("the broker's list of fills does not move on")
             query["page_token"] = str(page[-1].raw["id"])
         raise Unavailable(f"the broker's list of fills did not end within {_MAX_PAGES} pages")
 
