@@ -40,6 +40,7 @@ from shared.domain.errors import (
 from shared.ports import Timer
 
 MAX_BODY_BYTES = 64 * 1024
+BODY_WITHIN_S = 10.0
 _ALLOWED_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _SECURITY_HEADERS = [
     (b"cache-control", b"no-store"),
@@ -244,6 +245,7 @@ def _problem(status: int, code: str, detail: str, headers: Mapping[str, str]) ->
         403: "Forbidden",
         404: "Not found",
         405: "Method not allowed",
+        408: "Request timeout",
         409: "Conflict",
         413: "Body too large",
         422: "Not valid",
@@ -332,7 +334,15 @@ class _Guard:
             await refusal(scope, receive, send_with_headers)
             return
         # Read here, before any framework turns "too large" into an error of its own.
-        body = await _bounded_body(receive)
+        try:
+            async with asyncio.timeout(BODY_WITHIN_S):
+                body = await _bounded_body(receive)
+        except TimeoutError:
+            # Who sends a byte now and then would hold a connection that others need.
+            words = f"send the whole body within {BODY_WITHIN_S:.0f} s"
+            refusal = _problem(408, "body_too_slow", words, {"Connection": "close"})
+            await refusal(scope, receive, send_with_headers)
+            return
         if body is None:
             await _too_large()(scope, receive, send_with_headers)
             return
@@ -382,12 +392,13 @@ def _holds_nul(scope: Scope, body: bytes) -> bool:
 
 
 async def _bounded_body(receive: Receive) -> bytes | None:
-    """The request's body, or None as soon as it is too large."""
+    """The request's body, or None as soon as it is too large or its sender is gone."""
     body = bytearray()
     while True:
         message = await receive()
         body += message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
+        # Half an order may read as a whole one, so a sender who hung up has sent nothing.
+        if len(body) > MAX_BODY_BYTES or message["type"] == "http.disconnect":
             return None
         if not message.get("more_body", False):
             return bytes(body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 
 import httpx
 import pytest
@@ -384,3 +384,47 @@ def test_a_bug_answers_with_a_problem_that_tells_nothing_of_it() -> None:
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["code"] == "internal"
     assert "42" not in answer.text
+
+
+def half_a_body(then: Callable[[], Awaitable[dict[str, object]]]) -> list[dict[str, object]]:
+    """What is answered to a sender who begins a body that reads as a whole wish and goes on with `then`."""
+    answered: list[dict[str, object]] = []
+    first = {"type": "http.request", "body": b'{"quantity": 1}', "more_body": True}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/wish",
+        "query_string": b"",
+        "headers": [
+            (b"host", b"127.0.0.1"),
+            (b"content-type", b"application/json"),
+            (b"authorization", b"Bearer admin-token-0"),
+        ],
+    }
+    parts = iter([first])
+
+    async def receive() -> dict[str, object]:
+        part = next(parts, None)
+        return part if part is not None else await then()
+
+    async def send(message: MutableMapping[str, object]) -> None:
+        answered.append(dict(message))
+
+    asyncio.run(app_with()(scope, receive, send))
+    return answered
+
+
+def test_half_a_body_whose_sender_hung_up_is_not_acted_upon() -> None:
+    async def hang_up() -> dict[str, object]:
+        return {"type": "http.disconnect"}
+
+    assert half_a_body(hang_up)[0]["status"] == 413
+
+
+def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.adapters.http_api.BODY_WITHIN_S", 0.01)
+
+    async def dawdle() -> dict[str, object]:
+        return await asyncio.get_running_loop().create_future()
+
+    assert half_a_body(dawdle)[0]["status"] == 408

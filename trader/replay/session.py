@@ -351,7 +351,7 @@ async def open_replay(
         )
         say(f"starting {', '.join(SERVICES)}")
         await asyncio.to_thread(stack.start_programs, SERVICES)
-        operator = _operator_settings(stack.instance)
+        operator = load_settings(stack.instance.operator_environment())
         # The first bar must find everybody caught up, or the history would be decided on or not by chance.
         await _until_ready(stack.instance, operator, timer)
         database = await resources.enter_async_context(
@@ -393,9 +393,3 @@ async def _until_ready(instance: Instance, operator: Settings, timer: Timer) -> 
                     f"see {instance.logs / f'{service}.log'}"
                 )
             await timer.sleep(0.05)
-
-
-def _operator_settings(instance: Instance) -> Settings:
-    told = instance.operator_environment()
-    # The command line calls no venue, so it is told no venue's address but our own services'.
-    return load_settings(told)
