@@ -51,6 +51,19 @@ def test_wrong_usage_ends_with_code_4_and_one_sentence(
     assert printed.err.count("\n") == 1
 
 
+def test_ctrl_c_at_any_moment_ends_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: str) -> None:
+        raise KeyboardInterrupt
+
+    # The first thing a command does is to load its module, which takes the longest.
+    monkeypatch.setattr(importlib, "import_module", interrupted)
+
+    assert main(["status"]) == ExitCode.ERROR
+    assert capsys.readouterr().err == "trader: stopped; nothing more was done\n"
+
+
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == ExitCode.OK
 
