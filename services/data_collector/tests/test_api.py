@@ -12,10 +12,13 @@ import pytest
 from fastapi import FastAPI
 
 from data_collector.api import CollectorFigures, Rooms, router
+from data_collector.budgets import Limits, Spent
 from data_collector.jobs import CollectionJobs
+from data_collector.paying import StoredBudget
 from data_collector.service import Collector
 from data_collector.testing import (
     CountedBells,
+    MemoryBudgets,
     MemoryJournal,
     MemoryNewest,
     MemoryStream,
@@ -91,10 +94,14 @@ def api() -> Api:
         journal=journal,
         max_age_bars=2,
     )
-    jobs = CollectionJobs(history, store, journal, calendar, clock, timer, CountingIds())
+    jobs = CollectionJobs([history], store, journal, calendar, clock, timer, CountingIds())
+    stored = MemoryBudgets({"twelve_data": Spent(((int(NOON.timestamp()), 7),), NOON.date(), 407)})
+    budget = StoredBudget("twelve_data", Limits(8, 60, 800), stored, FakeClock(NOON), timer)
     app = make_app("data_collector", settings, {"feed": collector.is_live}, timer)
-    app.include_router(router(Rooms("paper", collector, jobs, store, newest, journal, clock)))
-    CollectorFigures(collector).register(app.state.metrics)
+    app.include_router(
+        router(Rooms("paper", collector, jobs, store, newest, journal, clock, (budget,)))
+    )
+    CollectorFigures(collector, (budget,)).register(app.state.metrics)
     return Api(app, store, newest, journal)
 
 
@@ -104,6 +111,15 @@ def test_status_says_what_the_collector_does(api: Api) -> None:
     assert status["service"] == "data_collector"
     assert (status["timeframe"], status["symbols"], status["feed"]) == ("1Min", 2, "connecting")
     assert status["newest_batch"] is None
+
+
+def test_status_and_providers_show_what_is_used_of_each_budget(api: Api) -> None:
+    (budget,) = api.get("/status").json()["budgets"]
+
+    assert (budget["provider"], budget["used"], budget["limit"]) == ("twelve_data", 7, 8)
+    assert (budget["used_today"], budget["day_limit"], budget["waiting"]) == (407, 800, [])
+    assert api.get("/providers").json() == {"items": [budget], "failovers": {}}
+    assert 'collector_requests_waiting{provider="twelve_data"} 0.0' in api.get("/metrics").text
 
 
 def test_it_is_not_ready_before_it_follows_its_feed(api: Api) -> None:

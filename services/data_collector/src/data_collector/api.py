@@ -14,7 +14,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_collector.catching_up import warm_up_start
-from data_collector.jobs import CollectionJobs, KeyReused, Range
+from data_collector.jobs import CollectionJobs, KeyReused, Paused, Range
+from data_collector.paying import BudgetState, StoredBudget
 from data_collector.ports import CollectedBars, Job, Journal
 from data_collector.service import Collector
 from shared.adapters.http_api import ProblemError, Role, requires
@@ -91,6 +92,35 @@ class ApiBatch(BaseModel):
     announced_at: datetime
 
 
+class ApiWaiting(BaseModel):
+    """A request that waits for its turn at a provider."""
+
+    what: str
+    why: str
+    until_at: datetime
+
+
+class ApiBudget(BaseModel):
+    """What a provider lets us ask, and how much of it is used."""
+
+    provider: str
+    used: int
+    limit: int
+    window_s: int
+    used_today: int
+    day_limit: int | None
+    blocked_until_at: datetime | None
+    blocked_why: str
+    waiting: list[ApiWaiting]
+
+
+class ApiProviders(BaseModel):
+    """Every provider in use, with its budget and how often it had to be passed over."""
+
+    items: list[ApiBudget]
+    failovers: dict[str, int]
+
+
 class ApiStatus(BaseModel):
     """What the collector is doing, and its figures since its process started."""
 
@@ -110,6 +140,7 @@ class ApiStatus(BaseModel):
     bars_refused: int
     bars_passed_over: int
     unfinished_jobs: int
+    budgets: list[ApiBudget]
 
 
 class CollectRequest(BaseModel):
@@ -136,6 +167,12 @@ class ApiJob(BaseModel):
     bars_new: int
     bars_refused: int
     error: str | None
+    note: str | None
+    providers: list[str]
+    pieces_done: int
+    pieces_total: int
+    waits_for: str | None
+    waits_until_at: datetime | None
     requested_at: datetime
     ended_at: datetime | None
 
@@ -151,6 +188,7 @@ class Rooms:
     newest: LatestBars
     journal: Journal
     clock: Clock
+    budgets: tuple[StoredBudget, ...] = ()
 
 
 def router(rooms: Rooms) -> APIRouter:
@@ -199,6 +237,15 @@ def router(rooms: Rooms) -> APIRouter:
             bars_refused=figures.bars_refused,
             bars_passed_over=figures.bars_passed_over,
             unfinished_jobs=rooms.jobs.unfinished,
+            budgets=[_api_budget(await budget.state()) for budget in rooms.budgets],
+        )
+
+    @routes.get("/providers", dependencies=[requires(Role.READ)])
+    async def providers() -> ApiProviders:
+        """What each provider lets us ask, what is used of it, and what waits for it."""
+        return ApiProviders(
+            items=[_api_budget(await budget.state()) for budget in rooms.budgets],
+            failovers=rooms.jobs.failovers,
         )
 
     @routes.get("/data/symbols", dependencies=[requires(Role.READ)])
@@ -280,7 +327,7 @@ def router(rooms: Rooms) -> APIRouter:
         except KeyReused as error:
             raise ProblemError(409, "idempotency_key_reused", str(error)) from None
         response.headers["Location"] = f"/collect/market-data/{job.job_id}"
-        return _api_job(job)
+        return _api_job(job, rooms.jobs.paused.get(job.job_id))
 
     @routes.get("/collect/market-data/{job_id}", dependencies=[requires(Role.READ)])
     async def followed(job_id: str) -> ApiJob:
@@ -289,7 +336,7 @@ def router(rooms: Rooms) -> APIRouter:
         job = await rooms.journal.job(job_id) if is_id else None
         if job is None:
             raise ProblemError(404, "no_such_job", "there is no collection job of this id")
-        return _api_job(job)
+        return _api_job(job, rooms.jobs.paused.get(job.job_id))
 
     return routes
 
@@ -368,7 +415,21 @@ def _api_bar(bar: Bar) -> ApiBar:
     )
 
 
-def _api_job(job: Job) -> ApiJob:
+def _api_budget(state: BudgetState) -> ApiBudget:
+    return ApiBudget(
+        provider=state.provider,
+        used=state.used_in_window,
+        limit=state.limits.per_window,
+        window_s=state.limits.window_s,
+        used_today=state.used_today,
+        day_limit=state.limits.per_day,
+        blocked_until_at=state.blocked_until_at,
+        blocked_why=state.blocked_why,
+        waiting=[ApiWaiting(what=w.what, why=w.why, until_at=w.until_at) for w in state.waiting],
+    )
+
+
+def _api_job(job: Job, paused: Paused | None) -> ApiJob:
     return ApiJob(
         job_id=job.job_id,
         state=job.state.value,
@@ -380,6 +441,12 @@ def _api_job(job: Job) -> ApiJob:
         bars_new=job.bars_new,
         bars_refused=job.bars_refused,
         error=job.error,
+        note=job.note,
+        providers=list(job.providers),
+        pieces_done=job.pieces_done,
+        pieces_total=job.pieces_total,
+        waits_for=None if paused is None else paused.why,
+        waits_until_at=None if paused is None else paused.until_at,
         requested_at=job.requested_at,
         ended_at=job.ended_at,
     )
@@ -388,8 +455,9 @@ def _api_job(job: Job) -> ApiJob:
 class CollectorFigures:
     """The collector's figures in Prometheus' terms, read when asked for."""
 
-    def __init__(self, collector: Collector) -> None:
+    def __init__(self, collector: Collector, budgets: Sequence[StoredBudget] = ()) -> None:
         self._collector = collector
+        self._budgets = budgets
 
     def register(self, registry: CollectorRegistry) -> None:
         """Show the figures on `/metrics`."""
@@ -407,7 +475,18 @@ class CollectorFigures:
             "collector_bars_refused": ("Bars put into quarantine.", figures.bars_refused),
             "collector_reconnects": ("Rounds begun anew.", figures.reconnects),
         }
+        spent = CounterMetricFamily(
+            "collector_requests_paid", "Paid out of a provider's budget.", labels=["provider"]
+        )
+        waiting = GaugeMetricFamily(
+            "collector_requests_waiting", "Requests that wait for a budget.", labels=["provider"]
+        )
+        for budget in self._budgets:
+            spent.add_metric([budget.provider], budget.paid)
+            waiting.add_metric([budget.provider], budget.waiting)
         return [
             live,
+            spent,
+            waiting,
             *(CounterMetricFamily(name, text, value=n) for name, (text, n) in counters.items()),
         ]

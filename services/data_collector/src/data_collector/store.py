@@ -8,23 +8,28 @@ order of their instants and a reader's cursor can never step over one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from data_collector.backfill import Marker
 from data_collector.boundary import Refused
+from data_collector.budgets import Spent
 from data_collector.ports import Announced, Job, JobState
 from shared.adapters.postgres import Database, lock
 from shared.domain.bar_blocks import BarBlock, from_epoch_us
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 
+_MAX_WHY = 400
 _JOB = (
     "job_id, symbols, timeframe, start_at, end_at, requested_at, idempotency_key, state, bars_read, "
-    "bars_new, bars_refused, error, ended_at"
+    "bars_new, bars_refused, error, ended_at, through, group_through, reached_at, pieces_done, "
+    "pieces_total, providers, note"
 )
 
 
@@ -132,7 +137,8 @@ class PostgresJournal:
                 text(
                     f"INSERT INTO data_collector.collection_jobs (account, {_JOB}) "
                     "VALUES (:account, :job_id, CAST(:symbols AS text[]), :timeframe, :start_at, "
-                    ":end_at, :requested_at, :idempotency_key, :state, 0, 0, 0, NULL, NULL) "
+                    ":end_at, :requested_at, :idempotency_key, :state, 0, 0, 0, NULL, NULL, '', '', "
+                    "NULL, 0, 0, '{}', NULL) "
                     "ON CONFLICT DO NOTHING"
                 ),
                 {
@@ -188,7 +194,10 @@ class PostgresJournal:
                 text(
                     "UPDATE data_collector.collection_jobs SET state = :state, bars_read = :bars_read, "
                     "bars_new = :bars_new, bars_refused = :bars_refused, error = :error, "
-                    "ended_at = :ended_at WHERE account = :account AND job_id = :job_id"
+                    "ended_at = :ended_at, through = :through, group_through = :group_through, "
+                    "reached_at = :reached_at, pieces_done = :pieces_done, "
+                    "pieces_total = :pieces_total, providers = CAST(:providers AS text[]), "
+                    "note = :note WHERE account = :account AND job_id = :job_id"
                 ),
                 {
                     "account": self._account,
@@ -199,6 +208,13 @@ class PostgresJournal:
                     "bars_refused": job.bars_refused,
                     "error": job.error,
                     "ended_at": job.ended_at,
+                    "through": job.marker.through,
+                    "group_through": job.marker.group_through,
+                    "reached_at": job.marker.reached_at,
+                    "pieces_done": job.pieces_done,
+                    "pieces_total": job.pieces_total,
+                    "providers": list(job.providers),
+                    "note": job.note,
                 },
             )
 
@@ -220,4 +236,59 @@ def _job(row: Any) -> Job:
         bars_refused=row.bars_refused,
         error=row.error,
         ended_at=row.ended_at,
+        marker=Marker(row.through, row.group_through, row.reached_at),
+        pieces_done=row.pieces_done,
+        pieces_total=row.pieces_total,
+        providers=tuple(row.providers),
+        note=row.note,
     )
+
+
+class PostgresBudgets:
+    """See `Budgets`. A change whose answer was lost counts twice, which errs on the safe side."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def change(self, provider: str, decide: Callable[[Spent], Spent]) -> Spent:
+        """See `Budgets`."""
+
+        async def write(connection: AsyncConnection) -> Spent:
+            await connection.execute(
+                text(
+                    "INSERT INTO data_collector.budgets (provider) VALUES (:provider) "
+                    "ON CONFLICT DO NOTHING"
+                ),
+                {"provider": provider},
+            )
+            result = await connection.execute(
+                text(
+                    "SELECT recent, day_on, day_used, blocked_until_at, blocked_why "
+                    "FROM data_collector.budgets WHERE provider = :provider FOR UPDATE"
+                ),
+                {"provider": provider},
+            )
+            row = result.one()
+            recent = tuple((int(second), int(cost)) for second, cost in row.recent)
+            before = Spent(recent, row.day_on, row.day_used, row.blocked_until_at, row.blocked_why)
+            after = decide(before)
+            if after != before:
+                await connection.execute(
+                    text(
+                        "UPDATE data_collector.budgets SET recent = CAST(:recent AS jsonb), "
+                        "day_on = :day_on, day_used = :day_used, "
+                        "blocked_until_at = :blocked_until_at, blocked_why = :blocked_why "
+                        "WHERE provider = :provider"
+                    ),
+                    {
+                        "provider": provider,
+                        "recent": json.dumps(after.recent),
+                        "day_on": after.day_on,
+                        "day_used": after.day_used,
+                        "blocked_until_at": after.blocked_until_at,
+                        "blocked_why": after.blocked_why[:_MAX_WHY],
+                    },
+                )
+            return after
+
+        return await self._database.run(write)

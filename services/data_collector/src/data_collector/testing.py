@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from data_collector.boundary import RawBar, Refused
+from data_collector.budgets import Spent
+from data_collector.outcomes import SymbolsRefused
 from data_collector.ports import Announced, FeedEvent, FeedLost, Job, JobState
 from shared.domain.bar_blocks import BarBlock, from_epoch_us
 from shared.domain.bars import Bar
@@ -148,12 +150,26 @@ class ScriptedHistory:
     bars: list[Bar] = field(default_factory=list)
     bad: list[RawBar] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
+    # Symbols that it does not know.
+    unknown: frozenset[Symbol] = frozenset()
+    name: str = "scripted"
+    group_size: int = 100
     asked: list[tuple[tuple[Symbol, ...], datetime, datetime]] = field(default_factory=list)
 
     @property
     def provider(self) -> str:
         """See `History`."""
-        return "scripted"
+        return self.name
+
+    @property
+    def group(self) -> int:
+        """See `History`."""
+        return self.group_size
+
+    @property
+    def max_bars(self) -> int:
+        """See `History`."""
+        return 10_000
 
     async def pages(
         self, symbols: Sequence[Symbol], timeframe: Timeframe, start_at: datetime, end_at: datetime
@@ -165,12 +181,43 @@ class ScriptedHistory:
         rows = [
             raw(bar)
             for bar in self.bars
-            if bar.symbol in symbols
+            if bar.symbol in set(symbols) - self.unknown
             and bar.timeframe is timeframe
             and start_at <= bar.start_at <= end_at
         ] + self.bad
         for at in range(0, max(len(rows), 1), _PAGE):
             yield rows[at : at + _PAGE]
+        refused = sorted(self.unknown & set(symbols))
+        if refused:
+            raise SymbolsRefused(self.name, refused, "no such symbol")
+
+
+@dataclass
+class MemoryBudgets:
+    """`Budgets` in a dictionary."""
+
+    spent: dict[str, Spent] = field(default_factory=dict)
+
+    async def change(self, provider: str, decide: Callable[[Spent], Spent]) -> Spent:
+        """See `Budgets`."""
+        self.spent[provider] = decide(self.spent.get(provider, Spent()))
+        return self.spent[provider]
+
+
+@dataclass
+class FreeBudget:
+    """A `Budget` without limits that remembers what was asked of it."""
+
+    spent: list[tuple[int, str]] = field(default_factory=list)
+    pauses: list[float] = field(default_factory=list)
+
+    async def spend(self, cost: int, what: str) -> None:
+        """See `Budget`."""
+        self.spent.append((cost, what))
+
+    async def refused(self, pause_s: float, why: str) -> None:
+        """See `Budget`."""
+        self.pauses.append(pause_s)
 
 
 @dataclass

@@ -1,0 +1,52 @@
+"""Request budgets that survive restarts, and collection jobs that go on where they stopped.
+
+A provider counts per key, whatever account label or process asked, so budgets are the one table without an account.
+Jobs remember how far they came, because history on a free plan may take days and must not begin anew. Locks:
+the ALTERs are brief and rewrite nothing. Undo: drop what is added; jobs then begin anew.
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0008"
+down_revision = "0006"
+
+READERS = "data_collector, strategy_engine, risk_manager, trade_executor, scheduler, operator"
+
+
+def upgrade() -> None:
+    op.execute("""
+        CREATE TABLE data_collector.budgets (
+            provider text PRIMARY KEY,
+            recent jsonb NOT NULL DEFAULT '[]',
+            day_on date,
+            day_used bigint NOT NULL DEFAULT 0 CHECK (day_used >= 0),
+            blocked_until_at timestamptz,
+            blocked_why text NOT NULL DEFAULT '' CHECK (length(blocked_why) <= 400)
+        )""")
+    op.execute("""
+        CREATE VIEW data_collector.v_budgets AS
+        SELECT provider, recent, day_on, day_used, blocked_until_at, blocked_why
+        FROM data_collector.budgets""")
+    op.execute("GRANT SELECT, INSERT, UPDATE ON data_collector.budgets TO data_collector")
+    op.execute(f"GRANT SELECT ON data_collector.v_budgets TO {READERS}")
+    op.execute("""
+        ALTER TABLE data_collector.collection_jobs
+            ADD COLUMN through text NOT NULL DEFAULT '',
+            ADD COLUMN group_through text NOT NULL DEFAULT '',
+            ADD COLUMN reached_at timestamptz,
+            ADD COLUMN pieces_done bigint NOT NULL DEFAULT 0 CHECK (pieces_done >= 0),
+            ADD COLUMN pieces_total bigint NOT NULL DEFAULT 0 CHECK (pieces_total >= 0),
+            ADD COLUMN providers text[] NOT NULL DEFAULT '{}',
+            ADD COLUMN note text CHECK (length(note) <= 2000)""")
+
+
+def downgrade() -> None:
+    op.execute("""
+        ALTER TABLE data_collector.collection_jobs
+            DROP COLUMN through, DROP COLUMN group_through, DROP COLUMN reached_at,
+            DROP COLUMN pieces_done, DROP COLUMN pieces_total, DROP COLUMN providers,
+            DROP COLUMN note""")
+    op.execute("DROP VIEW data_collector.v_budgets")
+    op.execute("DROP TABLE data_collector.budgets")
