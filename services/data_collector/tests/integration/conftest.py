@@ -239,6 +239,10 @@ def rig(
         "ALPACA_DATA_URL": simulator.url,
         "ALPACA_DATA_STREAM_URL": f"ws://127.0.0.1:{ports.simulator}/v2/iex",
         "ALPACA_REQUESTS_PER_MINUTE": "10000",
+        "TWELVE_DATA_API_KEY": "twelve",
+        "TWELVE_DATA_URL": simulator.url,
+        "TWELVE_DATA_CREDITS_PER_MINUTE": "1000",
+        "TWELVE_DATA_CREDITS_PER_DAY": "100000",
         "CLOCK_FILE": str(clock_file),
         "DATA_COLLECTOR_PORT": str(ports.data_collector),
     }

@@ -79,6 +79,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--max-volume-share", type=_number(1e-6, 1.0), default=0.1, help="of a bar's volume")
     add("--allow-short", action="store_true", help="let the account sell short")
     add("--rate-limit", type=_whole(0, 10**9), default=200, help="requests a minute; 0: no limit")
+    add("--credits", type=_whole(0, 10**6), default=0, help="of Twelve Data, a minute; 0: no limit")
     add("--cache-dir", type=Path, help="where the exchange's sessions are kept between starts")
     add("--check", action="store_true", help="say what would be replayed, and end")
     return parser.parse_args(arguments)
@@ -138,6 +139,7 @@ async def serve(options: argparse.Namespace) -> None:
             requests_per_minute=options.rate_limit,
             admin_token=os.environ.get("SIMULATOR_ADMIN_TOKEN") or None,
             speed=speed,
+            credits_per_minute=options.credits,
         )
         with contextlib.closing(bind(options.host, options.port)) as door:
             server = Server(doors)
