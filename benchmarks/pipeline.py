@@ -83,9 +83,7 @@ async def _measure(instants: int) -> None:
         try:
             async with open_replay(instance, ReplayPlan(seed=7)) as replay:
                 began = time.perf_counter()
-                await replay.run(
-                    until=lambda step: step.number >= 3 * instants, after_step=note
-                )
+                await replay.run(until=lambda step: step.number >= 3 * instants, after_step=note)
                 url = instance.database_url("trading")
                 floor_ms = await _commit_floor_ms(url)
                 engine = create_async_engine(url)

@@ -66,7 +66,9 @@ class Database:
         Raises:
             Unavailable: the database gave no answer within a handful of tries.
         """
-        return await self._retrying(self._engine.execution_options(isolation_level="AUTOCOMMIT"), work)
+        return await self._retrying(
+            self._engine.execution_options(isolation_level="AUTOCOMMIT"), work
+        )
 
     async def _retrying(
         self, engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[T]]
