@@ -1,4 +1,4 @@
-"""Request budgets that survive restarts, and collection jobs that go on where they stopped.
+"""Request budgets that survive restarts, jobs that go on where they stopped, quarantined bars that a person releases.
 
 A provider counts per key, whatever account label or process asked, so budgets are the one table without an account.
 Jobs remember how far they came, because history on a free plan may take days and must not begin anew. Locks:
@@ -40,9 +40,28 @@ def upgrade() -> None:
             ADD COLUMN pieces_total bigint NOT NULL DEFAULT 0 CHECK (pieces_total >= 0),
             ADD COLUMN providers text[] NOT NULL DEFAULT '{}',
             ADD COLUMN note text CHECK (length(note) <= 2000)""")
+    op.execute("""
+        ALTER TABLE data_collector.quarantine
+            ADD COLUMN released_at timestamptz,
+            ADD COLUMN release_reason text CHECK (length(release_reason) <= 400),
+            ADD CHECK ((released_at IS NULL) = (release_reason IS NULL))""")
+    op.execute("""
+        CREATE OR REPLACE VIEW data_collector.v_quarantine AS
+        SELECT id, account, timeframe, provider, symbol, reason, raw, seen_at, released_at,
+               release_reason
+        FROM data_collector.quarantine""")
 
 
 def downgrade() -> None:
+    op.execute("DROP VIEW data_collector.v_quarantine")
+    op.execute("""
+        ALTER TABLE data_collector.quarantine
+            DROP COLUMN released_at, DROP COLUMN release_reason""")
+    op.execute("""
+        CREATE VIEW data_collector.v_quarantine AS
+        SELECT id, account, timeframe, provider, symbol, reason, raw, seen_at
+        FROM data_collector.quarantine""")
+    op.execute(f"GRANT SELECT ON data_collector.v_quarantine TO {READERS}")
     op.execute("""
         ALTER TABLE data_collector.collection_jobs
             DROP COLUMN through, DROP COLUMN group_through, DROP COLUMN reached_at,

@@ -6,11 +6,11 @@ import asyncio
 import sys
 from contextlib import AsyncExitStack
 
+from data_collector.adapters import alpaca_history, twelve_data
 from data_collector.adapters.alpaca_history import PROVIDER as ALPACA
 from data_collector.adapters.alpaca_history import open_history
 from data_collector.adapters.alpaca_stream import AlpacaFeed
 from data_collector.adapters.twelve_data import PROVIDER as TWELVE_DATA
-from data_collector.adapters.twelve_data import open_twelve_data
 from data_collector.api import CollectorFigures, Rooms, router
 from data_collector.batches import GRACE_S
 from data_collector.budgets import Limits
@@ -54,8 +54,8 @@ async def run(settings: Settings) -> None:
         history = await stack.enter_async_context(open_history(settings, clock, budgets[ALPACA]))
         histories: list[History] = [history]
         if settings.twelve_data_api_key is not None:
-            twelve_data = open_twelve_data(settings, WallClock(), budgets[TWELVE_DATA])
-            histories.insert(0, await stack.enter_async_context(twelve_data))
+            opened = twelve_data.open_twelve_data(settings, WallClock(), budgets[TWELVE_DATA])
+            histories.insert(0, await stack.enter_async_context(opened))
         journal = PostgresJournal(database, account)
         newest = RedisLatestBars(redis, account)
         collector = Collector(
@@ -86,13 +86,18 @@ async def run(settings: Settings) -> None:
             "feed": collector.is_live,
         }
         app = make_app("data_collector", settings, probes, timer)
-        app.include_router(
-            router(
-                Rooms(
-                    account, collector, jobs, store, newest, journal, clock, tuple(budgets.values())
-                )
-            )
+        rooms = Rooms(
+            account,
+            collector,
+            jobs,
+            store,
+            newest,
+            journal,
+            clock,
+            tuple(budgets.values()),
+            {ALPACA: alpaca_history.read_again, TWELVE_DATA: twelve_data.read_again},
         )
+        app.include_router(router(rooms))
         CollectorFigures(collector, tuple(budgets.values())).register(app.state.metrics)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(serve(app, settings.api_host, settings.data_collector_port))

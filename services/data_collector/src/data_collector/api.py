@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
 
@@ -16,12 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from data_collector.catching_up import warm_up_start
 from data_collector.jobs import CollectionJobs, KeyReused, Paused, Range
 from data_collector.paying import BudgetState, StoredBudget
-from data_collector.ports import CollectedBars, Job, Journal
+from data_collector.ports import CollectedBars, Job, Journal, Reject
+from data_collector.releasing import Readers, released_bar
 from data_collector.service import Collector
 from shared.adapters.http_api import ProblemError, Role, requires
+from shared.domain.bar_blocks import block_of
 from shared.domain.bars import Bar
 from shared.domain.calendar import NEW_YORK
-from shared.domain.errors import InvalidTime
+from shared.domain.errors import InvalidInput, InvalidTime
 from shared.domain.money import plain
 from shared.domain.symbols import Symbol, parse_symbol
 from shared.domain.timeframes import Timeframe, parse_timeframe
@@ -143,6 +145,36 @@ class ApiStatus(BaseModel):
     budgets: list[ApiBudget]
 
 
+class ApiReject(BaseModel):
+    """A bar that was refused, in its provider's words."""
+
+    id: int
+    symbol: str
+    timeframe: str
+    provider: str
+    reason: str
+    raw: str
+    seen_at: datetime
+    released_at: datetime | None
+    release_reason: str | None
+
+
+class ApiQuality(BaseModel):
+    """What waits in quarantine by provider, and a page of it; `next` continues it as `before`."""
+
+    waiting: dict[str, int]
+    items: list[ApiReject]
+    next: int | None
+
+
+class ReleaseRequest(BaseModel):
+    """Why a refused bar is right after all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(min_length=3, max_length=400)
+
+
 class CollectRequest(BaseModel):
     """Which history to fetch; what is left out is everything tracked, and the warm-up up to now."""
 
@@ -189,6 +221,7 @@ class Rooms:
     journal: Journal
     clock: Clock
     budgets: tuple[StoredBudget, ...] = ()
+    readers: Readers = field(default_factory=dict)
 
 
 def router(rooms: Rooms) -> APIRouter:
@@ -313,6 +346,36 @@ def router(rooms: Rooms) -> APIRouter:
             next=found[limit].start_at.isoformat() if len(found) > limit else None,
         )
 
+    @routes.get("/data/quality", dependencies=[requires(Role.READ)])
+    async def quality(
+        limit: Annotated[int, Query(ge=1, le=_MAX_LIMIT)] = 100,
+        before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
+    ) -> ApiQuality:
+        """Refused bars with their reasons, newest first."""
+        found = await rooms.journal.rejects(before=before, limit=limit + 1)
+        return ApiQuality(
+            waiting=await rooms.journal.reject_counts(),
+            items=[_api_reject(reject) for reject in found[:limit]],
+            next=found[limit - 1].reject_id if len(found) > limit else None,
+        )
+
+    @routes.post("/data/quality/{reject_id}/release", dependencies=[requires(Role.OPERATE)])
+    async def release(reject_id: int, request: ReleaseRequest) -> ApiBar:
+        """Let a refused bar into the store, because a person knows that it is right."""
+        reject = await rooms.journal.reject(reject_id) if 0 < reject_id < 2**62 else None
+        if reject is None:
+            raise ProblemError(404, "no_such_reject", "there is no refused bar of this id")
+        now = clock.now()
+        try:
+            bar = released_bar(reject, rooms.readers, collector.calendar, now)
+        except InvalidInput as error:
+            raise ProblemError(409, "cannot_be_released", str(error)) from None
+        # Stored first: a crash in between leaves it listed, and releasing it again stores nothing twice.
+        block = block_of(bar.timeframe, [bar])
+        await asyncio.to_thread(rooms.store.append, block, provider=reject.provider, fetched_at=now)
+        await rooms.journal.release(reject_id, reason=request.reason, at=now)
+        return _api_bar(bar)
+
     @routes.post("/collect/market-data", status_code=202, dependencies=[requires(Role.OPERATE)])
     async def collect(
         response: Response,
@@ -412,6 +475,20 @@ def _api_bar(bar: Bar) -> ApiBar:
         low=plain(bar.low),
         close=plain(bar.close),
         volume=bar.volume,
+    )
+
+
+def _api_reject(reject: Reject) -> ApiReject:
+    return ApiReject(
+        id=reject.reject_id,
+        symbol=reject.symbol,
+        timeframe=reject.timeframe.value,
+        provider=reject.provider,
+        reason=reject.reason,
+        raw=reject.raw,
+        seen_at=reject.seen_at,
+        released_at=reject.released_at,
+        release_reason=reject.release_reason,
     )
 
 

@@ -139,6 +139,21 @@ class Job:
     note: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A bar in quarantine."""
+
+    reject_id: int
+    timeframe: Timeframe
+    provider: str
+    symbol: str
+    reason: str
+    raw: str
+    seen_at: datetime
+    released_at: datetime | None = None
+    release_reason: str | None = None
+
+
 class Journal(Protocol):
     """What the collector did, durable."""
 
@@ -159,6 +174,22 @@ class Journal(Protocol):
         self, refused: Sequence[Refused], timeframe: Timeframe, *, provider: str, at: datetime
     ) -> int:
         """Keep refused bars with their reasons; how many were not kept already."""
+        ...
+
+    async def rejects(self, *, before: int | None, limit: int) -> list[Reject]:
+        """Bars in quarantine, newest first, those with an id below `before`."""
+        ...
+
+    async def reject(self, reject_id: int) -> Reject | None:
+        """The bar of that id."""
+        ...
+
+    async def reject_counts(self) -> dict[str, int]:
+        """How many wait in quarantine, by provider."""
+        ...
+
+    async def release(self, reject_id: int, *, reason: str, at: datetime) -> None:
+        """Note that a person let the bar in; the first note stays."""
         ...
 
     async def add_job(self, job: Job) -> Job:

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from data_collector.backfill import Marker
 from data_collector.boundary import Refused
 from data_collector.budgets import Spent
-from data_collector.ports import Announced, Job, JobState
+from data_collector.ports import Announced, Job, JobState, Reject
 from shared.adapters.postgres import Database, lock
 from shared.domain.bar_blocks import BarBlock, from_epoch_us
 from shared.domain.symbols import Symbol
@@ -127,6 +127,62 @@ class PostgresJournal:
             return new
 
         return await self._database.run(write) if rows else 0
+
+    async def rejects(self, *, before: int | None, limit: int) -> list[Reject]:
+        """See `Journal`."""
+        return await self._rejects(
+            "(CAST(:before AS bigint) IS NULL OR id < :before) ORDER BY id DESC LIMIT :limit",
+            before=before,
+            limit=limit,
+        )
+
+    async def reject(self, reject_id: int) -> Reject | None:
+        """See `Journal`."""
+        found = await self._rejects("id = :reject_id", reject_id=reject_id)
+        return found[0] if found else None
+
+    async def _rejects(self, where: str, **values: int | None) -> list[Reject]:
+        async def read(connection: AsyncConnection) -> list[Reject]:
+            result = await connection.execute(
+                text(
+                    "SELECT id, timeframe, provider, symbol, reason, raw, seen_at, released_at, "
+                    "release_reason FROM data_collector.quarantine "
+                    f"WHERE account = :account AND {where}"
+                ),
+                {"account": self._account, **values},
+            )
+            return [Reject(row[0], Timeframe(row[1]), *row[2:]) for row in result]
+
+        return await self._database.run(read)
+
+    async def reject_counts(self) -> dict[str, int]:
+        """See `Journal`."""
+
+        async def read(connection: AsyncConnection) -> dict[str, int]:
+            result = await connection.execute(
+                text(
+                    "SELECT provider, count(*) FROM data_collector.quarantine "
+                    "WHERE account = :account AND released_at IS NULL GROUP BY provider"
+                ),
+                {"account": self._account},
+            )
+            return {row[0]: int(row[1]) for row in result}
+
+        return await self._database.run(read)
+
+    async def release(self, reject_id: int, *, reason: str, at: datetime) -> None:
+        """See `Journal`."""
+
+        async def write(connection: AsyncConnection) -> None:
+            await connection.execute(
+                text(
+                    "UPDATE data_collector.quarantine SET released_at = :at, release_reason = :reason "
+                    "WHERE account = :account AND id = :reject_id AND released_at IS NULL"
+                ),
+                {"account": self._account, "reject_id": reject_id, "reason": reason, "at": at},
+            )
+
+        await self._database.run(write)
 
     async def add_job(self, job: Job) -> Job:
         """See `Journal`."""

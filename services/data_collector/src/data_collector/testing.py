@@ -12,7 +12,7 @@ from datetime import datetime
 from data_collector.boundary import RawBar, Refused
 from data_collector.budgets import Spent
 from data_collector.outcomes import SymbolsRefused
-from data_collector.ports import Announced, FeedEvent, FeedLost, Job, JobState
+from data_collector.ports import Announced, FeedEvent, FeedLost, Job, JobState, Reject
 from shared.domain.bar_blocks import BarBlock, from_epoch_us
 from shared.domain.bars import Bar
 from shared.domain.symbols import Symbol
@@ -37,6 +37,7 @@ class MemoryJournal:
 
     batches: list[tuple[int, BarBlock, str, bool, datetime]] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+    quarantined: dict[int, Reject] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     # Raised by the next announcements, one each, as a database on its way down does.
     failures: list[Exception] = field(default_factory=list)
@@ -71,7 +72,33 @@ class MemoryJournal:
         """See `Journal`."""
         new = [bar for bar in dict.fromkeys(refused) if bar not in self.refused]
         self.refused += new
+        for bar in new:
+            reject_id = len(self.quarantined) + 1
+            self.quarantined[reject_id] = Reject(
+                reject_id, timeframe, provider, bar.symbol, bar.reason, bar.raw, at
+            )
         return len(new)
+
+    async def rejects(self, *, before: int | None, limit: int) -> list[Reject]:
+        """See `Journal`."""
+        ids = [i for i in sorted(self.quarantined, reverse=True) if before is None or i < before]
+        return [self.quarantined[i] for i in ids[:limit]]
+
+    async def reject(self, reject_id: int) -> Reject | None:
+        """See `Journal`."""
+        return self.quarantined.get(reject_id)
+
+    async def reject_counts(self) -> dict[str, int]:
+        """See `Journal`."""
+        waiting = [r.provider for r in self.quarantined.values() if r.released_at is None]
+        return {provider: waiting.count(provider) for provider in set(waiting)}
+
+    async def release(self, reject_id: int, *, reason: str, at: datetime) -> None:
+        """See `Journal`."""
+        known = self.quarantined[reject_id]
+        if known.released_at is None:
+            released = replace(known, released_at=at, release_reason=reason)
+            self.quarantined[reject_id] = released
 
     async def add_job(self, job: Job) -> Job:
         """See `Journal`."""

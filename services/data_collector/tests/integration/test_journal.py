@@ -104,6 +104,23 @@ class JournalContract:
 
         tell(story)
 
+    def test_refused_bars_are_listed_newest_first_and_released_once(self, tell: Tell) -> None:
+        async def story(journal: Journal) -> None:
+            bars = [Refused("AAPL", f"reason {n}", f"raw {n}") for n in range(3)]
+            await journal.quarantine(bars, Timeframe.MINUTE, provider="p", at=NOON)
+            first, *rest = await journal.rejects(before=None, limit=2)
+            assert [first.reason, rest[0].reason] == ["reason 2", "reason 1"]
+            (last,) = await journal.rejects(before=rest[0].reject_id, limit=9)
+            assert (last.reason, last.released_at) == ("reason 0", None)
+            await journal.release(last.reject_id, reason="right", at=NOON)
+            await journal.release(last.reject_id, reason="again", at=NOON + MINUTE)
+            released = await journal.reject(last.reject_id)
+            assert released == replace(last, released_at=NOON, release_reason="right")
+            assert await journal.reject_counts() == {"p": 2}
+            assert await journal.reject(2**40) is None
+
+        tell(story)
+
     def test_a_jobs_progress_is_kept_and_ended_ones_are_not_taken_up(self, tell: Tell) -> None:
         async def story(journal: Journal) -> None:
             await journal.add_job(JOB)

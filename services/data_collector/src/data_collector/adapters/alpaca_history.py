@@ -177,6 +177,11 @@ def raw_bar(symbol: object, bar: object) -> RawBar:
     )
 
 
+def read_again(symbol: object, value: object, _timeframe: Timeframe) -> RawBar:
+    """A bar from the words that were kept of it."""
+    return raw_bar(symbol, value)
+
+
 def _pause_s(headers: Mapping[str, str], now: datetime) -> float:
     """How long a 429 asks us to wait, bounded."""
     wanted = retry_after_s(headers)

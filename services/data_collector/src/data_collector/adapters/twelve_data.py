@@ -312,6 +312,11 @@ def raw_bar(symbol: object, value: object, zone: ZoneInfo) -> RawBar:
     )
 
 
+def read_again(symbol: object, value: object, timeframe: Timeframe) -> RawBar:
+    """A bar from the words that were kept of it."""
+    return raw_bar(symbol, value, NEW_YORK if timeframe is Timeframe.DAY else ZoneInfo("UTC"))
+
+
 def _instant(text: object, zone: ZoneInfo) -> object:
     """The naive local time with its zone; what is no time is left for the boundary to refuse."""
     if isinstance(text, str):
