@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     twelve_data_credits_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 8
     twelve_data_credits_per_day: Annotated[int, Field(ge=1, le=1_000_000_000)] = 800
     finviz_api_key: SecretStr | None = None
+    finviz_url: str = "https://elite.finviz.com"
+    # A preset's name, or filter codes separated by commas.
+    finviz_screen: str = "small_caps"
     gotify_url: str | None = None
     gotify_token: SecretStr | None = None
 

@@ -1,4 +1,4 @@
-"""Request budgets that survive restarts, jobs that go on where they stopped, quarantined bars that a person releases.
+"""Request budgets that survive restarts, jobs that go on where they stopped, released bars, screens as seen.
 
 A provider counts per key, whatever account label or process asked, so budgets are the one table without an account.
 Jobs remember how far they came, because history on a free plan may take days and must not begin anew. Locks:
@@ -50,9 +50,27 @@ def upgrade() -> None:
         SELECT id, account, timeframe, provider, symbol, reason, raw, seen_at, released_at,
                release_reason
         FROM data_collector.quarantine""")
+    op.execute("""
+        CREATE TABLE data_collector.screens (
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            account text NOT NULL,
+            screen text NOT NULL CHECK (length(screen) <= 40),
+            filters text[] NOT NULL,
+            taken_at timestamptz NOT NULL,
+            symbols text[] NOT NULL,
+            UNIQUE (account, screen, taken_at)
+        )""")
+    op.execute("CREATE INDEX ON data_collector.screens (account, taken_at)")
+    op.execute("""
+        CREATE VIEW data_collector.v_screens AS
+        SELECT id, account, screen, filters, taken_at, symbols FROM data_collector.screens""")
+    op.execute("GRANT SELECT, INSERT, UPDATE ON data_collector.screens TO data_collector")
+    op.execute(f"GRANT SELECT ON data_collector.v_screens TO {READERS}")
 
 
 def downgrade() -> None:
+    op.execute("DROP VIEW data_collector.v_screens")
+    op.execute("DROP TABLE data_collector.screens")
     op.execute("DROP VIEW data_collector.v_quarantine")
     op.execute("""
         ALTER TABLE data_collector.quarantine

@@ -18,6 +18,7 @@ from data_collector.jobs import CollectionJobs, KeyReused, Paused, Range
 from data_collector.paying import BudgetState, StoredBudget
 from data_collector.ports import CollectedBars, Job, Journal, Reject
 from data_collector.releasing import Readers, released_bar
+from data_collector.screening import Screening, Universe
 from data_collector.service import Collector
 from shared.adapters.http_api import ProblemError, Role, requires
 from shared.domain.bar_blocks import block_of
@@ -167,6 +168,24 @@ class ApiQuality(BaseModel):
     next: int | None
 
 
+class ApiTaken(BaseModel):
+    """What a screen showed at its time."""
+
+    screen: str
+    filters: list[str]
+    taken_at: datetime
+    age_s: float
+    symbols: list[str]
+
+
+class ApiUniverse(BaseModel):
+    """Screens as they were seen, newest first; `is_on` says whether any is taken."""
+
+    is_on: bool
+    last_error: str | None
+    items: list[ApiTaken]
+
+
 class ReleaseRequest(BaseModel):
     """Why a refused bar is right after all."""
 
@@ -222,6 +241,8 @@ class Rooms:
     clock: Clock
     budgets: tuple[StoredBudget, ...] = ()
     readers: Readers = field(default_factory=dict)
+    universe: Universe | None = None
+    screening: Screening | None = None
 
 
 def router(rooms: Rooms) -> APIRouter:
@@ -357,6 +378,33 @@ def router(rooms: Rooms) -> APIRouter:
             waiting=await rooms.journal.reject_counts(),
             items=[_api_reject(reject) for reject in found[:limit]],
             next=found[limit - 1].reject_id if len(found) > limit else None,
+        )
+
+    @routes.get("/data/universe", dependencies=[requires(Role.READ)])
+    async def universe(
+        at: str | None = None, limit: Annotated[int, Query(ge=1, le=_MAX_LIMIT)] = 1
+    ) -> ApiUniverse:
+        """The screen as it was seen at an instant (`at`), or is now, and `limit` - 1 before it."""
+        now = clock.now()
+        until_at = now if at is None else min(now, _instant("at", at, is_end=True))
+        seen = (
+            []
+            if rooms.universe is None
+            else await rooms.universe.seen(until_at=until_at, limit=limit)
+        )
+        return ApiUniverse(
+            is_on=rooms.screening is not None,
+            last_error=None if rooms.screening is None else rooms.screening.last_error,
+            items=[
+                ApiTaken(
+                    screen=taken.screen,
+                    filters=list(taken.filters),
+                    taken_at=taken.taken_at,
+                    age_s=(now - taken.taken_at).total_seconds(),
+                    symbols=list(taken.symbols),
+                )
+                for taken in seen
+            ],
         )
 
     @routes.post("/data/quality/{reject_id}/release", dependencies=[requires(Role.OPERATE)])

@@ -51,6 +51,7 @@ class BudgetState:
 class StoredBudget:
     """See `Budget`.
 
+    `name` is what it is stored under: providers count per key, so two keys have two budgets.
     `clock` is the machine's: a provider counts real minutes, whatever time a replay shows.
     `patience_s`: from how long a wait on the caller is told to go elsewhere.
     """
@@ -60,12 +61,16 @@ class StoredBudget:
     stored: Budgets
     clock: Clock
     timer: Timer
+    name: str = ""
     patience_s: float = 120.0
     paid: int = 0
     _waiting: dict[int, Waiting] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     # In this process in order of arrival, so that a large request is not passed by small ones for ever.
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.provider
 
     async def spend(self, cost: int, what: str) -> None:
         """See `Budget`."""
@@ -92,11 +97,11 @@ class StoredBudget:
     async def refused(self, pause_s: float, why: str) -> None:
         """See `Budget`."""
         until_at = self.clock.now() + timedelta(seconds=pause_s)
-        await self.stored.change(self.provider, lambda spent: block(spent, until_at, why))
+        await self.stored.change(self.name, lambda spent: block(spent, until_at, why))
 
     async def state(self) -> BudgetState:
         """For people and dashboards."""
-        spent = await self.stored.change(self.provider, lambda spent: spent)
+        spent = await self.stored.change(self.name, lambda spent: spent)
         spent = at(spent, self.limits, self.clock.now())
         return BudgetState(
             self.provider,
@@ -117,5 +122,5 @@ class StoredBudget:
             wait = after if isinstance(after, Wait) else None
             return spent if isinstance(after, Wait) else after
 
-        await self.stored.change(self.provider, decide)
+        await self.stored.change(self.name, decide)
         return wait

@@ -20,6 +20,7 @@ from data_collector.backfill import Marker
 from data_collector.boundary import Refused
 from data_collector.budgets import Spent
 from data_collector.ports import Announced, Job, JobState, Reject
+from data_collector.screens import Taken
 from shared.adapters.postgres import Database, lock
 from shared.domain.bar_blocks import BarBlock, from_epoch_us
 from shared.domain.symbols import Symbol
@@ -348,3 +349,51 @@ class PostgresBudgets:
             return after
 
         return await self._database.run(write)
+
+
+class PostgresUniverse:
+    """See `Universe`."""
+
+    def __init__(self, database: Database, account: str) -> None:
+        self._database = database
+        self._account = account
+
+    async def note(self, taken: Taken) -> None:
+        """See `Universe`."""
+
+        async def write(connection: AsyncConnection) -> None:
+            await connection.execute(
+                text(
+                    "INSERT INTO data_collector.screens (account, screen, filters, taken_at, symbols) "
+                    "VALUES (:account, :screen, CAST(:filters AS text[]), :taken_at, "
+                    "CAST(:symbols AS text[])) ON CONFLICT DO NOTHING"
+                ),
+                {
+                    "account": self._account,
+                    "screen": taken.screen,
+                    "filters": list(taken.filters),
+                    "taken_at": taken.taken_at,
+                    "symbols": list(taken.symbols),
+                },
+            )
+
+        await self._database.run(write)
+
+    async def seen(self, *, until_at: datetime, limit: int) -> list[Taken]:
+        """See `Universe`."""
+
+        async def read(connection: AsyncConnection) -> list[Taken]:
+            result = await connection.execute(
+                text(
+                    "SELECT screen, filters, taken_at, symbols FROM data_collector.screens "
+                    "WHERE account = :account AND taken_at <= :until_at "
+                    "ORDER BY taken_at DESC, id DESC LIMIT :limit"
+                ),
+                {"account": self._account, "until_at": until_at, "limit": limit},
+            )
+            return [
+                Taken(row.screen, tuple(row.filters), row.taken_at, tuple(row.symbols))
+                for row in result
+            ]
+
+        return await self._database.run(read)

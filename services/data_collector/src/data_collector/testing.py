@@ -13,6 +13,7 @@ from data_collector.boundary import RawBar, Refused
 from data_collector.budgets import Spent
 from data_collector.outcomes import SymbolsRefused
 from data_collector.ports import Announced, FeedEvent, FeedLost, Job, JobState, Reject
+from data_collector.screens import Taken
 from shared.domain.bar_blocks import BarBlock, from_epoch_us
 from shared.domain.bars import Bar
 from shared.domain.symbols import Symbol
@@ -217,6 +218,22 @@ class ScriptedHistory:
         refused = sorted(self.unknown & set(symbols))
         if refused:
             raise SymbolsRefused(self.name, refused, "no such symbol")
+
+
+@dataclass
+class MemoryUniverse:
+    """A `Universe` in a list."""
+
+    noted: list[Taken] = field(default_factory=list)
+
+    async def note(self, taken: Taken) -> None:
+        """See `Universe`."""
+        if taken not in self.noted:
+            self.noted.append(taken)
+
+    async def seen(self, *, until_at: datetime, limit: int) -> Sequence[Taken]:
+        """See `Universe`."""
+        return [t for t in reversed(self.noted) if t.taken_at <= until_at][:limit]
 
 
 @dataclass

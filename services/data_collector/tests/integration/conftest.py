@@ -243,6 +243,10 @@ def rig(
         "TWELVE_DATA_URL": simulator.url,
         "TWELVE_DATA_CREDITS_PER_MINUTE": "1000",
         "TWELVE_DATA_CREDITS_PER_DAY": "100000",
+        # One export in five minutes for a key, so each test has its own.
+        "FINVIZ_API_KEY": f"token-of-{tmp_path.name}-{tmp_path.parent.name}",
+        "FINVIZ_URL": simulator.url,
+        "FINVIZ_SCREEN": "sh_price_105to500",
         "CLOCK_FILE": str(clock_file),
         "DATA_COLLECTOR_PORT": str(ports.data_collector),
     }

@@ -145,6 +145,20 @@ def test_while_one_provider_misbehaves_the_other_gives_the_bars(
     assert rig.collector.get("/providers").json()["failovers"] == {"twelve_data": 1}
 
 
+def test_a_screen_is_taken_and_what_it_showed_can_be_asked_for_later(rig: Any) -> None:
+    def shown() -> Any:
+        return rig.collector.get("/data/universe").json()["items"]
+
+    (taken,) = rig.wait(shown, "the first screen")
+
+    # AAA stands at 100 dollars, below the screen.
+    assert (taken["screen"], taken["symbols"]) == ("free", ["BBB", "CCC"])
+    before = rig.collector.get("/data/universe", at="2026-01-12").json()
+    assert before == {"is_on": True, "last_error": None, "items": []}
+    token = rig.collector.settings["FINVIZ_API_KEY"]
+    assert token not in rig.collector.log.read_text()
+
+
 def test_history_is_fetched_on_request_and_the_same_key_gives_the_same_job(rig: Any) -> None:
     body = {"symbols": ["AAA"], "start": "2026-01-13", "timeframe": "1Min"}
     first = rig.collector.post("/collect/market-data", body, **{"Idempotency-Key": "once"})
