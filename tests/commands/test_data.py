@@ -122,3 +122,20 @@ def test_what_is_no_file_of_bars_is_one_sentence(
 def test_an_empty_store_names_the_next_step(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "list"]) == 0
     assert "trader data import" in capsys.readouterr().out
+
+
+def test_made_up_bars_are_the_same_for_the_same_seed_and_have_nothing_wrong(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two, other = (home / f"{name}.parquet" for name in ("one", "two", "other"))
+    words = ("--sessions", "2", "--symbols", "AAPL,SPY", "--seed")
+
+    assert run(capsys, "generate", one, *words, "7")[1]["bars"] == 2 * 2 * 390
+    run(capsys, "generate", two, *words, "7")
+    run(capsys, "generate", other, *words, "8")
+
+    assert one.read_bytes() == two.read_bytes() != other.read_bytes()
+    code, said = run(capsys, "check", one)
+    assert (code, said["findings"]) == (0, [])
+    assert main(["data", "generate", str(home / "bars.txt")]) == 4
+    assert "must end in .csv or .parquet" in capsys.readouterr().err

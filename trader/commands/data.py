@@ -1,4 +1,4 @@
-"""Fetch, bring in, list and check market history: data fetch, import, list, check, compact.
+"""Fetch, bring in, list and check market history: data fetch, import, list, check, generate, compact.
 
 Thin: the collector fetches, `shared.adapters` reads and stores, `shared.domain.quality` judges. Progress goes to
 standard error with rate and time left; with `--json` standard output holds one JSON document and nothing else.
@@ -44,6 +44,7 @@ from shared.domain.symbols import parse_symbol
 from shared.domain.timeframes import Timeframe, parse_timeframe
 from trader.commands.service_api import ServiceApi, Token, cell
 from trader.exits import ExitCode
+from trader.replay.bars_file import write_made_up_bars
 from trader.runtime.errors import StackError
 from trader.runtime.instance import Instance
 
@@ -297,6 +298,25 @@ def compact(account: AccountOption = None, as_json: JsonOption = False) -> None:
     for name, (before, after) in counts.items():
         if before:
             print(f"{name}: {before} files became {after}")
+
+
+@data_app.command("generate")
+def generate(
+    file: Annotated[Path, typer.Argument(help="Where to write, .csv or .parquet.")],
+    symbols: Annotated[str, typer.Option(help="Separated by commas.")] = "AAPL,MSFT,SPY",
+    sessions: Annotated[int, typer.Option(min=1, max=1_000, help="How many trading days.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same bars.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Make up minute bars for trying things out. Their prices mean nothing.
+
+    Example: trader data generate bars.parquet --sessions 5 --seed 7
+    """
+    bars = write_made_up_bars(file, symbols=symbols, sessions=sessions, seed=seed)
+    if as_json:
+        print(json.dumps({"file": str(file), "bars": bars, "seed": seed, "synthetic": True}))
+    else:
+        print(f"{bars} SYNTHETIC bars in {file}")
 
 
 @data_app.command("fetch")
