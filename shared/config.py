@@ -87,7 +87,14 @@ class Settings(BaseSettings):
     alpaca_data_stream_url: str = "wss://stream.data.alpaca.markets/v2/iex"
     alpaca_requests_per_minute: Annotated[int, Field(ge=1, le=10_000)] = 200
     twelve_data_api_key: SecretStr | None = None
+    twelve_data_url: str = "https://api.twelvedata.com"
+    # Of the free plan; paid ones have no bound of a day, and any high number says so.
+    twelve_data_credits_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 8
+    twelve_data_credits_per_day: Annotated[int, Field(ge=1, le=1_000_000_000)] = 800
     finviz_api_key: SecretStr | None = None
+    finviz_url: str = "https://elite.finviz.com"
+    # A preset's name, or filter codes separated by commas.
+    finviz_screen: str = "small_caps"
     gotify_url: str | None = None
     gotify_token: SecretStr | None = None
 

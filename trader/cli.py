@@ -28,6 +28,7 @@ COMMANDS = {
     "health": ("trader.commands.lifecycle", "Ask every program whether it is well."),
     "logs": ("trader.commands.lifecycle", "Show what the programs say."),
     "config": ("trader.commands.lifecycle", "Show or check the settings."),
+    "data": ("trader.commands.data", "Fetch, import, list and check market history."),
     "orders": ("trader.commands.trading", "List orders."),
     "positions": ("trader.commands.trading", "List positions."),
     "signals": ("trader.commands.trading", "List signals."),

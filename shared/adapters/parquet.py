@@ -7,8 +7,8 @@ time it covers, so the folder's listing is the index and there is no other file 
     <first append>_<last append>_<level>_<earliest start>_<latest end>_<rows>.parquet
 
 Appends are numbered without gaps. The next writer merges every sixteen neighbours of one level into one
-file of the next (up to a bound of rows), named after the appends it holds; the smaller ones it contains
-are then superseded, whether or not a crash left them lying there. A listing in which a number is missing
+file of the next (up to a bound of rows, so that no append takes long; `compact` goes further), named after
+the appends it holds; the smaller ones it contains are then superseded, whether or not a crash left them lying there. A listing in which a number is missing
 was torn (or a file was lost), so it is read again, and never taken for the whole.
 
 Rows are sorted by symbol, then start, so one symbol over years touches few row groups; an instant of all
@@ -29,7 +29,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from polars.exceptions import PolarsError
 
 from shared.domain.bar_blocks import BarBlock, from_epoch_us, to_epoch_us
@@ -37,6 +39,9 @@ from shared.domain.errors import Misconfigured, StateMismatch, Unavailable
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.ports import LatestBar
+
+Int64s = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
 
 _SCHEMA = {
     "symbol": pl.String,
@@ -58,8 +63,10 @@ _NAME = re.compile(r"(\d{10})_(\d{10})_(\d)_(-?\d+)_(-?\d+)_(\d+)\.parquet")
 _DRAFT = ".draft"
 _FAN = 16
 _MAX_LEVEL = 9
-# Merging stops here, so that neither its time nor its memory grows with the store.
-_MAX_MERGED_ROWS = 4_000_000
+# An append merges no more than this, so that the one that has to never takes long ...
+_MAX_MERGED_ROWS = 400_000
+# ... and `compact`, which nobody waits for, stops here, so that its memory does not grow with the store.
+_MAX_COMPACTED_ROWS = 4_000_000
 _ROW_GROUP = 65_536
 _TRIES = 8
 
@@ -77,6 +84,17 @@ class _File:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What the store holds of one symbol."""
+
+    symbol: Symbol
+    bars: int
+    first_at: datetime
+    last_at: datetime
+    providers: tuple[str, ...]
+
+
 class ParquetBars:
     """A `BarStore` over one folder; any number of readers, writers one at a time across processes."""
 
@@ -86,7 +104,9 @@ class ParquetBars:
 
     def append(self, block: BarBlock, *, provider: str, fetched_at: datetime) -> int:
         """See `BarStore`. What is stored already with the same figures is not stored again."""
-        given = _frame(block, provider, to_epoch_us(fetched_at)).unique()
+        given = _frame(block, provider, to_epoch_us(fetched_at))
+        if not _is_settled(given):
+            given = given.unique().sort(_BY_AGE)
         if given.is_empty():
             return 0
         folder = self._folder(block.timeframe)
@@ -96,8 +116,53 @@ class ParquetBars:
             if not new.is_empty():
                 number = files[-1].last + 1 if files else 1
                 files.append(_put(folder, new, number, number, 0))
-            _tidy(folder, files)
+            _tidy(folder, files, _MAX_MERGED_ROWS)
         return len(new)
+
+    def compact(self, timeframe: Timeframe) -> tuple[int, int]:
+        """Merge neighbouring files as far as they fit; how many there were and are. Loses nothing."""
+        folder = self._folder(timeframe)
+        if not folder.exists():
+            return 0, 0
+        with _sole_writer(folder):
+            files = _settled(folder)
+            before = len(files)
+            merged: list[_File] = []
+            for run in _fitting(files):
+                merged += [_merge(folder, run)] if len(run) > 1 else run
+            _drop_superseded(folder, merged)
+        return before, len(merged)
+
+    def contents(self, timeframe: Timeframe) -> list[Contents]:
+        """What is stored of each symbol, sorted; revisions count as one bar."""
+
+        def read(folder: Path) -> pl.DataFrame:
+            paths = [folder / f.name for f in _settled(folder)]
+            if not paths:
+                return pl.DataFrame(schema={"symbol": pl.String})
+            return (
+                pl.scan_parquet(paths, glob=False)
+                .group_by("symbol")
+                .agg(
+                    pl.col("start_us").n_unique().alias("bars"),
+                    pl.col("start_us").min().alias("first"),
+                    pl.col("end_us").max().alias("last"),
+                    pl.col("provider").unique().sort().alias("providers"),
+                )
+                .sort("symbol")
+                .collect()
+            )
+
+        return [
+            Contents(
+                Symbol(row["symbol"]),
+                row["bars"],
+                from_epoch_us(row["first"]),
+                from_epoch_us(row["last"]),
+                tuple(row["providers"]),
+            )
+            for row in self._retrying(timeframe, read).iter_rows(named=True)
+        ]
 
     def last(
         self, timeframe: Timeframe, symbols: Sequence[Symbol], count: int, until_at: datetime
@@ -233,29 +298,51 @@ def _sync(folder: Path) -> None:
         os.close(handle)
 
 
-def _tidy(folder: Path, files: list[_File]) -> None:
+def _tidy(folder: Path, files: list[_File], max_rows: int) -> None:
     """Merge the newest neighbours where enough of one level stand together, and drop leftovers."""
     merged = False
-    while (run := _mergeable(files)) is not None:
-        rows = _read(folder, run, None, None).sort(_BY_AGE)
-        level = min(run[0].level + 1, _MAX_LEVEL)
-        files[-len(run) :] = [_put(folder, rows, run[0].first, run[-1].last, level)]
+    while (run := _mergeable(files, max_rows)) is not None:
+        files[-len(run) :] = [_merge(folder, run)]
         merged = True
     # At the first append and after a merge: leftovers of a crash lie around only then.
     if merged or len(files) <= 1:
-        counting = {file.name for file in files}
-        for name in [path.name for path in folder.iterdir()]:
-            if name.endswith(_DRAFT) or (_NAME.fullmatch(name) and name not in counting):
-                (folder / name).unlink(missing_ok=True)
+        _drop_superseded(folder, files)
 
 
-def _mergeable(files: list[_File]) -> list[_File] | None:
+def _merge(folder: Path, run: list[_File]) -> _File:
+    """One file of what the neighbours in `run` hold."""
+    rows = _read(folder, run, None, None)
+    order, _ = _order(rows)
+    level = min(max(file.level for file in run) + 1, _MAX_LEVEL)
+    return _put(folder, rows[order], run[0].first, run[-1].last, level)
+
+
+def _drop_superseded(folder: Path, files: list[_File]) -> None:
+    counting = {file.name for file in files}
+    for name in [path.name for path in folder.iterdir()]:
+        if name.endswith(_DRAFT) or (_NAME.fullmatch(name) and name not in counting):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _fitting(files: list[_File]) -> Iterator[list[_File]]:
+    """`files` in order, cut into runs that each fit into one."""
+    run: list[_File] = []
+    for file in files:
+        if run and sum(f.rows for f in run) + file.rows > _MAX_COMPACTED_ROWS:
+            yield run
+            run = []
+        run.append(file)
+    if run:
+        yield run
+
+
+def _mergeable(files: list[_File], max_rows: int) -> list[_File] | None:
     """The newest files of one level that fit into one, when they are enough."""
     run: list[_File] = []
     rows = 0
     for file in reversed(files):
         rows += file.rows
-        if file.level != files[-1].level or rows > _MAX_MERGED_ROWS:
+        if file.level != files[-1].level or rows > max_rows:
             break
         run.append(file)
     return run[::-1] if len(run) >= _FAN else None
@@ -274,7 +361,9 @@ def _news(folder: Path, files: list[_File], given: pl.DataFrame) -> pl.DataFrame
         same = [*_KEY, *_FIGURES]
         given = given.join(_current(stored), on=same, how="anti")
         given = given.join(stored, on=list(_SCHEMA), how="anti")
-    return given.sort(_BY_AGE)
+        order, _ = _order(given)
+        given = given[order]
+    return given
 
 
 def _read(
@@ -302,10 +391,71 @@ def _read(
         ) from error
 
 
+def _order(rows: pl.DataFrame) -> tuple[Int64s, Booleans]:
+    """Where each row belongs by symbol, then start, and which of the ordered rows repeat a key.
+
+    By one number per row, since comparing texts two million times is what takes long.
+    """
+    if rows.is_empty():
+        return np.empty(0, np.int64), np.empty(0, np.bool_)
+    key = _keys(rows)
+    if np.all(key[1:] > key[:-1]):
+        return np.arange(len(rows)), np.zeros(len(rows), np.bool_)
+    order = np.argsort(key, kind="stable")
+    again = np.zeros(len(rows), np.bool_)
+    again[1:] = key[order[1:]] == key[order[:-1]]
+    return order, again
+
+
+def _keys(rows: pl.DataFrame) -> Int64s:
+    """One number per row that orders like symbol, then start."""
+    codes = _codes(rows)[1].astype(np.int64)
+    start_us = rows["start_us"].to_numpy()
+    low = start_us.min()
+    span = int(start_us.max() - low) + 1
+    if span * (int(codes.max()) + 1) >= 2**62:
+        # Centuries of thousands of symbols: instants are numbered instead of measured.
+        starts, start_us = np.unique(start_us, return_inverse=True)
+        low, span = 0, len(starts)
+    keys: Int64s = codes * span + (start_us - low)
+    return keys
+
+
+def _codes(rows: pl.DataFrame) -> tuple[list[str], Int64s]:
+    """The symbols of `rows`, sorted, and the number of each row's among them."""
+    names = sorted(rows["symbol"].unique().to_list())
+    return names, rows["symbol"].cast(pl.Enum(names)).to_physical().to_numpy()
+
+
+def _is_settled(rows: pl.DataFrame) -> bool:
+    """Whether rows are in order and no key is there twice."""
+    keys = _keys(rows) if len(rows) else np.empty(0, np.int64)
+    return bool(np.all(keys[1:] > keys[:-1]))
+
+
 def _current(rows: pl.DataFrame) -> pl.DataFrame:
     """Of each key the row that was fetched last, sorted by symbol, then start."""
-    ordered = rows.sort(_BY_AGE)
-    return ordered.unique(_KEY, keep="last", maintain_order=True)
+    order, again = _order(rows)
+    ordered = rows[order]
+    if not again.any():
+        return ordered
+    # Only where there are revisions are rows compared as a whole.
+    revised = again.copy()
+    revised[:-1] |= again[1:]
+    newest = ordered.filter(revised).sort(_BY_AGE).unique(_KEY, keep="last", maintain_order=True)
+    kept = pl.concat([ordered.filter(~revised), newest])
+    return kept[_order(kept)[0]]
+
+
+def _tails(rows: pl.DataFrame, count: int) -> tuple[Booleans, list[str]]:
+    """Which of the ordered `rows` are among their symbol's last `count`, and the symbols with so many."""
+    if rows.is_empty():
+        return np.empty(0, np.bool_), []
+    names, codes = _codes(rows)
+    ends = np.searchsorted(codes, np.arange(len(names)), side="right")
+    counts = np.diff(ends, prepend=0)
+    last: Booleans = ends[codes] - np.arange(len(rows)) <= count
+    return last, [name for name, n in zip(names, counts, strict=True) if n >= count]
 
 
 def _last(folder: Path, symbols: Sequence[Symbol], count: int, until_at: datetime) -> pl.DataFrame:
@@ -313,31 +463,44 @@ def _last(folder: Path, symbols: Sequence[Symbol], count: int, until_at: datetim
     until_us = to_epoch_us(until_at)
     files = [f for f in _settled(folder) if f.start_us < until_us]
     files.sort(key=lambda f: -f.end_us)
-    missing = sorted(set(symbols))
+    missing: list[str] = sorted(set(symbols))
     ready = [pl.DataFrame(schema=_SCHEMA)]
     found = pl.DataFrame(schema=_SCHEMA)
     taken = 0
-    step = _FAN
+    enough = count * len(missing)
     while missing and taken < len(files):
-        found = pl.concat(
-            [
-                found.filter(pl.col("symbol").is_in(missing)),
-                _read(folder, files[taken : taken + step], missing, pl.col("end_us") <= until_us),
-            ]
+        some = _next_files(files[taken:], enough)
+        taken += len(some)
+        enough *= 2
+        kept = found.filter(pl.col("symbol").is_in(missing)) if len(ready) > 1 else found
+        found = _current(
+            pl.concat([kept, _read(folder, some, missing, pl.col("end_us") <= until_us)])
         )
-        taken += step
-        step *= 2
         # Whatever ends after all that is still unread cannot be outdone or revised by it.
         seen_from = max((f.end_us for f in files[taken:]), default=None)
-        current = _current(found)
-        sure = current if seen_from is None else current.filter(pl.col("end_us") > seen_from)
-        counts = sure.group_by("symbol").len()
-        done = counts.filter(pl.col("len") >= count)["symbol"].to_list()
+        sure = found if seen_from is None else found.filter(pl.col("end_us") > seen_from)
+        last, done = _tails(sure, count)
+        chosen = sure.filter(last)
         if seen_from is None:
             done = missing
-        ready.append(sure.filter(pl.col("symbol").is_in(done)).group_by("symbol").tail(count))
+        elif len(done) < len(missing):
+            chosen = chosen.filter(pl.col("symbol").is_in(done))
+        ready.append(chosen)
         missing = sorted(set(missing) - set(done))
-    return pl.concat(ready).sort(_KEY)
+    if len(ready) == 2:
+        return ready[1]
+    rows = pl.concat(ready)
+    return rows[_order(rows)[0]]
+
+
+def _next_files(files: Sequence[_File], rows: int) -> Sequence[_File]:
+    """The first of `files` that hold `rows` together, and at least a handful."""
+    total = 0
+    for number, file in enumerate(files):
+        total += file.rows
+        if total >= rows and number >= _FAN:
+            return files[: number + 1]
+    return files
 
 
 def _frame(block: BarBlock, provider: str, fetched_us: int) -> pl.DataFrame:
@@ -353,11 +516,11 @@ def _frame(block: BarBlock, provider: str, fetched_us: int) -> pl.DataFrame:
 
 
 def _block(timeframe: Timeframe, frame: pl.DataFrame) -> BarBlock:
-    return BarBlock(
-        timeframe,
-        tuple(Symbol(name) for name in frame["symbol"].to_list()),
-        *(frame[name].to_numpy() for name in ("start_us", *_FIGURES)),
-    )
+    names: tuple[Symbol, ...] = ()
+    if len(frame):
+        known, codes = _codes(frame)
+        names = tuple(np.array(known, dtype=object)[codes].tolist())
+    return BarBlock(timeframe, names, *(frame[name].to_numpy() for name in ("start_us", *_FIGURES)))
 
 
 def _brief(error: Exception) -> str:

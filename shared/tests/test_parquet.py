@@ -19,9 +19,11 @@ from shared.adapters.parquet import ParquetBars
 from shared.domain.bar_blocks import BarBlock
 from shared.domain.bars import Bar
 from shared.domain.errors import Misconfigured, StateMismatch
-from shared.domain.symbols import parse_symbol
+from shared.domain.symbols import Symbol, parse_symbol
 from shared.domain.timeframes import Timeframe
 from shared.testing.bar_stores import NOON, BarStoreContract, MemoryBars, a_bar, a_block
+
+MINUTE = timedelta(minutes=1)
 
 SYMBOLS = [parse_symbol(name) for name in ("AAPL", "BRK.B", "MSFT")]
 END = NOON + timedelta(days=3)
@@ -273,3 +275,30 @@ def test_a_writer_killed_at_any_point_loses_no_append_it_had_confirmed(tmp_path:
             a_bar(symbol, minute) for minute in range(minutes) for symbol in SYMBOLS
         ]
         begin = minutes
+
+
+def test_compacting_merges_files_and_changes_nothing_that_is_read(tmp_path: Path) -> None:
+    store = ParquetBars(tmp_path)
+    for minute in range(7):
+        store.append(a_block(a_bar("AAPL", minute)), provider="p", fetched_at=NOON)
+    store.append(a_block(a_bar("AAPL", 3, close=105)), provider="q", fetched_at=NOON + MINUTE)
+    before = list(store.last(Timeframe.MINUTE, [Symbol("AAPL")], 99, NOON + 99 * MINUTE))
+
+    assert store.compact(Timeframe.MINUTE) == (8, 1)
+
+    assert list(store.last(Timeframe.MINUTE, [Symbol("AAPL")], 99, NOON + 99 * MINUTE)) == before
+    assert store.append(a_block(a_bar("AAPL", 7)), provider="p", fetched_at=NOON) == 1
+    assert store.compact(Timeframe.DAY) == (0, 0)
+
+
+def test_contents_say_what_is_there_of_each_symbol_and_from_whom(tmp_path: Path) -> None:
+    store = ParquetBars(tmp_path)
+    store.append(a_block(a_bar("MSFT"), a_bar("AAPL", 4)), provider="p", fetched_at=NOON)
+    store.append(a_block(a_bar("AAPL", 4, close=7)), provider="q", fetched_at=NOON + MINUTE)
+
+    aapl, msft = store.contents(Timeframe.MINUTE)
+
+    assert (aapl.symbol, aapl.bars, aapl.providers) == ("AAPL", 1, ("p", "q"))
+    assert (aapl.first_at, aapl.last_at) == (NOON + 4 * MINUTE, NOON + 5 * MINUTE)
+    assert msft.symbol == "MSFT"
+    assert store.contents(Timeframe.DAY) == []

@@ -10,21 +10,26 @@ from typing import Any
 import httpx
 import pytest
 
-from data_collector.adapters.alpaca_history import AlpacaHistory, Pace, data_keys
+from data_collector.adapters.alpaca_history import AlpacaHistory, data_keys
 from data_collector.boundary import RawBar
+from data_collector.outcomes import NotData, ServerFailed, TooSlow, Truncated, Unreachable
+from data_collector.testing import FreeBudget
 from shared.config import load_settings
 from shared.domain.errors import Misconfigured, RateLimited, Rejected, Unavailable
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.testing.bar_stores import NOON
-from shared.testing.time import FakeClock, InstantTimer
+from shared.testing.time import FakeClock
 
 BAR = {"t": "2026-01-15T15:00:00Z", "o": 1, "h": 2, "l": 1, "c": 2, "v": 9, "n": 1, "vw": 1.5}
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
 def read(
-    answer: Answer, symbols: tuple[str, ...] = ("AAPL",), feed: str = "iex"
+    answer: Answer,
+    symbols: tuple[str, ...] = ("AAPL",),
+    feed: str = "iex",
+    budget: FreeBudget | None = None,
 ) -> list[list[RawBar]]:
     """Every page that the venue behind `answer` has."""
 
@@ -32,7 +37,7 @@ def read(
         transport = httpx.MockTransport(answer)
         async with httpx.AsyncClient(transport=transport, base_url="https://data.test") as client:
             history = AlpacaHistory(
-                client, feed=feed, pace=Pace(1_000, InstantTimer()), clock=FakeClock(NOON)
+                client, feed=feed, budget=budget or FreeBudget(), clock=FakeClock(NOON)
             )
             names = [Symbol(name) for name in symbols]
             end_at = NOON + timedelta(hours=1)
@@ -176,18 +181,48 @@ def test_a_bar_that_is_no_object_reaches_the_boundary_and_is_refused_there() -> 
     assert row.raw == {"bar": "nonsense"}
 
 
-def test_requests_keep_within_their_budget_of_any_minute() -> None:
-    timer = InstantTimer()
-    pace = Pace(3, timer)
+def test_each_request_is_paid_for_and_a_429_stops_whoever_shares_the_budget() -> None:
+    budget = FreeBudget()
+    read(lambda _: page({}), tuple(f"A{n}" for n in range(450)), budget=budget)
+    with pytest.raises(RateLimited):
+        read(lambda _: httpx.Response(429, headers={"Retry-After": "9"}), budget=budget)
 
-    async def story() -> list[float]:
-        sent = []
-        for _ in range(7):
-            await pace.turn()
-            sent.append(timer.monotonic_s())
-        return sent
+    assert [cost for cost, _ in budget.spent] == [1, 1, 1, 1]
+    assert budget.pauses == [9.0]
 
-    assert asyncio.run(story()) == [0, 0, 0, 60, 60, 60, 120]
+
+@pytest.mark.parametrize(
+    ("response", "outcome"),
+    [
+        (httpx.Response(200, html="<html>log in</html>"), NotData),
+        (httpx.Response(302, headers={"Location": "https://login.test"}), NotData),
+        (httpx.Response(200, text='{"bars": {"AAPL": [{"t": "2026-'), Truncated),
+        (httpx.Response(503, text="try later"), ServerFailed),
+    ],
+)
+def test_each_way_to_give_no_answer_has_its_own_type(
+    response: httpx.Response, outcome: type[Exception]
+) -> None:
+    with pytest.raises(outcome):
+        read(lambda _: response)
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome"),
+    [
+        (httpx.ReadTimeout, TooSlow),
+        (httpx.ConnectError, Unreachable),
+        (httpx.RemoteProtocolError, Truncated),
+    ],
+)
+def test_a_slow_a_dead_and_a_broken_connection_are_told_apart(
+    failure: type[httpx.TransportError], outcome: type[Exception]
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise failure("it failed", request=request)
+
+    with pytest.raises(outcome):
+        read(answer)
 
 
 def test_the_data_pair_of_keys_is_taken_before_the_trading_pair() -> None:

@@ -11,10 +11,15 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from data_collector.adapters.alpaca_history import raw_bar, read_again
 from data_collector.api import CollectorFigures, Rooms, router
+from data_collector.boundary import admit
+from data_collector.budgets import Limits, Spent
 from data_collector.jobs import CollectionJobs
+from data_collector.paying import StoredBudget
 from data_collector.service import Collector
 from data_collector.testing import (
+    MemoryBudgets,
     MemoryJournal,
     MemoryNewest,
     ScriptedFeed,
@@ -90,10 +95,26 @@ def api() -> Api:
         journal=journal,
         max_age_bars=2,
     )
-    jobs = CollectionJobs(history, store, journal, calendar, clock, timer, CountingIds())
+    jobs = CollectionJobs([history], store, journal, calendar, clock, timer, CountingIds())
+    stored = MemoryBudgets({"twelve_data": Spent(((int(NOON.timestamp()), 7),), NOON.date(), 407)})
+    budget = StoredBudget("twelve_data", Limits(8, 60, 800), stored, FakeClock(NOON), timer)
     app = make_app("data_collector", settings, {"feed": collector.is_live}, timer)
-    app.include_router(router(Rooms("paper", collector, jobs, store, newest, journal, clock)))
-    CollectorFigures(collector).register(app.state.metrics)
+    app.include_router(
+        router(
+            Rooms(
+                "paper",
+                collector,
+                jobs,
+                store,
+                newest,
+                journal,
+                clock,
+                (budget,),
+                {"alpaca": read_again},
+            )
+        )
+    )
+    CollectorFigures(collector, (budget,)).register(app.state.metrics)
     return Api(app, store, newest, journal)
 
 
@@ -103,6 +124,69 @@ def test_status_says_what_the_collector_does(api: Api) -> None:
     assert status["service"] == "data_collector"
     assert (status["timeframe"], status["symbols"], status["feed"]) == ("1Min", 2, "connecting")
     assert status["newest_batch"] is None
+
+
+def test_status_and_providers_show_what_is_used_of_each_budget(api: Api) -> None:
+    (budget,) = api.get("/status").json()["budgets"]
+
+    assert (budget["provider"], budget["used"], budget["limit"]) == ("twelve_data", 7, 8)
+    assert (budget["used_today"], budget["day_limit"], budget["waiting"]) == (407, 800, [])
+    assert api.get("/providers").json() == {"items": [budget], "failovers": {}}
+    assert 'collector_requests_waiting{provider="twelve_data"} 0.0' in api.get("/metrics").text
+
+
+def refuse(api: Api, **figures: float) -> None:
+    """Put a bar into quarantine that spans a 7:1 split, or is worse."""
+    said = {"t": NOON.isoformat(), "o": 645.57, "h": 645.57, "l": 92.23, "c": 92.42, "v": 600}
+    row = raw_bar("AAPL", {**said, **figures})
+    refused = admit([row], Timeframe.MINUTE, a_calendar(), NOON + 5 * MINUTE).refused
+    asyncio.run(
+        api.journal.quarantine(refused, Timeframe.MINUTE, provider="alpaca", at=NOON + MINUTE)
+    )
+
+
+def test_a_bar_that_spans_a_split_waits_in_quarantine_with_its_reason(api: Api) -> None:
+    refuse(api)
+
+    said = api.get("/data/quality").json()
+
+    assert said["waiting"] == {"alpaca": 1}
+    (reject,) = said["items"]
+    assert "7:1 split" in reject["reason"]
+    assert (reject["symbol"], reject["released_at"], said["next"]) == ("AAPL", None, None)
+
+
+def test_a_person_releases_a_bar_with_a_reason_and_it_is_stored_under_its_provider(
+    api: Api,
+) -> None:
+    refuse(api)
+    path = "/data/quality/1/release"
+
+    assert api.ask("POST", path, json={"reason": "seen"}, headers=bearer("r")).status_code == 403
+    done = api.ask("POST", path, json={"reason": "seen elsewhere too"}, headers=bearer("o"))
+
+    assert (done.status_code, done.json()["high"]) == (200, "645.57")
+    said = api.get("/data/quality").json()
+    assert said["waiting"] == {}
+    assert said["items"][0]["release_reason"] == "seen elsewhere too"
+    newest = api.store.newest(Timeframe.MINUTE, Symbol("AAPL"), NOON + 5 * MINUTE)
+    assert newest is not None
+    assert newest.provider == "alpaca"
+
+
+def test_what_contradicts_itself_cannot_be_released_by_anybody(api: Api) -> None:
+    refuse(api, h=1.0)
+
+    done = api.ask(
+        "POST", "/data/quality/1/release", json={"reason": "please"}, headers=bearer("o")
+    )
+
+    assert (done.status_code, done.json()["code"]) == (409, "cannot_be_released")
+    assert len(api.store.last(Timeframe.MINUTE, [Symbol("AAPL")], 9, NOON + 5 * MINUTE)) == 0
+    missing = api.ask(
+        "POST", "/data/quality/7/release", json={"reason": "none"}, headers=bearer("o")
+    )
+    assert missing.status_code == 404
 
 
 def test_it_is_not_ready_before_it_follows_its_feed(api: Api) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from data_collector.__main__ import run
+from data_collector.backfill import Marker
 from data_collector.batches import digest_of
 from data_collector.boundary import RawBar
 from data_collector.jobs import CollectionJobs, KeyReused, Range
@@ -374,9 +375,15 @@ def test_it_is_ready_only_while_it_follows_the_feed() -> None:
 # ---------------------------------------------------------------- jobs
 
 
-def jobs_of(rig: Rig) -> CollectionJobs:
+def jobs_of(rig: Rig, *more: ScriptedHistory) -> CollectionJobs:
     return CollectionJobs(
-        rig.history, rig.store, rig.journal, a_calendar(), rig.clock, rig.timer, CountingIds()
+        [rig.history, *more],
+        rig.store,
+        rig.journal,
+        a_calendar(),
+        rig.clock,
+        rig.timer,
+        CountingIds(),
     )
 
 
@@ -462,6 +469,92 @@ def test_a_job_that_a_crash_cut_off_is_taken_up_again_at_the_start() -> None:
     job = asyncio.run(ended(jobs_of(rig), rig, left))
 
     assert (job.state, job.bars_new) == (JobState.DONE, 1)
+
+
+def test_what_the_first_provider_cannot_give_comes_from_the_next_and_is_kept_under_its_name() -> (
+    None
+):
+    rig = Rig(clock=FakeClock(NOON + 10 * MINUTE))
+    rig.history.failures = [Unavailable("down")] * 99
+    other = ScriptedHistory(bars=[a_bar("AAPL", 0)], name="other")
+    jobs = jobs_of(rig, other)
+
+    async def story() -> Job:
+        return await ended(jobs, rig, await jobs.submit(RANGE, None))
+
+    job = asyncio.run(story())
+
+    newest = rig.store.newest(Timeframe.MINUTE, AAPL, NOON + 10 * MINUTE)
+    assert newest is not None
+    assert newest.provider == "other"
+    assert (job.state, job.providers, jobs.failovers) == (
+        JobState.DONE,
+        ("other",),
+        {"scripted": 1},
+    )
+
+
+def test_only_the_symbols_that_one_provider_refuses_are_asked_of_the_next() -> None:
+    rig = Rig(clock=FakeClock(NOON + 10 * MINUTE))
+    rig.history.bars = [a_bar("AAPL", 0)]
+    rig.history.unknown = frozenset({MSFT})
+    other = ScriptedHistory(name="other", unknown=frozenset({MSFT}))
+    jobs = jobs_of(rig, other)
+    wanted = Range((AAPL, MSFT), Timeframe.MINUTE, NOON, NOON + 5 * MINUTE)
+
+    async def story() -> Job:
+        return await ended(jobs, rig, await jobs.submit(wanted, None))
+
+    job = asyncio.run(story())
+
+    assert [asked[0] for asked in other.asked] == [(MSFT,)]
+    assert (job.state, job.bars_new) == (JobState.DONE, 1)
+    assert job.note == "other has no bars of MSFT: no such symbol"
+
+
+def test_a_job_goes_on_after_the_last_piece_that_was_stored() -> None:
+    rig = Rig(clock=FakeClock(NOON + 10 * MINUTE))
+    rig.history.group_size = 1
+    rig.history.bars = [a_bar("AAPL", 0), a_bar("MSFT", 0)]
+    left = Job(
+        "left",
+        SYMBOLS,
+        Timeframe.MINUTE,
+        NOON,
+        NOON + MINUTE,
+        NOON,
+        state=JobState.RUNNING,
+        marker=Marker("AAPL"),
+        pieces_done=1,
+        bars_new=7,
+    )
+    rig.journal.jobs["left"] = left
+
+    job = asyncio.run(ended(jobs_of(rig), rig, left))
+
+    assert [asked[0] for asked in rig.history.asked] == [(MSFT,)]
+    assert (job.pieces_done, job.pieces_total, job.bars_new) == (2, 2, 8)
+
+
+def test_a_job_outlasts_any_number_of_pauses_and_shows_why_it_waits() -> None:
+    rig = Rig(clock=FakeClock(NOON + 10 * MINUTE), timer=FakeTimer())
+    timer = rig.timer
+    assert isinstance(timer, FakeTimer)
+    rig.history.failures = [RateLimited("the budget", 3600.0) for _ in range(20)]
+    jobs = jobs_of(rig)
+
+    async def story() -> Job:
+        job = await jobs.submit(RANGE, None)
+        task = asyncio.create_task(ended(jobs, rig, job))
+        await timer.advance(10.0)
+        assert jobs.paused[job.job_id].until_at == NOON + 10 * MINUTE + timedelta(hours=1)
+        assert "the budget" in jobs.paused[job.job_id].why
+        for _ in range(20):
+            await timer.advance(3600.0)
+        return await task
+
+    assert asyncio.run(story()).state is JobState.DONE
+    assert jobs.paused == {}
 
 
 def test_too_many_waiting_jobs_are_refused() -> None:

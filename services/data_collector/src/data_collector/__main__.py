@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sys
 from contextlib import AsyncExitStack
 
-from data_collector.adapters.alpaca_history import open_history
+from pydantic import SecretStr
+
+from data_collector.adapters import alpaca_history, twelve_data
+from data_collector.adapters.alpaca_history import PROVIDER as ALPACA
+from data_collector.adapters.alpaca_history import data_keys, open_history
 from data_collector.adapters.alpaca_stream import AlpacaFeed
+from data_collector.adapters.finviz import PROVIDER as FINVIZ
+from data_collector.adapters.finviz import open_finviz
+from data_collector.adapters.twelve_data import PROVIDER as TWELVE_DATA
 from data_collector.api import CollectorFigures, Rooms, router
 from data_collector.batches import GRACE_S
+from data_collector.budgets import Limits
 from data_collector.jobs import CollectionJobs
+from data_collector.paying import Budgets, StoredBudget
+from data_collector.ports import History
+from data_collector.screening import EVERY_S, Screening
+from data_collector.screens import parse_screen
 from data_collector.service import Collector
-from data_collector.store import PostgresJournal
-from shared.adapters.clocks import MonotonicTimer, RandomIds, clock_for
+from data_collector.store import PostgresBudgets, PostgresJournal, PostgresUniverse
+from shared.adapters.clocks import MonotonicTimer, RandomIds, WallClock, clock_for
 from shared.adapters.exchange_calendar import load_calendar
 from shared.adapters.http_api import make_app, serve
 from shared.adapters.parquet import ParquetBars
@@ -27,6 +40,7 @@ from shared.adapters.redis import (
     redis_is_answering,
 )
 from shared.config import Settings
+from shared.ports import Clock, Timer
 
 
 async def run(settings: Settings) -> None:
@@ -42,7 +56,13 @@ async def run(settings: Settings) -> None:
             open_database(settings, timer, application="data_collector")
         )
         redis = await stack.enter_async_context(open_redis(settings))
-        history = await stack.enter_async_context(open_history(settings, clock, timer))
+        # Providers count real minutes, whatever time a replay shows.
+        budgets = budgets_of(settings, PostgresBudgets(database), WallClock(), timer)
+        history = await stack.enter_async_context(open_history(settings, clock, budgets[ALPACA]))
+        histories: list[History] = [history]
+        if settings.twelve_data_api_key is not None:
+            opened = twelve_data.open_twelve_data(settings, WallClock(), budgets[TWELVE_DATA])
+            histories.insert(0, await stack.enter_async_context(opened))
         journal = PostgresJournal(database, account)
         newest = RedisLatestBars(redis, account)
         collector = Collector(
@@ -62,7 +82,7 @@ async def run(settings: Settings) -> None:
             # A replay marks the end of each instant, and must not depend on this machine's speed.
             grace_s=GRACE_S if settings.clock_file is None else None,
         )
-        jobs = CollectionJobs(history, store, journal, calendar, clock, timer, RandomIds())
+        jobs = CollectionJobs(histories, store, journal, calendar, clock, timer, RandomIds())
 
         async def redis_answers() -> bool:
             return await redis_is_answering(redis)
@@ -73,12 +93,73 @@ async def run(settings: Settings) -> None:
             "feed": collector.is_live,
         }
         app = make_app("data_collector", settings, probes, timer)
-        app.include_router(router(Rooms(account, collector, jobs, store, newest, journal, clock)))
-        CollectorFigures(collector).register(app.state.metrics)
+        universe, screening = PostgresUniverse(database, account), None
+        if settings.finviz_api_key is not None:
+            finviz = open_finviz(settings, clock, budgets[FINVIZ])
+            screening = Screening(
+                parse_screen(settings.finviz_screen),
+                await stack.enter_async_context(finviz),
+                universe,
+                calendar,
+                clock,
+                timer,
+            )
+        rooms = Rooms(
+            account,
+            collector,
+            jobs,
+            store,
+            newest,
+            journal,
+            clock,
+            tuple(budgets.values()),
+            {ALPACA: alpaca_history.read_again, TWELVE_DATA: twelve_data.read_again},
+            universe,
+            screening,
+        )
+        app.include_router(router(rooms))
+        CollectorFigures(collector, tuple(budgets.values())).register(app.state.metrics)
         async with asyncio.TaskGroup() as tasks:
+            if screening is not None:
+                tasks.create_task(screening.run())
             tasks.create_task(serve(app, settings.api_host, settings.data_collector_port))
             tasks.create_task(collector.run())
             tasks.create_task(jobs.run())
+
+
+def budgets_of(
+    settings: Settings, stored: Budgets, clock: Clock, timer: Timer
+) -> dict[str, StoredBudget]:
+    """What each configured provider lets the key that we have ask."""
+    per_minute = settings.twelve_data_credits_per_minute
+    twelve = Limits(per_minute, 60, settings.twelve_data_credits_per_day)
+    key_of = {
+        ALPACA: data_keys(settings)["APCA-API-KEY-ID"],
+        TWELVE_DATA: _plain(settings.twelve_data_api_key),
+        FINVIZ: _plain(settings.finviz_api_key),
+    }
+    limits = {
+        ALPACA: Limits(settings.alpaca_requests_per_minute, 60),
+        TWELVE_DATA: twelve,
+        FINVIZ: Limits(1, int(EVERY_S)),
+    }
+    return {
+        provider: StoredBudget(
+            provider,
+            limits[provider],
+            stored,
+            clock,
+            timer,
+            # Enough to tell keys apart, and nothing of the key itself.
+            name=f"{provider} {hashlib.sha256(key.encode()).hexdigest()[:12]}",
+        )
+        for provider, key in key_of.items()
+        if key is not None
+    }
+
+
+def _plain(key: SecretStr | None) -> str | None:
+    return None if key is None else key.get_secret_value()
 
 
 if __name__ == "__main__":

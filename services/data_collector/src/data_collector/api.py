@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
 
@@ -14,13 +14,17 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_collector.catching_up import warm_up_start
-from data_collector.jobs import CollectionJobs, KeyReused, Range
-from data_collector.ports import CollectedBars, Job, Journal
+from data_collector.jobs import CollectionJobs, KeyReused, Paused, Range
+from data_collector.paying import BudgetState, StoredBudget
+from data_collector.ports import CollectedBars, Job, Journal, Reject
+from data_collector.releasing import Readers, released_bar
+from data_collector.screening import Screening, Universe
 from data_collector.service import Collector
 from shared.adapters.http_api import ProblemError, Role, requires
+from shared.domain.bar_blocks import block_of
 from shared.domain.bars import Bar
 from shared.domain.calendar import NEW_YORK
-from shared.domain.errors import InvalidTime
+from shared.domain.errors import InvalidInput, InvalidTime
 from shared.domain.money import plain
 from shared.domain.symbols import Symbol, parse_symbol
 from shared.domain.timeframes import Timeframe, parse_timeframe
@@ -91,6 +95,35 @@ class ApiBatch(BaseModel):
     announced_at: datetime
 
 
+class ApiWaiting(BaseModel):
+    """A request that waits for its turn at a provider."""
+
+    what: str
+    why: str
+    until_at: datetime
+
+
+class ApiBudget(BaseModel):
+    """What a provider lets us ask, and how much of it is used."""
+
+    provider: str
+    used: int
+    limit: int
+    window_s: int
+    used_today: int
+    day_limit: int | None
+    blocked_until_at: datetime | None
+    blocked_why: str
+    waiting: list[ApiWaiting]
+
+
+class ApiProviders(BaseModel):
+    """Every provider in use, with its budget and how often it had to be passed over."""
+
+    items: list[ApiBudget]
+    failovers: dict[str, int]
+
+
 class ApiStatus(BaseModel):
     """What the collector is doing, and its figures since its process started."""
 
@@ -110,6 +143,55 @@ class ApiStatus(BaseModel):
     bars_refused: int
     bars_passed_over: int
     unfinished_jobs: int
+    budgets: list[ApiBudget]
+
+
+class ApiReject(BaseModel):
+    """A bar that was refused, in its provider's words."""
+
+    id: int
+    symbol: str
+    timeframe: str
+    provider: str
+    reason: str
+    raw: str
+    seen_at: datetime
+    released_at: datetime | None
+    release_reason: str | None
+
+
+class ApiQuality(BaseModel):
+    """What waits in quarantine by provider, and a page of it; `next` continues it as `before`."""
+
+    waiting: dict[str, int]
+    items: list[ApiReject]
+    next: int | None
+
+
+class ApiTaken(BaseModel):
+    """What a screen showed at its time."""
+
+    screen: str
+    filters: list[str]
+    taken_at: datetime
+    age_s: float
+    symbols: list[str]
+
+
+class ApiUniverse(BaseModel):
+    """Screens as they were seen, newest first; `is_on` says whether any is taken."""
+
+    is_on: bool
+    last_error: str | None
+    items: list[ApiTaken]
+
+
+class ReleaseRequest(BaseModel):
+    """Why a refused bar is right after all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(min_length=3, max_length=400)
 
 
 class CollectRequest(BaseModel):
@@ -136,6 +218,12 @@ class ApiJob(BaseModel):
     bars_new: int
     bars_refused: int
     error: str | None
+    note: str | None
+    providers: list[str]
+    pieces_done: int
+    pieces_total: int
+    waits_for: str | None
+    waits_until_at: datetime | None
     requested_at: datetime
     ended_at: datetime | None
 
@@ -151,6 +239,10 @@ class Rooms:
     newest: LatestBars
     journal: Journal
     clock: Clock
+    budgets: tuple[StoredBudget, ...] = ()
+    readers: Readers = field(default_factory=dict)
+    universe: Universe | None = None
+    screening: Screening | None = None
 
 
 def router(rooms: Rooms) -> APIRouter:
@@ -199,6 +291,15 @@ def router(rooms: Rooms) -> APIRouter:
             bars_refused=figures.bars_refused,
             bars_passed_over=figures.bars_passed_over,
             unfinished_jobs=rooms.jobs.unfinished,
+            budgets=[_api_budget(await budget.state()) for budget in rooms.budgets],
+        )
+
+    @routes.get("/providers", dependencies=[requires(Role.READ)])
+    async def providers() -> ApiProviders:
+        """What each provider lets us ask, what is used of it, and what waits for it."""
+        return ApiProviders(
+            items=[_api_budget(await budget.state()) for budget in rooms.budgets],
+            failovers=rooms.jobs.failovers,
         )
 
     @routes.get("/data/symbols", dependencies=[requires(Role.READ)])
@@ -266,6 +367,63 @@ def router(rooms: Rooms) -> APIRouter:
             next=found[limit].start_at.isoformat() if len(found) > limit else None,
         )
 
+    @routes.get("/data/quality", dependencies=[requires(Role.READ)])
+    async def quality(
+        limit: Annotated[int, Query(ge=1, le=_MAX_LIMIT)] = 100,
+        before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
+    ) -> ApiQuality:
+        """Refused bars with their reasons, newest first."""
+        found = await rooms.journal.rejects(before=before, limit=limit + 1)
+        return ApiQuality(
+            waiting=await rooms.journal.reject_counts(),
+            items=[_api_reject(reject) for reject in found[:limit]],
+            next=found[limit - 1].reject_id if len(found) > limit else None,
+        )
+
+    @routes.get("/data/universe", dependencies=[requires(Role.READ)])
+    async def universe(
+        at: str | None = None, limit: Annotated[int, Query(ge=1, le=_MAX_LIMIT)] = 1
+    ) -> ApiUniverse:
+        """The screen as it was seen at an instant (`at`), or is now, and `limit` - 1 before it."""
+        now = clock.now()
+        until_at = now if at is None else min(now, _instant("at", at, is_end=True))
+        seen = (
+            []
+            if rooms.universe is None
+            else await rooms.universe.seen(until_at=until_at, limit=limit)
+        )
+        return ApiUniverse(
+            is_on=rooms.screening is not None,
+            last_error=None if rooms.screening is None else rooms.screening.last_error,
+            items=[
+                ApiTaken(
+                    screen=taken.screen,
+                    filters=list(taken.filters),
+                    taken_at=taken.taken_at,
+                    age_s=(now - taken.taken_at).total_seconds(),
+                    symbols=list(taken.symbols),
+                )
+                for taken in seen
+            ],
+        )
+
+    @routes.post("/data/quality/{reject_id}/release", dependencies=[requires(Role.OPERATE)])
+    async def release(reject_id: int, request: ReleaseRequest) -> ApiBar:
+        """Let a refused bar into the store, because a person knows that it is right."""
+        reject = await rooms.journal.reject(reject_id) if 0 < reject_id < 2**62 else None
+        if reject is None:
+            raise ProblemError(404, "no_such_reject", "there is no refused bar of this id")
+        now = clock.now()
+        try:
+            bar = released_bar(reject, rooms.readers, collector.calendar, now)
+        except InvalidInput as error:
+            raise ProblemError(409, "cannot_be_released", str(error)) from None
+        # Stored first: a crash in between leaves it listed, and releasing it again stores nothing twice.
+        block = block_of(bar.timeframe, [bar])
+        await asyncio.to_thread(rooms.store.append, block, provider=reject.provider, fetched_at=now)
+        await rooms.journal.release(reject_id, reason=request.reason, at=now)
+        return _api_bar(bar)
+
     @routes.post("/collect/market-data", status_code=202, dependencies=[requires(Role.OPERATE)])
     async def collect(
         response: Response,
@@ -280,7 +438,7 @@ def router(rooms: Rooms) -> APIRouter:
         except KeyReused as error:
             raise ProblemError(409, "idempotency_key_reused", str(error)) from None
         response.headers["Location"] = f"/collect/market-data/{job.job_id}"
-        return _api_job(job)
+        return _api_job(job, rooms.jobs.paused.get(job.job_id))
 
     @routes.get("/collect/market-data/{job_id}", dependencies=[requires(Role.READ)])
     async def followed(job_id: str) -> ApiJob:
@@ -289,7 +447,7 @@ def router(rooms: Rooms) -> APIRouter:
         job = await rooms.journal.job(job_id) if is_id else None
         if job is None:
             raise ProblemError(404, "no_such_job", "there is no collection job of this id")
-        return _api_job(job)
+        return _api_job(job, rooms.jobs.paused.get(job.job_id))
 
     return routes
 
@@ -368,7 +526,35 @@ def _api_bar(bar: Bar) -> ApiBar:
     )
 
 
-def _api_job(job: Job) -> ApiJob:
+def _api_reject(reject: Reject) -> ApiReject:
+    return ApiReject(
+        id=reject.reject_id,
+        symbol=reject.symbol,
+        timeframe=reject.timeframe.value,
+        provider=reject.provider,
+        reason=reject.reason,
+        raw=reject.raw,
+        seen_at=reject.seen_at,
+        released_at=reject.released_at,
+        release_reason=reject.release_reason,
+    )
+
+
+def _api_budget(state: BudgetState) -> ApiBudget:
+    return ApiBudget(
+        provider=state.provider,
+        used=state.used_in_window,
+        limit=state.limits.per_window,
+        window_s=state.limits.window_s,
+        used_today=state.used_today,
+        day_limit=state.limits.per_day,
+        blocked_until_at=state.blocked_until_at,
+        blocked_why=state.blocked_why,
+        waiting=[ApiWaiting(what=w.what, why=w.why, until_at=w.until_at) for w in state.waiting],
+    )
+
+
+def _api_job(job: Job, paused: Paused | None) -> ApiJob:
     return ApiJob(
         job_id=job.job_id,
         state=job.state.value,
@@ -380,6 +566,12 @@ def _api_job(job: Job) -> ApiJob:
         bars_new=job.bars_new,
         bars_refused=job.bars_refused,
         error=job.error,
+        note=job.note,
+        providers=list(job.providers),
+        pieces_done=job.pieces_done,
+        pieces_total=job.pieces_total,
+        waits_for=None if paused is None else paused.why,
+        waits_until_at=None if paused is None else paused.until_at,
         requested_at=job.requested_at,
         ended_at=job.ended_at,
     )
@@ -388,8 +580,9 @@ def _api_job(job: Job) -> ApiJob:
 class CollectorFigures:
     """The collector's figures in Prometheus' terms, read when asked for."""
 
-    def __init__(self, collector: Collector) -> None:
+    def __init__(self, collector: Collector, budgets: Sequence[StoredBudget] = ()) -> None:
         self._collector = collector
+        self._budgets = budgets
 
     def register(self, registry: CollectorRegistry) -> None:
         """Show the figures on `/metrics`."""
@@ -407,7 +600,18 @@ class CollectorFigures:
             "collector_bars_refused": ("Bars put into quarantine.", figures.bars_refused),
             "collector_reconnects": ("Rounds begun anew.", figures.reconnects),
         }
+        spent = CounterMetricFamily(
+            "collector_requests_paid", "Paid out of a provider's budget.", labels=["provider"]
+        )
+        waiting = GaugeMetricFamily(
+            "collector_requests_waiting", "Requests that wait for a budget.", labels=["provider"]
+        )
+        for budget in self._budgets:
+            spent.add_metric([budget.provider], budget.paid)
+            waiting.add_metric([budget.provider], budget.waiting)
         return [
             live,
+            spent,
+            waiting,
             *(CounterMetricFamily(name, text, value=n) for name, (text, n) in counters.items()),
         ]

@@ -19,6 +19,7 @@ from shared.domain.bars import Bar
 from shared.domain.calendar import NEW_YORK, TradingCalendar
 from shared.domain.errors import InvalidBar, InvalidInput, InvalidSymbol, InvalidTime
 from shared.domain.money import parse_price
+from shared.domain.quality import bad_print
 from shared.domain.symbols import parse_symbol
 from shared.domain.timeframes import Timeframe
 
@@ -62,15 +63,27 @@ class Admitted:
 
 
 def admit(
-    rows: Iterable[RawBar], timeframe: Timeframe, calendar: TradingCalendar, now: datetime
+    rows: Iterable[RawBar],
+    timeframe: Timeframe,
+    calendar: TradingCalendar,
+    now: datetime,
+    *,
+    vouched_for: bool = False,
 ) -> Admitted:
-    """Check every row of `rows`, bars of `timeframe` as known at `now`."""
+    """Check every row of `rows`, bars of `timeframe` as known at `now`.
+
+    `vouched_for`: a person says that the figures are right although no market lets them be.
+    """
     bars: list[Bar] = []
     refused: list[Refused] = []
     passed_over = 0
     for row in rows:
         try:
             bar = _admit(row, timeframe, calendar, now)
+            if bar is not None and not vouched_for:
+                why = bad_print(timeframe, float(bar.high), float(bar.low))
+                if why is not None:
+                    raise InvalidBar(why)
         except InvalidInput as error:
             refused.append(_refusal(row, str(error)))
             continue

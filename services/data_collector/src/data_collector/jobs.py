@@ -1,7 +1,8 @@
 """Fetching history on request, beside the live work and without holding it up.
 
-A job is stored before it is begun, so a killed process takes it up again; doing it twice stores nothing twice.
-Few run at a time, and only so many may wait.
+A job is stored before it is begun and after each piece, so a killed process goes on where it stopped; doing a
+piece twice stores nothing twice. What the first provider cannot give the next is asked for, and every bar is
+kept with the name of who gave it. Few jobs run at a time, and only so many may wait.
 """
 
 from __future__ import annotations
@@ -9,15 +10,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
-from data_collector.boundary import admit
+from data_collector.backfill import Piece, pieces
+from data_collector.boundary import RawBar, admit
+from data_collector.outcomes import SymbolsRefused
 from data_collector.ports import CollectedBars, History, Job, JobState, Journal
 from shared.domain.bar_blocks import block_of
 from shared.domain.calendar import TradingCalendar
-from shared.domain.errors import InvalidInput, RateLimited, Retryable, TradingError, Unavailable
+from shared.domain.errors import (
+    InvalidInput,
+    Misconfigured,
+    RateLimited,
+    Rejected,
+    Retryable,
+    TradingError,
+    Unavailable,
+)
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.ports import Clock, Ids, Timer
@@ -27,6 +38,7 @@ _AT_ONCE = 2
 _MAX_WAITING = 100
 _TRIES = 6
 _FIRST_PAUSE_S = 1.0
+_MAX_NOTE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,14 @@ class Range:
     end_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A job that waits, why and until when."""
+
+    why: str
+    until_at: datetime
+
+
 class KeyReused(InvalidInput):
     """An idempotency key came back with another request."""
 
@@ -48,7 +68,7 @@ class CollectionJobs:
 
     def __init__(
         self,
-        history: History,
+        histories: Sequence[History],
         store: CollectedBars,
         journal: Journal,
         calendar: TradingCalendar,
@@ -56,7 +76,8 @@ class CollectionJobs:
         timer: Timer,
         ids: Ids,
     ) -> None:
-        self._history = history
+        """`histories`: providers in the order in which they are asked, at least one."""
+        self._histories = histories
         self._store = store
         self._journal = journal
         self._calendar = calendar
@@ -65,6 +86,9 @@ class CollectionJobs:
         self._ids = ids
         self._waiting: asyncio.Queue[Job] = asyncio.Queue()
         self._accepted: set[str] = set()
+        # Which jobs wait for a provider, for people to see, and how often each had to be passed over.
+        self.paused: dict[str, Paused] = {}
+        self.failovers: dict[str, int] = {}
 
     @property
     def unfinished(self) -> int:
@@ -128,56 +152,113 @@ class CollectionJobs:
                 self._accepted.discard(job.job_id)
 
     async def _do(self, job: Job) -> None:
-        """Do `job` from its beginning, again after failures that may pass, and store the outcome."""
+        """Do `job` from where it stands, again after failures that may pass, and store the outcome."""
         pause_s = _FIRST_PAUSE_S
-        for attempt in range(1, _TRIES + 1):
+        failures = 0
+        while True:
             try:
-                done = await self._fetch(job)
-                ended = replace(done, state=JobState.DONE, ended_at=self._clock.now())
-                break
+                job = await self._run(job)
             except TradingError as error:
-                if not isinstance(error, Retryable) or attempt == _TRIES:
-                    ended = replace(
-                        job, state=JobState.FAILED, error=str(error), ended_at=self._clock.now()
-                    )
+                job = await self._stored(job)
+                failures += not isinstance(error, RateLimited)
+                if not isinstance(error, Retryable) or failures == _TRIES:
+                    ended = self._failed(job, str(error))
                     break
-                await self._timer.sleep(
-                    error.pause_s if isinstance(error, RateLimited) else pause_s
-                )
-                pause_s *= 2
+                # A budget that is used up is no failure, however long it takes to fill again.
+                wait_s = error.pause_s if isinstance(error, RateLimited) else pause_s
+                until_at = self._clock.now() + timedelta(seconds=wait_s)
+                self.paused[job.job_id] = Paused(str(error), until_at)
+                await self._timer.sleep(wait_s)
+                pause_s *= 1 if isinstance(error, RateLimited) else 2
             except Exception as error:  # noqa: BLE001  # top of the task: one job must not end the live work
                 _log.error("job failed", job_id=job.job_id, exc_info=error)
-                ended = replace(
-                    job,
-                    state=JobState.FAILED,
-                    error="the job failed unexpectedly; see the collector's log",
-                    ended_at=self._clock.now(),
-                )
+                ended = self._failed(job, f"unexpected: {type(error).__name__}; see the log")
                 break
+            else:
+                ended = replace(job, state=JobState.DONE, ended_at=self._clock.now())
+                break
+            finally:
+                self.paused.pop(job.job_id, None)
         await self._journal.save_job(ended)
-        _log.info("job ended", job_id=job.job_id, state=ended.state.value, bars_new=ended.bars_new)
 
-    async def _fetch(self, job: Job) -> Job:
-        progress = replace(job, state=JobState.RUNNING, bars_read=0, bars_new=0, bars_refused=0)
-        await self._journal.save_job(progress)
-        async for rows in self._history.pages(job.symbols, job.timeframe, job.start_at, job.end_at):
-            now = self._clock.now()
-            admitted = admit(rows, job.timeframe, self._calendar, now)
-            bars = [b for b in admitted.bars if b.end_at <= now and b.symbol in job.symbols]
-            await self._journal.quarantine(
-                admitted.refused, job.timeframe, provider=self._history.provider, at=now
+    def _failed(self, job: Job, why: str) -> Job:
+        return replace(job, state=JobState.FAILED, error=why, ended_at=self._clock.now())
+
+    async def _stored(self, job: Job) -> Job:
+        """`job` with the progress that was stored of it."""
+        return await self._journal.job(job.job_id) or job
+
+    async def _run(self, job: Job) -> Job:
+        """Fetch and store what is left of `job`, piece by piece; each is done once its marker is stored."""
+        first = self._histories[0]
+        left = list(
+            pieces(
+                job.symbols,
+                job.timeframe,
+                job.start_at,
+                job.end_at,
+                group=first.group,
+                max_bars=first.max_bars,
+                calendar=self._calendar,
+                marker=job.marker,
             )
-            new = await asyncio.to_thread(
-                self._store.append,
-                block_of(job.timeframe, bars),
-                provider=self._history.provider,
-                fetched_at=now,
-            )
-            progress = replace(
-                progress,
-                bars_read=progress.bars_read + len(rows),
-                bars_new=progress.bars_new + new,
-                bars_refused=progress.bars_refused + len(admitted.refused),
-            )
-            await self._journal.save_job(progress)
-        return progress
+        )
+        job = replace(job, state=JobState.RUNNING, pieces_total=job.pieces_done + len(left))
+        await self._journal.save_job(job)
+        for piece in left:
+            job = await self._fetch(job, piece)
+            job = replace(job, marker=piece.after, pieces_done=job.pieces_done + 1)
+            await self._journal.save_job(job)
+        return job
+
+    async def _fetch(self, job: Job, piece: Piece) -> Job:
+        """Store one piece from the first provider that has it; what one refuses the next is asked for.
+
+        Raises the last provider's error when none gave an answer.
+        """
+        symbols = piece.symbols
+        for number, history in enumerate(self._histories):
+            try:
+                async for rows in history.pages(
+                    symbols, job.timeframe, piece.start_at, piece.end_at
+                ):
+                    job = await self._keep(job, history.provider, symbols, rows)
+                return job
+            except SymbolsRefused as error:
+                symbols = error.symbols
+                if number == len(self._histories) - 1:
+                    # Known nowhere; the others of the job are none the worse for it.
+                    return replace(job, note=_noted(job.note, str(error)))
+                why = str(error)
+            except (Unavailable, RateLimited, Rejected, Misconfigured) as error:
+                if number == len(self._histories) - 1:
+                    raise
+                why = str(error)
+            _log.warning("asking the next provider", job_id=job.job_id, reason=why)
+            self.failovers[history.provider] = self.failovers.get(history.provider, 0) + 1
+        return job
+
+    async def _keep(
+        self, job: Job, provider: str, symbols: Sequence[Symbol], rows: Sequence[RawBar]
+    ) -> Job:
+        now = self._clock.now()
+        admitted = admit(rows, job.timeframe, self._calendar, now)
+        bars = [b for b in admitted.bars if b.end_at <= now and b.symbol in symbols]
+        await self._journal.quarantine(admitted.refused, job.timeframe, provider=provider, at=now)
+        new = await asyncio.to_thread(
+            self._store.append, block_of(job.timeframe, bars), provider=provider, fetched_at=now
+        )
+        providers = job.providers
+        if bars and provider not in providers:
+            providers = (*providers, provider)
+        return replace(
+            job,
+            providers=providers,
+            bars_read=job.bars_read + len(rows),
+            bars_new=job.bars_new + new,
+            bars_refused=job.bars_refused + len(admitted.refused),
+        )
+
+
+def _noted(before: str | None, more: str) -> str:
+    return (more if before is None else f"{before}; {more}")[:_MAX_NOTE]

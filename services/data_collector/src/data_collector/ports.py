@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from data_collector.backfill import Marker
 from data_collector.boundary import RawBar, Refused
 from shared.domain.bar_blocks import BarBlock
 from shared.domain.errors import Unavailable
@@ -40,6 +41,21 @@ class Feed(Protocol):
         ...
 
 
+class Budget(Protocol):
+    """What a provider lets us ask, shared by all processes that use its key."""
+
+    async def spend(self, cost: int, what: str) -> None:
+        """Return when a request of `cost` may go out now; it counts as sent. `what` is shown meanwhile.
+
+        Raises RateLimited when that is further away than anybody should wait here.
+        """
+        ...
+
+    async def refused(self, pause_s: float, why: str) -> None:
+        """The provider asked for a pause: nobody asks it again before."""
+        ...
+
+
 class History(Protocol):
     """A provider of past bars."""
 
@@ -48,12 +64,23 @@ class History(Protocol):
         """Its name, kept with every bar."""
         ...
 
+    @property
+    def group(self) -> int:
+        """How many symbols one request may name."""
+        ...
+
+    @property
+    def max_bars(self) -> int:
+        """How many bars of one symbol one request should ask for at most."""
+        ...
+
     def pages(
         self, symbols: Sequence[Symbol], timeframe: Timeframe, start_at: datetime, end_at: datetime
     ) -> AsyncIterator[list[RawBar]]:
         """Bars that start within [start_at, end_at], page by page, to the very last page.
 
-        Raises Unavailable or RateLimited when there was no answer; no bars is an answer.
+        Raises Unavailable or RateLimited when there was no answer; no bars is an answer. Raises SymbolsRefused
+        at the very end, when everything else has been given.
         """
         ...
 
@@ -104,6 +131,27 @@ class Job:
     bars_refused: int = 0
     error: str | None = None
     ended_at: datetime | None = None
+    marker: Marker = field(default_factory=Marker)
+    pieces_done: int = 0
+    pieces_total: int = 0
+    # Whose bars were stored, and what nobody had.
+    providers: tuple[str, ...] = ()
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A bar in quarantine."""
+
+    reject_id: int
+    timeframe: Timeframe
+    provider: str
+    symbol: str
+    reason: str
+    raw: str
+    seen_at: datetime
+    released_at: datetime | None = None
+    release_reason: str | None = None
 
 
 class Journal(Protocol):
@@ -126,6 +174,22 @@ class Journal(Protocol):
         self, refused: Sequence[Refused], timeframe: Timeframe, *, provider: str, at: datetime
     ) -> int:
         """Keep refused bars with their reasons; how many were not kept already."""
+        ...
+
+    async def rejects(self, *, before: int | None, limit: int) -> list[Reject]:
+        """Bars in quarantine, newest first, those with an id below `before`."""
+        ...
+
+    async def reject(self, reject_id: int) -> Reject | None:
+        """The bar of that id."""
+        ...
+
+    async def reject_counts(self) -> dict[str, int]:
+        """How many wait in quarantine, by provider."""
+        ...
+
+    async def release(self, reject_id: int, *, reason: str, at: datetime) -> None:
+        """Note that a person let the bar in; the first note stays."""
         ...
 
     async def add_job(self, job: Job) -> Job:

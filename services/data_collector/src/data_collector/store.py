@@ -8,23 +8,29 @@ order of their instants and a reader's cursor can never step over one.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from data_collector.backfill import Marker
 from data_collector.boundary import Refused
-from data_collector.ports import Announced, Job, JobState
+from data_collector.budgets import Spent
+from data_collector.ports import Announced, Job, JobState, Reject
+from data_collector.screens import Taken
 from shared.adapters.postgres import Database, lock
 from shared.domain.bar_blocks import BarBlock, from_epoch_us
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 
+_MAX_WHY = 400
 _JOB = (
     "job_id, symbols, timeframe, start_at, end_at, requested_at, idempotency_key, state, bars_read, "
-    "bars_new, bars_refused, error, ended_at"
+    "bars_new, bars_refused, error, ended_at, through, group_through, reached_at, pieces_done, "
+    "pieces_total, providers, note"
 )
 
 
@@ -123,6 +129,62 @@ class PostgresJournal:
 
         return await self._database.run(write) if rows else 0
 
+    async def rejects(self, *, before: int | None, limit: int) -> list[Reject]:
+        """See `Journal`."""
+        return await self._rejects(
+            "(CAST(:before AS bigint) IS NULL OR id < :before) ORDER BY id DESC LIMIT :limit",
+            before=before,
+            limit=limit,
+        )
+
+    async def reject(self, reject_id: int) -> Reject | None:
+        """See `Journal`."""
+        found = await self._rejects("id = :reject_id", reject_id=reject_id)
+        return found[0] if found else None
+
+    async def _rejects(self, where: str, **values: int | None) -> list[Reject]:
+        async def read(connection: AsyncConnection) -> list[Reject]:
+            result = await connection.execute(
+                text(
+                    "SELECT id, timeframe, provider, symbol, reason, raw, seen_at, released_at, "
+                    "release_reason FROM data_collector.quarantine "
+                    f"WHERE account = :account AND {where}"
+                ),
+                {"account": self._account, **values},
+            )
+            return [Reject(row[0], Timeframe(row[1]), *row[2:]) for row in result]
+
+        return await self._database.run(read)
+
+    async def reject_counts(self) -> dict[str, int]:
+        """See `Journal`."""
+
+        async def read(connection: AsyncConnection) -> dict[str, int]:
+            result = await connection.execute(
+                text(
+                    "SELECT provider, count(*) FROM data_collector.quarantine "
+                    "WHERE account = :account AND released_at IS NULL GROUP BY provider"
+                ),
+                {"account": self._account},
+            )
+            return {row[0]: int(row[1]) for row in result}
+
+        return await self._database.run(read)
+
+    async def release(self, reject_id: int, *, reason: str, at: datetime) -> None:
+        """See `Journal`."""
+
+        async def write(connection: AsyncConnection) -> None:
+            await connection.execute(
+                text(
+                    "UPDATE data_collector.quarantine SET released_at = :at, release_reason = :reason "
+                    "WHERE account = :account AND id = :reject_id AND released_at IS NULL"
+                ),
+                {"account": self._account, "reject_id": reject_id, "reason": reason, "at": at},
+            )
+
+        await self._database.run(write)
+
     async def add_job(self, job: Job) -> Job:
         """See `Journal`."""
 
@@ -132,7 +194,8 @@ class PostgresJournal:
                 text(
                     f"INSERT INTO data_collector.collection_jobs (account, {_JOB}) "
                     "VALUES (:account, :job_id, CAST(:symbols AS text[]), :timeframe, :start_at, "
-                    ":end_at, :requested_at, :idempotency_key, :state, 0, 0, 0, NULL, NULL) "
+                    ":end_at, :requested_at, :idempotency_key, :state, 0, 0, 0, NULL, NULL, '', '', "
+                    "NULL, 0, 0, '{}', NULL) "
                     "ON CONFLICT DO NOTHING"
                 ),
                 {
@@ -188,7 +251,10 @@ class PostgresJournal:
                 text(
                     "UPDATE data_collector.collection_jobs SET state = :state, bars_read = :bars_read, "
                     "bars_new = :bars_new, bars_refused = :bars_refused, error = :error, "
-                    "ended_at = :ended_at WHERE account = :account AND job_id = :job_id"
+                    "ended_at = :ended_at, through = :through, group_through = :group_through, "
+                    "reached_at = :reached_at, pieces_done = :pieces_done, "
+                    "pieces_total = :pieces_total, providers = CAST(:providers AS text[]), "
+                    "note = :note WHERE account = :account AND job_id = :job_id"
                 ),
                 {
                     "account": self._account,
@@ -199,6 +265,13 @@ class PostgresJournal:
                     "bars_refused": job.bars_refused,
                     "error": job.error,
                     "ended_at": job.ended_at,
+                    "through": job.marker.through,
+                    "group_through": job.marker.group_through,
+                    "reached_at": job.marker.reached_at,
+                    "pieces_done": job.pieces_done,
+                    "pieces_total": job.pieces_total,
+                    "providers": list(job.providers),
+                    "note": job.note,
                 },
             )
 
@@ -220,4 +293,107 @@ def _job(row: Any) -> Job:
         bars_refused=row.bars_refused,
         error=row.error,
         ended_at=row.ended_at,
+        marker=Marker(row.through, row.group_through, row.reached_at),
+        pieces_done=row.pieces_done,
+        pieces_total=row.pieces_total,
+        providers=tuple(row.providers),
+        note=row.note,
     )
+
+
+class PostgresBudgets:
+    """See `Budgets`. A change whose answer was lost counts twice, which errs on the safe side."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def change(self, provider: str, decide: Callable[[Spent], Spent]) -> Spent:
+        """See `Budgets`."""
+
+        async def write(connection: AsyncConnection) -> Spent:
+            await connection.execute(
+                text(
+                    "INSERT INTO data_collector.budgets (provider) VALUES (:provider) "
+                    "ON CONFLICT DO NOTHING"
+                ),
+                {"provider": provider},
+            )
+            result = await connection.execute(
+                text(
+                    "SELECT recent, day_on, day_used, blocked_until_at, blocked_why "
+                    "FROM data_collector.budgets WHERE provider = :provider FOR UPDATE"
+                ),
+                {"provider": provider},
+            )
+            row = result.one()
+            recent = tuple((int(second), int(cost)) for second, cost in row.recent)
+            before = Spent(recent, row.day_on, row.day_used, row.blocked_until_at, row.blocked_why)
+            after = decide(before)
+            if after != before:
+                await connection.execute(
+                    text(
+                        "UPDATE data_collector.budgets SET recent = CAST(:recent AS jsonb), "
+                        "day_on = :day_on, day_used = :day_used, "
+                        "blocked_until_at = :blocked_until_at, blocked_why = :blocked_why "
+                        "WHERE provider = :provider"
+                    ),
+                    {
+                        "provider": provider,
+                        "recent": json.dumps(after.recent),
+                        "day_on": after.day_on,
+                        "day_used": after.day_used,
+                        "blocked_until_at": after.blocked_until_at,
+                        "blocked_why": after.blocked_why[:_MAX_WHY],
+                    },
+                )
+            return after
+
+        return await self._database.run(write)
+
+
+class PostgresUniverse:
+    """See `Universe`."""
+
+    def __init__(self, database: Database, account: str) -> None:
+        self._database = database
+        self._account = account
+
+    async def note(self, taken: Taken) -> None:
+        """See `Universe`."""
+
+        async def write(connection: AsyncConnection) -> None:
+            await connection.execute(
+                text(
+                    "INSERT INTO data_collector.screens (account, screen, filters, taken_at, symbols) "
+                    "VALUES (:account, :screen, CAST(:filters AS text[]), :taken_at, "
+                    "CAST(:symbols AS text[])) ON CONFLICT DO NOTHING"
+                ),
+                {
+                    "account": self._account,
+                    "screen": taken.screen,
+                    "filters": list(taken.filters),
+                    "taken_at": taken.taken_at,
+                    "symbols": list(taken.symbols),
+                },
+            )
+
+        await self._database.run(write)
+
+    async def seen(self, *, until_at: datetime, limit: int) -> list[Taken]:
+        """See `Universe`."""
+
+        async def read(connection: AsyncConnection) -> list[Taken]:
+            result = await connection.execute(
+                text(
+                    "SELECT screen, filters, taken_at, symbols FROM data_collector.screens "
+                    "WHERE account = :account AND taken_at <= :until_at "
+                    "ORDER BY taken_at DESC, id DESC LIMIT :limit"
+                ),
+                {"account": self._account, "until_at": until_at, "limit": limit},
+            )
+            return [
+                Taken(row.screen, tuple(row.filters), row.taken_at, tuple(row.symbols))
+                for row in result
+            ]
+
+        return await self._database.run(read)

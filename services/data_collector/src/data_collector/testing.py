@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from data_collector.boundary import RawBar, Refused
-from data_collector.ports import Announced, FeedEvent, FeedLost, Job, JobState
+from data_collector.budgets import Spent
+from data_collector.outcomes import SymbolsRefused
+from data_collector.ports import Announced, FeedEvent, FeedLost, Job, JobState, Reject
+from data_collector.screens import Taken
 from shared.domain.bar_blocks import BarBlock, from_epoch_us
 from shared.domain.bars import Bar
 from shared.domain.symbols import Symbol
@@ -35,6 +38,7 @@ class MemoryJournal:
 
     batches: list[tuple[int, BarBlock, str, bool, datetime]] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
+    quarantined: dict[int, Reject] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     # Raised by the next announcements, one each, as a database on its way down does.
     failures: list[Exception] = field(default_factory=list)
@@ -69,7 +73,33 @@ class MemoryJournal:
         """See `Journal`."""
         new = [bar for bar in dict.fromkeys(refused) if bar not in self.refused]
         self.refused += new
+        for bar in new:
+            reject_id = len(self.quarantined) + 1
+            self.quarantined[reject_id] = Reject(
+                reject_id, timeframe, provider, bar.symbol, bar.reason, bar.raw, at
+            )
         return len(new)
+
+    async def rejects(self, *, before: int | None, limit: int) -> list[Reject]:
+        """See `Journal`."""
+        ids = [i for i in sorted(self.quarantined, reverse=True) if before is None or i < before]
+        return [self.quarantined[i] for i in ids[:limit]]
+
+    async def reject(self, reject_id: int) -> Reject | None:
+        """See `Journal`."""
+        return self.quarantined.get(reject_id)
+
+    async def reject_counts(self) -> dict[str, int]:
+        """See `Journal`."""
+        waiting = [r.provider for r in self.quarantined.values() if r.released_at is None]
+        return {provider: waiting.count(provider) for provider in set(waiting)}
+
+    async def release(self, reject_id: int, *, reason: str, at: datetime) -> None:
+        """See `Journal`."""
+        known = self.quarantined[reject_id]
+        if known.released_at is None:
+            released = replace(known, released_at=at, release_reason=reason)
+            self.quarantined[reject_id] = released
 
     async def add_job(self, job: Job) -> Job:
         """See `Journal`."""
@@ -148,12 +178,26 @@ class ScriptedHistory:
     bars: list[Bar] = field(default_factory=list)
     bad: list[RawBar] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
+    # Symbols that it does not know.
+    unknown: frozenset[Symbol] = frozenset()
+    name: str = "scripted"
+    group_size: int = 100
     asked: list[tuple[tuple[Symbol, ...], datetime, datetime]] = field(default_factory=list)
 
     @property
     def provider(self) -> str:
         """See `History`."""
-        return "scripted"
+        return self.name
+
+    @property
+    def group(self) -> int:
+        """See `History`."""
+        return self.group_size
+
+    @property
+    def max_bars(self) -> int:
+        """See `History`."""
+        return 10_000
 
     async def pages(
         self, symbols: Sequence[Symbol], timeframe: Timeframe, start_at: datetime, end_at: datetime
@@ -165,12 +209,59 @@ class ScriptedHistory:
         rows = [
             raw(bar)
             for bar in self.bars
-            if bar.symbol in symbols
+            if bar.symbol in set(symbols) - self.unknown
             and bar.timeframe is timeframe
             and start_at <= bar.start_at <= end_at
         ] + self.bad
         for at in range(0, max(len(rows), 1), _PAGE):
             yield rows[at : at + _PAGE]
+        refused = sorted(self.unknown & set(symbols))
+        if refused:
+            raise SymbolsRefused(self.name, refused, "no such symbol")
+
+
+@dataclass
+class MemoryUniverse:
+    """A `Universe` in a list."""
+
+    noted: list[Taken] = field(default_factory=list)
+
+    async def note(self, taken: Taken) -> None:
+        """See `Universe`."""
+        if taken not in self.noted:
+            self.noted.append(taken)
+
+    async def seen(self, *, until_at: datetime, limit: int) -> Sequence[Taken]:
+        """See `Universe`."""
+        return [t for t in reversed(self.noted) if t.taken_at <= until_at][:limit]
+
+
+@dataclass
+class MemoryBudgets:
+    """`Budgets` in a dictionary."""
+
+    spent: dict[str, Spent] = field(default_factory=dict)
+
+    async def change(self, provider: str, decide: Callable[[Spent], Spent]) -> Spent:
+        """See `Budgets`."""
+        self.spent[provider] = decide(self.spent.get(provider, Spent()))
+        return self.spent[provider]
+
+
+@dataclass
+class FreeBudget:
+    """A `Budget` without limits that remembers what was asked of it."""
+
+    spent: list[tuple[int, str]] = field(default_factory=list)
+    pauses: list[float] = field(default_factory=list)
+
+    async def spend(self, cost: int, what: str) -> None:
+        """See `Budget`."""
+        self.spent.append((cost, what))
+
+    async def refused(self, pause_s: float, why: str) -> None:
+        """See `Budget`."""
+        self.pauses.append(pause_s)
 
 
 @dataclass

@@ -239,6 +239,14 @@ def rig(
         "ALPACA_DATA_URL": simulator.url,
         "ALPACA_DATA_STREAM_URL": f"ws://127.0.0.1:{ports.simulator}/v2/iex",
         "ALPACA_REQUESTS_PER_MINUTE": "10000",
+        "TWELVE_DATA_API_KEY": "twelve",
+        "TWELVE_DATA_URL": simulator.url,
+        "TWELVE_DATA_CREDITS_PER_MINUTE": "1000",
+        "TWELVE_DATA_CREDITS_PER_DAY": "100000",
+        # One export in five minutes for a key, so each test has its own.
+        "FINVIZ_API_KEY": f"token-of-{tmp_path.name}-{tmp_path.parent.name}",
+        "FINVIZ_URL": simulator.url,
+        "FINVIZ_SCREEN": "sh_price_105to500",
         "CLOCK_FILE": str(clock_file),
         "DATA_COLLECTOR_PORT": str(ports.data_collector),
     }

@@ -122,6 +122,43 @@ def test_a_killed_server_delays_the_batches_and_loses_none(rig: Any, victim: str
     assert {c["instant_at"].replace("Z", "+00:00") for c in closed} <= ends
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "status": 200, "body": "<html>please log in</html>"},
+        {"kind": "rate_limit"},
+        {"kind": "truncate"},
+        {"kind": "lose_reply"},
+    ],
+    ids=["login page", "rate limit", "truncated", "broken off"],
+)
+def test_while_one_provider_misbehaves_the_other_gives_the_bars(
+    rig: Any, fault: dict[str, Any]
+) -> None:
+    rig.simulator.post("/admin/faults", {**fault, "match": {"path": "/time_series"}})
+
+    body = {"symbols": ["AAA"], "start": "2026-01-13", "timeframe": "1Min"}
+    where = rig.collector.post("/collect/market-data", body).headers["Location"]
+    done = rig.wait(lambda: (j := rig.collector.get(where).json())["state"] == "DONE" and j, "it")
+
+    assert (done["providers"], done["bars_read"]) == (["alpaca"], 10)
+    assert rig.collector.get("/providers").json()["failovers"] == {"twelve_data": 1}
+
+
+def test_a_screen_is_taken_and_what_it_showed_can_be_asked_for_later(rig: Any) -> None:
+    def shown() -> Any:
+        return rig.collector.get("/data/universe").json()["items"]
+
+    (taken,) = rig.wait(shown, "the first screen")
+
+    # AAA stands at 100 dollars, below the screen.
+    assert (taken["screen"], taken["symbols"]) == ("free", ["BBB", "CCC"])
+    before = rig.collector.get("/data/universe", at="2026-01-12").json()
+    assert before == {"is_on": True, "last_error": None, "items": []}
+    token = rig.collector.settings["FINVIZ_API_KEY"]
+    assert token not in rig.collector.log.read_text()
+
+
 def test_history_is_fetched_on_request_and_the_same_key_gives_the_same_job(rig: Any) -> None:
     body = {"symbols": ["AAA"], "start": "2026-01-13", "timeframe": "1Min"}
     first = rig.collector.post("/collect/market-data", body, **{"Idempotency-Key": "once"})
@@ -132,7 +169,8 @@ def test_history_is_fetched_on_request_and_the_same_key_gives_the_same_job(rig: 
     where = first.headers["Location"]
     done = rig.wait(lambda: (j := rig.collector.get(where).json())["state"] == "DONE" and j, "it")
     assert done["bars_read"] == 10
-    assert done["bars_new"] == 0  # the warm-up had them
+    assert done["providers"] == ["twelve_data"]
+    assert done["bars_new"] == 0  # the warm-up had the very same ones from the other provider
     bars = rig.collector.get("/data/bars/AAA", start="2026-01-13", limit="4").json()
     assert [bar["start_at"] for bar in bars["items"]][:2] == [
         "2026-01-13T14:30:00Z",

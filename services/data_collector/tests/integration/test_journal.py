@@ -9,18 +9,23 @@ from datetime import timedelta
 
 import pytest
 
+from data_collector.backfill import Marker
 from data_collector.batches import digest_of
 from data_collector.boundary import Refused
+from data_collector.budgets import Limits, Spent, block
+from data_collector.paying import StoredBudget
 from data_collector.ports import Announced, Job, JobState, Journal
-from data_collector.store import PostgresJournal
+from data_collector.store import PostgresBudgets, PostgresJournal
 from data_collector.testing import MemoryJournal
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import open_database
 from shared.domain.bar_blocks import BarBlock
+from shared.domain.errors import RateLimited
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.testing.bar_stores import NOON, a_bar, a_block
 from shared.testing.servers import SettingsFor
+from shared.testing.time import FakeClock
 
 MINUTE = timedelta(minutes=1)
 Story = Callable[[Journal], Awaitable[None]]
@@ -99,10 +104,35 @@ class JournalContract:
 
         tell(story)
 
+    def test_refused_bars_are_listed_newest_first_and_released_once(self, tell: Tell) -> None:
+        async def story(journal: Journal) -> None:
+            bars = [Refused("AAPL", f"reason {n}", f"raw {n}") for n in range(3)]
+            await journal.quarantine(bars, Timeframe.MINUTE, provider="p", at=NOON)
+            first, *rest = await journal.rejects(before=None, limit=2)
+            assert [first.reason, rest[0].reason] == ["reason 2", "reason 1"]
+            (last,) = await journal.rejects(before=rest[0].reject_id, limit=9)
+            assert (last.reason, last.released_at) == ("reason 0", None)
+            await journal.release(last.reject_id, reason="right", at=NOON)
+            await journal.release(last.reject_id, reason="again", at=NOON + MINUTE)
+            released = await journal.reject(last.reject_id)
+            assert released == replace(last, released_at=NOON, release_reason="right")
+            assert await journal.reject_counts() == {"p": 2}
+            assert await journal.reject(2**40) is None
+
+        tell(story)
+
     def test_a_jobs_progress_is_kept_and_ended_ones_are_not_taken_up(self, tell: Tell) -> None:
         async def story(journal: Journal) -> None:
             await journal.add_job(JOB)
             running = replace(JOB, state=JobState.RUNNING, bars_read=7, bars_new=5, bars_refused=2)
+            running = replace(
+                running,
+                marker=Marker("AAPL", "MSFT", NOON),
+                pieces_done=3,
+                pieces_total=9,
+                providers=("one", "other"),
+                note="nobody has ZZZ",
+            )
             await journal.save_job(running)
             assert await journal.unfinished_jobs() == [running]
             failed = replace(running, state=JobState.FAILED, error="no", ended_at=NOON + MINUTE)
@@ -151,3 +181,42 @@ def test_two_collectors_at_once_announce_each_instant_once(settings_for: Setting
 
     assert len(ids) == 10
     assert ids == sorted(set(ids))
+
+
+def test_processes_that_spend_at_once_share_one_budget_to_the_last_credit(
+    settings_for: SettingsFor,
+) -> None:
+    settings = settings_for("data_collector")
+    provider = f"budget of {settings.trading_account}"
+
+    async def story() -> list[bool]:
+        async with open_database(settings, MonotonicTimer(), application="test") as database:
+            limits = Limits(8, 60, 800)
+
+            async def one(number: int) -> bool:
+                stored = PostgresBudgets(database)
+                budget = StoredBudget(
+                    provider, limits, stored, FakeClock(NOON), MonotonicTimer(), patience_s=0
+                )
+                try:
+                    await budget.spend(1, f"request {number}")
+                except RateLimited:
+                    return False
+                return True
+
+            return await asyncio.gather(*(one(number) for number in range(20)))
+
+    assert sum(asyncio.run(story())) == 8
+
+
+def test_a_budget_reads_back_as_it_was_stored(settings_for: SettingsFor) -> None:
+    settings = settings_for("data_collector")
+    provider = f"budget of {settings.trading_account}"
+    spent = block(Spent(((1, 2), (3, 4)), NOON.date(), 6), NOON + MINUTE, "429")
+
+    async def story() -> Spent:
+        async with open_database(settings, MonotonicTimer(), application="test") as database:
+            await PostgresBudgets(database).change(provider, lambda _: spent)
+            return await PostgresBudgets(database).change(provider, lambda before: before)
+
+    assert asyncio.run(story()) == spent

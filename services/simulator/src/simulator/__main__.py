@@ -27,7 +27,7 @@ from shared.ports import Timer
 from simulator.app import make_doors
 from simulator.book import BookRules
 from simulator.clock_file import ClockFile
-from simulator.files import read_tape
+from simulator.files import read_tape, write_tape
 from simulator.generator import DEFAULT_SYMBOLS, make_synthetic_tape
 from simulator.server import Server, bind
 from simulator.tape import Tape
@@ -79,7 +79,9 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--max-volume-share", type=_number(1e-6, 1.0), default=0.1, help="of a bar's volume")
     add("--allow-short", action="store_true", help="let the account sell short")
     add("--rate-limit", type=_whole(0, 10**9), default=200, help="requests a minute; 0: no limit")
+    add("--credits", type=_whole(0, 10**6), default=0, help="of Twelve Data, a minute; 0: no limit")
     add("--cache-dir", type=Path, help="where the exchange's sessions are kept between starts")
+    add("--write", type=Path, help="write the bars to this .csv or .parquet file, and end")
     add("--check", action="store_true", help="say what would be replayed, and end")
     return parser.parse_args(arguments)
 
@@ -138,6 +140,7 @@ async def serve(options: argparse.Namespace) -> None:
             requests_per_minute=options.rate_limit,
             admin_token=os.environ.get("SIMULATOR_ADMIN_TOKEN") or None,
             speed=speed,
+            credits_per_minute=options.credits,
         )
         with contextlib.closing(bind(options.host, options.port)) as door:
             server = Server(doors)
@@ -193,6 +196,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.check:
             print(describe(make_tape(options)))
+            return 0
+        if options.write is not None:
+            print(f"{write_tape(make_tape(options), options.write)} bars in {options.write}")
             return 0
         uvloop.run(serve(options))
     except (InvalidInput, Misconfigured) as error:

@@ -17,10 +17,13 @@ from simulator.admin_api import AdminApi
 from simulator.data_api import DataApi
 from simulator.data_stream import DataStream
 from simulator.faults import Faults
+from simulator.finviz import FinvizApi
 from simulator.http_edge import BrokerEdge, answer, is_data_path
+from simulator.provider_edge import ProviderEdge
 from simulator.rate_limit import RateLimit
 from simulator.trade_stream import TradeStream
 from simulator.trading_api import TradingApi
+from simulator.twelve_data import TwelveDataApi
 from simulator.venue import JournalFailed, Venue
 
 
@@ -42,19 +45,28 @@ def make_doors(
     requests_per_minute: int = 200,
     admin_token: str | None = None,
     speed: float | None = None,
+    credits_per_minute: int = 0,
 ) -> Doors:
-    """Put all APIs and streams before `venue`."""
+    """Put all APIs and streams before `venue`.
+
+    `credits_per_minute`: of Twelve Data's protocol, with a hundred times as many in a day; 0: no limit.
+    """
     faults = Faults()
     trades = TradeStream(faults, timer)
     data = DataStream(venue.tape.timeframe, timer)
     venue.on_trades.append(trades.publish)
     venue.on_bars.append(data.publish)
     admin = AdminApi(venue, faults, trades, data, token=admin_token, speed=speed)
+    data_api = DataApi(venue)
+    provider = ProviderEdge(faults, timer)
+    twelve_data = TwelveDataApi(venue, data_api, machine_clock, credits_per_minute)
+    finviz = FinvizApi(venue, data_api)
     trading_limit, data_limit = RateLimit(requests_per_minute), RateLimit(requests_per_minute)
     routes: list[BaseRoute] = [
         *admin.routes(),
         *TradingApi(venue).routes(),
-        *DataApi(venue).routes(),
+        *data_api.routes(),
+        *(provider.around(route) for route in [*twelve_data.routes(), *finviz.routes()]),
         Route("/health", _health, methods=["GET"]),
         WebSocketRoute(trade_stream.PATH, trades.endpoint),
         *(WebSocketRoute(f"/v2/{feed}", data.endpoint) for feed in data_stream.FEEDS),

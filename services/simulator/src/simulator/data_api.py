@@ -99,7 +99,7 @@ class DataApi:
             if reached is not None and symbol == reached[0]:
                 low, high = (reached[1] + 1, high) if sort == "asc" else (low, reached[1] - 1)
             rows = list(
-                islice(self._seen(symbol, timeframe, low, high, now_us, sort == "desc"), left + 1)
+                islice(self.seen(symbol, timeframe, low, high, now_us, sort == "desc"), left + 1)
             )
             if rows[:left]:
                 found[symbol] = [wire.data_bar(row) for row in rows[:left]]
@@ -109,7 +109,7 @@ class DataApi:
             left -= len(rows)
         return found, None
 
-    def _seen(
+    def seen(
         self,
         symbol: Symbol,
         timeframe: Timeframe,
@@ -118,6 +118,7 @@ class DataApi:
         now_us: int,
         newest_first: bool,
     ) -> Iterator[SeenBar]:
+        """Bars of the tape's own length, or days, that start within the bounds and have ended."""
         tape = self._venue.tape
         if timeframe is tape.timeframe:
             return tape.bars(symbol, first_us, last_us, now_us, newest_first=newest_first)
@@ -193,7 +194,7 @@ class DataApi:
         return answer({"symbol": symbol, kind.removesuffix("s"): newest})
 
     def _newest(self, symbol: Symbol, kind: str) -> dict[str, Any] | None:
-        bar = self._last(symbol)
+        bar = self.last(symbol)
         if bar is None:
             return None
         if kind == "bars":
@@ -201,7 +202,8 @@ class DataApi:
         make = wire.latest_quote if kind == "quotes" else wire.latest_trade
         return make(bar.close / MICROS, from_epoch_us(bar.end_us))
 
-    def _last(self, symbol: Symbol) -> SeenBar | None:
+    def last(self, symbol: Symbol) -> SeenBar | None:
+        """The newest bar of a symbol that has ended."""
         if symbol not in self._symbols:
             return None
         return self._venue.tape.last_before(symbol, to_epoch_us(self._venue.venue_at))
@@ -224,7 +226,7 @@ class DataApi:
         return answer({"symbol": symbol, **snapshot})
 
     def _snapshot(self, symbol: Symbol) -> dict[str, Any] | None:
-        last = self._last(symbol)
+        last = self.last(symbol)
         if last is None:
             return None
         tape = self._venue.tape

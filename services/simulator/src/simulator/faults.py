@@ -1,8 +1,8 @@
 """What goes wrong on purpose?
 
 Faults are switched on by the admin API, each for a number of times, and are looked at where they bite: before
-a request is handled (status, rate_limit), after it was obeyed and written down (hold_reply, lose_reply), or
-when a trade update leaves (duplicate_event, drop_event, malformed_event). Dropping streams happens at once.
+a request is handled (status, rate_limit), after it was obeyed and written down (hold_reply, lose_reply,
+truncate: only its first half leaves), or when a trade update leaves (duplicate_event, drop_event, malformed_event). Dropping streams happens at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from shared.domain.errors import InvalidInput
 
 BEFORE = frozenset({"status", "rate_limit"})
-AFTER = frozenset({"hold_reply", "lose_reply"})
+AFTER = frozenset({"hold_reply", "lose_reply", "truncate"})
 EVENTS = frozenset({"duplicate_event", "drop_event", "malformed_event"})
 DROP_STREAM = "drop_stream"
 KINDS = BEFORE | AFTER | EVENTS | {DROP_STREAM}
@@ -76,8 +76,10 @@ class Faults:
         )
         if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= 1_000_000:
             raise InvalidInput("count must be a whole number from 1 to 1000000")
-        if not isinstance(status, int) or not 400 <= status <= 599:
-            raise InvalidInput("status must be 400 to 599")
+        # A 200 with a body stands for the login page, or the error, that comes as a success.
+        lowest = 200 if isinstance(wish.get("body"), str) else 400
+        if not isinstance(status, int) or not lowest <= status <= 599:
+            raise InvalidInput("status must be 400 to 599, or from 200 on with a body")
         if not isinstance(delay_s, int | float) or not 0 <= delay_s <= _MAX_DELAY_S:
             raise InvalidInput(f"delay_s must be 0 to {_MAX_DELAY_S:.0f}")
         body = wish.get("body")

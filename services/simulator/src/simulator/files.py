@@ -54,10 +54,40 @@ _ZONED_FORMATS = (
     "%Y-%m-%dT%H:%M:%S%.f%#z",
     "%Y-%m-%d %H:%M:%S%.f%#z",
 )
+_WRITTEN = ("symbol", "timestamp", "open", "high", "low", "close", "volume")
 _DAY_US = 86_400 * MICROS
 _NEW_YORK = "America/New_York"
 # How far apart the closest rows of one symbol are says what a bar is.
 _INTRADAY = {int(t.length.total_seconds()): t for t in Timeframe if t.is_intraday}
+
+
+def write_tape(tape: Tape, path: Path) -> int:
+    """Write every bar of a tape's replay, so that it reads back the same; how many there were.
+
+    Raises:
+        InvalidInput: the file cannot be written.
+    """
+    if path.suffix not in (".csv", ".parquet"):
+        raise InvalidInput(f"{path} must end in .csv or .parquet")
+    rows: dict[str, list[object]] = {name: [] for name in _WRITTEN}
+    number = 0
+    while (instant := tape.instant(number)) is not None:
+        number += 1
+        for symbol, bar in instant.bars.items():
+            values = (symbol, instant.start_at, bar.open, bar.high, bar.low, bar.close, bar.volume)
+            for column, value in zip(rows.values(), values, strict=True):
+                column.append(value)
+    table = pl.DataFrame(rows, schema_overrides={"timestamp": pl.Datetime("us", "UTC")})
+    draft = path.with_suffix(f"{path.suffix}.draft")
+    try:
+        if path.suffix == ".parquet":
+            table.write_parquet(draft)
+        else:
+            table.write_csv(draft, datetime_format="%Y-%m-%dT%H:%M:%SZ")
+        draft.replace(path)
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be written: {error.strerror}") from None
+    return len(table)
 
 
 class _Rows(NamedTuple):

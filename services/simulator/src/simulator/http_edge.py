@@ -124,10 +124,10 @@ class BrokerEdge:
         if later is None:
             return
         if later.kind == "lose_reply":
-            scope["extensions"][_TRANSPORT].abort()
-            while (await receive())["type"] != "http.disconnect":
-                pass
+            await cut_connection(scope, receive)
             return
+        if later.kind == "truncate":
+            replies = truncated(replies)
         await self._timer.sleep(later.delay_s)
         for message in replies:
             await send(message)
@@ -152,6 +152,22 @@ class BrokerEdge:
             (b"x-ratelimit-remaining", str(allowance.remaining).encode()),
             (b"x-ratelimit-reset", str(reset).encode()),
         ]
+
+
+async def cut_connection(scope: Scope, receive: Receive) -> None:
+    """Break the request's connection off without a word, and wait until that is noticed."""
+    scope["extensions"][_TRANSPORT].abort()
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def truncated(replies: list[Message]) -> list[Message]:
+    """The first half of a whole answer, told as if it were all of it."""
+    whole = b"".join(message.get("body", b"") for message in replies[1:])
+    half = whole[: len(whole) // 2]
+    headers = [(k, v) for k, v in replies[0]["headers"] if k != b"content-length"]
+    start = {**replies[0], "headers": [*headers, (b"content-length", str(len(half)).encode())]}
+    return [start, {"type": "http.response.body", "body": half}]
 
 
 def _key(headers: dict[bytes, bytes]) -> str | None:

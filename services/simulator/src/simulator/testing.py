@@ -25,6 +25,7 @@ from shared.domain.calendar import TradingCalendar
 from shared.domain.money import MICROS
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
+from shared.ports import Clock
 from simulator.app import make_doors
 from simulator.book import BookRules
 from simulator.server import Server, bind
@@ -120,15 +121,18 @@ def running_simulator(
     requests_per_minute: int = 0,
     state_dir: Path | None = None,
     admin_token: str | None = None,
+    credits_per_minute: int = 0,
+    machine_clock: Clock | None = None,
 ) -> Iterator[RunningSimulator]:
     """Run a lock-step simulator as long as the context lasts."""
     venue = open_venue(tape, account, rules, state_dir)
     doors = make_doors(
         venue,
         timer=MonotonicTimer(),
-        machine_clock=WallClock(),
+        machine_clock=machine_clock or WallClock(),
         requests_per_minute=requests_per_minute,
         admin_token=admin_token,
+        credits_per_minute=credits_per_minute,
     )
     door = bind("127.0.0.1", 0)
     server, started = _ServerThatTells(doors), threading.Event()

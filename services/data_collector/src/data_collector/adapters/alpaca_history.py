@@ -7,35 +7,30 @@ taken for 'no bars'. All pages are read, up to the null token. Raw prices; no sp
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import ssl
-from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import orjson
 
+from data_collector.adapters.web import Answer, get, json_of, make_client, quoted, retry_after_s
 from data_collector.boundary import RawBar
+from data_collector.ports import Budget
 from shared.config import Settings
 from shared.domain.errors import Misconfigured, RateLimited, Rejected, Unavailable
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
-from shared.ports import Clock, Timer
+from shared.ports import Clock
 
 PROVIDER = "alpaca"
+VENUE = "Alpaca's market data"
 _PAGE_ROWS = 10_000
 # Keeps the address of a request well below what servers take.
 _SYMBOLS_PER_REQUEST = 200
-_CONNECT_S, _READ_S, _WHOLE_S = 3.0, 15.0, 30.0
-_MAX_BYTES = 16 * 1024 * 1024
 _DEFAULT_PAUSE_S = 5.0
 _LONGEST_PAUSE_S = 60.0
-_MINUTE_S = 60.0
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # Past bars come from the same tape as the live ones, or a batch would depend on which way its bars came.
 _HISTORY_FEEDS = frozenset({"iex", "sip", "otc", "boats"})
 
@@ -64,60 +59,39 @@ def data_keys(settings: Settings) -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def open_history(
-    settings: Settings, clock: Clock, timer: Timer
+    settings: Settings, clock: Clock, budget: Budget
 ) -> AsyncIterator[AlpacaHistory]:
     """A client with bounded connections and times; connects when first used."""
-    host = urlsplit(settings.alpaca_data_url).hostname
-    client = httpx.AsyncClient(
-        base_url=settings.alpaca_data_url.rstrip("/"),
-        headers=data_keys(settings),
-        timeout=httpx.Timeout(_READ_S, connect=_CONNECT_S, pool=_READ_S),
-        limits=httpx.Limits(max_connections=4, max_keepalive_connections=2),
-        follow_redirects=False,
-        # Python's own default honours SSL_CERT_FILE, httpx' bundle of authorities does not.
-        verify=ssl.create_default_context(),
-        # A proxy never stands between two programs of one machine.
-        trust_env=host not in _LOOPBACK,
-    )
-    async with client:
-        yield AlpacaHistory(
-            client,
-            feed=settings.alpaca_data_stream_url.rstrip("/").rsplit("/", 1)[-1],
-            pace=Pace(settings.alpaca_requests_per_minute, timer),
-            clock=clock,
-        )
-
-
-class Pace:
-    """At most so many requests in any minute of machine time."""
-
-    def __init__(self, per_minute: int, timer: Timer) -> None:
-        self._timer = timer
-        self._sent_s: deque[float] = deque(maxlen=per_minute)
-
-    async def turn(self) -> None:
-        """Return when the next request may go out."""
-        while len(self._sent_s) == self._sent_s.maxlen:
-            wait_s = self._sent_s[0] + _MINUTE_S - self._timer.monotonic_s()
-            if wait_s <= 0:
-                break
-            await self._timer.sleep(wait_s)
-        self._sent_s.append(self._timer.monotonic_s())
+    async with make_client(settings.alpaca_data_url, data_keys(settings)) as client:
+        feed = settings.alpaca_data_stream_url.rstrip("/").rsplit("/", 1)[-1]
+        yield AlpacaHistory(client, feed=feed, budget=budget, clock=clock)
 
 
 class AlpacaHistory:
     """See `History`."""
 
-    def __init__(self, client: httpx.AsyncClient, *, feed: str, pace: Pace, clock: Clock) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, *, feed: str, budget: Budget, clock: Clock
+    ) -> None:
         self._client = client
         self._feed = feed if feed in _HISTORY_FEEDS else None
-        self._pace = pace
+        self._budget = budget
         self._clock = clock
 
     @property
     def provider(self) -> str:
         """See `History`."""
         return PROVIDER
+
+    @property
+    def group(self) -> int:
+        """See `History`."""
+        return _SYMBOLS_PER_REQUEST
+
+    @property
+    def max_bars(self) -> int:
+        """See `History`. Pages follow each other anyway; so much is one step of a job's progress."""
+        return _PAGE_ROWS
 
     async def pages(
         self, symbols: Sequence[Symbol], timeframe: Timeframe, start_at: datetime, end_at: datetime
@@ -147,44 +121,28 @@ class AlpacaHistory:
                 query["page_token"] = token
 
     async def _get(self, query: Mapping[str, str]) -> Any:
-        await self._pace.turn()
+        await self._budget.spend(1, f"{query['timeframe']} bars")
+        answer = await get(self._client, "/v2/stocks/bars", query, venue=VENUE)
         try:
-            async with asyncio.timeout(_WHOLE_S):
-                async with self._client.stream("GET", "/v2/stocks/bars", params=query) as response:
-                    body = await _bounded_body(response)
-        except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
-            raise Unavailable(
-                f"Alpaca's market data gave no answer: {type(error).__name__}"
-            ) from error
-        return parse_answer(response.status_code, response.headers, body, self._clock.now())
+            return parse_answer(answer, self._clock.now())
+        except RateLimited as error:
+            await self._budget.refused(error.pause_s, str(error))
+            raise
 
 
-async def _bounded_body(response: httpx.Response) -> bytes:
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > _MAX_BYTES:
-            raise Unavailable(f"Alpaca's market data answered with more than {_MAX_BYTES} bytes")
-    return bytes(body)
-
-
-def parse_answer(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Any:
+def parse_answer(answer: Answer, now: datetime) -> Any:
     """The JSON of a good answer; everything else raises what the caller should do about it."""
+    status = answer.status
     if status == httpx.codes.TOO_MANY_REQUESTS:
-        raise RateLimited("Alpaca's market data", _pause_s(headers, now))
+        raise RateLimited(VENUE, _pause_s(answer.headers, now))
     if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         raise Misconfigured(
-            f"Alpaca's market data refused the keys ({status}: {_message(body)}); check "
+            f"{VENUE} refused the keys ({status}: {_message(answer.body)}); check "
             "ALPACA_DATA_API_KEY, ALPACA_DATA_SECRET_KEY and whether the plan has this feed"
         )
     if 400 <= status < 500:
-        raise Rejected(f"Alpaca's market data refused the request ({status}: {_message(body)})")
-    if status != httpx.codes.OK:
-        raise Unavailable(f"Alpaca's market data answered {status}")
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise Unavailable("Alpaca's market data answered with something that is no JSON") from None
+        raise Rejected(f"{VENUE} refused the request ({status}: {_message(answer.body)})")
+    return json_of(answer, VENUE)
 
 
 def read_page(answer: Any) -> tuple[list[RawBar], str | None]:
@@ -219,24 +177,28 @@ def raw_bar(symbol: object, bar: object) -> RawBar:
     )
 
 
+def read_again(symbol: object, value: object, _timeframe: Timeframe) -> RawBar:
+    """A bar from the words that were kept of it."""
+    return raw_bar(symbol, value)
+
+
 def _pause_s(headers: Mapping[str, str], now: datetime) -> float:
     """How long a 429 asks us to wait, bounded."""
-    wanted = _DEFAULT_PAUSE_S
-    with contextlib.suppress(KeyError, ValueError):
-        wanted = float(headers["x-ratelimit-reset"]) - now.timestamp()
-    with contextlib.suppress(KeyError, ValueError):
-        wanted = float(headers["retry-after"])
-    if not 0 < wanted < float("inf"):
+    wanted = retry_after_s(headers)
+    if wanted is None and "retry-after" not in headers:
+        with contextlib.suppress(KeyError, ValueError):
+            wanted = float(headers["x-ratelimit-reset"]) - now.timestamp()
+    if wanted is None or not 0 < wanted < float("inf"):
         wanted = _DEFAULT_PAUSE_S
     return min(max(wanted, 1.0), _LONGEST_PAUSE_S)
 
 
 def _message(body: bytes) -> str:
-    """What the venue said, shortened and without control characters; HTML says nothing."""
+    """What the venue said; HTML says nothing."""
     with contextlib.suppress(orjson.JSONDecodeError):
         said = orjson.loads(body)
-        if isinstance(said, dict) and isinstance(said.get("message"), str):
-            return "".join(c if c.isprintable() else " " for c in said["message"])[:200]
+        if isinstance(said, dict):
+            return quoted(said.get("message"))
     return "no reason given"
 
 

@@ -1,0 +1,141 @@
+"""Tests of the data commands on a home of their own."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.adapters.exchange_calendar import load_calendar
+from trader.cli import main
+from trader.runtime.instance import Instance
+
+OPEN_AT = datetime(2026, 1, 13, 14, 30, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The exchange's sessions, built once, since that takes seconds."""
+    folder = tmp_path_factory.mktemp("sessions")
+    load_calendar(folder)
+    return next(folder.glob("sessions-*.json"))
+
+
+@pytest.fixture
+def home(tmp_path: Path, sessions: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    instance = Instance.create(tmp_path / "home")
+    parquet = instance.home / "parquet"
+    parquet.mkdir(parents=True)
+    (parquet / sessions.name).write_bytes(sessions.read_bytes())
+    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: instance))
+    return tmp_path
+
+
+def a_session(folder: Path, name: str = "AAPL.csv", bad_first: bool = False) -> Path:
+    """A file of one quiet session at 92 dollars, its first bar as it was seen after a 7:1 split."""
+    rows = ["timestamp,open,high,low,close,volume"]
+    for minute in range(390):
+        at = OPEN_AT + timedelta(minutes=minute)
+        close = 92.4 + minute % 7 / 50
+        opened = 645.57 if bad_first and minute == 0 else close
+        figures = (opened, max(opened, close) + 0.01, close - 0.02, close, 1_000 + minute)
+        rows.append(f"{at.isoformat()},{','.join(map(str, figures))}")
+    path = folder / name
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, Any]:
+    code = main(["data", *map(str, words), "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_a_file_with_a_bad_print_is_found_out_and_ends_with_one(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = run(capsys, "check", a_session(home, bad_first=True))
+
+    assert code == 1
+    (finding,) = said["findings"]
+    assert (finding["kind"], finding["severity"]) == ("spike", "error")
+    assert finding["first_at"] == OPEN_AT.isoformat()
+    assert "7:1 split" in finding["detail"]
+
+
+def test_a_sound_file_ends_with_zero_and_nothing_is_found(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said = run(capsys, "check", a_session(home))
+
+    assert (code, said["findings"]) == (0, [])
+    assert said["checked"] == [
+        {"symbol": "AAPL", "timeframe": "1Min", "bars": 390, "error": 0, "warning": 0, "note": 0}
+    ]
+
+
+def test_imported_bars_are_listed_checked_and_compacted_and_the_bad_one_stays_out(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = a_session(home, "MSFT.csv"), a_session(home, "AAPL.csv", bad_first=True)
+
+    assert run(capsys, "import", good, bad)[1] == {
+        "rows": 780,
+        "stored": 779,
+        "left_out": {"a bad print: the bar spans more than any market lets it": 1},
+    }
+    assert run(capsys, "import", good, bad)[1]["stored"] == 0
+    listed = run(capsys, "list")[1]["items"]
+    assert [(row["symbol"], row["bars"], row["providers"]) for row in listed] == [
+        ("AAPL", 389, ["file"]),
+        ("MSFT", 390, ["file"]),
+    ]
+    assert run(capsys, "compact")[1] == {"1Min": {"before": 2, "after": 1}}
+    code, said = run(capsys, "check")
+    assert code == 0
+    assert {finding["kind"] for finding in said["findings"]} == {"stale"}
+
+
+def test_a_table_for_people_names_what_was_found(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "check", str(a_session(home, bad_first=True))]) == 1
+
+    out = capsys.readouterr().out
+    assert "error spike AAPL 1Min 2026-01-13 14:30" in out
+
+
+def test_what_is_no_file_of_bars_is_one_sentence(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = home / "odd.csv"
+    odd.write_text("a,b\n1,2\n")
+
+    assert main(["data", "check", str(odd)]) == 4
+    assert "no column for time" in capsys.readouterr().err
+    assert main(["data", "import", str(home / "nowhere.csv")]) == 4
+    assert "is not there" in capsys.readouterr().err
+
+
+def test_an_empty_store_names_the_next_step(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "list"]) == 0
+    assert "trader data import" in capsys.readouterr().out
+
+
+def test_made_up_bars_are_the_same_for_the_same_seed_and_have_nothing_wrong(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two, other = (home / f"{name}.parquet" for name in ("one", "two", "other"))
+    words = ("--sessions", "2", "--symbols", "AAPL,SPY", "--seed")
+
+    assert run(capsys, "generate", one, *words, "7")[1]["bars"] == 2 * 2 * 390
+    run(capsys, "generate", two, *words, "7")
+    run(capsys, "generate", other, *words, "8")
+
+    assert one.read_bytes() == two.read_bytes() != other.read_bytes()
+    code, said = run(capsys, "check", one)
+    assert (code, said["findings"]) == (0, [])
+    assert main(["data", "generate", str(home / "bars.txt")]) == 4
+    assert "must end in .csv or .parquet" in capsys.readouterr().err
