@@ -72,6 +72,7 @@ class Prices:
             wanted,
             {symbol: Price(Decimal(100), instant_at) for symbol in known},
             {symbol: some_closes(i) for i, symbol in enumerate(known)} if with_history else {},
+            volumes={symbol: {0: 1e9} for symbol in known} if with_history else {},
         )
 
 

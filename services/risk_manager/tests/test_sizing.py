@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,8 +12,8 @@ from risk_manager.limits import OPEN_GAP
 from risk_manager.sizing import Sizing, size, stop_price, target_price
 
 
-def sized(**changes: float) -> Sizing:
-    figures = {
+def sized(**changes: Any) -> Sizing:
+    figures: dict[str, Any] = {
         "equity": 100_000.0,
         "price": 100.0,
         "stop": 95.0,

@@ -7,14 +7,15 @@ The executor's side is played by hand: `cash`, `holdings` and `working` are what
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 
+from risk_manager.limits import LONGEST_WINDOW_S, Limits
 from risk_manager.modes import Change, changed, first_mode, may_change
 from risk_manager.ports import Decide, Inbound, StoredDecision, VersionConflict
 from risk_manager.review import Decision, Outcome
-from risk_manager.snapshot import Book, Holding, Mark, Mode, Working
+from risk_manager.snapshot import Book, Holding, Mark, Mode, Recent, RecentEntry, Working
 from shared.domain.calendar import NEW_YORK
 from shared.domain.decisions import Approved, Purpose, Review, TradingMode
 from shared.domain.errors import Unavailable
@@ -30,12 +31,15 @@ class MemoryStore:
     holdings: list[Holding] = field(default_factory=list)
     working: list[Working] = field(default_factory=list)
     unknown: dict[Symbol, int] = field(default_factory=dict)
+    # Its entries are made from the decisions.
+    recent: Recent = field(default_factory=Recent)
     inbox: list[Inbound] = field(default_factory=list)
     reviews: list[Review] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     modes: list[Mode] = field(default_factory=list)
     validations: list[tuple[str, Decision, str, datetime]] = field(default_factory=list)
     _decisions: list[StoredDecision] = field(default_factory=list)
+    _strategies: dict[str, str] = field(default_factory=dict)
     _positions: dict[str, int] = field(default_factory=dict)
     _read_by_executor: int = 0
 
@@ -50,6 +54,10 @@ class MemoryStore:
         unread.sort(key=lambda m: (m.stream != "trade_executor", m.position))
         return unread[0] if unread else None
 
+    def strategy_of(self, approved: Approved) -> str:
+        """Whose wish was approved."""
+        return self._strategies.get(approved.decision_id, "")
+
     async def book(self, at: datetime) -> Book:
         """See `ports.Store`."""
         if self.cash is None:
@@ -57,10 +65,18 @@ class MemoryStore:
                 f"account {self.account} is not known yet: the trade executor has not adopted it"
             )
         reserved = [
-            as_working(approved)
+            as_working(approved, self.strategy_of(approved))
             for review in self.reviews[self._read_by_executor :]
             for approved in review.approved
         ]
+        recent_from = at - timedelta(seconds=LONGEST_WINDOW_S)
+        entries = tuple(
+            RecentEntry(stored.decision.strategy, stored.decision.answer.symbol, stored.decided_at)
+            for stored in self._decisions
+            if stored.decision.is_approved
+            and stored.decision.answer.purpose is Purpose.ENTRY
+            and stored.decided_at > recent_from
+        )
         today = at.astimezone(NEW_YORK).date()
         days = Counter(
             stored.decision.trade_on
@@ -76,6 +92,7 @@ class MemoryStore:
             await self.mode(at),
             self.marks[-1] if self.marks else None,
             {day: n for day, n in days.items() if day is not None and day >= today},
+            replace(self.recent, entries=entries),
         )
 
     async def record(
@@ -104,6 +121,7 @@ class MemoryStore:
         if marks_equity:
             self.marks.append(outcome.mark)
         for decision in outcome.decisions:
+            self._strategies[decision.answer.decision_id] = decision.strategy
             self._decisions.append(StoredDecision(len(self._decisions) + 1, source, at, decision))
         if outcome.reduce_because is not None:
             self.modes.append(
@@ -147,14 +165,14 @@ class MemoryStore:
         """See `ports.Store`."""
         return self.modes[-1] if self.modes else first_mode(at)
 
-    async def change_mode(self, change: Change, drawdown_limit: float) -> Mode:
+    async def change_mode(self, change: Change, limits: Limits) -> Mode:
         """See `ports.Store`."""
         current = await self.mode(change.at)
         if not may_change(current, change):
             raise VersionConflict(current)
         if not self.modes:
             self.modes.append(current)
-        mode = changed(current, change, self.marks[-1] if self.marks else None, drawdown_limit)
+        mode = changed(current, change, self.marks[-1] if self.marks else None, limits)
         if mode is not current:
             self.modes.append(mode)
         return mode
@@ -164,7 +182,7 @@ class MemoryStore:
             self._positions[inbound.stream] = inbound.position
 
 
-def as_working(approved: Approved) -> Working:
+def as_working(approved: Approved, strategy: str = "") -> Working:
     """An approval as the order that it reserves for."""
     return Working(
         approved.symbol,
@@ -176,4 +194,5 @@ def as_working(approved: Approved) -> Working:
         approved.stop_price,
         approved.stop_loss,
         approved.reference_price,
+        strategy,
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from risk_manager.limits import Limits
 from risk_manager.modes import Change
 from risk_manager.review import Decision, Outcome
 from risk_manager.snapshot import Book, Market, Mode
@@ -102,7 +103,7 @@ class Store(Protocol):
         """The present mode; that of a new account began at `at`."""
         ...
 
-    async def change_mode(self, change: Change, drawdown_limit: float) -> Mode:
+    async def change_mode(self, change: Change, limits: Limits) -> Mode:
         """Change the mode under the account's lock, and tell what it is then.
 
         Raises:

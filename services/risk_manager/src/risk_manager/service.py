@@ -153,7 +153,7 @@ class RiskManager:
     ) -> Mode:
         """Change the mode, and wake whoever must know at once."""
         change = Change(wanted, reason, actor, self._clock.now(), version)
-        mode = await self._store.change_mode(change, self.limits.drawdown_limit)
+        mode = await self._store.change_mode(change, self.limits)
         _log.warning("mode", mode=mode.mode, version=mode.version, reason=reason, actor=actor)
         await self._bells.ring(BELL_REVIEWS)
         return mode
