@@ -124,6 +124,18 @@ class Settings(BaseSettings):
     risk_stop_loss: Annotated[float, Field(gt=0, lt=1)] = 0.05
     risk_take_profit: Annotated[float, Field(gt=0, le=10)] = 0.10
     risk_max_signal_age_bars: Annotated[int, Field(ge=1, le=100)] = 2
+    # How large a wish is before any limit; the methods are those of `risk_manager.sizing`.
+    risk_sizing_method: Literal[
+        "fixed_fraction", "risk_per_trade", "volatility_target", "atr", "kelly"
+    ] = "fixed_fraction"
+    risk_sizing_fraction: Fraction = 1.0
+    risk_per_trade: Fraction = 0.005
+    risk_volatility_target: Fraction = 0.02
+    risk_atr_bars: Annotated[int, Field(ge=2, le=2_000)] = 14
+    risk_atr_multiple: Annotated[float, Field(gt=0, le=100)] = 2.0
+    risk_kelly_share: Fraction = 0.5
+    risk_kelly_cap: Fraction = 0.1
+    risk_scale_by_conviction: bool = False
     # Gross and net are multiples of equity, since margin accounts may pass 1.
     risk_max_gross_exposure: Annotated[float, Field(gt=0, le=4)] = 1.0
     risk_max_net_exposure: Annotated[float, Field(gt=0, le=4)] = 1.0
@@ -251,6 +263,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 "live trading also needs ALPACA_LIVE_CONFIRMED=real-money; without it set "
                 "ALPACA_PAPER_TRADING=true"
+            )
+        if self.risk_atr_bars > self.risk_correlation_bars:
+            raise ValueError(
+                f"RISK_ATR_BARS={self.risk_atr_bars} needs as much history; "
+                f"RISK_CORRELATION_BARS is {self.risk_correlation_bars}"
             )
         return self
 

@@ -10,6 +10,7 @@ import pytest
 
 from risk_manager.limits import Code, Limits
 from risk_manager.review import Outcome, review_evaluation, review_manual
+from risk_manager.sizing import SizingMethod, SizingPlan, TradeRecord
 from risk_manager.snapshot import Book, Market, OpenSale, Recent, RecentEntry, StopHit
 from risk_manager.testing import (
     AAPL,
@@ -371,3 +372,43 @@ def test_the_day_begins_with_the_last_mark_before_it() -> None:
     assert reviewed(book=a_book(last_mark=today)).mark.day_equity == 105_000
     assert reviewed(book=a_book(last_mark=unknown)).mark.day_equity == 99_000
     assert reviewed().mark.day_equity == 100_000
+
+
+@pytest.mark.parametrize(
+    ("plan", "shares"),
+    [
+        (SizingPlan(SizingMethod.FIXED_FRACTION, fraction=0.02), 20),
+        (SizingPlan(SizingMethod.RISK_PER_TRADE, risk_per_trade=0.001), 20),
+        (SizingPlan(SizingMethod.KELLY, kelly_share=0.5, kelly_cap=0.04), 40),
+        (SizingPlan(scales_by_conviction=True), 50),
+    ],
+)
+def test_a_wish_is_sized_by_the_plans_method(plan: SizingPlan, shares: int) -> None:
+    record = TradeRecord(20, 20, 4_000.0, 2_000.0)
+    book = a_book(recent=Recent(records={"moving_average": record}))
+
+    outcome = reviewed("AAPL", book=book, sizing=plan)
+
+    assert bought(outcome) == {"AAPL": shares}
+    assert outcome.decisions[0].figures["sizing_method"] == plan.method
+    assert float(outcome.decisions[0].figures["shares_by_method"]) >= shares
+
+
+@pytest.mark.parametrize("method", [SizingMethod.ATR, SizingMethod.VOLATILITY_TARGET])
+def test_a_size_from_bars_is_stored_with_what_it_was_found_from(method: SizingMethod) -> None:
+    plan = SizingPlan(method, risk_per_trade=0.0001, volatility_target=0.01, atr_multiple=2.0)
+
+    (decision,) = reviewed("AAPL", sizing=plan).decisions
+
+    figures = decision.figures
+    if method is SizingMethod.ATR:
+        again = 100_000 * 0.0001 / (2 * float(figures["average_true_range"]))
+    else:
+        again = 100_000 * 0.01 / (float(figures["annual_volatility"]) * 100)
+    assert float(figures["shares_by_method"]) == pytest.approx(again)
+    assert decision.quantity == int(again)
+    assert 0 < decision.quantity < 50
+
+
+def test_a_method_without_its_figures_is_refused_as_nothing_to_buy() -> None:
+    assert the_code(reviewed("AAPL", sizing=SizingPlan(SizingMethod.KELLY))) == Code.QUANTITY_ZERO

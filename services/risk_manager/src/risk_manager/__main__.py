@@ -11,6 +11,7 @@ from risk_manager.limits import Limits
 from risk_manager.market import StoredMarket
 from risk_manager.review import Venue
 from risk_manager.service import RiskManager
+from risk_manager.sizing import SizingMethod
 from risk_manager.store import SCHEMA, PostgresStore
 from shared.adapters.clocks import MonotonicTimer, RandomIds, clock_for
 from shared.adapters.exchange_calendar import load_calendar
@@ -44,7 +45,9 @@ async def run(settings: Settings) -> None:
             limits.correlation_bars + 1,
         )
         manager = RiskManager(
-            PostgresStore(database, account),
+            PostgresStore(
+                database, account, reads_records=limits.sizing.method is SizingMethod.KELLY
+            ),
             market,
             limits,
             Venue(calendar, settings.trading_window, settings.trading_timeframe),

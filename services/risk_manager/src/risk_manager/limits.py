@@ -17,6 +17,7 @@ from math import inf, log, sqrt
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from risk_manager.sizing import SizingPlan
 from shared.domain.arithmetic import GRID, NOISE
 from shared.domain.decisions import Check, Purpose, TradingMode
 from shared.domain.errors import InvalidInput
@@ -24,9 +25,6 @@ from shared.domain.errors import InvalidInput
 if TYPE_CHECKING:  # the rules themselves must not bring the settings' machinery along
     from shared.config import Settings
 
-# A market buy becomes a limit at most 4 % above the market at the broker (Alpaca's collar for shares below
-# 50 dollars; 2.5 % above), so this much more than the last price may be needed when the open gaps up.
-OPEN_GAP = 0.04
 # A bracket's legs must stand at least a cent away from the price (Alpaca, error 42210000).
 LEAST_LEG_DISTANCE = 0.01
 # Under Regulation T and the intraday margin rules nobody may hold more than this multiple of equity.
@@ -129,6 +127,7 @@ class Limits:
     pattern_day_trader_rule: bool = False
     halted_symbols: frozenset[str] = frozenset()
     flatten_on_breach: bool = False
+    sizing: SizingPlan = field(default_factory=SizingPlan)
 
     def __post_init__(self) -> None:
         shares = (
@@ -169,6 +168,11 @@ class Limits:
             raise InvalidInput(
                 f"executions are remembered for {LONGEST_WINDOW_S} s and {MOST_RECENT} entries at most"
             )
+        if self.sizing.atr_bars > self.correlation_bars:
+            raise InvalidInput(
+                f"an average true range of {self.sizing.atr_bars} bars needs as many bars of history; "
+                f"RISK_CORRELATION_BARS is {self.correlation_bars}"
+            )
         if not 0.0 < self.max_order_value < inf:
             raise InvalidInput("the value of an order is limited to dollars above 0")
 
@@ -207,6 +211,7 @@ class Limits:
             pattern_day_trader_rule=settings.risk_pattern_day_trader_rule,
             halted_symbols=frozenset(settings.risk_halted_symbols),
             flatten_on_breach=settings.risk_flatten_on_breach,
+            sizing=SizingPlan.of(settings),
         )
 
     @property

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from risk_manager.limits import LONGEST_WINDOW_S, Limits
+from risk_manager.attribution import Execution, matched, records_of
+from risk_manager.limits import LONGEST_WINDOW_S, MOST_RECENT, Limits
 from risk_manager.modes import Change, changed, first_mode, may_change
 from risk_manager.ports import Decide, Inbound, StoredDecision, VersionConflict
 from risk_manager.review import Decision, Outcome
@@ -33,6 +34,7 @@ class MemoryStore:
     unknown: dict[Symbol, int] = field(default_factory=dict)
     # Its entries are made from the decisions.
     recent: Recent = field(default_factory=Recent)
+    fills: list[Execution] = field(default_factory=list)
     inbox: list[Inbound] = field(default_factory=list)
     reviews: list[Review] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
@@ -92,7 +94,7 @@ class MemoryStore:
             await self.mode(at),
             self.marks[-1] if self.marks else None,
             {day: n for day, n in days.items() if day is not None and day >= today},
-            replace(self.recent, entries=entries),
+            replace(self.recent, entries=entries, records=records_of(matched(self.fills).trades)),
         )
 
     async def record(
@@ -160,6 +162,10 @@ class MemoryStore:
             and source in (None, stored.source)
         ]
         return wanted[:limit]
+
+    async def executions(self) -> list[Execution]:
+        """See `ports.Store`."""
+        return list(self.fills[-MOST_RECENT:])
 
     async def mode(self, at: datetime) -> Mode:
         """See `ports.Store`."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from risk_manager.attribution import Execution
 from risk_manager.limits import Limits
 from risk_manager.modes import Change
 from risk_manager.review import Decision, Outcome
@@ -97,6 +98,10 @@ class Store(Protocol):
         source: str | None = None,
     ) -> list[StoredDecision]:
         """The newest decisions with id < `before`; each filter narrows them."""
+        ...
+
+    async def executions(self) -> list[Execution]:
+        """The newest fills, a thousand at most, oldest first, each with the strategy that decided it."""
         ...
 
     async def mode(self, at: datetime) -> Mode:

@@ -19,7 +19,18 @@ from decimal import Decimal
 
 from risk_manager import limits as rules
 from risk_manager.limits import Limits
-from risk_manager.sizing import Sizing, size, stop_price, target_price
+from risk_manager.sizing import (
+    Sizing,
+    SizingMethod,
+    TradeRecord,
+    Wanted,
+    annual_volatility,
+    average_true_range,
+    size,
+    stop_price,
+    target_price,
+    wanted,
+)
 from risk_manager.snapshot import (
     ZERO,
     Book,
@@ -47,6 +58,7 @@ EXIT_SESSIONS = 5
 LEAST_EXIT = 0.000001
 # A regular session, which is how long a daily bar is in open hours.
 _SESSION = timedelta(hours=6, minutes=30)
+_SESSIONS_A_YEAR = 252
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +124,16 @@ class _Wish:
     # Wants to hold the symbol, so that holding any of it fulfils the wish.
     wants_to_hold: bool
     figures: dict[str, str]
+    conviction: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Sized:
+    """A size with what it was found from."""
+
+    sizing: Sizing
+    wanted: Wanted
+    method: SizingMethod
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +328,7 @@ def _entry_of(signal: Signal, limits: Limits) -> _Wish:
         signal.bar_end_at,
         wants_to_hold=True,
         figures={"conviction": repr(signal.conviction), **signal.figures},
+        conviction=signal.conviction,
     )
 
 
@@ -467,7 +490,11 @@ def _decide_entry(wish: _Wish, exposure: Exposure, case: _Case) -> Decision:
     checks += [
         rules.whole_shares_only(figure(quantity)),
         rules.bracket_prices(figure(unit), _float(wish.stop_loss), _float(wish.take_profit)),
-        rules.quantity_zero(sized.by_position_size if sized is not None else figure(quantity)),
+        rules.quantity_zero(
+            figure(quantity)
+            if sized is None
+            else min(sized.sizing.by_position_size, sized.wanted.shares)
+        ),
         rules.position_size(
             figure(exposure.committed_value.get(symbol, ZERO)),
             value,
@@ -530,11 +557,13 @@ def _decide_entry(wish: _Wish, exposure: Exposure, case: _Case) -> Decision:
 
 def _quantity(
     wish: _Wish, reference: Decimal, exposure: Exposure, case: _Case
-) -> tuple[Decimal, Sizing | None]:
+) -> tuple[Decimal, _Sized | None]:
     if wish.quantity is not None:
         return wish.quantity, None
     price = _candidate(wish, Decimal(1), reference).price(exposure.price(wish.symbol))
+    wish_for = _wanted(wish, figure(price), exposure, case)
     sized = size(
+        by_method=wish_for.shares,
         equity=figure(exposure.equity),
         price=figure(price),
         stop=_float(wish.stop_loss) or 0.0,
@@ -544,7 +573,36 @@ def _quantity(
         max_portfolio_risk=case.limits.max_portfolio_risk,
         rooms=_rooms(wish, figure(price), exposure, case),
     )
-    return Decimal(sized.shares), sized
+    return Decimal(sized.shares), _Sized(sized, wish_for, case.limits.sizing.method)
+
+
+def _wanted(wish: _Wish, price: float, exposure: Exposure, case: _Case) -> Wanted:
+    """What the sizing method asks for, from the bars and trades that are known."""
+    plan, market, symbol = case.limits.sizing, exposure.market, wish.symbol
+    closes = market.closes.get(symbol, {})
+    # The same bars as correlations are made of, and no more: how many happen to be loaded must not count.
+    ends = list(closes)[-(case.limits.correlation_bars + 1) :]
+    highs, lows = market.highs.get(symbol, {}), market.lows.get(symbol, {})
+    has_ranges = all(end in highs and end in lows for end in ends)
+    return wanted(
+        plan,
+        equity=figure(exposure.equity),
+        price=price,
+        stop=_float(wish.stop_loss) or 0.0,
+        conviction=wish.conviction,
+        volatility=annual_volatility(
+            rules.log_returns(closes, ends), _SESSIONS_A_YEAR * (_SESSION / case.venue.bar_length)
+        ),
+        true_range=average_true_range(
+            [highs[end] for end in ends],
+            [lows[end] for end in ends],
+            [closes[end] for end in ends],
+            plan.atr_bars,
+        )
+        if has_ranges
+        else None,
+        record=case.recent.records.get(wish.strategy, TradeRecord()),
+    )
 
 
 def _rooms(wish: _Wish, price: float, exposure: Exposure, case: _Case) -> dict[str, float]:
@@ -773,10 +831,15 @@ def _last_value(symbol: Symbol, exposure: Exposure) -> Decimal | None:
     return value / shares if shares and value else None
 
 
-def _arithmetic(sized: Sizing | None) -> dict[str, str]:
-    if sized is None:
+def _arithmetic(given: _Sized | None) -> dict[str, str]:
+    """Every bound of a size in shares, so that anybody can do the sum again."""
+    if given is None:
         return {}
+    sized = given.sizing
     return {
+        "sizing_method": given.method.value,
+        **{name: repr(value) for name, value in given.wanted.figures.items()},
+        "shares_by_method": repr(given.wanted.shares),
         "shares_by_position_size": repr(sized.by_position_size),
         "shares_by_buying_power": repr(sized.by_buying_power),
         "shares_by_portfolio_risk": repr(sized.by_portfolio_risk),

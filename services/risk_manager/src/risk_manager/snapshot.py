@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 
-from risk_manager.limits import OPEN_GAP, Closes, drawdown_of
+from risk_manager.limits import Closes, drawdown_of
+from risk_manager.sizing import OPEN_GAP, TradeRecord
 from shared.domain.arithmetic import quantised
 from shared.domain.calendar import NEW_YORK
 from shared.domain.decisions import Approved, Purpose, TradingMode
@@ -178,6 +179,8 @@ class Recent:
     paused: frozenset[Symbol] = frozenset()
     # When the collector last refused a bar of a symbol.
     refused_bars: Mapping[Symbol, datetime] = field(default_factory=dict)
+    # How the newest closed trades of each strategy went; read where Kelly's sizes are asked for.
+    records: Mapping[str, TradeRecord] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

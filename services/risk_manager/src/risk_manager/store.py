@@ -9,6 +9,7 @@ would be counted nowhere. The lock comes first and the statement after it, so it
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,6 +19,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from risk_manager.attribution import Execution, matched, records_of
 from risk_manager.limits import LONGEST_WINDOW_S, MOST_RECENT, Limits
 from risk_manager.modes import Change, changed, first_mode, may_change
 from risk_manager.ports import Decide, Inbound, StoredDecision, VersionConflict
@@ -158,6 +160,15 @@ LEFT JOIN LATERAL (
 ) e ON true
 """)
 
+_EXECUTIONS = text("""
+SELECT f.broker_order_id, coalesce(d.strategy, '') AS strategy, f.symbol, f.side, f.quantity, f.price, f.fee,
+       f.executed_at
+FROM (SELECT * FROM trade_executor.v_fills WHERE account = :account ORDER BY id DESC LIMIT :most) f
+LEFT JOIN trade_executor.v_intents i ON i.account = :account AND i.client_order_id = f.client_order_id
+LEFT JOIN risk_manager.decisions d ON d.account = :account AND d.decision_id = i.decision_id
+ORDER BY f.id
+""")
+
 _INSERT_DECISION = text("""
 INSERT INTO risk_manager.decisions (
     account, decision_id, signal_id, source, review_id, instant_at, decided_at, outcome, strategy, symbol, side,
@@ -174,7 +185,9 @@ VALUES (
 class PostgresStore:
     """See `ports.Store`."""
 
-    def __init__(self, database: Database, account: str) -> None:
+    def __init__(self, database: Database, account: str, *, reads_records: bool = False) -> None:
+        """`reads_records`: whether books say how each strategy's trades went, which Kelly's sizes ask for."""
+        self._reads_records = reads_records
         self._database = database
         self._account = account
         self._outbox = Outbox(SCHEMA, account)
@@ -296,6 +309,28 @@ class PostgresStore:
 
         return await self._database.run(read)
 
+    async def executions(self) -> list[Execution]:
+        """See `ports.Store`."""
+        return await self._database.run(self._executions)
+
+    async def _executions(self, connection: AsyncConnection) -> list[Execution]:
+        found = await connection.execute(
+            _EXECUTIONS, {"account": self._account, "most": MOST_RECENT}
+        )
+        return [
+            Execution(
+                row.broker_order_id,
+                row.strategy,
+                Symbol(row.symbol),
+                Side(row.side),
+                row.quantity,
+                row.price,
+                row.fee,
+                row.executed_at,
+            )
+            for row in found
+        ]
+
     async def mode(self, at: datetime) -> Mode:
         """See `ports.Store`."""
 
@@ -377,6 +412,9 @@ class PostgresStore:
             },
             recent=_recent(row),
         )
+        if self._reads_records:
+            found_trades = matched(await self._executions(connection)).trades
+            book = replace(book, recent=replace(book.recent, records=records_of(found_trades)))
         return book, row.version is None
 
     async def _stored_mode(self, connection: AsyncConnection) -> Mode | None:

@@ -356,3 +356,20 @@ async def test_the_book_tells_what_happened_lately_at_the_broker_and_in_the_data
     }  # fmt: skip
     assert recent.paused == {"IBM"}
     assert recent.refused_bars == {"GM": NOW}
+
+
+async def test_fills_know_whose_decision_they_were(world: PostgresWorld) -> None:
+    await world.adopt(100_000)
+    approved = await take(world, an_evaluation(a_signal()))
+    assert approved is not None
+    await world.fill_entry(approved, "100")
+    await world.order(Symbol("XOM"), Decimal(3), "50", None)
+
+    fills = await world.store.executions()
+    kelly = PostgresStore(world.databases["risk_manager"], world.account, reads_records=True)
+
+    assert [(f.symbol, f.strategy, f.quantity, f.price) for f in fills] == [
+        (Symbol("AAPL"), "moving_average", approved.quantity, Decimal(100)),
+        (Symbol("XOM"), "", Decimal(3), Decimal(50)),
+    ]
+    assert (await kelly.book(NOW)).recent.records == {}
