@@ -94,6 +94,9 @@ class Settings(BaseSettings):
     alpaca_base_url: str = f"https://{PAPER_HOST}"
     alpaca_paper_trading: bool = True
     alpaca_live_confirmed: str = ""
+    # Of the kill command alone, so that it works when the main pair does not; without it the main pair.
+    alpaca_kill_api_key: SecretStr | None = None
+    alpaca_kill_secret_key: SecretStr | None = None
     alpaca_data_api_key: SecretStr | None = None
     alpaca_data_secret_key: SecretStr | None = None
     alpaca_data_url: str = "https://data.alpaca.markets"
@@ -177,6 +180,8 @@ class Settings(BaseSettings):
     # This machine.
     data_dir: Path = Path("data/parquet")
     log_dir: Path = Path("data/logs")
+    # Written by `trader kill`; while it exists nothing is sent.
+    halt_file: Path = Path("data/halt")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     # Set in replays: the venue's time, written by the simulator. Absent: the machine's clock.
     clock_file: Path | None = None

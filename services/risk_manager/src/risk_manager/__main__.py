@@ -15,6 +15,7 @@ from risk_manager.sizing import SizingMethod
 from risk_manager.store import SCHEMA, PostgresStore
 from shared.adapters.clocks import MonotonicTimer, RandomIds, clock_for
 from shared.adapters.exchange_calendar import load_calendar
+from shared.adapters.halt_file import HaltFile
 from shared.adapters.http_api import make_app, serve
 from shared.adapters.parquet import ParquetBars
 from shared.adapters.postgres import open_database
@@ -53,6 +54,7 @@ async def run(settings: Settings) -> None:
             Venue(calendar, settings.trading_window, settings.trading_timeframe),
             bells,
             clock,
+            HaltFile(settings.halt_file),
         )
 
         async def redis_answers() -> bool:

@@ -25,7 +25,7 @@ from shared.domain.orders import Side
 from shared.domain.signals import Direction, Evaluation, ManualOrder
 from shared.domain.symbols import Symbol
 from shared.messages import BELL_REVIEWS
-from shared.ports import Bells, Clock
+from shared.ports import Bells, Clock, HaltSwitch
 
 _log = structlog.get_logger(__name__)
 # The account may gain a symbol between the look at its prices and the lock; it hardly does so twice.
@@ -64,6 +64,7 @@ class RiskManager:
         venue: Venue,
         bells: Bells,
         clock: Clock,
+        halt: HaltSwitch,
     ) -> None:
         self._store = store
         self._market = market
@@ -71,9 +72,11 @@ class RiskManager:
         self._venue = venue
         self._bells = bells
         self._clock = clock
+        self._halt = halt
 
     async def work(self) -> bool:
         """Answer the next message; False when there is none."""
+        await self._record_halt()
         inbound = await self._store.next_inbound()
         if inbound is None:
             return False
@@ -97,6 +100,13 @@ class RiskManager:
             inbound,
         )
         return True
+
+    async def _record_halt(self) -> None:
+        """Write down a halt that was thrown while no database could: `trader kill`."""
+        note = self._halt.note()
+        if note is None or (await self.mode()).mode is TradingMode.HALTED:
+            return
+        await self.change_mode(TradingMode.HALTED, note, "trader kill")
 
     async def flatten(self, flatten_id: str, reason: str, actor: str) -> list[StoredDecision]:
         """Approve an exit for everything held or on order; the same id is answered from what is stored.
