@@ -38,6 +38,8 @@ COMMANDS = {
     ),
     "resume": ("trader.commands.trading", "Let trading go on."),
     "flatten": ("trader.commands.trading", "Close every position."),
+    "why": ("trader.commands.explaining", "Explain how an order came about."),
+    "why-not": ("trader.commands.explaining", "Explain why none did."),
 }
 
 

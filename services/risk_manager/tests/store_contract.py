@@ -9,7 +9,14 @@ from typing import Protocol
 import pytest
 
 from risk_manager.modes import Change
-from risk_manager.ports import Decide, Inbound, Store, VersionConflict
+from risk_manager.ports import (
+    Decide,
+    Inbound,
+    LimitsConflict,
+    Store,
+    VersionConflict,
+    WantedLimits,
+)
 from risk_manager.review import (
     Decision,
     Outcome,
@@ -31,7 +38,7 @@ from risk_manager.testing import (
     some_limits,
 )
 from shared.domain.decisions import Approved, Purpose, Review, TradingMode
-from shared.domain.errors import Unavailable
+from shared.domain.errors import InvalidInput, Unavailable
 from shared.domain.signals import Evaluation, ManualOrder
 
 PRICES = {"AAPL": 100.0, "MSFT": 100.0}
@@ -394,3 +401,42 @@ class StoreContract:
         assert [w.strategy for w in reserved.working] == ["moving_average"]
         assert [w.strategy for w in filled.working] == ["moving_average"]
         assert filled.holdings[0].by_strategy() == {"moving_average": Decimal(20)}
+
+    async def test_a_lowered_limit_holds_from_the_next_decision_on(self, world: World) -> None:
+        await world.adopt(100_000)
+        change = await world.store.change_limits(
+            WantedLimits({"max_position_size": 0.01}, 0, "nervous", "token:admin", NOW),
+            some_limits(),
+        )
+        approved = await take(world, an_evaluation(a_signal()))
+
+        assert approved is not None
+        assert approved.quantity == 10
+        (decided,) = await world.store.decisions(limit=1)
+        assert decided.decision.figures["limits_version"] == str(change.version) == "1"
+
+    async def test_limits_are_changed_by_who_has_seen_them_and_every_change_is_kept(
+        self, world: World
+    ) -> None:
+        async def change(changes: dict[str, float | None], version: int) -> None:
+            wanted = WantedLimits(changes, version, "why", "token:admin", NOW)
+            await world.store.change_limits(wanted, some_limits())
+
+        await change({"max_positions": 5, "max_daily_loss": 0.01}, 0)
+        with pytest.raises(LimitsConflict) as caught:
+            await change({"max_positions": 9}, 0)
+        await change({"max_positions": None}, 1)
+        for wrong in (
+            {"max_positions": 0.0},
+            {"max_positions": 1.5},
+            {"stop_loss": 0.1},
+            {"no_such": 1.0},
+        ):
+            with pytest.raises(InvalidInput):
+                await change(dict(wrong), 2)
+
+        assert caught.value.version == 1
+        assert [(c.version, dict(c.changes)) for c in await world.store.limit_history(10)] == [
+            (2, {"max_daily_loss": 0.01}),
+            (1, {"max_positions": 5, "max_daily_loss": 0.01}),
+        ]

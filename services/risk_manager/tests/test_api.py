@@ -29,8 +29,9 @@ TOKENS = {
     "API_TOKEN_READ": "read-token-0",
     "API_TOKEN_OPERATE": "operate-token-0",
     "API_TOKEN_KILL": "kill-token-0",
+    "API_TOKEN_ADMIN": "admin-token-0",
 }
-READ, OPERATE, KILL = ({"Authorization": f"Bearer {token}"} for token in TOKENS.values())
+READ, OPERATE, KILL, ADMIN = ({"Authorization": f"Bearer {token}"} for token in TOKENS.values())
 AN_ORDER = {
     "symbol": "AAPL",
     "side": "buy",
@@ -47,6 +48,8 @@ ROUTES = [
     ("POST", "/risk/resume"),
     ("POST", "/risk/flatten"),
     ("GET", "/risk/decisions"),
+    ("GET", "/risk/limits"),
+    ("POST", "/risk/limits"),
 ]
 
 
@@ -273,3 +276,25 @@ async def test_the_description_names_every_endpoint(http: httpx.AsyncClient) -> 
 
     for method, path in ROUTES:
         assert method.lower() in described[path]
+
+
+async def test_limits_are_changed_by_the_admin_with_the_version_that_was_seen(
+    http: httpx.AsyncClient,
+) -> None:
+    body = {"changes": {"max_position_size": 0.01}, "version": 0, "reason": "nervous"}
+
+    forbidden = await post(http, "/risk/limits", body, OPERATE)
+    changed = await post(http, "/risk/limits", body, ADMIN)
+    again = await post(http, "/risk/limits", body, ADMIN)
+    absurd = await post(
+        http, "/risk/limits", {**body, "changes": {"max_position_size": 5}, "version": 1}, ADMIN
+    )
+    refused = await post(http, "/risk/validate", AN_ORDER | {"quantity": "11"}, OPERATE)
+
+    assert forbidden.status_code == 403
+    assert changed.json()["version"] == 1
+    assert changed.json()["limits"]["max_position_size"] == 0.01
+    assert changed.json()["history"][0]["actor"] == "token:admin"
+    assert (again.status_code, again.json()["code"]) == (409, "limits_conflict")
+    assert (absurd.status_code, absurd.json()["code"]) == (422, "invalid_limit")
+    assert refused.json()["reason_code"] == "POSITION_SIZE"

@@ -9,13 +9,13 @@ are applied, and to what, in `review`. Nothing here reads a clock, a table or a 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
-from math import inf, log, sqrt
+from math import inf, isfinite, log, sqrt
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from risk_manager.sizing import SizingPlan
 from shared.domain.arithmetic import GRID, NOISE
@@ -82,6 +82,20 @@ class Code(StrEnum):
     INTRADAY_MARGIN = "INTRADAY_MARGIN"
     PATTERN_DAY_TRADER = "PATTERN_DAY_TRADER"
 
+
+# What may be changed while trading runs. Not among them: what history is loaded by, where stops and targets of
+# new entries stand, maps and lists; those are settings, read at the start.
+CHANGEABLE = frozenset(
+    {
+        "max_position_size", "max_portfolio_risk", "drawdown_limit", "max_daily_trades", "max_correlation",
+        "max_signal_age_bars", "max_gross_exposure", "max_net_exposure", "max_sector_exposure",
+        "max_strategy_exposure", "max_positions", "max_daily_loss", "max_orders_per_minute", "max_repeats",
+        "repeat_window_s", "max_price_deviation", "max_order_value", "max_order_shares", "max_volume_share",
+        "cool_down_bars", "stop_guard_stops", "stop_guard_bars", "maintenance_margin",
+    }
+)  # fmt: skip
+Changes = Mapping[str, float]
+"""Limits that a person has set above the settings, by their name; whole numbers where the limit is a count."""
 
 _NOTHING: Mapping[str, float] = MappingProxyType({})
 _NO_SECTORS: Mapping[str, str] = MappingProxyType({})
@@ -213,6 +227,27 @@ class Limits:
             flatten_on_breach=settings.risk_flatten_on_breach,
             sizing=SizingPlan.of(settings),
         )
+
+    def changed_by(self, changes: Changes) -> Limits:
+        """These limits with `changes` above them.
+
+        Raises:
+            InvalidInput: a name that may not be changed, or a value that no limit may have.
+        """
+        unknown = sorted(changes.keys() - CHANGEABLE)
+        if unknown:
+            raise InvalidInput(
+                f"{', '.join(unknown)} cannot be changed while trading runs; "
+                f"choose of {', '.join(sorted(CHANGEABLE))}"
+            )
+        given: dict[str, Any] = {}
+        for name, value in changes.items():
+            is_count = isinstance(getattr(self, name), int)
+            if isinstance(value, bool) or not isfinite(value) or (is_count and value != int(value)):
+                kind = "a whole number" if is_count else "a number"
+                raise InvalidInput(f"{name} must be {kind}, was {value!r}")
+            given[name] = int(value) if is_count else float(value)
+        return replace(self, **given)
 
     @property
     def _exposures(self) -> tuple[float, float]:

@@ -14,9 +14,25 @@ from decimal import Decimal
 from risk_manager.attribution import Execution, matched, records_of
 from risk_manager.limits import LONGEST_WINDOW_S, MOST_RECENT, Limits
 from risk_manager.modes import Change, changed, first_mode, may_change
-from risk_manager.ports import Decide, Inbound, StoredDecision, VersionConflict
+from risk_manager.ports import (
+    Decide,
+    Inbound,
+    StoredDecision,
+    VersionConflict,
+    WantedLimits,
+    next_change,
+)
 from risk_manager.review import Decision, Outcome
-from risk_manager.snapshot import Book, Holding, Mark, Mode, Recent, RecentEntry, Working
+from risk_manager.snapshot import (
+    Book,
+    Holding,
+    LimitChange,
+    Mark,
+    Mode,
+    Recent,
+    RecentEntry,
+    Working,
+)
 from shared.domain.calendar import NEW_YORK
 from shared.domain.decisions import Approved, Purpose, Review, TradingMode
 from shared.domain.errors import Unavailable
@@ -34,6 +50,7 @@ class MemoryStore:
     unknown: dict[Symbol, int] = field(default_factory=dict)
     # Its entries are made from the decisions.
     recent: Recent = field(default_factory=Recent)
+    limit_changes: list[LimitChange] = field(default_factory=list)
     fills: list[Execution] = field(default_factory=list)
     inbox: list[Inbound] = field(default_factory=list)
     reviews: list[Review] = field(default_factory=list)
@@ -95,6 +112,7 @@ class MemoryStore:
             self.marks[-1] if self.marks else None,
             {day: n for day, n in days.items() if day is not None and day >= today},
             replace(self.recent, entries=entries, records=records_of(matched(self.fills).trades)),
+            self.limit_changes[-1] if self.limit_changes else None,
         )
 
     async def record(
@@ -178,10 +196,25 @@ class MemoryStore:
             raise VersionConflict(current)
         if not self.modes:
             self.modes.append(current)
-        mode = changed(current, change, self.marks[-1] if self.marks else None, limits)
+        book_changes = self.limit_changes[-1].changes if self.limit_changes else {}
+        mode = changed(
+            current, change, self.marks[-1] if self.marks else None, limits.changed_by(book_changes)
+        )
         if mode is not current:
             self.modes.append(mode)
         return mode
+
+    async def change_limits(self, wanted: WantedLimits, settings: Limits) -> LimitChange:
+        """See `ports.Store`."""
+        change = next_change(
+            self.limit_changes[-1] if self.limit_changes else None, wanted, settings
+        )
+        self.limit_changes.append(change)
+        return change
+
+    async def limit_history(self, limit: int) -> list[LimitChange]:
+        """See `ports.Store`."""
+        return self.limit_changes[::-1][:limit]
 
     def _move(self, inbound: Inbound | None) -> None:
         if inbound is not None:

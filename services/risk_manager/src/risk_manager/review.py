@@ -147,6 +147,7 @@ class _Case:
     mark: Mark
     now: datetime
     recent: Recent
+    limits_version: int
 
 
 _Wishes = Callable[[Exposure], list[_Wish]]
@@ -241,10 +242,19 @@ def _review(
     venue: Venue,
     now: datetime,
 ) -> Outcome:
+    # As they are under the account's lock: a change counts from the next decision on.
+    limits = limits.changed_by(book.limit_changes)
     exposure = Exposure.of(book, market)
     marked = mark(book, exposure, instant_at)
     case = _Case(
-        book.account, book.mode.mode, limits, venue, marked, max(now, instant_at), book.recent
+        book.account,
+        book.mode.mode,
+        limits,
+        venue,
+        marked,
+        max(now, instant_at),
+        book.recent,
+        0 if book.limit_change is None else book.limit_change.version,
     )
     breach = _breach(case) if book.mode.mode is TradingMode.ACTIVE else None
     wished = wishes(exposure)
@@ -729,6 +739,7 @@ def _answer(
         "reserved_cash": plain(exposure.reserved_cash),
         "portfolio_risk": plain(exposure.risk),
         "mode_version": str(case.mark.mode_version),
+        "limits_version": str(case.limits_version),
     }
     if failed is not None or act_from is None or act_until is None or reference is None:
         reason = failed or rules.market_hours(act_from, act_until)

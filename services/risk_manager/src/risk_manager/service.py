@@ -7,7 +7,7 @@ signals: it marks the equity of that instant and lets the next stage see that th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,9 +16,15 @@ import structlog
 from risk_manager import review as reviews
 from risk_manager.limits import Limits
 from risk_manager.modes import Change
-from risk_manager.ports import Inbound, MarketReader, Store, StoredDecision
+from risk_manager.ports import (
+    Inbound,
+    MarketReader,
+    Store,
+    StoredDecision,
+    WantedLimits,
+)
 from risk_manager.review import Decision, Outcome, Venue
-from risk_manager.snapshot import Book, Exposure, Mark, Market, Mode, mark
+from risk_manager.snapshot import Book, Exposure, LimitChange, Mark, Market, Mode, mark
 from shared.domain.decisions import TradingMode
 from shared.domain.errors import Rejected, Unavailable
 from shared.domain.orders import Side
@@ -51,6 +57,8 @@ class Portfolio:
     book: Book
     exposure: Exposure
     mark: Mark
+    # As they hold for the next decision: the settings' with what a person has set above them.
+    limits: Limits
 
 
 class RiskManager:
@@ -152,7 +160,23 @@ class RiskManager:
         book = await self._store.book(at)
         market = await self._market.at(at, book.symbols, with_history=False)
         exposure = Exposure.of(book, market)
-        return Portfolio(at, book, exposure, mark(book, exposure, at))
+        limits = self.limits.changed_by(book.limit_changes)
+        return Portfolio(at, book, exposure, mark(book, exposure, at), limits)
+
+    async def change_limits(
+        self, changes: Mapping[str, float | None], version: int, reason: str, actor: str
+    ) -> LimitChange:
+        """Set limits above the settings; see `Store.change_limits` for what it raises."""
+        wanted = WantedLimits(changes, version, reason, actor, self._clock.now())
+        change = await self._store.change_limits(wanted, self.limits)
+        _log.warning(
+            "limits", version=change.version, now=dict(change.changes), reason=reason, actor=actor
+        )
+        return change
+
+    async def limit_history(self, limit: int) -> list[LimitChange]:
+        """The newest changes of limits; see `Store.limit_history`."""
+        return await self._store.limit_history(limit)
 
     async def mode(self) -> Mode:
         """The present mode."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 
-from risk_manager.limits import Closes, drawdown_of
+from risk_manager.limits import Changes, Closes, drawdown_of
 from risk_manager.sizing import OPEN_GAP, TradeRecord
 from shared.domain.arithmetic import quantised
 from shared.domain.calendar import NEW_YORK
@@ -184,6 +184,17 @@ class Recent:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitChange:
+    """What a person has set above the settings' limits, since when and why; `version` counts the changes."""
+
+    version: int
+    changes: Changes
+    reason: str
+    actor: str
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Book:
     """All that is stored about the account, from one consistent read under the account's lock."""
 
@@ -198,6 +209,13 @@ class Book:
     # Entries approved so far, by the exchange day on which they may be sent.
     entries_by_day: Mapping[date, int]
     recent: Recent = field(default_factory=Recent)
+    # None while the settings alone hold.
+    limit_change: LimitChange | None = None
+
+    @property
+    def limit_changes(self) -> Changes:
+        """What is set above the settings' limits."""
+        return {} if self.limit_change is None else self.limit_change.changes
 
     @property
     def symbols(self) -> frozenset[Symbol]:

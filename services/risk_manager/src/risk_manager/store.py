@@ -22,11 +22,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from risk_manager.attribution import Execution, matched, records_of
 from risk_manager.limits import LONGEST_WINDOW_S, MOST_RECENT, Limits
 from risk_manager.modes import Change, changed, first_mode, may_change
-from risk_manager.ports import Decide, Inbound, StoredDecision, VersionConflict
+from risk_manager.ports import (
+    Decide,
+    Inbound,
+    StoredDecision,
+    VersionConflict,
+    WantedLimits,
+    next_change,
+)
 from risk_manager.review import Decision, Outcome
 from risk_manager.snapshot import (
     Book,
     Holding,
+    LimitChange,
     Mark,
     Mode,
     OpenSale,
@@ -358,12 +366,72 @@ class PostgresStore:
                 {"account": self._account},
             )
             row = last.first()
-            mode = changed(current, change, None if row is None else _mark(row, row.cash), limits)
+            above = await self._limit_change(connection)
+            mode = changed(
+                current,
+                change,
+                None if row is None else _mark(row, row.cash),
+                limits if above is None else limits.changed_by(above.changes),
+            )
             if mode is not current:
                 await self._write_mode(connection, mode, current)
             return mode
 
         return await self._database.run(write)
+
+    async def change_limits(self, wanted: WantedLimits, settings: Limits) -> LimitChange:
+        """See `ports.Store`."""
+
+        async def write(connection: AsyncConnection) -> LimitChange:
+            await lock(connection, self._lock)
+            current = await self._limit_change(connection)
+            change = next_change(current, wanted, settings)
+            await connection.execute(
+                text(
+                    "INSERT INTO risk_manager.limit_changes "
+                    "(account, version, before, after, reason, actor, changed_at) VALUES "
+                    "(:account, :version, CAST(:before AS jsonb), CAST(:after AS jsonb), :reason, "
+                    ":actor, :at)"
+                ),
+                {
+                    "account": self._account,
+                    "version": change.version,
+                    "before": orjson.dumps(dict(current.changes) if current else {}).decode(),
+                    "after": orjson.dumps(dict(change.changes)).decode(),
+                    "reason": change.reason,
+                    "actor": change.actor,
+                    "at": change.changed_at,
+                },
+            )
+            return change
+
+        return await self._database.run(write)
+
+    async def limit_history(self, limit: int) -> list[LimitChange]:
+        """See `ports.Store`."""
+
+        async def read(connection: AsyncConnection) -> list[LimitChange]:
+            found = await connection.execute(
+                text(
+                    "SELECT * FROM risk_manager.limit_changes WHERE account = :account "
+                    "ORDER BY version DESC LIMIT :limit"
+                ),
+                {"account": self._account, "limit": limit},
+            )
+            return [_limit_change(row) for row in found]
+
+        return await self._database.run(read)
+
+    async def _limit_change(self, connection: AsyncConnection) -> LimitChange | None:
+        found = await connection.execute(
+            text(
+                "SELECT * FROM risk_manager.limit_changes WHERE account = :account "
+                "ORDER BY version DESC LIMIT 1"
+            ),
+            {"account": self._account},
+        )
+        row = found.first()
+        return None if row is None else _limit_change(row)
 
     @property
     def _lock(self) -> str:
@@ -411,6 +479,7 @@ class PostgresStore:
                 for day, n in (_json(row.entries_by_day) or {}).items()
             },
             recent=_recent(row),
+            limit_change=await self._limit_change(connection),
         )
         if self._reads_records:
             found_trades = matched(await self._executions(connection)).trades
@@ -562,6 +631,10 @@ def _mark(row: Row[Any], cash: Decimal) -> Mark:
         row.mode_version,
         row.day_equity,
     )
+
+
+def _limit_change(row: Row[Any]) -> LimitChange:
+    return LimitChange(row.version, _json(row.after), row.reason, row.actor, row.changed_at)
 
 
 def _recent(row: Row[Any]) -> Recent:
