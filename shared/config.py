@@ -68,6 +68,13 @@ def _timeframe(value: object) -> Timeframe:
         raise ValueError(str(error)) from None
 
 
+def _one_symbol(value: object) -> Symbol:
+    try:
+        return parse_symbol(str(value))
+    except InvalidSymbol as error:
+        raise ValueError(str(error)) from None
+
+
 def _pairs(value: str) -> tuple[tuple[str, str], ...]:
     """The pairs of `name=value,name=value`; each name once."""
     pairs: dict[str, str] = {}
@@ -163,6 +170,7 @@ class Settings(BaseSettings):
     risk_stop_guard_bars: Annotated[int, Field(ge=1, le=10_000)] = 24
     risk_maintenance_margin: Annotated[float, Field(ge=0.25, le=1)] = 0.25
     risk_pattern_day_trader_rule: bool = False
+    risk_benchmark_symbol: Annotated[Symbol, BeforeValidator(_one_symbol)] = Symbol("SPY")
     risk_halted_symbols: Annotated[tuple[Symbol, ...], NoDecode] = ()
 
     # When entries may be sent; narrows the exchange's hours, never widens them.

@@ -298,3 +298,21 @@ async def test_limits_are_changed_by_the_admin_with_the_version_that_was_seen(
     assert (again.status_code, again.json()["code"]) == (409, "limits_conflict")
     assert (absurd.status_code, absurd.json()["code"]) == (422, "invalid_limit")
     assert refused.json()["reason_code"] == "POSITION_SIZE"
+
+
+async def test_the_portfolio_tells_what_it_could_lose_with_units_and_ages(
+    http: httpx.AsyncClient, room: Room
+) -> None:
+    room.store.holdings.append(a_holding("AAPL", 10, stop=95))
+
+    risk = (await http.get("/risk/portfolio", headers=READ)).json()["risk"]
+
+    assert (risk["losses"]["unit"], risk["losses"]["horizon"]) == ("USD", "one bar")
+    assert risk["losses"]["historical_cvar"] >= risk["losses"]["historical_var"] > 0
+    assert risk["prices_age_s"] == 0.0
+    assert {(s["symbol"], s["change"], s["pnl"]) for s in risk["scenarios"]} == {
+        (None, -0.1, -100.0), (None, -0.2, -200.0), ("AAPL", -0.1, -100.0), ("AAPL", -0.2, -200.0),
+    }  # fmt: skip
+    assert risk["benchmark"] == "SPY"
+    assert risk["beta_weighted_delta"] == pytest.approx(1_000 * risk["betas"]["AAPL"])
+    assert risk["uncovered"] == []

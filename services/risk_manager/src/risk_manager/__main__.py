@@ -55,6 +55,7 @@ async def run(settings: Settings) -> None:
             bells,
             clock,
             HaltFile(settings.halt_file),
+            settings.risk_benchmark_symbol,
         )
 
         async def redis_answers() -> bool:

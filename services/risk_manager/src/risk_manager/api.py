@@ -265,6 +265,62 @@ class PositionView(BaseModel):
     unknown_orders: int
 
 
+class LossView(BaseModel):
+    """Dollars that one bar may cost at `confidence`, at today's holdings."""
+
+    confidence: float
+    horizon: Literal["one bar"] = "one bar"
+    unit: Literal["USD"] = "USD"
+    observations: int
+    historical_var: float
+    parametric_var: float
+    historical_cvar: float
+
+
+class ScenarioView(BaseModel):
+    """What a gap would do, in dollars; `symbol` null for everything at once, `change` and drawdown are ratios."""
+
+    symbol: str | None
+    change: float
+    pnl: float
+    equity_after: float
+    drawdown_after: float
+
+
+class CorrelationView(BaseModel):
+    """How alike two holdings move, -1 to 1."""
+
+    first: str
+    second: str
+    correlation: float
+
+
+class AttributionView(BaseModel):
+    """What a strategy has earned over the newest thousand fills; empty for nobody's. Dollars."""
+
+    strategy: str
+    realised_pnl: Text
+    unrealised_pnl: Text
+    market_value: Text
+    closed_trades: int
+
+
+class RiskView(BaseModel):
+    """What the holdings could lose. `prices_age_s` is that of the oldest price it rests on, null without any.
+
+    `beta_weighted_delta` is in dollars of the benchmark; what has too few bars stands in `uncovered`.
+    """
+
+    benchmark: str
+    prices_age_s: float | None
+    losses: LossView | None
+    betas: dict[str, float]
+    beta_weighted_delta: float | None
+    correlations: list[CorrelationView]
+    scenarios: list[ScenarioView]
+    uncovered: list[str]
+
+
 class PortfolioView(BaseModel):
     """The account as the risk manager sees it. Money in dollars; shares of equity are ratios.
 
@@ -290,6 +346,8 @@ class PortfolioView(BaseModel):
     positions: list[PositionView]
     unpriced: list[str]
     limits: list[CheckView]
+    risk: RiskView
+    attribution: list[AttributionView]
 
 
 def make_router(manager: RiskManager, account: str, ids: Ids) -> APIRouter:
@@ -299,7 +357,7 @@ def make_router(manager: RiskManager, account: str, ids: Ids) -> APIRouter:
     @router.get("/portfolio", dependencies=[requires(Role.READ)])
     async def portfolio() -> PortfolioView:
         """What the account is worth, what it has committed, and how much of each limit is used."""
-        return _portfolio_view(await manager.portfolio())
+        return _portfolio_view(await manager.portfolio(), manager.benchmark)
 
     @router.post("/validate")
     async def validate(
@@ -428,7 +486,7 @@ def _actor(role: Role) -> str:
     return f"token:{role.name.lower()}"
 
 
-def _portfolio_view(portfolio: Portfolio) -> PortfolioView:
+def _portfolio_view(portfolio: Portfolio, benchmark: Symbol) -> PortfolioView:
     exposure, mark, book = portfolio.exposure, portfolio.mark, portfolio.book
     held = {holding.symbol: holding for holding in book.holdings}
     committed = sum(exposure.committed_value.values(), ZERO)
@@ -453,6 +511,56 @@ def _portfolio_view(portfolio: Portfolio) -> PortfolioView:
         ],
         unpriced=list(exposure.unpriced),
         limits=[CheckView.of(check) for check in _usage(portfolio)],
+        risk=_risk_view(portfolio, benchmark),
+        attribution=[
+            AttributionView(
+                strategy=row.strategy,
+                realised_pnl=row.realised_pnl,
+                unrealised_pnl=row.unrealised_pnl,
+                market_value=row.market_value,
+                closed_trades=row.closed_trades,
+            )
+            for row in portfolio.attribution
+        ],
+    )
+
+
+def _risk_view(portfolio: Portfolio, benchmark: Symbol) -> RiskView:
+    figures, losses = portfolio.figures, portfolio.figures.losses
+    ages = [
+        (portfolio.at - price.end_at).total_seconds()
+        for symbol, price in portfolio.exposure.market.prices.items()
+        if portfolio.exposure.held.get(symbol)
+    ]
+    return RiskView(
+        benchmark=benchmark,
+        prices_age_s=max(ages, default=None),
+        losses=None
+        if losses is None
+        else LossView(
+            confidence=losses.confidence,
+            observations=losses.observations,
+            historical_var=losses.historical_var,
+            parametric_var=losses.parametric_var,
+            historical_cvar=losses.historical_cvar,
+        ),
+        betas=dict(figures.betas),
+        beta_weighted_delta=figures.beta_weighted_delta,
+        correlations=[
+            CorrelationView(first=first, second=second, correlation=value)
+            for (first, second), value in figures.correlations.items()
+        ],
+        scenarios=[
+            ScenarioView(
+                symbol=each.symbol,
+                change=each.change,
+                pnl=each.pnl,
+                equity_after=each.equity_after,
+                drawdown_after=each.drawdown_after,
+            )
+            for each in figures.scenarios
+        ],
+        uncovered=list(figures.uncovered),
     )
 
 

@@ -14,8 +14,10 @@ from datetime import datetime
 import structlog
 
 from risk_manager import review as reviews
+from risk_manager.attribution import Attribution, attributed, matched
 from risk_manager.limits import Limits
 from risk_manager.modes import Change
+from risk_manager.monitor import RiskFigures, risk_figures
 from risk_manager.ports import (
     Inbound,
     MarketReader,
@@ -24,7 +26,17 @@ from risk_manager.ports import (
     WantedLimits,
 )
 from risk_manager.review import Decision, Outcome, Venue
-from risk_manager.snapshot import Book, Exposure, LimitChange, Mark, Market, Mode, mark
+from risk_manager.snapshot import (
+    ZERO,
+    Book,
+    Exposure,
+    LimitChange,
+    Mark,
+    Market,
+    Mode,
+    figure,
+    mark,
+)
 from shared.domain.decisions import TradingMode
 from shared.domain.errors import Rejected, Unavailable
 from shared.domain.orders import Side
@@ -36,6 +48,7 @@ from shared.ports import Bells, Clock, HaltSwitch
 _log = structlog.get_logger(__name__)
 # The account may gain a symbol between the look at its prices and the lock; it hardly does so twice.
 _TRIES = 5
+_BENCHMARK = Symbol("SPY")
 
 
 _DecideAt = Callable[[Book, Market], Outcome]
@@ -59,6 +72,8 @@ class Portfolio:
     mark: Mark
     # As they hold for the next decision: the settings' with what a person has set above them.
     limits: Limits
+    figures: RiskFigures
+    attribution: list[Attribution]
 
 
 class RiskManager:
@@ -73,7 +88,9 @@ class RiskManager:
         bells: Bells,
         clock: Clock,
         halt: HaltSwitch,
+        benchmark: Symbol = _BENCHMARK,
     ) -> None:
+        """`benchmark`: whose moves betas are measured against."""
         self._store = store
         self._market = market
         self.limits = limits
@@ -81,6 +98,7 @@ class RiskManager:
         self._bells = bells
         self._clock = clock
         self._halt = halt
+        self.benchmark = benchmark
 
     async def work(self) -> bool:
         """Answer the next message; False when there is none."""
@@ -158,10 +176,30 @@ class RiskManager:
         """The account at the newest prices."""
         at = self._clock.now()
         book = await self._store.book(at)
-        market = await self._market.at(at, book.symbols, with_history=False)
+        market = await self._market.at(
+            at, book.symbols | {self.benchmark}, with_history=bool(book.holdings)
+        )
         exposure = Exposure.of(book, market)
         limits = self.limits.changed_by(book.limit_changes)
-        return Portfolio(at, book, exposure, mark(book, exposure, at), limits)
+        marked = mark(book, exposure, at)
+        figures = risk_figures(
+            {
+                holding.symbol: figure(
+                    holding.quantity
+                    * (exposure.price(holding.symbol) or holding.last_fill_price or ZERO)
+                )
+                for holding in book.holdings
+            },
+            {str(symbol): closes for symbol, closes in market.closes.items()},
+            equity=figure(marked.equity),
+            peak_equity=figure(marked.peak_equity),
+            benchmark=self.benchmark,
+            returns=limits.correlation_bars,
+            least_returns=limits.least_common_returns,
+        )
+        prices = {symbol: price.amount for symbol, price in market.prices.items()}
+        attribution = attributed(matched(await self._store.executions()), prices)
+        return Portfolio(at, book, exposure, marked, limits, figures, attribution)
 
     async def change_limits(
         self, changes: Mapping[str, float | None], version: int, reason: str, actor: str
