@@ -13,6 +13,7 @@ from risk_manager.review import Venue
 from risk_manager.snapshot import (
     Book,
     Holding,
+    LimitChange,
     Mark,
     Market,
     Mode,
@@ -113,6 +114,7 @@ def a_book(
     last_mark: Mark | None = None,
     entries_by_day: Mapping[date, int] | None = None,
     recent: Recent | None = None,
+    limit_change: LimitChange | None = None,
 ) -> Book:
     """An account with nothing but cash, unless more is said."""
     return Book(
@@ -125,6 +127,7 @@ def a_book(
         last_mark,
         entries_by_day or {},
         recent or Recent(),
+        limit_change,
     )
 
 
