@@ -15,7 +15,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 RULES = "services/risk_manager/src/risk_manager/limits.py"
 TESTS = [
     f"services/risk_manager/tests/{name}.py"
-    for name in ("test_limits", "test_entry_limits", "test_review")
+    for name in ("test_limits", "test_limit_edges", "test_entry_limits", "test_review")
 ]
 
 
