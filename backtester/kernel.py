@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from backtester import costs, risk_rules
 from risk_manager import sizing
-from risk_manager.limits import OPEN_GAP
+from risk_manager.sizing import OPEN_GAP
 from shared.domain.arithmetic import NOISE, quantised
 from simulator import fill_rules
 

@@ -12,7 +12,8 @@ from math import floor, log, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from risk_manager.limits import LEAST_LEG_DISTANCE, OPEN_GAP
+from risk_manager.limits import LEAST_LEG_DISTANCE
+from risk_manager.sizing import OPEN_GAP
 from shared.domain.arithmetic import NOISE
 
 Floats = NDArray[np.float64]

@@ -68,6 +68,26 @@ def _timeframe(value: object) -> Timeframe:
         raise ValueError(str(error)) from None
 
 
+def _one_symbol(value: object) -> Symbol:
+    try:
+        return parse_symbol(str(value))
+    except InvalidSymbol as error:
+        raise ValueError(str(error)) from None
+
+
+def _pairs(value: str) -> tuple[tuple[str, str], ...]:
+    """The pairs of `name=value,name=value`; each name once."""
+    pairs: dict[str, str] = {}
+    for part in (part.strip() for part in value.split(",")):
+        if not part:
+            continue
+        name, equals, given = (each.strip() for each in part.partition("="))
+        if not (name and equals and given) or name in pairs:
+            raise ValueError("write name=value,name=value with each name once")
+        pairs[name] = given
+    return tuple(pairs.items())
+
+
 class Settings(BaseSettings):
     """Every setting of every process; each reads the few it needs."""
 
@@ -81,6 +101,9 @@ class Settings(BaseSettings):
     alpaca_base_url: str = f"https://{PAPER_HOST}"
     alpaca_paper_trading: bool = True
     alpaca_live_confirmed: str = ""
+    # Of the kill command alone, so that it works when the main pair does not; without it the main pair.
+    alpaca_kill_api_key: SecretStr | None = None
+    alpaca_kill_secret_key: SecretStr | None = None
     alpaca_data_api_key: SecretStr | None = None
     alpaca_data_secret_key: SecretStr | None = None
     alpaca_data_url: str = "https://data.alpaca.markets"
@@ -118,6 +141,44 @@ class Settings(BaseSettings):
     risk_stop_loss: Annotated[float, Field(gt=0, lt=1)] = 0.05
     risk_take_profit: Annotated[float, Field(gt=0, le=10)] = 0.10
     risk_max_signal_age_bars: Annotated[int, Field(ge=1, le=100)] = 2
+    # How large a wish is before any limit; the methods are those of `risk_manager.sizing`.
+    risk_sizing_method: Literal[
+        "fixed_fraction", "risk_per_trade", "volatility_target", "atr", "kelly"
+    ] = "fixed_fraction"
+    risk_sizing_fraction: Fraction = 1.0
+    risk_per_trade: Fraction = 0.005
+    risk_volatility_target: Fraction = 0.02
+    risk_atr_bars: Annotated[int, Field(ge=2, le=2_000)] = 14
+    risk_atr_multiple: Annotated[float, Field(gt=0, le=100)] = 2.0
+    risk_kelly_share: Fraction = 0.5
+    risk_kelly_cap: Fraction = 0.1
+    risk_scale_by_conviction: bool = False
+    # Gross and net are multiples of equity, since margin accounts may pass 1.
+    risk_max_gross_exposure: Annotated[float, Field(gt=0, le=4)] = 1.0
+    risk_max_net_exposure: Annotated[float, Field(gt=0, le=4)] = 1.0
+    risk_max_sector_exposure: Fraction = 0.3
+    # `AAPL=technology,XOM=energy`; a symbol that is not named belongs to no sector.
+    risk_sectors: Annotated[tuple[tuple[str, str], ...], NoDecode] = ()
+    risk_max_strategy_exposure: Fraction = 1.0
+    # `moving_average=0.5`: the share of equity a strategy may bind; without a bucket all of it.
+    risk_strategy_capital: Annotated[tuple[tuple[str, Fraction], ...], NoDecode] = ()
+    risk_max_positions: Annotated[int, Field(ge=1, le=10_000)] = 20
+    risk_max_daily_loss: Fraction = 0.05
+    risk_flatten_on_breach: bool = False
+    risk_max_orders_per_minute: Annotated[int, Field(ge=1, le=1_000)] = 60
+    risk_max_repeats: Annotated[int, Field(ge=1, le=1_000)] = 10
+    risk_repeat_window_s: Annotated[int, Field(ge=1, le=3_600)] = 600
+    risk_max_price_deviation: Fraction = 0.2
+    risk_max_order_value: Annotated[float, Field(ge=1, le=100_000_000)] = 100_000.0
+    risk_max_order_shares: Annotated[int, Field(ge=1, le=10_000_000)] = 50_000
+    risk_max_volume_share: Fraction = 0.05
+    risk_cool_down_bars: Annotated[int, Field(ge=0, le=10_000)] = 2
+    risk_stop_guard_stops: Annotated[int, Field(ge=1, le=1_000)] = 8
+    risk_stop_guard_bars: Annotated[int, Field(ge=1, le=10_000)] = 24
+    risk_maintenance_margin: Annotated[float, Field(ge=0.25, le=1)] = 0.25
+    risk_pattern_day_trader_rule: bool = False
+    risk_benchmark_symbol: Annotated[Symbol, BeforeValidator(_one_symbol)] = Symbol("SPY")
+    risk_halted_symbols: Annotated[tuple[Symbol, ...], NoDecode] = ()
 
     # When entries may be sent; narrows the exchange's hours, never widens them.
     trading_start_time: time = time(9, 30)
@@ -134,6 +195,8 @@ class Settings(BaseSettings):
     # This machine.
     data_dir: Path = Path("data/parquet")
     log_dir: Path = Path("data/logs")
+    # Written by `trader kill`; while it exists nothing is sent.
+    halt_file: Path = Path("data/halt")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     # Set in replays: the venue's time, written by the simulator. Absent: the machine's clock.
     clock_file: Path | None = None
@@ -156,7 +219,7 @@ class Settings(BaseSettings):
             return {key: _strip_comment(value) for key, value in values.items()}
         return values
 
-    @field_validator("trading_symbols", mode="before")
+    @field_validator("trading_symbols", "risk_halted_symbols", mode="before")
     @classmethod
     def _symbols(cls, value: object) -> object:
         if isinstance(value, str):
@@ -165,6 +228,30 @@ class Settings(BaseSettings):
                 return tuple(dict.fromkeys(parse_symbol(name) for name in names))
             except InvalidSymbol as error:
                 raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("risk_sectors", mode="before")
+    @classmethod
+    def _sectors(cls, value: object) -> object:
+        if isinstance(value, str):
+            try:
+                return tuple((parse_symbol(name), sector) for name, sector in _pairs(value))
+            except InvalidSymbol as error:
+                raise ValueError(str(error)) from None
+        return value
+
+    @field_validator("risk_strategy_capital", mode="before")
+    @classmethod
+    def _buckets(cls, value: object) -> object:
+        return _pairs(value) if isinstance(value, str) else value
+
+    @field_validator("risk_strategy_capital")
+    @classmethod
+    def _not_more_than_all(
+        cls, value: tuple[tuple[str, float], ...]
+    ) -> tuple[tuple[str, float], ...]:
+        if sum(share for _, share in value) > 1.0 + 1e-9:
+            raise ValueError("the strategies' shares of equity add up to more than 1")
         return value
 
     @field_validator("trading_timezone")
@@ -196,6 +283,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 "live trading also needs ALPACA_LIVE_CONFIRMED=real-money; without it set "
                 "ALPACA_PAPER_TRADING=true"
+            )
+        if self.risk_atr_bars > self.risk_correlation_bars:
+            raise ValueError(
+                f"RISK_ATR_BARS={self.risk_atr_bars} needs as much history; "
+                f"RISK_CORRELATION_BARS is {self.risk_correlation_bars}"
             )
         return self
 

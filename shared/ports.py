@@ -56,6 +56,14 @@ class Ear(Protocol):
         ...
 
 
+class HaltSwitch(Protocol):
+    """The halt of last resort: it works while databases are down, and a person alone takes it back."""
+
+    def note(self) -> str | None:
+        """Why nothing may leave; None while the switch is not thrown."""
+        ...
+
+
 class Bells(Protocol):
     """Wake-ups after a commit. A bell may be lost; the slow poll behind it then does the work."""
 

@@ -33,9 +33,15 @@ COMMANDS = {
     "positions": ("trader.commands.trading", "List positions."),
     "signals": ("trader.commands.trading", "List signals."),
     "halt": ("trader.commands.trading", "Stop all trading now."),
+    "kill": (
+        "trader.commands.kill",
+        "Cancel everything at the broker, also while databases are down.",
+    ),
     "resume": ("trader.commands.trading", "Let trading go on."),
     "flatten": ("trader.commands.trading", "Close every position."),
     "backtest": ("trader.commands.backtest", "Test a strategy on recorded bars."),
+    "why": ("trader.commands.explaining", "Explain how an order came about."),
+    "why-not": ("trader.commands.explaining", "Explain why none did."),
 }
 
 

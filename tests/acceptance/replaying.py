@@ -10,6 +10,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from shared.adapters.parquet import ParquetBars
+from trader.explain import Explainer
 from trader.replay.rest import Phase, Step
 from trader.replay.session import Replay, ReplayPlan, open_replay
 from trader.runtime.instance import Instance
@@ -111,3 +113,30 @@ async def assert_ledger_is_the_venues_book(replay: Replay) -> None:
         "WHERE d.account = i.account AND d.decision_id = i.decision_id AND d.outcome = 'approved')"
     )
     assert rows[0][0] == 0, "an order was sent without a stored approval"
+
+
+async def assert_all_is_explained(replay: Replay) -> None:
+    """Every order, leg and refusal leads back to the bar it was decided on, with nothing missing on the way."""
+    bars = ParquetBars(replay.stack.instance.home / "parquet" / replay.account)
+    explainer = Explainer(replay.truth, bars)
+    rows = await replay.truth.latest(
+        "SELECT broker_order_id AS id FROM trade_executor.v_orders WHERE account = :account "
+        "UNION ALL SELECT decision_id FROM risk_manager.v_decisions WHERE account = :account"
+    )
+    assert rows, "a run without orders explains nothing"
+    for row in rows:
+        chain = await explainer.why(row[0])
+        assert chain.missing == [], f"{row[0]}: {chain.missing}"
+        assert chain.bar is not None
+        assert chain.bar["digest"]
+        assert chain.wish is not None
+        assert chain.decision["checks"]
+        assert chain.decision["outcome"] == "refused" or chain.intents
+    signals = await replay.truth.latest(
+        "SELECT symbol, bar_end_at FROM strategy_engine.v_signals WHERE account = :account "
+        "ORDER BY id LIMIT 5"
+    )
+    for symbol, at in signals:
+        answer = await explainer.why_not(symbol, at)
+        assert answer["instant_at"] == at
+        assert answer["chains"], f"{symbol} at {at}: {answer['answer']}"

@@ -10,6 +10,7 @@ import pytest
 from tests.acceptance.replaying import (
     GOOG,
     Outcome,
+    assert_all_is_explained,
     assert_ledger_is_the_venues_book,
     outcome,
     replaying,
@@ -28,6 +29,7 @@ async def _play_goog(home: Path, last: int | None) -> tuple[Summary, Outcome]:
     async with replaying(home, ReplayPlan(bars=GOOG, last=last)) as replay:
         await replay.run()
         await assert_ledger_is_the_venues_book(replay)
+        await assert_all_is_explained(replay)
         return await replay.summary(), outcome(await replay.venue.book())
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from shared.adapters.halt_file import HaltFile
 from trader.cli import main
 from trader.commands.service_api import ServiceApi, Token
 from trader.exits import exit_code_of
@@ -328,6 +329,24 @@ def test_halt_uses_the_token_that_may_only_halt(service: Service, capsys: Output
     assert service.bodies("POST /risk/halt") == [{"reason": "odd prices"}]
     assert service.tokens == ["Bearer kill-token-0"]
     assert json.loads(capsys.readouterr().out) == {"dry_run": False, "mode": "HALTED", "version": 5}
+
+
+def test_resume_takes_a_recorded_kill_back_and_waits_for_one_that_is_not(
+    service: Service, capsys: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    switch = HaltFile(tmp_path / "halt")
+    monkeypatch.setattr(Instance, "halt_file", switch.path)
+    switch.throw("killed")
+    service.answers["GET /risk/mode"] = (200, ACTIVE)
+    service.answers["POST /risk/resume"] = (200, {**ACTIVE, "version": 8})
+
+    assert main(["resume", "--reason", "checked"]) == 1
+    assert "has not recorded it yet" in capsys.readouterr().err
+    assert switch.note() == "killed"
+
+    service.answers["GET /risk/mode"] = (200, {**ACTIVE, "mode": "HALTED", "version": 7})
+    assert main(["resume", "--reason", "checked"]) == 0
+    assert switch.note() is None
 
 
 def test_resume_names_the_version_that_was_just_read(service: Service, capsys: Output) -> None:

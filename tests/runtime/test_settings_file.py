@@ -121,7 +121,16 @@ def test_an_empty_key_is_filled_where_it_stands() -> None:
 def test_the_example_names_every_setting_that_a_person_may_set() -> None:
     text = (project_folder() / ".env.example").read_text()
     # What the runtime decides: where its own servers, folders and clocks stand.
-    decided = {"DB_HOST", "DB_NAME", "DB_USER", "REDIS_HOST", "DATA_DIR", "LOG_DIR", "CLOCK_FILE"}
+    decided = {
+        "DB_HOST",
+        "DB_NAME",
+        "DB_USER",
+        "REDIS_HOST",
+        "DATA_DIR",
+        "LOG_DIR",
+        "CLOCK_FILE",
+        "HALT_FILE",
+    }
     decided |= {"API_HOST", "SIMULATOR_ADMIN_TOKEN"}
 
     missing = [

@@ -250,7 +250,10 @@ def _shown(key: str, value: object, instance: Instance, stored: dict[str, str]) 
     if is_secret(key):
         text = "not set" if value is None else "set"
     elif isinstance(value, tuple):
-        text = ",".join(str(each) for each in value)
+        # Pairs as they are written in .env: name=value.
+        text = ",".join(
+            "=".join(map(str, each)) if isinstance(each, tuple) else str(each) for each in value
+        )
     else:
         text = "" if value is None else str(value)
     return {"setting": key, "value": text, "origin": origin}

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from shared.adapters.halt_file import HaltFile
 from shared.domain.errors import InvalidInput
 from shared.domain.symbols import parse_symbol
 from trader.commands.listing import (
@@ -149,7 +150,7 @@ def halt(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Stop all trading now: no order leaves until somebody resumes. Orders at the broker stay.
+    """Stop all trading now: no order leaves until somebody resumes. Entries still open at the broker are cancelled.
 
     Example: trader halt --reason "odd prices in GOOG"
     """
@@ -168,18 +169,26 @@ def resume(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Let trading go on after a halt. The reason is required and stored.
+    """Let trading go on after a halt or a kill. The reason is required and stored.
 
     Example: trader resume --reason "the feed is right again, checked by Ann"
     """
-    api = ServiceApi(Instance.of_project())
+    instance = Instance.of_project()
+    api = ServiceApi(instance)
     before = api.get(RISK, "/risk/mode")
     version = before.get("version")
     if not isinstance(version, int):
         raise StackError("the risk manager names no version of its mode; is it another version?")
+    switch = HaltFile(instance.halt_file)
+    if switch.note() is not None and before.get("mode") != "HALTED":
+        raise StackError(
+            "`trader kill` was used and the risk manager has not recorded it yet; try again in a moment"
+        )
     if dry_run:
         _changed({"dry_run": True, "mode": before.get("mode"), "would_become": "ACTIVE"}, as_json)
         return
+    # Before the mode: should the call fail, the stored mode still holds everything back.
+    switch.take_back()
     # With the version just read: a halt that comes in between is never undone unseen.
     body = {"reason": reason, "version": version}
     _changed({"dry_run": False, **api.post(RISK, "/risk/resume", body, Token.OPERATE)}, as_json)

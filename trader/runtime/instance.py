@@ -38,6 +38,9 @@ HOLDERS: Mapping[str, tuple[str, ...]] = {
     "FINVIZ_API_KEY": ("data_collector",),
     "GOTIFY_TOKEN": ("scheduler",),
     "SIMULATOR_ADMIN_TOKEN": ("simulator",),
+    # The command line's own: see `trader kill`.
+    "ALPACA_KILL_API_KEY": (),
+    "ALPACA_KILL_SECRET_KEY": (),
     "REDIS_PASSWORD": SERVICES,
     "API_TOKEN_READ": SERVICES,
     "API_TOKEN_OPERATE": SERVICES,
@@ -120,6 +123,11 @@ class Instance:
     def logs(self) -> Path:
         """The folder of all logs."""
         return self.home / "logs"
+
+    @property
+    def halt_file(self) -> Path:
+        """What `trader kill` writes; while it exists no executor of this instance sends anything."""
+        return self.home / "halt"
 
     @property
     def mark(self) -> str:
@@ -208,6 +216,7 @@ class Instance:
         return {
             "DATA_DIR": str(self.home / "parquet"),
             "LOG_DIR": str(self.logs),
+            "HALT_FILE": str(self.halt_file),
             "DB_HOST": LOOPBACK,
             "DB_NAME": DATABASE,
             "REDIS_HOST": LOOPBACK,

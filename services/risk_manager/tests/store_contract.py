@@ -9,7 +9,14 @@ from typing import Protocol
 import pytest
 
 from risk_manager.modes import Change
-from risk_manager.ports import Decide, Inbound, Store, VersionConflict
+from risk_manager.ports import (
+    Decide,
+    Inbound,
+    LimitsConflict,
+    Store,
+    VersionConflict,
+    WantedLimits,
+)
 from risk_manager.review import (
     Decision,
     Outcome,
@@ -31,7 +38,7 @@ from risk_manager.testing import (
     some_limits,
 )
 from shared.domain.decisions import Approved, Purpose, Review, TradingMode
-from shared.domain.errors import Unavailable
+from shared.domain.errors import InvalidInput, Unavailable
 from shared.domain.signals import Evaluation, ManualOrder
 
 PRICES = {"AAPL": 100.0, "MSFT": 100.0}
@@ -308,8 +315,8 @@ class StoreContract:
         await world.adopt(100_000)
         change = Change(TradingMode.HALTED, "fire drill", "token:kill", NOW)
 
-        changed = await world.store.change_mode(change, 0.15)
-        again = await world.store.change_mode(change, 0.15)
+        changed = await world.store.change_mode(change, some_limits())
+        again = await world.store.change_mode(change, some_limits())
 
         assert (changed.mode, changed.version) == (TradingMode.HALTED, 2)
         assert again == changed
@@ -317,25 +324,27 @@ class StoreContract:
         assert await world.store.mode(NOW) == changed
 
     async def test_resuming_needs_the_current_version(self, world: World) -> None:
-        await world.store.change_mode(Change(TradingMode.HALTED, "drill", "a", NOW), 0.15)
+        await world.store.change_mode(Change(TradingMode.HALTED, "drill", "a", NOW), some_limits())
 
         for version in (None, 1, 3):
             with pytest.raises(VersionConflict) as caught:
                 await world.store.change_mode(
-                    Change(TradingMode.ACTIVE, "over", "b", NOW, version), 0.15
+                    Change(TradingMode.ACTIVE, "over", "b", NOW, version), some_limits()
                 )
             assert caught.value.current.version == 2
         resumed = await world.store.change_mode(
-            Change(TradingMode.ACTIVE, "over", "b", NOW, 2), 0.15
+            Change(TradingMode.ACTIVE, "over", "b", NOW, 2), some_limits()
         )
 
         assert (resumed.mode, resumed.version) == (TradingMode.ACTIVE, 3)
 
     async def test_a_halt_is_not_weakened_by_asking_to_reduce(self, world: World) -> None:
-        await world.store.change_mode(Change(TradingMode.HALTED, "drill", "a", NOW), 0.15)
+        await world.store.change_mode(Change(TradingMode.HALTED, "drill", "a", NOW), some_limits())
 
         with pytest.raises(VersionConflict):
-            await world.store.change_mode(Change(TradingMode.REDUCING, "less", "a", NOW), 0.15)
+            await world.store.change_mode(
+                Change(TradingMode.REDUCING, "less", "a", NOW), some_limits()
+            )
 
     async def test_a_breach_of_drawdown_reduces_in_the_same_transaction(self, world: World) -> None:
         await world.adopt(100_000)
@@ -348,7 +357,7 @@ class StoreContract:
 
         mode = await world.store.mode(NOW)
         resumed = await world.store.change_mode(
-            Change(TradingMode.ACTIVE, "looked at it", "b", NOW, mode.version), 0.15
+            Change(TradingMode.ACTIVE, "looked at it", "b", NOW, mode.version), some_limits()
         )
 
         assert (mode.mode, mode.version, mode.actor) == (TradingMode.REDUCING, 2, "risk_manager")
@@ -365,3 +374,69 @@ class StoreContract:
         assert book.working == ()
         assert book.entries_by_day == {}
         assert await world.store.decisions(limit=10) == []
+
+    async def test_approved_entries_are_remembered_for_an_hour_with_their_strategy(
+        self, world: World
+    ) -> None:
+        await world.adopt(100_000)
+        await take(world, an_evaluation(a_signal(), a_signal("MSFT", strategy="another")))
+
+        recent = (await world.store.book(NOW)).recent.entries
+        later = await world.store.book(NOW + timedelta(hours=1))
+
+        assert {(e.strategy, e.symbol, e.decided_at) for e in recent} >= {
+            ("moving_average", AAPL, NOW)
+        }
+        assert later.recent.entries == ()
+
+    async def test_what_is_held_and_on_order_knows_its_strategy(self, world: World) -> None:
+        await world.adopt(100_000)
+        approved = await take(world, an_evaluation(a_signal()))
+        assert approved is not None
+        reserved = await world.store.book(NOW)
+        await world.fill_entry(approved, "100", "20")
+        await world.executor_reads_all()
+        filled = await world.store.book(NOW)
+
+        assert [w.strategy for w in reserved.working] == ["moving_average"]
+        assert [w.strategy for w in filled.working] == ["moving_average"]
+        assert filled.holdings[0].by_strategy() == {"moving_average": Decimal(20)}
+
+    async def test_a_lowered_limit_holds_from_the_next_decision_on(self, world: World) -> None:
+        await world.adopt(100_000)
+        change = await world.store.change_limits(
+            WantedLimits({"max_position_size": 0.01}, 0, "nervous", "token:admin", NOW),
+            some_limits(),
+        )
+        approved = await take(world, an_evaluation(a_signal()))
+
+        assert approved is not None
+        assert approved.quantity == 10
+        (decided,) = await world.store.decisions(limit=1)
+        assert decided.decision.figures["limits_version"] == str(change.version) == "1"
+
+    async def test_limits_are_changed_by_who_has_seen_them_and_every_change_is_kept(
+        self, world: World
+    ) -> None:
+        async def change(changes: dict[str, float | None], version: int) -> None:
+            wanted = WantedLimits(changes, version, "why", "token:admin", NOW)
+            await world.store.change_limits(wanted, some_limits())
+
+        await change({"max_positions": 5, "max_daily_loss": 0.01}, 0)
+        with pytest.raises(LimitsConflict) as caught:
+            await change({"max_positions": 9}, 0)
+        await change({"max_positions": None}, 1)
+        for wrong in (
+            {"max_positions": 0.0},
+            {"max_positions": 1.5},
+            {"stop_loss": 0.1},
+            {"no_such": 1.0},
+        ):
+            with pytest.raises(InvalidInput):
+                await change(dict(wrong), 2)
+
+        assert caught.value.version == 1
+        assert [(c.version, dict(c.changes)) for c in await world.store.limit_history(10)] == [
+            (2, {"max_daily_loss": 0.01}),
+            (1, {"max_positions": 5, "max_daily_loss": 0.01}),
+        ]

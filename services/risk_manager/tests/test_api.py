@@ -29,8 +29,9 @@ TOKENS = {
     "API_TOKEN_READ": "read-token-0",
     "API_TOKEN_OPERATE": "operate-token-0",
     "API_TOKEN_KILL": "kill-token-0",
+    "API_TOKEN_ADMIN": "admin-token-0",
 }
-READ, OPERATE, KILL = ({"Authorization": f"Bearer {token}"} for token in TOKENS.values())
+READ, OPERATE, KILL, ADMIN = ({"Authorization": f"Bearer {token}"} for token in TOKENS.values())
 AN_ORDER = {
     "symbol": "AAPL",
     "side": "buy",
@@ -47,6 +48,8 @@ ROUTES = [
     ("POST", "/risk/resume"),
     ("POST", "/risk/flatten"),
     ("GET", "/risk/decisions"),
+    ("GET", "/risk/limits"),
+    ("POST", "/risk/limits"),
 ]
 
 
@@ -287,3 +290,43 @@ async def test_the_description_names_every_endpoint(http: httpx.AsyncClient) -> 
 
     for method, path in ROUTES:
         assert method.lower() in described[path]
+
+
+async def test_limits_are_changed_by_the_admin_with_the_version_that_was_seen(
+    http: httpx.AsyncClient,
+) -> None:
+    body = {"changes": {"max_position_size": 0.01}, "version": 0, "reason": "nervous"}
+
+    forbidden = await post(http, "/risk/limits", body, OPERATE)
+    changed = await post(http, "/risk/limits", body, ADMIN)
+    again = await post(http, "/risk/limits", body, ADMIN)
+    absurd = await post(
+        http, "/risk/limits", {**body, "changes": {"max_position_size": 5}, "version": 1}, ADMIN
+    )
+    refused = await post(http, "/risk/validate", AN_ORDER | {"quantity": "11"}, OPERATE)
+
+    assert forbidden.status_code == 403
+    assert changed.json()["version"] == 1
+    assert changed.json()["limits"]["max_position_size"] == 0.01
+    assert changed.json()["history"][0]["actor"] == "token:admin"
+    assert (again.status_code, again.json()["code"]) == (409, "limits_conflict")
+    assert (absurd.status_code, absurd.json()["code"]) == (422, "invalid_limit")
+    assert refused.json()["reason_code"] == "POSITION_SIZE"
+
+
+async def test_the_portfolio_tells_what_it_could_lose_with_units_and_ages(
+    http: httpx.AsyncClient, room: Room
+) -> None:
+    room.store.holdings.append(a_holding("AAPL", 10, stop=95))
+
+    risk = (await http.get("/risk/portfolio", headers=READ)).json()["risk"]
+
+    assert (risk["losses"]["unit"], risk["losses"]["horizon"]) == ("USD", "one bar")
+    assert risk["losses"]["historical_cvar"] >= risk["losses"]["historical_var"] > 0
+    assert risk["prices_age_s"] == 0.0
+    assert {(s["symbol"], s["change"], s["pnl"]) for s in risk["scenarios"]} == {
+        (None, -0.1, -100.0), (None, -0.2, -200.0), ("AAPL", -0.1, -100.0), ("AAPL", -0.2, -200.0),
+    }  # fmt: skip
+    assert risk["benchmark"] == "SPY"
+    assert risk["beta_weighted_delta"] == pytest.approx(1_000 * risk["betas"]["AAPL"])
+    assert risk["uncovered"] == []

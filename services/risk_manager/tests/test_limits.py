@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import exp
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -275,4 +276,204 @@ def test_limits_that_cannot_be_meant_are_refused(wrong: dict[str, float]) -> Non
 def test_every_reason_code_is_its_own_name() -> None:
     # Codes are stored and read by people and reports: renaming one breaks both.
     assert [str(code) for code in Code] == [code.name for code in Code]
-    assert len(Code) == 20
+    assert len(Code) == 40
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [rules.gross_exposure, rules.net_exposure],
+)
+def test_exposure_at_its_multiple_of_equity_passes_and_a_cent_more_does_not(rule: Any) -> None:
+    assert figures(rule(60_000.0, 40_000.0, 100_000.0, 1.0))[1:] == (True, 1.0, 1.0)
+    assert not rule(60_000.0, 40_000.01, 100_000.0, 1.0).passed
+    assert not rule(0.0, 1.0, 0.0, 4.0).passed
+    assert rule(0.0, 0.0, 5.0, 1.0).unit == "of equity"
+
+
+def test_a_short_position_leaves_more_net_and_no_more_gross() -> None:
+    assert rules.net_exposure(-50_000.0, 120_000.0, 100_000.0, 1.0).passed
+    assert not rules.gross_exposure(50_000.0, 120_000.0, 100_000.0, 1.0).passed
+
+
+def test_a_sector_is_limited_and_a_symbol_without_one_is_not() -> None:
+    full = rules.sector_exposure("energy", 25_000.0, 5_000.0, 100_000.0, 0.3)
+    over = rules.sector_exposure("energy", 25_000.0, 5_000.01, 100_000.0, 0.3)
+    free = rules.sector_exposure(None, 99_000.0, 5_000.0, 100_000.0, 0.3)
+
+    assert figures(full) == (Code.SECTOR_EXPOSURE, True, 0.3, 0.3)
+    assert not over.passed
+    assert "sector energy" in over.text
+    assert figures(free) == (Code.SECTOR_EXPOSURE, True, 0.3, 0.0)
+
+
+def test_a_strategy_is_limited_by_its_share_and_by_its_bucket() -> None:
+    assert rules.strategy_exposure("ma", 10_000.0, 10_000.0, 100_000.0, 0.2).passed
+    assert not rules.strategy_exposure("ma", 10_000.0, 10_000.01, 100_000.0, 0.2).passed
+    assert rules.strategy_capital("ma", 10_000.0, 10_000.0, 100_000.0, 0.2).passed
+    over = rules.strategy_capital("ma", 10_000.0, 10_000.01, 100_000.0, 0.2)
+    assert figures(over)[:3] == (Code.STRATEGY_CAPITAL, False, 0.2)
+    assert rules.strategy_capital("ma", 1e9, 1.0, 1.0, None).passed
+
+
+def test_the_position_after_the_last_allowed_one_is_too_many() -> None:
+    assert figures(rules.concurrent_positions(20, 20)) == (
+        Code.CONCURRENT_POSITIONS, True, 20.0, 20.0,
+    )  # fmt: skip
+    assert not rules.concurrent_positions(21, 20).passed
+
+
+def test_equity_covers_the_maintenance_margin_of_everything() -> None:
+    at_limit = rules.intraday_margin(300_000.0, 100_000.0, 100_000.0, 0.25)
+
+    assert figures(at_limit) == (Code.INTRADAY_MARGIN, True, 100_000.0, 100_000.0)
+    assert at_limit.unit == "USD"
+    assert not rules.intraday_margin(300_000.0, 100_000.01, 100_000.0, 0.25).passed
+
+
+def test_three_day_trades_end_entries_below_25000_dollars_only() -> None:
+    assert rules.pattern_day_trader(2, 24_999.99).passed
+    assert figures(rules.pattern_day_trader(3, 24_999.99)) == (
+        Code.PATTERN_DAY_TRADER, False, 2.0, 3.0,
+    )  # fmt: skip
+    assert rules.pattern_day_trader(3, 25_000.0).passed
+
+
+def test_a_day_may_lose_its_limit_and_no_more() -> None:
+    assert figures(rules.daily_loss(95_000.0, 100_000.0, 0.05)) == (
+        Code.DAILY_LOSS, True, 0.05, 0.05,
+    )  # fmt: skip
+    assert not rules.daily_loss(94_999.99, 100_000.0, 0.05).passed
+    assert rules.daily_loss(120_000.0, 100_000.0, 0.05).usage == 0.0
+    assert rules.loss_of(5.0, 0.0) == 0.0
+
+
+def test_a_symbol_rests_after_a_stop_for_its_bars() -> None:
+    assert not rules.cool_down(MINUTE * 1.5, MINUTE, 2).passed
+    assert rules.cool_down(MINUTE * 1.5, MINUTE, 2).usage == 0.5
+    assert rules.cool_down(MINUTE * 2, MINUTE, 2).passed
+    assert figures(rules.cool_down(None, MINUTE, 2)) == (Code.COOL_DOWN, True, 0.0, 0.0)
+    assert rules.cool_down(timedelta(0), MINUTE, 0).passed
+
+
+def test_as_many_stops_as_the_guard_says_end_entries() -> None:
+    assert rules.stop_loss_guard(7, 8, 24).passed
+    assert figures(rules.stop_loss_guard(8, 8, 24)) == (Code.STOP_LOSS_GUARD, False, 7.0, 8.0)
+
+
+def test_the_pace_of_entries_is_limited_in_all_and_of_one_kind() -> None:
+    assert rules.orders_per_minute(60, 60).passed
+    assert figures(rules.orders_per_minute(61, 60)) == (
+        Code.ORDERS_PER_MINUTE, False, 60.0, 61.0,
+    )  # fmt: skip
+    assert rules.repeated_execution("ma", "AAPL", 6, 6, 600).passed
+    again = rules.repeated_execution("ma", "AAPL", 7, 6, 600)
+    assert figures(again) == (Code.REPEATED_EXECUTION, False, 6.0, 7.0)
+    assert again.text == "entry 7 of ma in AAPL within 600 s, at most 6"
+
+
+@pytest.mark.parametrize(
+    ("price", "passes"), [(80.0, True), (120.0, True), (79.9, False), (120.1, False)]
+)
+def test_a_price_stands_near_the_last_one(price: float, passes: bool) -> None:
+    assert rules.price_collar(price, 100.0, 0.2).passed is passes
+
+
+def test_without_a_last_price_no_price_is_near_it() -> None:
+    assert not rules.price_collar(100.0, None, 1.0).passed
+    assert not rules.price_collar(100.0, 0.0, 1.0).passed
+    assert rules.price_collar(100.0, None, 0.2).usage == 1.2
+
+
+def test_an_order_is_limited_in_dollars_shares_and_share_of_the_volume() -> None:
+    assert rules.order_value(100_000.0, 100_000.0).passed
+    assert figures(rules.order_value(100_000.01, 100_000.0)) == (
+        Code.ORDER_VALUE, False, 100_000.0, 100_000.01,
+    )  # fmt: skip
+    assert rules.order_shares(500.0, 500).passed
+    assert figures(rules.order_shares(501.0, 500)) == (Code.ORDER_SHARES, False, 500.0, 501.0)
+    assert rules.fat_finger(50.0, 1_000.0, 0.05).passed
+    assert figures(rules.fat_finger(51.0, 1_000.0, 0.05)) == (
+        Code.FAT_FINGER, False, 0.05, 0.051,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("unknown", [None, 0.0])
+def test_an_unknown_volume_refuses(unknown: float | None) -> None:
+    assert figures(rules.fat_finger(1.0, unknown, 0.5)) == (Code.FAT_FINGER, False, 0.5, 1.5)
+
+
+def test_a_symbol_is_halted_by_a_person_or_paused_by_the_executor() -> None:
+    assert rules.symbol_halted("AAPL", {"GME"}, {"XOM"}).passed
+    assert rules.symbol_halted("AAPL", {"AAPL"}, set()).usage == 1.0
+    assert "RISK_HALTED_SYMBOLS" in rules.symbol_halted("AAPL", {"AAPL"}, set()).text
+    both = rules.symbol_halted("AAPL", {"AAPL"}, {"AAPL"})
+    assert figures(both) == (Code.SYMBOL_HALTED, False, 0.0, 2.0)
+    assert "differences" in both.text
+
+
+@pytest.mark.parametrize(
+    ("refused_at", "price_at", "passes"),
+    [
+        (None, None, True),
+        (None, NOW, True),
+        (NOW, NOW, False),
+        (NOW, NOW + MINUTE, True),
+        (NOW, None, False),
+    ],
+)
+def test_a_refused_bar_ends_entries_until_a_good_one(
+    refused_at: datetime | None, price_at: datetime | None, passes: bool
+) -> None:
+    check = rules.symbol_quarantined(refused_at, price_at)
+
+    assert figures(check) == (Code.SYMBOL_QUARANTINED, passes, 0.0, 0.0 if passes else 1.0)
+    assert ("no good one has come since" in check.text) is not passes
+
+
+@pytest.mark.parametrize(
+    ("buy_limit", "sells", "meeting"),
+    [
+        (None, [], 0),
+        (None, [105.0], 1),
+        (100.0, [None], 1),
+        (100.0, [100.0], 1),
+        (100.0, [100.01, 99.0, None], 2),
+        (100.0, [100.01], 0),
+    ],
+)
+def test_a_purchase_may_not_meet_an_open_sale(
+    buy_limit: float | None, sells: list[float | None], meeting: int
+) -> None:
+    check = rules.wash_trade(buy_limit, sells)
+
+    assert figures(check) == (Code.WASH_TRADE, meeting == 0, 0.0, float(meeting))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_gross_exposure": 4.1},
+        {"max_net_exposure": 0.0},
+        {"max_sector_exposure": 30.0},
+        {"max_strategy_exposure": 0.0},
+        {"strategy_capital": {"ma": 5.0}},
+        {"max_positions": 0},
+        {"max_daily_loss": 5.0},
+        {"max_orders_per_minute": 0},
+        {"max_orders_per_minute": 1_001},
+        {"max_repeats": 0},
+        {"repeat_window_s": 3_601},
+        {"max_price_deviation": 20.0},
+        {"max_order_value": 0.0},
+        {"max_order_value": float("inf")},
+        {"max_order_shares": 0},
+        {"max_volume_share": 5.0},
+        {"cool_down_bars": -1},
+        {"stop_guard_stops": 0},
+        {"stop_guard_bars": 0},
+        {"maintenance_margin": 0.0},
+    ],
+)
+def test_absurd_limits_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        some_limits(**wrong)

@@ -28,15 +28,16 @@ class MemoryWorld:
         filled = Decimal(quantity) if quantity else approved.quantity
         assert self.store.cash is not None
         self.store.cash -= filled * Decimal(price)
-        entry = Protection(filled, approved.stop_loss)
+        entry = Protection(filled, approved.stop_loss, self.store.strategy_of(approved))
         self.store.holdings.append(Holding(approved.symbol, filled, Decimal(price), (entry,)))
         if filled < approved.quantity:
-            rest = replace(Working.of(approved), quantity=approved.quantity - filled)
+            whole = Working.of(approved, self.store.strategy_of(approved))
+            rest = replace(whole, quantity=approved.quantity - filled)
             self.store.working.append(rest)
 
     async def send(self, approved: Approved, state: str) -> None:
         if not IntentState(state).is_final:
-            self.store.working.append(Working.of(approved))
+            self.store.working.append(Working.of(approved, self.store.strategy_of(approved)))
         if state == "UNKNOWN":
             self.store.unknown[approved.symbol] = 1
 

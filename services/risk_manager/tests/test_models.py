@@ -20,6 +20,7 @@ from risk_manager.testing import (
     a_market,
     a_mode,
     an_order,
+    some_limits,
 )
 from shared.domain.decisions import Purpose, TradingMode
 from shared.domain.orders import OrderType
@@ -144,14 +145,14 @@ def test_the_peak_is_measured_anew_only_when_trading_resumes_below_the_limit() -
     resume = Change(ACTIVE, "looked at it", "token:operate", NOW, 2)
     below, above = a_mark(80, 100), a_mark(95, 100)
 
-    assert changed(a_mode(REDUCING, 2), resume, below, 0.15).restarts_peak
-    assert not changed(a_mode(REDUCING, 2), resume, above, 0.15).restarts_peak
-    assert not changed(a_mode(REDUCING, 2), resume, None, 0.15).restarts_peak
+    assert changed(a_mode(REDUCING, 2), resume, below, some_limits()).restarts_peak
+    assert not changed(a_mode(REDUCING, 2), resume, above, some_limits()).restarts_peak
+    assert not changed(a_mode(REDUCING, 2), resume, None, some_limits()).restarts_peak
     halt = Change(HALTED, "storm", "token:kill", NOW)
-    assert not changed(a_mode(REDUCING, 2), halt, below, 0.15).restarts_peak
+    assert not changed(a_mode(REDUCING, 2), halt, below, some_limits()).restarts_peak
 
 
 def test_asking_for_the_mode_that_is_changes_nothing() -> None:
     current = a_mode(HALTED, 2)
 
-    assert changed(current, Change(HALTED, "again", "x", NOW), None, 0.15) is current
+    assert changed(current, Change(HALTED, "again", "x", NOW), None, some_limits()) is current

@@ -12,13 +12,23 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from risk_manager.limits import Limits
 from risk_manager.review import Outcome, review_evaluation, review_manual
-from risk_manager.snapshot import Book, Holding, Mark, Protection, Working
+from risk_manager.snapshot import (
+    Book,
+    Holding,
+    LimitChange,
+    Mark,
+    Protection,
+    Recent,
+    RecentEntry,
+    Working,
+)
 from risk_manager.testing import (
     NOW,
     a_book,
@@ -159,8 +169,21 @@ class AccountMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.limits = some_limits(
-            max_position_size=0.3, max_portfolio_risk=0.04, max_daily_trades=6, max_correlation=1.0
+            max_position_size=0.3,
+            max_portfolio_risk=0.04,
+            max_daily_trades=6,
+            max_correlation=1.0,
+            max_gross_exposure=0.7,
+            max_net_exposure=0.6,
+            max_sector_exposure=0.35,
+            sectors={"AAPL": "technology", "MSFT": "technology", "NVDA": "technology"},
+            max_positions=4,
+            max_order_value=12_000.0,
+            max_order_shares=300,
+            max_orders_per_minute=5,
+            max_repeats=3,
         )
+        self.change: LimitChange | None = None
         self.cash = Decimal(50_000)
         self.prices = dict.fromkeys(SYMBOLS, 100.0)
         self.held: dict[str, Decimal] = {}
@@ -171,6 +194,7 @@ class AccountMachine(RuleBasedStateMachine):
         self.version = 1
         self.last_mark: Mark | None = None
         self.number = 0
+        self.recent: list[RecentEntry] = []
 
     def review(self, wished: Sequence[tuple[str, Direction, float, str]]) -> Outcome:
         return self.settle(
@@ -197,14 +221,22 @@ class AccountMachine(RuleBasedStateMachine):
             mode=a_mode(self.mode, self.version),
             last_mark=self.last_mark,
             entries_by_day={TODAY: self.counted},
+            recent=Recent(entries=tuple(self.recent)),
+            limit_change=self.change,
         )
+
+    def in_force(self) -> Limits:
+        return self.limits if self.change is None else self.limits.changed_by(self.change.changes)
 
     def settle(self, outcome: Outcome) -> Outcome:
         before = {live.approved.symbol for live in self.live if live.is_unknown}
+        strategies = {d.answer.decision_id: d.strategy for d in outcome.decisions}
         for approved in outcome.review.approved:
             self.live.append(Live(approved, approved.quantity))
             if approved.purpose is Purpose.ENTRY:
                 self.counted += 1
+                strategy = strategies[approved.decision_id]
+                self.recent.append(RecentEntry(strategy, approved.symbol, NOW))
                 assert self.mode is TradingMode.ACTIVE
                 assert approved.symbol not in before
                 self.limits_hold(approved)
@@ -222,13 +254,14 @@ class AccountMachine(RuleBasedStateMachine):
 
     def limits_hold(self, newest: Approved) -> None:
         """Count everything anew at the instant of an approval: nothing may be over a limit then."""
+        limits = self.in_force()
         equity = float(self.equity()) * (1 + 1e-9)
         entering = [live for live in self.live if live.approved.purpose is Purpose.ENTRY]
         mine = sum(
             (live.remaining for live in entering if live.approved.symbol == newest.symbol),
             self.held.get(newest.symbol, Decimal(0)),
         )
-        assert float(mine) * self.prices[newest.symbol] <= equity * self.limits.max_position_size
+        assert float(mine) * self.prices[newest.symbol] <= equity * limits.max_position_size
         reserved = sum(
             live.remaining * self.cost(live.approved)
             * (GAP if live.approved.type is OrderType.MARKET else 1)
@@ -238,8 +271,36 @@ class AccountMachine(RuleBasedStateMachine):
         at_risk = sum(self.open_risk(live) for live in entering) + sum(
             self.held_risk(symbol) for symbol in self.held
         )
-        assert float(at_risk) <= equity * self.limits.max_portfolio_risk + 1e-5
-        assert self.counted <= self.limits.max_daily_trades
+        assert float(at_risk) <= equity * limits.max_portfolio_risk + 1e-5
+        assert self.counted <= limits.max_daily_trades
+        self.exposures_hold(limits, equity, newest)
+
+    def exposures_hold(self, limits: Limits, equity: float, newest: Approved) -> None:
+        worth: dict[str, float] = {
+            symbol: float(q) * self.prices[symbol] for symbol, q in self.held.items() if q
+        }
+        for live in self.live:
+            if live.approved.purpose is Purpose.ENTRY:
+                symbol = live.approved.symbol
+                value = float(live.remaining * self.cost(live.approved))
+                worth[symbol] = worth.get(symbol, 0.0) + value
+        assert (
+            sum(worth.values())
+            <= equity * min(limits.max_gross_exposure, limits.max_net_exposure) + 1e-5
+        )
+        if newest.symbol in limits.sectors:
+            alike = sum(value for symbol, value in worth.items() if symbol in limits.sectors)
+            assert alike <= equity * limits.max_sector_exposure + 1e-5
+        assert len(worth) <= limits.max_positions
+        assert float(newest.quantity * self.cost(newest)) <= limits.max_order_value + 1e-5
+        assert newest.quantity <= limits.max_order_shares
+        assert len(self.recent) <= limits.max_orders_per_minute
+        alike_entries = [
+            e
+            for e in self.recent
+            if (e.strategy, e.symbol) == (self.recent[-1].strategy, newest.symbol)
+        ]
+        assert len(alike_entries) <= limits.max_repeats
 
     def cost(self, approved: Approved) -> Decimal:
         if approved.limit_price is not None:
@@ -320,6 +381,31 @@ class AccountMachine(RuleBasedStateMachine):
         if mode is not self.mode:
             self.mode, self.version = mode, self.version + 1
 
+    @rule(
+        name=st.sampled_from(["max_position_size", "max_gross_exposure", "max_portfolio_risk"]),
+        value=st.sampled_from([0.01, 0.1, 0.5]),
+    )
+    def the_admin_changes_a_limit(self, name: str, value: float) -> None:
+        version = 1 if self.change is None else self.change.version + 1
+        known = {} if self.change is None else dict(self.change.changes)
+        self.change = LimitChange(version, {**known, name: value}, "nervous", "token:admin", NOW)
+
+    @rule(wished=wishes)
+    def a_crash_before_the_commit_repeats_the_answer(
+        self, wished: list[tuple[str, Direction, float, str]]
+    ) -> None:
+        book, market = self.book(), a_market(self.prices)
+        evaluation = an_evaluation(*signals_of(wished, self.prices))
+        lost = review_evaluation(evaluation, book, market, self.limits, VENUE, NOW)
+
+        again = review_evaluation(evaluation, self.book(), market, self.limits, VENUE, NOW)
+
+        assert again == lost
+
+    @rule()
+    def minutes_go_by(self) -> None:
+        self.recent.clear()
+
     @invariant()
     def at_most_one_order_to_get_out_of_a_symbol_lives(self) -> None:
         leaving = [
@@ -329,3 +415,10 @@ class AccountMachine(RuleBasedStateMachine):
 
 
 TestAccount = AccountMachine.TestCase
+
+
+@pytest.mark.prove
+class TestAccountAtLength(AccountMachine.TestCase):  # type: ignore[misc, valid-type]  # made by Hypothesis at run time
+    """500 accounts of 50 steps each."""
+
+    settings = settings(max_examples=500, stateful_step_count=50, deadline=None)

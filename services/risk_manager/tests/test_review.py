@@ -105,9 +105,12 @@ def test_an_approval_carries_every_check_and_the_arithmetic() -> None:
     codes = [check.code for check in decision.answer.checks]
     assert codes == [
         "MODE", "SHORT_NOT_ALLOWED", "UNKNOWN_ORDER", "EXIT_IN_PROGRESS", "ALREADY_HELD", "MARKET_HOURS",
-        "SIGNAL_AGE", "STALE_PRICE", "UNPRICED_POSITION", "DRAWDOWN", "DAILY_TRADES", "WHOLE_SHARES",
-        "BRACKET_PRICES", "QUANTITY_ZERO", "POSITION_SIZE", "BUYING_POWER", "PORTFOLIO_RISK",
-        "CORRELATION",
+        "SIGNAL_AGE", "STALE_PRICE", "SYMBOL_HALTED", "SYMBOL_QUARANTINED", "UNPRICED_POSITION", "DRAWDOWN",
+        "DAILY_LOSS", "COOL_DOWN", "STOP_LOSS_GUARD", "DAILY_TRADES", "ORDERS_PER_MINUTE",
+        "REPEATED_EXECUTION", "WHOLE_SHARES", "BRACKET_PRICES", "QUANTITY_ZERO", "POSITION_SIZE",
+        "BUYING_POWER", "PORTFOLIO_RISK", "CORRELATION", "PRICE_COLLAR", "ORDER_VALUE", "ORDER_SHARES",
+        "FAT_FINGER", "CONCURRENT_POSITIONS", "GROSS_EXPOSURE", "NET_EXPOSURE", "SECTOR_EXPOSURE",
+        "STRATEGY_EXPOSURE", "STRATEGY_CAPITAL", "INTRADAY_MARGIN", "WASH_TRADE",
     ]  # fmt: skip
     assert all(check.passed for check in decision.answer.checks)
     assert decision.figures["shares_by_position_size"] == "50.0"

@@ -34,6 +34,7 @@ from shared.domain.signals import Direction
 from shared.domain.symbols import Symbol
 from shared.messages import BELL_REVIEWS
 from shared.ports import Ear
+from shared.testing.halt import FakeHalt
 from shared.testing.time import FakeClock
 
 pytestmark = pytest.mark.anyio
@@ -72,6 +73,7 @@ class Prices:
             wanted,
             {symbol: Price(Decimal(100), instant_at) for symbol in known},
             {symbol: some_closes(i) for i, symbol in enumerate(known)} if with_history else {},
+            volumes={symbol: {0: 1e9} for symbol in known} if with_history else {},
         )
 
 
@@ -80,11 +82,18 @@ class Room:
     store: MemoryStore = field(default_factory=lambda: MemoryStore(ACCOUNT, cash=Decimal(100_000)))
     prices: Prices = field(default_factory=Prices)
     bells: Bells = field(default_factory=Bells)
+    halt: FakeHalt = field(default_factory=FakeHalt)
     clock: FakeClock = field(default_factory=lambda: FakeClock(NOW))
 
     def __post_init__(self) -> None:
         self.manager = RiskManager(
-            self.store, self.prices, some_limits(), a_venue(), self.bells, self.clock
+            self.store,
+            self.prices,
+            some_limits(),
+            a_venue(),
+            self.bells,
+            self.clock,
+            self.halt,
         )
 
     def send(self, body: object) -> None:
@@ -223,4 +232,18 @@ async def test_a_mode_change_wakes_whoever_sends() -> None:
     mode = await room.manager.change_mode(TradingMode.HALTED, "drill", "token:kill")
 
     assert (mode.mode, mode.reason, mode.actor) == (TradingMode.HALTED, "drill", "token:kill")
+    assert room.bells.rung == [BELL_REVIEWS]
+
+
+async def test_a_kill_while_the_database_was_down_is_recorded_once() -> None:
+    room = Room()
+    room.halt.thrown = "the database was gone"
+
+    await room.manager.work()
+    await room.manager.work()
+
+    mode = await room.manager.mode()
+    assert (mode.mode, mode.version, mode.reason, mode.actor) == (
+        TradingMode.HALTED, 2, "the database was gone", "trader kill",
+    )  # fmt: skip
     assert room.bells.rung == [BELL_REVIEWS]

@@ -11,9 +11,11 @@ from risk_manager.limits import Limits
 from risk_manager.market import StoredMarket
 from risk_manager.review import Venue
 from risk_manager.service import RiskManager
+from risk_manager.sizing import SizingMethod
 from risk_manager.store import SCHEMA, PostgresStore
 from shared.adapters.clocks import MonotonicTimer, RandomIds, clock_for
 from shared.adapters.exchange_calendar import load_calendar
+from shared.adapters.halt_file import HaltFile
 from shared.adapters.http_api import make_app, serve
 from shared.adapters.parquet import ParquetBars
 from shared.adapters.postgres import open_database
@@ -44,12 +46,16 @@ async def run(settings: Settings) -> None:
             limits.correlation_bars + 1,
         )
         manager = RiskManager(
-            PostgresStore(database, account),
+            PostgresStore(
+                database, account, reads_records=limits.sizing.method is SizingMethod.KELLY
+            ),
             market,
             limits,
             Venue(calendar, settings.trading_window, settings.trading_timeframe),
             bells,
             clock,
+            HaltFile(settings.halt_file),
+            settings.risk_benchmark_symbol,
         )
 
         async def redis_answers() -> bool:

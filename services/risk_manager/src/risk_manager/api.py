@@ -22,13 +22,13 @@ from pydantic import (
 )
 
 from risk_manager import limits as rules
-from risk_manager.ports import StoredDecision, VersionConflict
+from risk_manager.ports import LimitsConflict, StoredDecision, VersionConflict
 from risk_manager.review import Decision
 from risk_manager.service import Halted, Portfolio, RiskManager
-from risk_manager.snapshot import ZERO, Holding, Mode, figure
+from risk_manager.snapshot import ZERO, Holding, LimitChange, Mode, figure
 from shared.adapters.http_api import ProblemError, Role, requires
 from shared.domain.decisions import Approved, Check, Refused, TradingMode
-from shared.domain.errors import InvalidSymbol
+from shared.domain.errors import InvalidInput, InvalidSymbol
 from shared.domain.money import MAX_PRICE, plain
 from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.signals import ManualOrder
@@ -91,6 +91,43 @@ class ResumeBody(_Body):
 
     reason: Reason
     version: Annotated[int, Field(ge=1)]
+
+
+class LimitsBody(_Body):
+    """Limits by name, null for what the settings say; the version that was looked at, and why."""
+
+    changes: Annotated[dict[str, float | None], Field(min_length=1, max_length=50)]
+    version: Annotated[int, Field(ge=0)]
+    reason: Reason
+
+
+class LimitChangeView(BaseModel):
+    """What was set above the settings, by whom and why."""
+
+    version: int
+    changes: dict[str, float]
+    reason: str
+    actor: str
+    changed_at: datetime
+
+    @classmethod
+    def of(cls, change: LimitChange) -> LimitChangeView:
+        """The change as it is shown."""
+        return cls(
+            version=change.version,
+            changes=dict(change.changes),
+            reason=change.reason,
+            actor=change.actor,
+            changed_at=change.changed_at,
+        )
+
+
+class LimitsView(BaseModel):
+    """The limits that hold for the next decision, and the newest changes; version 0 is the settings alone."""
+
+    version: int
+    limits: dict[str, float]
+    history: list[LimitChangeView]
 
 
 class CheckView(BaseModel):
@@ -234,6 +271,62 @@ class PositionView(BaseModel):
     unknown_orders: int
 
 
+class LossView(BaseModel):
+    """Dollars that one bar may cost at `confidence`, at today's holdings."""
+
+    confidence: float
+    horizon: Literal["one bar"] = "one bar"
+    unit: Literal["USD"] = "USD"
+    observations: int
+    historical_var: float
+    parametric_var: float
+    historical_cvar: float
+
+
+class ScenarioView(BaseModel):
+    """What a gap would do, in dollars; `symbol` null for everything at once, `change` and drawdown are ratios."""
+
+    symbol: str | None
+    change: float
+    pnl: float
+    equity_after: float
+    drawdown_after: float
+
+
+class CorrelationView(BaseModel):
+    """How alike two holdings move, -1 to 1."""
+
+    first: str
+    second: str
+    correlation: float
+
+
+class AttributionView(BaseModel):
+    """What a strategy has earned over the newest thousand fills; empty for nobody's. Dollars."""
+
+    strategy: str
+    realised_pnl: Text
+    unrealised_pnl: Text
+    market_value: Text
+    closed_trades: int
+
+
+class RiskView(BaseModel):
+    """What the holdings could lose. `prices_age_s` is that of the oldest price it rests on, null without any.
+
+    `beta_weighted_delta` is in dollars of the benchmark; what has too few bars stands in `uncovered`.
+    """
+
+    benchmark: str
+    prices_age_s: float | None
+    losses: LossView | None
+    betas: dict[str, float]
+    beta_weighted_delta: float | None
+    correlations: list[CorrelationView]
+    scenarios: list[ScenarioView]
+    uncovered: list[str]
+
+
 class PortfolioView(BaseModel):
     """The account as the risk manager sees it. Money in dollars; shares of equity are ratios.
 
@@ -259,6 +352,8 @@ class PortfolioView(BaseModel):
     positions: list[PositionView]
     unpriced: list[str]
     limits: list[CheckView]
+    risk: RiskView
+    attribution: list[AttributionView]
 
 
 def make_router(manager: RiskManager, account: str, ids: Ids) -> APIRouter:
@@ -268,7 +363,7 @@ def make_router(manager: RiskManager, account: str, ids: Ids) -> APIRouter:
     @router.get("/portfolio", dependencies=[requires(Role.READ)])
     async def portfolio() -> PortfolioView:
         """What the account is worth, what it has committed, and how much of each limit is used."""
-        return _portfolio_view(await manager.portfolio(), manager)
+        return _portfolio_view(await manager.portfolio(), manager.benchmark)
 
     @router.post("/validate")
     async def validate(
@@ -338,6 +433,24 @@ def make_router(manager: RiskManager, account: str, ids: Ids) -> APIRouter:
             flatten_id=flatten_id, items=[StoredDecisionView.of(stored) for stored in decided]
         )
 
+    @router.get("/limits", dependencies=[requires(Role.READ)])
+    async def limits() -> LimitsView:
+        """What holds for the next decision; changing needs the `version` shown here."""
+        return await _limits_view(manager)
+
+    @router.post("/limits")
+    async def change_limits(
+        body: LimitsBody, role: Annotated[Role, requires(Role.ADMIN)]
+    ) -> LimitsView:
+        """Set limits from the next decision on; 409 when they have changed since they were looked at."""
+        try:
+            await manager.change_limits(body.changes, body.version, body.reason, _actor(role))
+        except LimitsConflict as conflict:
+            raise ProblemError(409, "limits_conflict", str(conflict)) from None
+        except InvalidInput as error:
+            raise ProblemError(422, "invalid_limit", str(error)) from None
+        return await _limits_view(manager)
+
     @router.get("/decisions", dependencies=[requires(Role.READ)])
     async def decisions(
         limit: Annotated[int, Field(ge=1, le=500)] = 100,
@@ -358,6 +471,16 @@ def make_router(manager: RiskManager, account: str, ids: Ids) -> APIRouter:
     return router
 
 
+async def _limits_view(manager: RiskManager) -> LimitsView:
+    history = await manager.limit_history(20)
+    in_force = manager.limits.changed_by(history[0].changes if history else {})
+    return LimitsView(
+        version=history[0].version if history else 0,
+        limits={name: getattr(in_force, name) for name in sorted(rules.CHANGEABLE)},
+        history=[LimitChangeView.of(change) for change in history],
+    )
+
+
 async def _change(
     manager: RiskManager, wanted: TradingMode, reason: str, role: Role, version: int | None = None
 ) -> ModeView:
@@ -372,7 +495,7 @@ def _actor(role: Role) -> str:
     return f"token:{role.name.lower()}"
 
 
-def _portfolio_view(portfolio: Portfolio, manager: RiskManager) -> PortfolioView:
+def _portfolio_view(portfolio: Portfolio, benchmark: Symbol) -> PortfolioView:
     exposure, mark, book = portfolio.exposure, portfolio.mark, portfolio.book
     held = {holding.symbol: holding for holding in book.holdings}
     committed = sum(exposure.committed_value.values(), ZERO)
@@ -396,7 +519,57 @@ def _portfolio_view(portfolio: Portfolio, manager: RiskManager) -> PortfolioView
             _position_view(symbol, held.get(symbol), portfolio) for symbol in sorted(book.symbols)
         ],
         unpriced=list(exposure.unpriced),
-        limits=[CheckView.of(check) for check in _usage(portfolio, manager)],
+        limits=[CheckView.of(check) for check in _usage(portfolio)],
+        risk=_risk_view(portfolio, benchmark),
+        attribution=[
+            AttributionView(
+                strategy=row.strategy,
+                realised_pnl=row.realised_pnl,
+                unrealised_pnl=row.unrealised_pnl,
+                market_value=row.market_value,
+                closed_trades=row.closed_trades,
+            )
+            for row in portfolio.attribution
+        ],
+    )
+
+
+def _risk_view(portfolio: Portfolio, benchmark: Symbol) -> RiskView:
+    figures, losses = portfolio.figures, portfolio.figures.losses
+    ages = [
+        (portfolio.at - price.end_at).total_seconds()
+        for symbol, price in portfolio.exposure.market.prices.items()
+        if portfolio.exposure.held.get(symbol)
+    ]
+    return RiskView(
+        benchmark=benchmark,
+        prices_age_s=max(ages, default=None),
+        losses=None
+        if losses is None
+        else LossView(
+            confidence=losses.confidence,
+            observations=losses.observations,
+            historical_var=losses.historical_var,
+            parametric_var=losses.parametric_var,
+            historical_cvar=losses.historical_cvar,
+        ),
+        betas=dict(figures.betas),
+        beta_weighted_delta=figures.beta_weighted_delta,
+        correlations=[
+            CorrelationView(first=first, second=second, correlation=value)
+            for (first, second), value in figures.correlations.items()
+        ],
+        scenarios=[
+            ScenarioView(
+                symbol=each.symbol,
+                change=each.change,
+                pnl=each.pnl,
+                equity_after=each.equity_after,
+                drawdown_after=each.drawdown_after,
+            )
+            for each in figures.scenarios
+        ],
+        uncovered=list(figures.uncovered),
     )
 
 
@@ -422,9 +595,9 @@ def _position_view(symbol: Symbol, held: Holding | None, portfolio: Portfolio) -
     )
 
 
-def _usage(portfolio: Portfolio, manager: RiskManager) -> list[Check]:
+def _usage(portfolio: Portfolio) -> list[Check]:
     """How much of each limit of the whole account is used now, before any further order."""
-    exposure, mark, limits = portfolio.exposure, portfolio.mark, manager.limits
+    exposure, mark, limits = portfolio.exposure, portfolio.mark, portfolio.limits
     largest = max(exposure.committed_value.values(), default=ZERO)
     equity = figure(exposure.equity)
     busiest = max(exposure.entries_by_day.values(), default=0)
@@ -432,7 +605,12 @@ def _usage(portfolio: Portfolio, manager: RiskManager) -> list[Check]:
         rules.position_size(figure(largest), 0.0, equity, limits.max_position_size),
         rules.portfolio_risk(figure(exposure.risk), 0.0, equity, limits.max_portfolio_risk),
         rules.drawdown(equity, figure(mark.peak_equity), limits.drawdown_limit),
+        rules.daily_loss(equity, figure(mark.day_equity or exposure.equity), limits.max_daily_loss),
         rules.daily_trades(busiest, limits.max_daily_trades),
+        rules.concurrent_positions(len(exposure.committed_value), limits.max_positions),
+        rules.gross_exposure(figure(exposure.committed), 0.0, equity, limits.max_gross_exposure),
+        rules.net_exposure(figure(exposure.net_committed), 0.0, equity, limits.max_net_exposure),
+        rules.intraday_margin(figure(exposure.committed), 0.0, equity, limits.maintenance_margin),
         rules.buying_power(0.0, figure(exposure.available_cash), 0.0),
     ]
 

@@ -8,14 +8,16 @@ are applied, and to what, in `review`. Nothing here reads a clock, a table or a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
-from math import log, sqrt
-from typing import TYPE_CHECKING
+from math import inf, isfinite, log, sqrt
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
+from risk_manager.sizing import SizingPlan
 from shared.domain.arithmetic import GRID, NOISE
 from shared.domain.decisions import Check, Purpose, TradingMode
 from shared.domain.errors import InvalidInput
@@ -23,11 +25,17 @@ from shared.domain.errors import InvalidInput
 if TYPE_CHECKING:  # the rules themselves must not bring the settings' machinery along
     from shared.config import Settings
 
-# A market buy becomes a limit at most 4 % above the market at the broker (Alpaca's collar for shares below
-# 50 dollars; 2.5 % above), so this much more than the last price may be needed when the open gaps up.
-OPEN_GAP = 0.04
 # A bracket's legs must stand at least a cent away from the price (Alpaca, error 42210000).
 LEAST_LEG_DISTANCE = 0.01
+# Under Regulation T and the intraday margin rules nobody may hold more than this multiple of equity.
+MAX_LEVERAGE = 4.0
+# Bounds of what is remembered about recent executions, for the rules that count them.
+LONGEST_WINDOW_S = 3_600
+MOST_RECENT = 1_000
+# The pattern-day-trader rule, for whoever still lives under it: FINRA rule 4210 before 2026-06-04.
+PDT_EQUITY = 25_000.0
+PDT_DAY_TRADES = 3
+PDT_SESSIONS = 5
 
 
 class Code(StrEnum):
@@ -53,11 +61,52 @@ class Code(StrEnum):
     BUYING_POWER = "BUYING_POWER"
     PORTFOLIO_RISK = "PORTFOLIO_RISK"
     CORRELATION = "CORRELATION"
+    GROSS_EXPOSURE = "GROSS_EXPOSURE"
+    NET_EXPOSURE = "NET_EXPOSURE"
+    SECTOR_EXPOSURE = "SECTOR_EXPOSURE"
+    STRATEGY_EXPOSURE = "STRATEGY_EXPOSURE"
+    STRATEGY_CAPITAL = "STRATEGY_CAPITAL"
+    CONCURRENT_POSITIONS = "CONCURRENT_POSITIONS"
+    DAILY_LOSS = "DAILY_LOSS"
+    ORDERS_PER_MINUTE = "ORDERS_PER_MINUTE"
+    REPEATED_EXECUTION = "REPEATED_EXECUTION"
+    PRICE_COLLAR = "PRICE_COLLAR"
+    ORDER_VALUE = "ORDER_VALUE"
+    ORDER_SHARES = "ORDER_SHARES"
+    SYMBOL_HALTED = "SYMBOL_HALTED"
+    SYMBOL_QUARANTINED = "SYMBOL_QUARANTINED"
+    WASH_TRADE = "WASH_TRADE"
+    FAT_FINGER = "FAT_FINGER"
+    COOL_DOWN = "COOL_DOWN"
+    STOP_LOSS_GUARD = "STOP_LOSS_GUARD"
+    INTRADAY_MARGIN = "INTRADAY_MARGIN"
+    PATTERN_DAY_TRADER = "PATTERN_DAY_TRADER"
+
+
+# What may be changed while trading runs. Not among them: what history is loaded by, where stops and targets of
+# new entries stand, maps and lists; those are settings, read at the start.
+CHANGEABLE = frozenset(
+    {
+        "max_position_size", "max_portfolio_risk", "drawdown_limit", "max_daily_trades", "max_correlation",
+        "max_signal_age_bars", "max_gross_exposure", "max_net_exposure", "max_sector_exposure",
+        "max_strategy_exposure", "max_positions", "max_daily_loss", "max_orders_per_minute", "max_repeats",
+        "repeat_window_s", "max_price_deviation", "max_order_value", "max_order_shares", "max_volume_share",
+        "cool_down_bars", "stop_guard_stops", "stop_guard_bars", "maintenance_margin",
+    }
+)  # fmt: skip
+Changes = Mapping[str, float]
+"""Limits that a person has set above the settings, by their name; whole numbers where the limit is a count."""
+
+_NOTHING: Mapping[str, float] = MappingProxyType({})
+_NO_SECTORS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the settings allow. Shares of equity are fractions: 0.05 means 5 %."""
+    """What the settings allow. Shares of equity are fractions: 0.05 means 5 %.
+
+    Gross and net exposure may pass 1 where an account is margined; every other fraction may not.
+    """
 
     max_position_size: float
     max_portfolio_risk: float
@@ -68,6 +117,31 @@ class Limits:
     stop_loss: float
     take_profit: float
     max_signal_age_bars: int
+    max_gross_exposure: float = 1.0
+    max_net_exposure: float = 1.0
+    max_sector_exposure: float = 0.3
+    # Which sector each symbol belongs to; one that is missing here belongs to none.
+    sectors: Mapping[str, str] = field(default_factory=lambda: _NO_SECTORS)
+    max_strategy_exposure: float = 1.0
+    # The share of equity that a strategy may bind; one that is missing here has no bucket of its own.
+    strategy_capital: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
+    max_positions: int = 20
+    max_daily_loss: float = 0.05
+    max_orders_per_minute: int = 60
+    max_repeats: int = 10
+    repeat_window_s: int = 600
+    max_price_deviation: float = 0.2
+    max_order_value: float = 100_000.0
+    max_order_shares: int = 50_000
+    max_volume_share: float = 0.05
+    cool_down_bars: int = 2
+    stop_guard_stops: int = 8
+    stop_guard_bars: int = 24
+    maintenance_margin: float = 0.25
+    pattern_day_trader_rule: bool = False
+    halted_symbols: frozenset[str] = frozenset()
+    flatten_on_breach: bool = False
+    sizing: SizingPlan = field(default_factory=SizingPlan)
 
     def __post_init__(self) -> None:
         shares = (
@@ -75,6 +149,13 @@ class Limits:
             self.max_portfolio_risk,
             self.drawdown_limit,
             self.max_correlation,
+            self.max_sector_exposure,
+            self.max_strategy_exposure,
+            self.max_daily_loss,
+            self.max_price_deviation,
+            self.max_volume_share,
+            self.maintenance_margin,
+            *self.strategy_capital.values(),
         )
         if not all(0.0 < share <= 1.0 for share in shares):
             raise InvalidInput("a limit is a fraction above 0 and at most 1: write 0.05 for 5 %")
@@ -82,6 +163,32 @@ class Limits:
             raise InvalidInput("stop loss must lie between 0 and 1, take profit above 0")
         if min(self.max_daily_trades, self.correlation_bars, self.max_signal_age_bars) < 1:
             raise InvalidInput("daily trades, correlation bars and signal age must be at least 1")
+        if not all(0.0 < each <= MAX_LEVERAGE for each in self._exposures):
+            raise InvalidInput(
+                f"gross and net exposure are multiples of equity above 0 and at most {MAX_LEVERAGE:g}"
+            )
+        counts = (
+            self.max_positions,
+            self.max_orders_per_minute,
+            self.max_repeats,
+            self.repeat_window_s,
+            self.max_order_shares,
+            self.stop_guard_stops,
+            self.stop_guard_bars,
+        )
+        if min(counts) < 1 or self.cool_down_bars < 0:
+            raise InvalidInput("a count is at least 1; the cool-down may be 0 bars for none")
+        if self.repeat_window_s > LONGEST_WINDOW_S or self.max_orders_per_minute > MOST_RECENT:
+            raise InvalidInput(
+                f"executions are remembered for {LONGEST_WINDOW_S} s and {MOST_RECENT} entries at most"
+            )
+        if self.sizing.atr_bars > self.correlation_bars:
+            raise InvalidInput(
+                f"an average true range of {self.sizing.atr_bars} bars needs as many bars of history; "
+                f"RISK_CORRELATION_BARS is {self.correlation_bars}"
+            )
+        if not 0.0 < self.max_order_value < inf:
+            raise InvalidInput("the value of an order is limited to dollars above 0")
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
@@ -96,7 +203,55 @@ class Limits:
             stop_loss=settings.risk_stop_loss,
             take_profit=settings.risk_take_profit,
             max_signal_age_bars=settings.risk_max_signal_age_bars,
+            max_gross_exposure=settings.risk_max_gross_exposure,
+            max_net_exposure=settings.risk_max_net_exposure,
+            max_sector_exposure=settings.risk_max_sector_exposure,
+            sectors=MappingProxyType(dict(settings.risk_sectors)),
+            max_strategy_exposure=settings.risk_max_strategy_exposure,
+            strategy_capital=MappingProxyType(dict(settings.risk_strategy_capital)),
+            max_positions=settings.risk_max_positions,
+            max_daily_loss=settings.risk_max_daily_loss,
+            max_orders_per_minute=settings.risk_max_orders_per_minute,
+            max_repeats=settings.risk_max_repeats,
+            repeat_window_s=settings.risk_repeat_window_s,
+            max_price_deviation=settings.risk_max_price_deviation,
+            max_order_value=settings.risk_max_order_value,
+            max_order_shares=settings.risk_max_order_shares,
+            max_volume_share=settings.risk_max_volume_share,
+            cool_down_bars=settings.risk_cool_down_bars,
+            stop_guard_stops=settings.risk_stop_guard_stops,
+            stop_guard_bars=settings.risk_stop_guard_bars,
+            maintenance_margin=settings.risk_maintenance_margin,
+            pattern_day_trader_rule=settings.risk_pattern_day_trader_rule,
+            halted_symbols=frozenset(settings.risk_halted_symbols),
+            flatten_on_breach=settings.risk_flatten_on_breach,
+            sizing=SizingPlan.of(settings),
         )
+
+    def changed_by(self, changes: Changes) -> Limits:
+        """These limits with `changes` above them.
+
+        Raises:
+            InvalidInput: a name that may not be changed, or a value that no limit may have.
+        """
+        unknown = sorted(changes.keys() - CHANGEABLE)
+        if unknown:
+            raise InvalidInput(
+                f"{', '.join(unknown)} cannot be changed while trading runs; "
+                f"choose of {', '.join(sorted(CHANGEABLE))}"
+            )
+        given: dict[str, Any] = {}
+        for name, value in changes.items():
+            is_count = isinstance(getattr(self, name), int)
+            if isinstance(value, bool) or not isfinite(value) or (is_count and value != int(value)):
+                kind = "a whole number" if is_count else "a number"
+                raise InvalidInput(f"{name} must be {kind}, was {value!r}")
+            given[name] = int(value) if is_count else float(value)
+        return replace(self, **given)
+
+    @property
+    def _exposures(self) -> tuple[float, float]:
+        return self.max_gross_exposure, self.max_net_exposure
 
     @property
     def least_common_returns(self) -> int:
@@ -499,4 +654,380 @@ def correlation(mine: Closes, others: Mapping[str, Closes], limits: Limits) -> C
         worst,
         "absolute correlation",
         f"{text}, at most {limits.max_correlation:g}",
+    )
+
+
+# ------------------------------------------------------------------ exposure
+
+
+def _share_of_equity(
+    code: Code, value: float, order_value: float, equity: float, limit: float, what: str
+) -> Check:
+    """`value` and this order, dollars, as a fraction of equity against `limit`."""
+    usage = (value + order_value) / equity if equity > 0.0 else limit + 1.0
+    return Check(
+        code,
+        usage <= limit + NOISE,
+        limit,
+        usage,
+        "of equity",
+        f"{what} {value + order_value:.2f} USD is {usage:.2%} of equity {equity:.2f}, "
+        f"at most {limit:.2%}",
+    )
+
+
+def gross_exposure(committed: float, order_value: float, equity: float, limit: float) -> Check:
+    """All that is held, open, reserved or unknown, whichever side, and this order.
+
+    Args:
+        committed, order_value, equity: dollars; `committed` is a sum of absolute values.
+    Source: invariant I9 of the fault model; RTS 6, article 15.
+    """
+    return _share_of_equity(
+        Code.GROSS_EXPOSURE, committed, order_value, equity, limit, "gross exposure"
+    )
+
+
+def net_exposure(net: float, order_value: float, equity: float, limit: float) -> Check:
+    """What is held and on order with its sign, and this purchase; being short enough lets more be bought.
+
+    Args:
+        net, order_value, equity: dollars; short positions count below zero.
+    """
+    return _share_of_equity(Code.NET_EXPOSURE, net, order_value, equity, limit, "net exposure")
+
+
+def sector_exposure(
+    sector: str | None, committed: float, order_value: float, equity: float, limit: float
+) -> Check:
+    """One sector's share of equity. A symbol that the settings put into no sector is not counted.
+
+    Args:
+        sector: the symbol's own, None for none.
+        committed: dollars held and on order in symbols of that sector.
+    Source: concentration limits as in QuantConnect's MaximumSectorExposureRiskManagementModel.
+    """
+    if sector is None:
+        text = "the symbol is in no sector of RISK_SECTORS"
+        return Check(Code.SECTOR_EXPOSURE, True, limit, 0.0, "of equity", text)
+    return _share_of_equity(
+        Code.SECTOR_EXPOSURE, committed, order_value, equity, limit, f"sector {sector} with"
+    )
+
+
+def strategy_exposure(
+    strategy: str, committed: float, order_value: float, equity: float, limit: float
+) -> Check:
+    """What one strategy has bought and ordered, as a share of equity.
+
+    Args:
+        committed: dollars held and on order that this strategy's entries brought.
+    """
+    return _share_of_equity(
+        Code.STRATEGY_EXPOSURE, committed, order_value, equity, limit, f"strategy {strategy} with"
+    )
+
+
+def strategy_capital(
+    strategy: str, committed: float, order_value: float, equity: float, bucket: float | None
+) -> Check:
+    """What one strategy binds against the capital set aside for it; None where it has no bucket."""
+    if bucket is None:
+        text = f"strategy {strategy} has no bucket in RISK_STRATEGY_CAPITAL"
+        return Check(Code.STRATEGY_CAPITAL, True, 1.0, 0.0, "of equity", text)
+    return _share_of_equity(
+        Code.STRATEGY_CAPITAL, committed, order_value, equity, bucket, f"bucket of {strategy} with"
+    )
+
+
+def concurrent_positions(symbols: int, limit: int) -> Check:
+    """At most `limit` symbols held or on order, this one included."""
+    return Check(
+        Code.CONCURRENT_POSITIONS,
+        symbols <= limit,
+        float(limit),
+        float(symbols),
+        "symbols",
+        f"{symbols} symbols held or on order, this one included, at most {limit}",
+    )
+
+
+def intraday_margin(
+    committed: float, order_value: float, equity: float, maintenance_margin: float
+) -> Check:
+    """Equity must cover the maintenance margin of all that is held and on order, this order included.
+
+    Args:
+        committed, order_value, equity: dollars.
+        maintenance_margin: the fraction of market value that must be own money, 0.25 for long shares.
+    Source: FINRA rule 4210 as of 2026-06-04, which replaced counting day trades: no order may leave that
+        makes or widens an intraday margin deficit.
+    """
+    required = (committed + order_value) * maintenance_margin
+    return Check(
+        Code.INTRADAY_MARGIN,
+        required <= equity + GRID,
+        equity,
+        required,
+        "USD",
+        f"maintenance margin {required:.2f} USD at {maintenance_margin:.2%}, "
+        f"equity is {equity:.2f} USD",
+    )
+
+
+def pattern_day_trader(day_trades: int, equity: float) -> Check:
+    """Below 25,000 USD of equity, no entry once three day trades were made in five sessions.
+
+    The entry would be the fourth as soon as it is closed the same day, which its own stop may do.
+
+    Args:
+        day_trades: symbols bought and sold on the same exchange day, over the last five sessions.
+    Source: FINRA rule 4210(f)(8) until 2026-06-04; asked for by RISK_PATTERN_DAY_TRADER_RULE.
+    """
+    is_free = equity >= PDT_EQUITY
+    return Check(
+        Code.PATTERN_DAY_TRADER,
+        is_free or day_trades < PDT_DAY_TRADES,
+        float(PDT_DAY_TRADES - 1),
+        float(day_trades),
+        "day trades",
+        f"{day_trades} day trades in {PDT_SESSIONS} sessions with equity {equity:.2f} USD; "
+        f"fewer than {PDT_DAY_TRADES} below {PDT_EQUITY:.0f} USD",
+    )
+
+
+# ------------------------------------------------------------------ losses
+
+
+def loss_of(equity: float, day_equity: float) -> float:
+    """How much of `day_equity` (dollars, where the day began) is lost, as a fraction; 0 or more."""
+    return max(0.0, (day_equity - equity) / day_equity) if day_equity > 0.0 else 0.0
+
+
+def daily_loss(equity: float, day_equity: float, limit: float) -> Check:
+    """No entry once the account has lost more than `limit` of what it was worth when the day began."""
+    lost = loss_of(equity, day_equity)
+    return Check(
+        Code.DAILY_LOSS,
+        lost <= limit + NOISE,
+        limit,
+        lost,
+        "of the day's first equity",
+        f"equity {equity:.2f} is {lost:.2%} below {day_equity:.2f}, where the day began, "
+        f"at most {limit:.2%}",
+    )
+
+
+def cool_down(since_stop: timedelta | None, bar_length: timedelta, limit_bars: int) -> Check:
+    """After a stop was hit the symbol rests for a few bars, so that a falling knife is caught once.
+
+    Args:
+        since_stop: session time since the symbol's newest stop was hit; None when none was lately.
+    Source: freqtrade's CooldownPeriod.
+    """
+    bars = since_stop / bar_length if since_stop is not None else inf
+    usage = max(0.0, limit_bars - bars)
+    text = "no stop was hit lately" if since_stop is None else f"a stop was hit {bars:.2f} bars ago"
+    return Check(
+        Code.COOL_DOWN,
+        bars >= limit_bars - NOISE,
+        0.0,
+        usage,
+        "bars left",
+        f"{text}; the symbol rests for {limit_bars} bars",
+    )
+
+
+def stop_loss_guard(stops: int, limit: int, bars: int) -> Check:
+    """No entry anywhere while stops are hit in a row: the market is doing what nobody foresaw.
+
+    Args:
+        stops: how many stops were hit within the last `bars` bars, whichever symbol.
+    Source: freqtrade's StoplossGuard.
+    """
+    return Check(
+        Code.STOP_LOSS_GUARD,
+        stops < limit,
+        float(limit - 1),
+        float(stops),
+        "stops",
+        f"{stops} stops were hit within {bars} bars; entries rest from {limit} on",
+    )
+
+
+# ------------------------------------------------------------------ pace
+
+
+def orders_per_minute(entries: int, limit: int) -> Check:
+    """At most `limit` entries approved within a minute, this one included.
+
+    Source: SEC rule 15c3-5(c)(1)(ii); the fault model's F83, a strategy that emits at each tick.
+    """
+    return Check(
+        Code.ORDERS_PER_MINUTE,
+        entries <= limit,
+        float(limit),
+        float(entries),
+        "entries a minute",
+        f"entry {entries} within a minute, at most {limit}",
+    )
+
+
+def repeated_execution(
+    strategy: str, symbol: str, entries: int, limit: int, window_s: int
+) -> Check:
+    """One strategy buys one symbol at most `limit` times within the window, this time included.
+
+    Args:
+        entries: approved entries of that strategy in that symbol within `window_s` seconds, with this one.
+    Source: RTS 6, article 15(2), repeated automated execution throttle.
+    """
+    return Check(
+        Code.REPEATED_EXECUTION,
+        entries <= limit,
+        float(limit),
+        float(entries),
+        "entries",
+        f"entry {entries} of {strategy} in {symbol} within {window_s} s, at most {limit}",
+    )
+
+
+# ------------------------------------------------------------------ price and size of the order
+
+
+def price_collar(price: float, last: float | None, limit: float) -> Check:
+    """An order's price stands near the last price that was accepted from the market.
+
+    Args:
+        price: the order's limit, stop or reference, dollars per share.
+        last: None where there is none, which another rule refuses.
+    Source: RTS 6, article 15(1)(a), price collars.
+    """
+    if last is None or last <= 0.0:
+        return Check(Code.PRICE_COLLAR, False, limit, limit + 1.0, "of the last price", "no price")
+    away = abs(price - last) / last
+    return Check(
+        Code.PRICE_COLLAR,
+        away <= limit + NOISE,
+        limit,
+        away,
+        "of the last price",
+        f"{price:g} is {away:.2%} away from the last price {last:g}, at most {limit:.2%}",
+    )
+
+
+def order_value(value: float, limit: float) -> Check:
+    """One order is worth at most `limit` dollars.
+
+    Source: RTS 6, article 15(1)(b), maximum order value.
+    """
+    return Check(
+        Code.ORDER_VALUE,
+        value <= limit + GRID,
+        limit,
+        value,
+        "USD",
+        f"the order is worth {value:.2f} USD, at most {limit:.2f} USD",
+    )
+
+
+def order_shares(shares: float, limit: int) -> Check:
+    """One order is for at most `limit` shares.
+
+    Source: RTS 6, article 15(1)(c), maximum order volume.
+    """
+    return Check(
+        Code.ORDER_SHARES,
+        shares <= limit + NOISE,
+        float(limit),
+        shares,
+        "shares",
+        f"{shares:g} shares, at most {limit}",
+    )
+
+
+def fat_finger(shares: float, average_volume: float | None, limit: float) -> Check:
+    """An order is a small part of what usually trades in a session; an unknown volume refuses.
+
+    Args:
+        average_volume: shares a session, None where no bars tell.
+    """
+    if average_volume is None or average_volume <= 0.0:
+        return Check(
+            Code.FAT_FINGER,
+            False,
+            limit,
+            limit + 1.0,
+            "of a session's average volume",
+            "no volume is known to compare the order with",
+        )
+    share = shares / average_volume
+    return Check(
+        Code.FAT_FINGER,
+        share <= limit + NOISE,
+        limit,
+        share,
+        "of a session's average volume",
+        f"{shares:g} shares are {share:.4%} of {average_volume:.0f} traded in an average session, "
+        f"at most {limit:.2%}",
+    )
+
+
+# ------------------------------------------------------------------ the symbol
+
+
+def symbol_halted(symbol: str, halted: Collection[str], paused: Collection[str]) -> Check:
+    """No entry in a symbol that a person has halted, or that the executor has paused.
+
+    Args:
+        halted: named by RISK_HALTED_SYMBOLS. `paused`: with differences that nobody has looked at yet.
+    """
+    reasons = []
+    if symbol in halted:
+        reasons.append("it is halted by RISK_HALTED_SYMBOLS")
+    if symbol in paused:
+        reasons.append("the executor has paused it until a person has looked at its differences")
+    return Check(
+        Code.SYMBOL_HALTED,
+        not reasons,
+        0.0,
+        float(len(reasons)),
+        "halts",
+        f"{symbol}: {' and '.join(reasons)}" if reasons else f"{symbol} is not halted",
+    )
+
+
+def symbol_quarantined(refused_at: datetime | None, price_at: datetime | None) -> Check:
+    """While a symbol's newest bar was refused by the collector, its price is not trusted.
+
+    Args:
+        refused_at: when a bar of it was refused last, None for never. `price_at`: the end of its newest good bar.
+    """
+    is_newer = refused_at is not None and (price_at is None or refused_at >= price_at)
+    text = (
+        f"a bar was refused at {refused_at.isoformat()}, and no good one has come since"
+        if refused_at is not None and is_newer
+        else "no bar was refused since the newest good one"
+    )
+    return Check(Code.SYMBOL_QUARANTINED, not is_newer, 0.0, float(is_newer), "refused bars", text)
+
+
+def wash_trade(buy_limit: float | None, sells: Sequence[float | None]) -> Check:
+    """A purchase must not be able to meet one's own open sale.
+
+    Args:
+        buy_limit: dollars per share, None for a market or stop order.
+        sells: of each open sale that is not ours to cancel: its limit, None for market or stop orders.
+    Source: Alpaca refuses such orders (403, code 40310000); FINRA rule 5210, self-trades.
+    """
+    meeting = sum(
+        1 for sell in sells if sell is None or buy_limit is None or buy_limit >= sell - NOISE
+    )
+    return Check(
+        Code.WASH_TRADE,
+        meeting == 0,
+        0.0,
+        float(meeting),
+        "orders",
+        f"{meeting} open sales of this account could be met",
     )

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from risk_manager.snapshot import Market, Price
-from shared.domain.bar_blocks import BarBlock, from_epoch_us
+from shared.domain.bar_blocks import BarBlock, Int64s, from_epoch_us
 from shared.domain.money import MICROS, from_micros
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
@@ -48,22 +48,37 @@ class StoredMarket:
         block = await asyncio.to_thread(
             self._store.last, self._timeframe, missing, count, instant_at
         )
-        closes = _closes(block)
+        closes = _by_end(block, block.close)
         for symbol, by_end in closes.items():
             end = next(reversed(by_end))
             prices[symbol] = Price(from_micros(by_end[end]), from_epoch_us(end))
-        history = {
-            symbol: {end: close / MICROS for end, close in by_end.items()}
-            for symbol, by_end in closes.items()
-        }
-        return Market(frozenset(asked), prices, history if with_history else {})
+        if not with_history:
+            return Market(frozenset(asked), prices)
+        return Market(
+            frozenset(asked),
+            prices,
+            _dollars(closes),
+            _dollars(_by_end(block, block.high)),
+            _dollars(_by_end(block, block.low)),
+            {
+                symbol: {end: float(shares) for end, shares in by_end.items()}
+                for symbol, by_end in _by_end(block, block.volume).items()
+            },
+        )
 
 
-def _closes(block: BarBlock) -> dict[Symbol, dict[int, int]]:
-    """Micros of each close by the end of its bar, oldest first; blocks are sorted that way."""
-    closes: dict[Symbol, dict[int, int]] = {}
-    for symbol, end, close in zip(
-        block.symbols, block.end_us.tolist(), block.close.tolist(), strict=True
+def _by_end(block: BarBlock, column: Int64s) -> dict[Symbol, dict[int, int]]:
+    """A column's figures by the end of their bar, oldest first; blocks are sorted that way."""
+    figures: dict[Symbol, dict[int, int]] = {}
+    for symbol, end, figure in zip(
+        block.symbols, block.end_us.tolist(), column.tolist(), strict=True
     ):
-        closes.setdefault(symbol, {})[end] = close
-    return closes
+        figures.setdefault(symbol, {})[end] = figure
+    return figures
+
+
+def _dollars(micros: dict[Symbol, dict[int, int]]) -> dict[Symbol, dict[int, float]]:
+    return {
+        symbol: {end: price / MICROS for end, price in by_end.items()}
+        for symbol, by_end in micros.items()
+    }

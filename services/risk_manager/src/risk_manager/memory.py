@@ -7,16 +7,34 @@ The executor's side is played by hand: `cash`, `holdings` and `working` are what
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 
+from risk_manager.attribution import Execution, matched, records_of
+from risk_manager.limits import LONGEST_WINDOW_S, MOST_RECENT, Limits
 from risk_manager.modes import Change, changed, first_mode, may_change
-from risk_manager.ports import Decide, Inbound, StoredDecision, VersionConflict
+from risk_manager.ports import (
+    Decide,
+    Inbound,
+    StoredDecision,
+    VersionConflict,
+    WantedLimits,
+    next_change,
+)
 from risk_manager.review import Decision, Outcome
-from risk_manager.snapshot import Book, Holding, Mark, Mode, Working
+from risk_manager.snapshot import (
+    Book,
+    Holding,
+    LimitChange,
+    Mark,
+    Mode,
+    Recent,
+    RecentEntry,
+    Working,
+)
 from shared.domain.calendar import NEW_YORK
-from shared.domain.decisions import Purpose, Review, TradingMode
+from shared.domain.decisions import Approved, Purpose, Review, TradingMode
 from shared.domain.errors import Unavailable
 from shared.domain.symbols import Symbol
 
@@ -30,12 +48,17 @@ class MemoryStore:
     holdings: list[Holding] = field(default_factory=list)
     working: list[Working] = field(default_factory=list)
     unknown: dict[Symbol, int] = field(default_factory=dict)
+    # Its entries are made from the decisions.
+    recent: Recent = field(default_factory=Recent)
+    limit_changes: list[LimitChange] = field(default_factory=list)
+    fills: list[Execution] = field(default_factory=list)
     inbox: list[Inbound] = field(default_factory=list)
     reviews: list[Review] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     modes: list[Mode] = field(default_factory=list)
     validations: list[tuple[str, Decision, str, datetime]] = field(default_factory=list)
     _decisions: list[StoredDecision] = field(default_factory=list)
+    _strategies: dict[str, str] = field(default_factory=dict)
     _positions: dict[str, int] = field(default_factory=dict)
     _read_by_executor: int = 0
 
@@ -50,6 +73,10 @@ class MemoryStore:
         unread.sort(key=lambda m: (m.stream != "trade_executor", m.position))
         return unread[0] if unread else None
 
+    def strategy_of(self, approved: Approved) -> str:
+        """Whose wish was approved."""
+        return self._strategies.get(approved.decision_id, "")
+
     async def book(self, at: datetime) -> Book:
         """See `ports.Store`."""
         if self.cash is None:
@@ -57,10 +84,18 @@ class MemoryStore:
                 f"account {self.account} is not known yet: the trade executor has not adopted it"
             )
         reserved = [
-            Working.of(approved)
+            Working.of(approved, self.strategy_of(approved))
             for review in self.reviews[self._read_by_executor :]
             for approved in review.approved
         ]
+        recent_from = at - timedelta(seconds=LONGEST_WINDOW_S)
+        entries = tuple(
+            RecentEntry(stored.decision.strategy, stored.decision.answer.symbol, stored.decided_at)
+            for stored in self._decisions
+            if stored.decision.is_approved
+            and stored.decision.answer.purpose is Purpose.ENTRY
+            and stored.decided_at > recent_from
+        )
         today = at.astimezone(NEW_YORK).date()
         days = Counter(
             stored.decision.trade_on
@@ -76,6 +111,8 @@ class MemoryStore:
             await self.mode(at),
             self.marks[-1] if self.marks else None,
             {day: n for day, n in days.items() if day is not None and day >= today},
+            replace(self.recent, entries=entries, records=records_of(matched(self.fills).trades)),
+            self.limit_changes[-1] if self.limit_changes else None,
         )
 
     async def record(
@@ -104,6 +141,7 @@ class MemoryStore:
         if marks_equity:
             self.marks.append(outcome.mark)
         for decision in outcome.decisions:
+            self._strategies[decision.answer.decision_id] = decision.strategy
             self._decisions.append(StoredDecision(len(self._decisions) + 1, source, at, decision))
         if outcome.reduce_because is not None:
             self.modes.append(
@@ -143,21 +181,40 @@ class MemoryStore:
         ]
         return wanted[:limit]
 
+    async def executions(self) -> list[Execution]:
+        """See `ports.Store`."""
+        return list(self.fills[-MOST_RECENT:])
+
     async def mode(self, at: datetime) -> Mode:
         """See `ports.Store`."""
         return self.modes[-1] if self.modes else first_mode(at)
 
-    async def change_mode(self, change: Change, drawdown_limit: float) -> Mode:
+    async def change_mode(self, change: Change, limits: Limits) -> Mode:
         """See `ports.Store`."""
         current = await self.mode(change.at)
         if not may_change(current, change):
             raise VersionConflict(current)
         if not self.modes:
             self.modes.append(current)
-        mode = changed(current, change, self.marks[-1] if self.marks else None, drawdown_limit)
+        book_changes = self.limit_changes[-1].changes if self.limit_changes else {}
+        mode = changed(
+            current, change, self.marks[-1] if self.marks else None, limits.changed_by(book_changes)
+        )
         if mode is not current:
             self.modes.append(mode)
         return mode
+
+    async def change_limits(self, wanted: WantedLimits, settings: Limits) -> LimitChange:
+        """See `ports.Store`."""
+        change = next_change(
+            self.limit_changes[-1] if self.limit_changes else None, wanted, settings
+        )
+        self.limit_changes.append(change)
+        return change
+
+    async def limit_history(self, limit: int) -> list[LimitChange]:
+        """See `ports.Store`."""
+        return self.limit_changes[::-1][:limit]
 
     def _move(self, inbound: Inbound | None) -> None:
         if inbound is not None:

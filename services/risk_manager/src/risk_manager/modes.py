@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from risk_manager.snapshot import Mark, Mode
+from risk_manager.limits import Limits, loss_of
+from risk_manager.snapshot import Mark, Mode, figure
 from shared.domain.decisions import TradingMode
 
 
@@ -37,15 +38,18 @@ def may_change(current: Mode, change: Change) -> bool:
     return not is_looser or change.version is not None
 
 
-def changed(current: Mode, change: Change, last_mark: Mark | None, drawdown_limit: float) -> Mode:
+def changed(current: Mode, change: Change, last_mark: Mark | None, limits: Limits) -> Mode:
     """The mode after `change`; the same one where nothing changes.
 
-    Going back to ACTIVE below the drawdown limit measures the peak anew, or the next mark would end it at
-    once. The reason given for it is stored.
+    Going back to ACTIVE below the drawdown or daily-loss limit measures peak and day anew, or the next mark
+    would end it at once. The reason given for it is stored.
     """
     if change.wanted is current.mode:
         return current
-    is_below = last_mark is not None and last_mark.drawdown > drawdown_limit
+    is_below = last_mark is not None and (
+        last_mark.drawdown > limits.drawdown_limit
+        or _lost_on_its_day(last_mark) > limits.max_daily_loss
+    )
     return Mode(
         change.wanted,
         current.version + 1,
@@ -54,3 +58,9 @@ def changed(current: Mode, change: Change, last_mark: Mark | None, drawdown_limi
         change.at,
         restarts_peak=change.wanted is TradingMode.ACTIVE and is_below,
     )
+
+
+def _lost_on_its_day(mark: Mark) -> float:
+    if mark.day_equity is None:
+        return 0.0
+    return loss_of(figure(mark.equity), figure(mark.day_equity))

@@ -6,14 +6,16 @@ instant. PostgreSQL and memory keep the same promises; one contract suite holds 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from risk_manager.attribution import Execution
+from risk_manager.limits import CHANGEABLE, Limits
 from risk_manager.modes import Change
 from risk_manager.review import Decision, Outcome
-from risk_manager.snapshot import Book, Market, Mode
+from risk_manager.snapshot import Book, LimitChange, Market, Mode
 from shared.domain.signals import Evaluation, ManualOrder
 from shared.domain.symbols import Symbol
 
@@ -45,6 +47,40 @@ class VersionConflict(Exception):
             f"the mode is {current.mode} at version {current.version}; look again and repeat"
         )
         self.current = current
+
+
+class LimitsConflict(Exception):
+    """The limits have changed since the caller looked; `version` is what they are at now."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(f"the limits are at version {version}; look again and repeat")
+        self.version = version
+
+
+@dataclass(frozen=True, slots=True)
+class WantedLimits:
+    """Limits that a person asks for; None takes one back to the setting. `version` is the one they have seen."""
+
+    changes: Mapping[str, float | None]
+    version: int
+    reason: str
+    actor: str
+    at: datetime
+
+
+def next_change(current: LimitChange | None, wanted: WantedLimits, settings: Limits) -> LimitChange:
+    """What is stored once `wanted` holds; every store decides so.
+
+    Raises:
+        LimitsConflict, InvalidInput: see `Store.change_limits`.
+    """
+    version = 0 if current is None else current.version
+    if wanted.version != version:
+        raise LimitsConflict(version)
+    merged = {**(current.changes if current is not None else {}), **wanted.changes}
+    changes = {name: value for name, value in merged.items() if value is not None}
+    settings.changed_by({**changes, **dict.fromkeys(wanted.changes.keys() - CHANGEABLE, 1.0)})
+    return LimitChange(version + 1, changes, wanted.reason, wanted.actor, wanted.at)
 
 
 Decide = Callable[[Book], Outcome]
@@ -98,16 +134,33 @@ class Store(Protocol):
         """The newest decisions with id < `before`; each filter narrows them."""
         ...
 
+    async def executions(self) -> list[Execution]:
+        """The newest fills, a thousand at most, oldest first, each with the strategy that decided it."""
+        ...
+
     async def mode(self, at: datetime) -> Mode:
         """The present mode; that of a new account began at `at`."""
         ...
 
-    async def change_mode(self, change: Change, drawdown_limit: float) -> Mode:
+    async def change_mode(self, change: Change, limits: Limits) -> Mode:
         """Change the mode under the account's lock, and tell what it is then.
 
         Raises:
             VersionConflict: `modes.may_change` says no.
         """
+        ...
+
+    async def change_limits(self, wanted: WantedLimits, settings: Limits) -> LimitChange:
+        """Set limits above those of `settings` under the account's lock; from then on every decision keeps them.
+
+        Raises:
+            LimitsConflict: they have changed since the caller looked.
+            InvalidInput: no limit may be so; nothing is stored.
+        """
+        ...
+
+    async def limit_history(self, limit: int) -> list[LimitChange]:
+        """The newest changes, newest first."""
         ...
 
 

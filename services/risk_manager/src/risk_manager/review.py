@@ -12,14 +12,36 @@ fill. The executor cancels what is open, then sells what was filled, which may b
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from risk_manager import limits as rules
 from risk_manager.limits import Limits
-from risk_manager.sizing import Sizing, size, stop_price, target_price
-from risk_manager.snapshot import ZERO, Book, Exposure, Mark, Market, Working, figure, mark
+from risk_manager.sizing import (
+    Sizing,
+    SizingMethod,
+    TradeRecord,
+    Wanted,
+    annual_volatility,
+    average_true_range,
+    size,
+    stop_price,
+    target_price,
+    wanted,
+)
+from risk_manager.snapshot import (
+    ZERO,
+    Book,
+    Exposure,
+    Mark,
+    Market,
+    Recent,
+    Working,
+    figure,
+    mark,
+)
 from shared.domain.calendar import NEW_YORK, TradingCalendar, TradingWindow
 from shared.domain.decisions import Approved, Check, Purpose, Refused, Review, TradingMode
 from shared.domain.errors import InvalidTime
@@ -36,6 +58,7 @@ EXIT_SESSIONS = 5
 LEAST_EXIT = 0.000001
 # A regular session, which is how long a daily bar is in open hours.
 _SESSION = timedelta(hours=6, minutes=30)
+_SESSIONS_A_YEAR = 252
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +124,16 @@ class _Wish:
     # Wants to hold the symbol, so that holding any of it fulfils the wish.
     wants_to_hold: bool
     figures: dict[str, str]
+    conviction: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Sized:
+    """A size with what it was found from."""
+
+    sizing: Sizing
+    wanted: Wanted
+    method: SizingMethod
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +146,8 @@ class _Case:
     venue: Venue
     mark: Mark
     now: datetime
+    recent: Recent
+    limits_version: int
 
 
 _Wishes = Callable[[Exposure], list[_Wish]]
@@ -192,19 +227,7 @@ def review_flatten(
     """An exit for everything held or on order; `asked` (who and why) is kept with each."""
 
     def wishes(exposure: Exposure) -> list[_Wish]:
-        return [
-            _out_of(
-                flatten_signal_id(book.account, flatten_id, symbol),
-                "flatten",
-                symbol,
-                exposure,
-                exposure.price(symbol),
-                now,
-                asked,
-            )
-            for symbol in sorted(book.symbols)
-            if exposure.reducible(symbol)
-        ]
+        return _flatten_wishes(flatten_id, asked, book, exposure, now)
 
     return _review(flatten_source(flatten_id), now, wishes, book, market, limits, venue, now)
 
@@ -219,17 +242,40 @@ def _review(
     venue: Venue,
     now: datetime,
 ) -> Outcome:
+    # As they are under the account's lock: a change counts from the next decision on.
+    limits = limits.changed_by(book.limit_changes)
     exposure = Exposure.of(book, market)
     marked = mark(book, exposure, instant_at)
-    case = _Case(book.account, book.mode.mode, limits, venue, marked, max(now, instant_at))
+    case = _Case(
+        book.account,
+        book.mode.mode,
+        limits,
+        venue,
+        marked,
+        max(now, instant_at),
+        book.recent,
+        0 if book.limit_change is None else book.limit_change.version,
+    )
+    breach = _breach(case) if book.mode.mode is TradingMode.ACTIVE else None
+    wished = wishes(exposure)
+    if breach is not None and limits.flatten_on_breach:
+        wished += _flatten_wishes(
+            f"breach-{book.mode.version + 1}",
+            {"reason": breach, "actor": "risk_manager"},
+            book,
+            exposure,
+            case.now,
+            besides={wish.symbol for wish in wished if wish.purpose is Purpose.EXIT},
+        )
     decisions: list[Decision] = []
-    for wish in wishes(exposure):
+    for wish in wished:
         decision = _decide(wish, exposure, case)
         decisions.append(decision)
         if isinstance(decision.answer, Approved):
-            exposure = exposure.with_approval(decision.answer, _day(decision.answer.act_from))
+            exposure = exposure.with_approval(
+                decision.answer, decision.strategy, _day(decision.answer.act_from), case.now
+            )
     answers = [d.answer for d in decisions]
-    fallen = _drawdown(case)
     return Outcome(
         Review(
             book.account,
@@ -240,8 +286,32 @@ def _review(
         ),
         tuple(decisions),
         marked,
-        fallen.text if not fallen.passed and book.mode.mode is TradingMode.ACTIVE else None,
+        breach,
     )
+
+
+def _flatten_wishes(
+    flatten_id: str,
+    asked: dict[str, str],
+    book: Book,
+    exposure: Exposure,
+    now: datetime,
+    besides: AbstractSet[Symbol] = frozenset(),
+) -> list[_Wish]:
+    """A way out of everything held or on order, except for `besides`."""
+    return [
+        _out_of(
+            flatten_signal_id(book.account, flatten_id, symbol),
+            "flatten",
+            symbol,
+            exposure,
+            exposure.price(symbol),
+            now,
+            asked,
+        )
+        for symbol in sorted(book.symbols - besides)
+        if exposure.reducible(symbol)
+    ]
 
 
 # ------------------------------------------------------------------ wishes
@@ -268,6 +338,7 @@ def _entry_of(signal: Signal, limits: Limits) -> _Wish:
         signal.bar_end_at,
         wants_to_hold=True,
         figures={"conviction": repr(signal.conviction), **signal.figures},
+        conviction=signal.conviction,
     )
 
 
@@ -397,10 +468,22 @@ def _decide_entry(wish: _Wish, exposure: Exposure, case: _Case) -> Decision:
             limits.max_signal_age_bars,
         ),
         rules.stale_price(price_age, venue.bar_length, limits.max_signal_age_bars),
+        rules.symbol_halted(symbol, limits.halted_symbols, case.recent.paused),
+        rules.symbol_quarantined(
+            case.recent.refused_bars.get(symbol), None if price is None else price.end_at
+        ),
         rules.unpriced_position(exposure.unpriced),
         _drawdown(case),
+        _daily_loss(case),
+        _cool_down(symbol, case),
+        _stop_loss_guard(case),
         rules.daily_trades(counted + 1, limits.max_daily_trades),
+        *_pace(wish, exposure, case),
     ]
+    if limits.pattern_day_trader_rule:
+        checks.append(
+            rules.pattern_day_trader(_day_trades(case), figure(exposure.equity)),
+        )
     if wish.side is Side.SELL or wish.reference_price is None:
         # Without a price there is nothing to measure the rest by, and one of the checks has failed.
         quantity = wish.quantity if wish.quantity is not None else ZERO
@@ -412,14 +495,20 @@ def _decide_entry(wish: _Wish, exposure: Exposure, case: _Case) -> Decision:
     candidate = _candidate(wish, max(quantity, Decimal(1)), wish.reference_price)
     market_price = exposure.price(symbol)
     unit, cost = candidate.price(market_price), candidate.cash(market_price)
+    equity, value = figure(exposure.equity), figure(candidate.quantity * unit)
+    shares = figure(candidate.quantity)
     checks += [
         rules.whole_shares_only(figure(quantity)),
         rules.bracket_prices(figure(unit), _float(wish.stop_loss), _float(wish.take_profit)),
-        rules.quantity_zero(sized.by_position_size if sized is not None else figure(quantity)),
+        rules.quantity_zero(
+            figure(quantity)
+            if sized is None
+            else min(sized.sizing.by_position_size, sized.wanted.shares)
+        ),
         rules.position_size(
             figure(exposure.committed_value.get(symbol, ZERO)),
-            figure(candidate.quantity * unit),
-            figure(exposure.equity),
+            value,
+            equity,
             limits.max_position_size,
         ),
         rules.buying_power(
@@ -436,6 +525,39 @@ def _decide_entry(wish: _Wish, exposure: Exposure, case: _Case) -> Decision:
             {s: exposure.market.closes.get(s, {}) for s in exposure.others(symbol)},
             limits,
         ),
+        rules.price_collar(figure(unit), _float(market_price), limits.max_price_deviation),
+        rules.order_value(value, limits.max_order_value),
+        rules.order_shares(shares, limits.max_order_shares),
+        rules.fat_finger(shares, _session_volume(symbol, exposure, case), limits.max_volume_share),
+        rules.concurrent_positions(len(exposure.others(symbol)) + 1, limits.max_positions),
+        rules.gross_exposure(figure(exposure.committed), value, equity, limits.max_gross_exposure),
+        rules.net_exposure(figure(exposure.net_committed), value, equity, limits.max_net_exposure),
+        rules.sector_exposure(
+            limits.sectors.get(symbol),
+            figure(_sector_value(symbol, exposure, limits)),
+            value,
+            equity,
+            limits.max_sector_exposure,
+        ),
+        rules.strategy_exposure(
+            wish.strategy,
+            figure(exposure.by_strategy.get(wish.strategy, ZERO)),
+            value,
+            equity,
+            limits.max_strategy_exposure,
+        ),
+        rules.strategy_capital(
+            wish.strategy,
+            figure(exposure.by_strategy.get(wish.strategy, ZERO)),
+            value,
+            equity,
+            limits.strategy_capital.get(wish.strategy),
+        ),
+        rules.intraday_margin(figure(exposure.committed), value, equity, limits.maintenance_margin),
+        rules.wash_trade(
+            _float(wish.limit_price) if wish.type is OrderType.LIMIT else None,
+            [_float(s.limit_price) for s in case.recent.open_sales if s.symbol == symbol],
+        ),
     ]
     figures = {**wish.figures, "price": plain(unit), **_arithmetic(sized)}
     return _answer(
@@ -445,11 +567,13 @@ def _decide_entry(wish: _Wish, exposure: Exposure, case: _Case) -> Decision:
 
 def _quantity(
     wish: _Wish, reference: Decimal, exposure: Exposure, case: _Case
-) -> tuple[Decimal, Sizing | None]:
+) -> tuple[Decimal, _Sized | None]:
     if wish.quantity is not None:
         return wish.quantity, None
     price = _candidate(wish, Decimal(1), reference).price(exposure.price(wish.symbol))
+    wish_for = _wanted(wish, figure(price), exposure, case)
     sized = size(
+        by_method=wish_for.shares,
         equity=figure(exposure.equity),
         price=figure(price),
         stop=_float(wish.stop_loss) or 0.0,
@@ -457,8 +581,128 @@ def _quantity(
         portfolio_risk=figure(exposure.risk),
         max_position_size=case.limits.max_position_size,
         max_portfolio_risk=case.limits.max_portfolio_risk,
+        rooms=_rooms(wish, figure(price), exposure, case),
     )
-    return Decimal(sized.shares), sized
+    return Decimal(sized.shares), _Sized(sized, wish_for, case.limits.sizing.method)
+
+
+def _wanted(wish: _Wish, price: float, exposure: Exposure, case: _Case) -> Wanted:
+    """What the sizing method asks for, from the bars and trades that are known."""
+    plan, market, symbol = case.limits.sizing, exposure.market, wish.symbol
+    closes = market.closes.get(symbol, {})
+    # The same bars as correlations are made of, and no more: how many happen to be loaded must not count.
+    ends = list(closes)[-(case.limits.correlation_bars + 1) :]
+    highs, lows = market.highs.get(symbol, {}), market.lows.get(symbol, {})
+    has_ranges = all(end in highs and end in lows for end in ends)
+    return wanted(
+        plan,
+        equity=figure(exposure.equity),
+        price=price,
+        stop=_float(wish.stop_loss) or 0.0,
+        conviction=wish.conviction,
+        volatility=annual_volatility(
+            rules.log_returns(closes, ends), _SESSIONS_A_YEAR * (_SESSION / case.venue.bar_length)
+        ),
+        true_range=average_true_range(
+            [highs[end] for end in ends],
+            [lows[end] for end in ends],
+            [closes[end] for end in ends],
+            plan.atr_bars,
+        )
+        if has_ranges
+        else None,
+        record=case.recent.records.get(wish.strategy, TradeRecord()),
+    )
+
+
+def _rooms(wish: _Wish, price: float, exposure: Exposure, case: _Case) -> dict[str, float]:
+    """Dollars that an entry may be worth under each limit that is not about cash, risk or its position."""
+    limits, equity = case.limits, figure(exposure.equity)
+    committed = figure(exposure.committed)
+    mine = figure(exposure.by_strategy.get(wish.strategy, ZERO))
+    volume = _session_volume(wish.symbol, exposure, case) or 0.0
+    rooms = {
+        "order_value": limits.max_order_value,
+        "order_shares": limits.max_order_shares * price,
+        "volume": limits.max_volume_share * volume * price,
+        "gross_exposure": equity * limits.max_gross_exposure - committed,
+        "net_exposure": equity * limits.max_net_exposure - figure(exposure.net_committed),
+        "strategy_exposure": equity * limits.max_strategy_exposure - mine,
+        "intraday_margin": equity / limits.maintenance_margin - committed,
+    }
+    if wish.symbol in limits.sectors:
+        sector = figure(_sector_value(wish.symbol, exposure, limits))
+        rooms["sector_exposure"] = equity * limits.max_sector_exposure - sector
+    if wish.strategy in limits.strategy_capital:
+        rooms["strategy_capital"] = equity * limits.strategy_capital[wish.strategy] - mine
+    return rooms
+
+
+def _sector_value(symbol: Symbol, exposure: Exposure, limits: Limits) -> Decimal:
+    """Dollars held and on order in the symbol's sector; 0 where it has none."""
+    sector = limits.sectors.get(symbol)
+    if sector is None:
+        return ZERO
+    return sum(
+        (v for s, v in exposure.committed_value.items() if limits.sectors.get(s) == sector), ZERO
+    )
+
+
+def _session_volume(symbol: Symbol, exposure: Exposure, case: _Case) -> float | None:
+    """Shares that trade in an average session, from the bars that are known; None without any."""
+    volumes = exposure.market.volumes.get(symbol)
+    if not volumes:
+        return None
+    total = 0.0
+    for volume in volumes.values():
+        total += volume
+    return total / len(volumes) * (_SESSION / case.venue.bar_length)
+
+
+def _pace(wish: _Wish, exposure: Exposure, case: _Case) -> list[Check]:
+    """How many entries came before this one, in the last minute and of its own kind."""
+    limits = case.limits
+    minute = case.now - timedelta(minutes=1)
+    window = case.now - timedelta(seconds=limits.repeat_window_s)
+    lately = sum(1 for entry in exposure.recent_entries if entry.decided_at > minute)
+    alike = sum(
+        1
+        for entry in exposure.recent_entries
+        if entry.decided_at > window
+        and (entry.strategy, entry.symbol) == (wish.strategy, wish.symbol)
+    )
+    return [
+        rules.orders_per_minute(lately + 1, limits.max_orders_per_minute),
+        rules.repeated_execution(
+            wish.strategy, wish.symbol, alike + 1, limits.max_repeats, limits.repeat_window_s
+        ),
+    ]
+
+
+def _cool_down(symbol: Symbol, case: _Case) -> Check:
+    newest = max((hit.at for hit in case.recent.stops if hit.symbol == symbol), default=None)
+    since = None if newest is None else _session_time_since(newest, case)
+    return rules.cool_down(since, case.venue.bar_length, case.limits.cool_down_bars)
+
+
+def _stop_loss_guard(case: _Case) -> Check:
+    limits = case.limits
+    window = case.venue.bar_length * limits.stop_guard_bars
+    hits = sum(1 for hit in case.recent.stops if _session_time_since(hit.at, case) <= window)
+    return rules.stop_loss_guard(hits, limits.stop_guard_stops, limits.stop_guard_bars)
+
+
+def _session_time_since(at: datetime, case: _Case) -> timedelta:
+    # The venue's clock may be a little ahead of ours.
+    return case.venue.calendar.session_time_between(min(at, case.now), case.now)
+
+
+def _day_trades(case: _Case) -> int:
+    """Day trades of the newest five sessions, today's included."""
+    today = _day(case.now)
+    sessions = case.venue.calendar.between(today - timedelta(days=3 * rules.PDT_SESSIONS), today)
+    days = [session.on for session in sessions][-rules.PDT_SESSIONS :]
+    return sum(case.recent.day_trades.get(day, 0) for day in days)
 
 
 def _candidate(wish: _Wish, quantity: Decimal, reference: Decimal) -> Working:
@@ -495,6 +739,7 @@ def _answer(
         "reserved_cash": plain(exposure.reserved_cash),
         "portfolio_risk": plain(exposure.risk),
         "mode_version": str(case.mark.mode_version),
+        "limits_version": str(case.limits_version),
     }
     if failed is not None or act_from is None or act_until is None or reference is None:
         reason = failed or rules.market_hours(act_from, act_until)
@@ -564,6 +809,20 @@ def _drawdown(case: _Case) -> Check:
     )
 
 
+def _daily_loss(case: _Case) -> Check:
+    began = case.mark.day_equity
+    equity = figure(case.mark.equity)
+    return rules.daily_loss(
+        equity, equity if began is None else figure(began), case.limits.max_daily_loss
+    )
+
+
+def _breach(case: _Case) -> str | None:
+    """Why the account may take no risk any more; None while it may."""
+    failed = [check.text for check in (_drawdown(case), _daily_loss(case)) if not check.passed]
+    return "; ".join(failed) or None
+
+
 def _day(at: datetime) -> date:
     return at.astimezone(NEW_YORK).date()
 
@@ -583,11 +842,17 @@ def _last_value(symbol: Symbol, exposure: Exposure) -> Decimal | None:
     return value / shares if shares and value else None
 
 
-def _arithmetic(sized: Sizing | None) -> dict[str, str]:
-    if sized is None:
+def _arithmetic(given: _Sized | None) -> dict[str, str]:
+    """Every bound of a size in shares, so that anybody can do the sum again."""
+    if given is None:
         return {}
+    sized = given.sizing
     return {
+        "sizing_method": given.method.value,
+        **{name: repr(value) for name, value in given.wanted.figures.items()},
+        "shares_by_method": repr(given.wanted.shares),
         "shares_by_position_size": repr(sized.by_position_size),
         "shares_by_buying_power": repr(sized.by_buying_power),
         "shares_by_portfolio_risk": repr(sized.by_portfolio_risk),
+        **{f"shares_by_{name}": repr(shares) for name, shares in sized.by_others.items()},
     }

@@ -7,29 +7,48 @@ signals: it marks the equity of that instant and lets the next stage see that th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 
 from risk_manager import review as reviews
+from risk_manager.attribution import Attribution, attributed, matched
 from risk_manager.limits import Limits
 from risk_manager.modes import Change
-from risk_manager.ports import Inbound, MarketReader, Store, StoredDecision
+from risk_manager.monitor import RiskFigures, risk_figures
+from risk_manager.ports import (
+    Inbound,
+    MarketReader,
+    Store,
+    StoredDecision,
+    WantedLimits,
+)
 from risk_manager.review import Decision, Outcome, Venue
-from risk_manager.snapshot import Book, Exposure, Mark, Market, Mode, mark
+from risk_manager.snapshot import (
+    ZERO,
+    Book,
+    Exposure,
+    LimitChange,
+    Mark,
+    Market,
+    Mode,
+    figure,
+    mark,
+)
 from shared.domain.decisions import TradingMode
 from shared.domain.errors import Rejected, Unavailable
 from shared.domain.orders import Side
 from shared.domain.signals import Direction, Evaluation, ManualOrder
 from shared.domain.symbols import Symbol
 from shared.messages import BELL_REVIEWS
-from shared.ports import Bells, Clock
+from shared.ports import Bells, Clock, HaltSwitch
 
 _log = structlog.get_logger(__name__)
 # The account may gain a symbol between the look at its prices and the lock; it hardly does so twice.
 _TRIES = 5
+_BENCHMARK = Symbol("SPY")
 
 
 _DecideAt = Callable[[Book, Market], Outcome]
@@ -51,6 +70,10 @@ class Portfolio:
     book: Book
     exposure: Exposure
     mark: Mark
+    # As they hold for the next decision: the settings' with what a person has set above them.
+    limits: Limits
+    figures: RiskFigures
+    attribution: list[Attribution]
 
 
 class RiskManager:
@@ -64,16 +87,22 @@ class RiskManager:
         venue: Venue,
         bells: Bells,
         clock: Clock,
+        halt: HaltSwitch,
+        benchmark: Symbol = _BENCHMARK,
     ) -> None:
+        """`benchmark`: whose moves betas are measured against."""
         self._store = store
         self._market = market
         self.limits = limits
         self._venue = venue
         self._bells = bells
         self._clock = clock
+        self._halt = halt
+        self.benchmark = benchmark
 
     async def work(self) -> bool:
         """Answer the next message; False when there is none."""
+        await self._record_halt()
         inbound = await self._store.next_inbound()
         if inbound is None:
             return False
@@ -97,6 +126,13 @@ class RiskManager:
             inbound,
         )
         return True
+
+    async def _record_halt(self) -> None:
+        """Write down a halt that was thrown while no database could: `trader kill`."""
+        note = self._halt.note()
+        if note is None or (await self.mode()).mode is TradingMode.HALTED:
+            return
+        await self.change_mode(TradingMode.HALTED, note, "trader kill")
 
     async def flatten(self, flatten_id: str, reason: str, actor: str) -> list[StoredDecision]:
         """Approve an exit for everything held or on order; the same id is answered from what is stored.
@@ -140,9 +176,45 @@ class RiskManager:
         """The account at the newest prices."""
         at = self._clock.now()
         book = await self._store.book(at)
-        market = await self._market.at(at, book.symbols, with_history=False)
+        market = await self._market.at(
+            at, book.symbols | {self.benchmark}, with_history=bool(book.holdings)
+        )
         exposure = Exposure.of(book, market)
-        return Portfolio(at, book, exposure, mark(book, exposure, at))
+        limits = self.limits.changed_by(book.limit_changes)
+        marked = mark(book, exposure, at)
+        figures = risk_figures(
+            {
+                holding.symbol: figure(
+                    holding.quantity
+                    * (exposure.price(holding.symbol) or holding.last_fill_price or ZERO)
+                )
+                for holding in book.holdings
+            },
+            {str(symbol): closes for symbol, closes in market.closes.items()},
+            equity=figure(marked.equity),
+            peak_equity=figure(marked.peak_equity),
+            benchmark=self.benchmark,
+            returns=limits.correlation_bars,
+            least_returns=limits.least_common_returns,
+        )
+        prices = {symbol: price.amount for symbol, price in market.prices.items()}
+        attribution = attributed(matched(await self._store.executions()), prices)
+        return Portfolio(at, book, exposure, marked, limits, figures, attribution)
+
+    async def change_limits(
+        self, changes: Mapping[str, float | None], version: int, reason: str, actor: str
+    ) -> LimitChange:
+        """Set limits above the settings; see `Store.change_limits` for what it raises."""
+        wanted = WantedLimits(changes, version, reason, actor, self._clock.now())
+        change = await self._store.change_limits(wanted, self.limits)
+        _log.warning(
+            "limits", version=change.version, now=dict(change.changes), reason=reason, actor=actor
+        )
+        return change
+
+    async def limit_history(self, limit: int) -> list[LimitChange]:
+        """The newest changes of limits; see `Store.limit_history`."""
+        return await self._store.limit_history(limit)
 
     async def mode(self) -> Mode:
         """The present mode."""
@@ -153,7 +225,7 @@ class RiskManager:
     ) -> Mode:
         """Change the mode, and wake whoever must know at once."""
         change = Change(wanted, reason, actor, self._clock.now(), version)
-        mode = await self._store.change_mode(change, self.limits.drawdown_limit)
+        mode = await self._store.change_mode(change, self.limits)
         _log.warning("mode", mode=mode.mode, version=mode.version, reason=reason, actor=actor)
         await self._bells.ring(BELL_REVIEWS)
         return mode

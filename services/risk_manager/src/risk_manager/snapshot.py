@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 
-from risk_manager.limits import OPEN_GAP, Closes, drawdown_of
+from risk_manager.limits import Changes, Closes, drawdown_of
+from risk_manager.sizing import OPEN_GAP, TradeRecord
 from shared.domain.arithmetic import quantised
+from shared.domain.calendar import NEW_YORK
 from shared.domain.decisions import Approved, Purpose, TradingMode
 from shared.domain.orders import OrderType, Side
 from shared.domain.symbols import Symbol
@@ -33,6 +35,7 @@ class Protection:
 
     quantity: Decimal
     stop: Decimal | None
+    strategy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,17 @@ class Holding:
                 left -= covered
         return total + left * price
 
+    def by_strategy(self) -> dict[str, Decimal]:
+        """How many of the shares each strategy's entries brought; what they do not explain is nobody's."""
+        left, shares = abs(self.quantity), dict[str, Decimal]()
+        for entry in self.entries:
+            covered = min(left, entry.quantity)
+            shares[entry.strategy] = shares.get(entry.strategy, ZERO) + covered
+            left -= covered
+        if left:
+            shares[""] = shares.get("", ZERO) + left
+        return shares
+
 
 @dataclass(frozen=True, slots=True)
 class Working:
@@ -74,9 +88,11 @@ class Working:
     stop_price: Decimal | None
     stop_loss: Decimal | None
     reference_price: Decimal
+    # Whose entry it is; empty for an order that somebody else gave.
+    strategy: str = ""
 
     @classmethod
-    def of(cls, approved: Approved) -> Working:
+    def of(cls, approved: Approved, strategy: str = "") -> Working:
         """The order that an approval reserves for until it is sent."""
         return cls(
             approved.symbol,
@@ -88,6 +104,7 @@ class Working:
             approved.stop_price,
             approved.stop_loss,
             approved.reference_price,
+            strategy,
         )
 
     def price(self, market: Decimal | None) -> Decimal:
@@ -136,6 +153,61 @@ class Mark:
     gross_exposure: Decimal
     net_exposure: Decimal
     mode_version: int
+    # What the account was worth when the exchange day began; None in marks from before this was kept.
+    day_equity: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecentEntry:
+    """An entry that was approved lately, sent or not."""
+
+    strategy: str
+    symbol: Symbol
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StopHit:
+    """A protective stop that was hit."""
+
+    symbol: Symbol
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSale:
+    """A sale at the broker that is not ours; its limit, None where it sells at the market."""
+
+    symbol: Symbol
+    limit_price: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """What happened lately that rules look at; each list is bounded, and holds the newest."""
+
+    entries: tuple[RecentEntry, ...] = ()
+    stops: tuple[StopHit, ...] = ()
+    # Symbols bought and sold on one exchange day, counted by day.
+    day_trades: Mapping[date, int] = field(default_factory=dict)
+    open_sales: tuple[OpenSale, ...] = ()
+    # Symbols with differences to the broker that nobody has looked at yet.
+    paused: frozenset[Symbol] = frozenset()
+    # When the collector last refused a bar of a symbol.
+    refused_bars: Mapping[Symbol, datetime] = field(default_factory=dict)
+    # How the newest closed trades of each strategy went; read where Kelly's sizes are asked for.
+    records: Mapping[str, TradeRecord] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitChange:
+    """What a person has set above the settings' limits, since when and why; `version` counts the changes."""
+
+    version: int
+    changes: Changes
+    reason: str
+    actor: str
+    changed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +224,14 @@ class Book:
     last_mark: Mark | None
     # Entries approved so far, by the exchange day on which they may be sent.
     entries_by_day: Mapping[date, int]
+    recent: Recent = field(default_factory=Recent)
+    # None while the settings alone hold.
+    limit_change: LimitChange | None = None
+
+    @property
+    def limit_changes(self) -> Changes:
+        """What is set above the settings' limits."""
+        return {} if self.limit_change is None else self.limit_change.changes
 
     @property
     def symbols(self) -> frozenset[Symbol]:
@@ -179,6 +259,10 @@ class Market:
     asked: frozenset[Symbol]
     prices: Mapping[Symbol, Price]
     closes: Mapping[Symbol, Closes] = field(default_factory=dict)
+    # Of the same bars: dollars, dollars, shares.
+    highs: Mapping[Symbol, Closes] = field(default_factory=dict)
+    lows: Mapping[Symbol, Closes] = field(default_factory=dict)
+    volumes: Mapping[Symbol, Closes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +284,10 @@ class Exposure:
     unknown: Mapping[Symbol, int]
     unpriced: tuple[Symbol, ...]
     entries_by_day: Mapping[date, int]
+    # Dollars held and on order: with their sign, and by the strategy whose entries brought them.
+    net_committed: Decimal = ZERO
+    by_strategy: Mapping[str, Decimal] = field(default_factory=dict)
+    recent_entries: tuple[RecentEntry, ...] = ()
 
     @classmethod
     def of(cls, book: Book, market: Market) -> Exposure:
@@ -224,8 +312,10 @@ class Exposure:
                 sorted(h.symbol for h in book.holdings if h.symbol not in market.prices)
             ),
             entries_by_day=book.entries_by_day,
+            recent_entries=book.recent.entries,
         )
         committed: dict[Symbol, Decimal] = {}
+        by_strategy: dict[str, Decimal] = {}
         gross = net = risk = ZERO
         for holding in book.holdings:
             price = exposure.price(holding.symbol) or holding.last_fill_price or ZERO
@@ -234,6 +324,8 @@ class Exposure:
             gross += abs(value)
             risk += holding.risk(price)
             committed[holding.symbol] = abs(value)
+            for strategy, shares in holding.by_strategy().items():
+                by_strategy[strategy] = by_strategy.get(strategy, ZERO) + shares * price
         exposure = replace(
             exposure,
             equity=book.cash + net,
@@ -241,6 +333,8 @@ class Exposure:
             net=net,
             risk=risk,
             committed_value=committed,
+            net_committed=net,
+            by_strategy=by_strategy,
         )
         for order in book.working:
             exposure = exposure.with_order(order)
@@ -257,23 +351,37 @@ class Exposure:
         if order.purpose is Purpose.EXIT:
             return replace(self, leaving=_plus(self.leaving, symbol, order.quantity))
         market = self.price(symbol)
+        value = order.quantity * order.price(market)
         return replace(
             self,
+            net_committed=self.net_committed + value,
+            by_strategy={
+                **self.by_strategy,
+                order.strategy: self.by_strategy.get(order.strategy, ZERO) + value,
+            },
             reserved_cash=self.reserved_cash + order.cash(market),
             risk=self.risk + order.risk(market),
-            committed_value=_plus(
-                self.committed_value, symbol, order.quantity * order.price(market)
-            ),
+            committed_value=_plus(self.committed_value, symbol, value),
             entering=_plus(self.entering, symbol, order.quantity),
         )
 
-    def with_approval(self, approved: Approved, day: date) -> Exposure:
-        """The exposure once `approved` counts; an entry also counts among those of `day`."""
-        exposure = self.with_order(Working.of(approved))
+    def with_approval(
+        self, approved: Approved, strategy: str, day: date, decided_at: datetime
+    ) -> Exposure:
+        """The exposure once `approved` counts; an entry also among those of `day` and the recent ones."""
+        exposure = self.with_order(Working.of(approved, strategy))
         if approved.purpose is Purpose.EXIT:
             return exposure
         counted = {**self.entries_by_day, day: self.entries_by_day.get(day, 0) + 1}
-        return replace(exposure, entries_by_day=counted)
+        entry = RecentEntry(strategy, approved.symbol, decided_at)
+        return replace(
+            exposure, entries_by_day=counted, recent_entries=(*self.recent_entries, entry)
+        )
+
+    @property
+    def committed(self) -> Decimal:
+        """Dollars held and on order, whichever side."""
+        return sum(self.committed_value.values(), ZERO)
 
     @property
     def available_cash(self) -> Decimal:
@@ -297,7 +405,11 @@ def _plus(
 
 
 def mark(book: Book, exposure: Exposure, instant_at: datetime) -> Mark:
-    """Value the account: the peak never falls, except where a person chose to measure it anew."""
+    """Value the account: the peak never falls, except where a person chose to measure it anew.
+
+    The day begins with what the account was worth at the last mark before it, so that a gap at the open
+    counts among the day's losses.
+    """
     last = book.last_mark
     restarted = (
         last is not None and book.mode.restarts_peak and (last.mode_version < book.mode.version)
@@ -312,4 +424,18 @@ def mark(book: Book, exposure: Exposure, instant_at: datetime) -> Mark:
         exposure.gross,
         exposure.net,
         book.mode.version,
+        _day_equity(last, exposure.equity, instant_at, restarted=restarted),
     )
+
+
+def _day_equity(
+    last: Mark | None, equity: Decimal, instant_at: datetime, *, restarted: bool
+) -> Decimal:
+    if last is None or restarted:
+        return equity
+    is_new_day = _exchange_day(instant_at) > _exchange_day(last.instant_at)
+    return last.equity if is_new_day or last.day_equity is None else last.day_equity
+
+
+def _exchange_day(at: datetime) -> date:
+    return at.astimezone(NEW_YORK).date()

@@ -9,7 +9,8 @@ would be counted nowhere. The lock comes first and the statement after it, so it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,10 +19,31 @@ from pydantic import TypeAdapter
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from risk_manager.attribution import Execution, matched, records_of
+from risk_manager.limits import LONGEST_WINDOW_S, MOST_RECENT, Limits
 from risk_manager.modes import Change, changed, first_mode, may_change
-from risk_manager.ports import Decide, Inbound, StoredDecision, VersionConflict
+from risk_manager.ports import (
+    Decide,
+    Inbound,
+    StoredDecision,
+    VersionConflict,
+    WantedLimits,
+    next_change,
+)
 from risk_manager.review import Decision, Outcome
-from risk_manager.snapshot import Book, Holding, Mark, Mode, Protection, Working
+from risk_manager.snapshot import (
+    Book,
+    Holding,
+    LimitChange,
+    Mark,
+    Mode,
+    OpenSale,
+    Protection,
+    Recent,
+    RecentEntry,
+    StopHit,
+    Working,
+)
 from shared.adapters.postgres import Cursor, Database, Outbox, lock
 from shared.domain.calendar import NEW_YORK
 from shared.domain.decisions import Approved, Check, Purpose, Refused, TradingMode
@@ -59,8 +81,8 @@ SELECT
       (SELECT f.price::text FROM trade_executor.v_fills f
        WHERE f.account = :account AND f.symbol = p.symbol
        ORDER BY f.executed_at DESC, f.execution_id DESC LIMIT 1),
-      (SELECT jsonb_agg(jsonb_build_array(e.filled::text, e.stop_loss::text) ORDER BY e.id DESC)
-       FROM (SELECT d.id, d.stop_loss,
+      (SELECT jsonb_agg(jsonb_build_array(e.filled::text, e.stop_loss::text, e.strategy) ORDER BY e.id DESC)
+       FROM (SELECT d.id, d.stop_loss, d.strategy,
                     (SELECT sum(i.filled_quantity) FROM trade_executor.v_intents i
                      WHERE i.account = :account AND i.decision_id = d.decision_id
                        AND i.purpose = 'entry') AS filled
@@ -73,23 +95,25 @@ SELECT
    WHERE p.account = :account AND p.quantity <> 0) AS holdings,
   (SELECT jsonb_agg(jsonb_build_array(
       w.symbol, w.side, w.purpose, w.quantity::text, w.type, w.limit_price::text, w.stop_price::text,
-      w.stop_loss::text, w.reference_price::text) ORDER BY w.symbol, w.key)
+      w.stop_loss::text, w.reference_price::text, w.strategy) ORDER BY w.symbol, w.key)
    FROM (
       SELECT client_order_id AS key, symbol, side, purpose,
              CASE state WHEN 'UNKNOWN' THEN quantity ELSE quantity - filled_quantity END AS quantity,
-             type, limit_price, stop_price, stop_loss, reference_price
-      FROM trade_executor.v_intents
+             type, limit_price, stop_price, stop_loss, reference_price,
+             coalesce((SELECT d.strategy FROM risk_manager.decisions d
+                       WHERE d.account = :account AND d.decision_id = i.decision_id), '') AS strategy
+      FROM trade_executor.v_intents i
       WHERE account = :account AND state = ANY(:live) AND purpose <> 'protect'
       UNION ALL
       -- Buys that somebody else gave at the broker bind cash and will be held, like our own.
       SELECT broker_order_id, symbol, side, 'entry', quantity - filled_quantity,
-             type, limit_price, stop_price, NULL, coalesce(limit_price, stop_price, 0)
+             type, limit_price, stop_price, NULL, coalesce(limit_price, stop_price, 0), ''
       FROM trade_executor.v_orders
       WHERE account = :account AND intent_id IS NULL AND side = 'buy' AND parent_order_id IS NULL
         AND status <> ALL(:final)
       UNION ALL
       SELECT decision_id, symbol, side, purpose, quantity,
-             type, limit_price, stop_price, stop_loss, reference_price
+             type, limit_price, stop_price, stop_loss, reference_price, strategy
       FROM risk_manager.decisions
       WHERE account = :account AND outcome = 'approved' AND review_id > coalesce(
         (SELECT position FROM trade_executor.v_cursors
@@ -102,15 +126,55 @@ SELECT
       SELECT trade_on, count(*) AS entries FROM risk_manager.decisions
       WHERE account = :account AND outcome = 'approved' AND purpose = 'entry' AND trade_on >= :today
       GROUP BY trade_on) t) AS entries_by_day,
+  (SELECT jsonb_agg(jsonb_build_array(r.strategy, r.symbol, r.decided_at) ORDER BY r.id) FROM (
+      SELECT id, strategy, symbol, decided_at FROM risk_manager.decisions
+      WHERE account = :account AND outcome = 'approved' AND purpose = 'entry'
+        AND decided_at > :recent_from
+      ORDER BY decided_at DESC LIMIT :most) r) AS recent_entries,
+  (SELECT jsonb_agg(jsonb_build_array(s.symbol, s.at)) FROM (
+      SELECT o.symbol, max(f.executed_at) AS at
+      FROM (SELECT broker_order_id, executed_at FROM trade_executor.v_fills
+            WHERE account = :account ORDER BY id DESC LIMIT :most) f
+      JOIN trade_executor.v_orders o
+        ON o.account = :account AND o.broker_order_id = f.broker_order_id
+      WHERE o.side = 'sell' AND o.type IN ('stop', 'trailing_stop', 'stop_limit')
+      GROUP BY o.broker_order_id, o.symbol) s) AS stops,
+  (SELECT jsonb_object_agg(t.day, t.trades) FROM (
+      SELECT day, count(*) AS trades FROM (
+          SELECT symbol, (executed_at AT TIME ZONE 'America/New_York')::date AS day
+          FROM (SELECT symbol, side, executed_at FROM trade_executor.v_fills
+                WHERE account = :account ORDER BY id DESC LIMIT :most) f
+          GROUP BY 1, 2 HAVING count(DISTINCT side) = 2) d
+      GROUP BY day) t) AS day_trades,
+  (SELECT jsonb_agg(jsonb_build_array(o.symbol, CASE WHEN o.type = 'limit' THEN o.limit_price::text END))
+   FROM trade_executor.v_orders o
+   WHERE o.account = :account AND o.intent_id IS NULL AND o.side = 'sell' AND o.parent_order_id IS NULL
+     AND o.status <> ALL(:final)) AS open_sales,
+  (SELECT jsonb_agg(DISTINCT symbol) FROM trade_executor.v_differences
+   WHERE account = :account AND closed_at IS NULL AND symbol IS NOT NULL) AS paused,
+  (SELECT jsonb_object_agg(q.symbol, q.at) FROM (
+      SELECT symbol, max(seen_at) AS at FROM (
+          SELECT symbol, seen_at FROM data_collector.v_quarantine
+          WHERE account = :account ORDER BY id DESC LIMIT :most) n
+      GROUP BY symbol) q) AS refused_bars,
   m.mode, m.version, m.reason, m.actor, m.changed_at, m.restarts_peak,
   e.instant_at, e.cash AS mark_cash, e.equity, e.peak_equity, e.drawdown, e.gross_exposure,
-  e.net_exposure, e.mode_version
+  e.net_exposure, e.mode_version, e.day_equity
 FROM (SELECT 1) one
 LEFT JOIN LATERAL (
     SELECT * FROM risk_manager.modes WHERE account = :account ORDER BY version DESC LIMIT 1) m ON true
 LEFT JOIN LATERAL (
     SELECT * FROM risk_manager.equity_points WHERE account = :account ORDER BY id DESC LIMIT 1
 ) e ON true
+""")
+
+_EXECUTIONS = text("""
+SELECT f.broker_order_id, coalesce(d.strategy, '') AS strategy, f.symbol, f.side, f.quantity, f.price, f.fee,
+       f.executed_at
+FROM (SELECT * FROM trade_executor.v_fills WHERE account = :account ORDER BY id DESC LIMIT :most) f
+LEFT JOIN trade_executor.v_intents i ON i.account = :account AND i.client_order_id = f.client_order_id
+LEFT JOIN risk_manager.decisions d ON d.account = :account AND d.decision_id = i.decision_id
+ORDER BY f.id
 """)
 
 _INSERT_DECISION = text("""
@@ -129,7 +193,9 @@ VALUES (
 class PostgresStore:
     """See `ports.Store`."""
 
-    def __init__(self, database: Database, account: str) -> None:
+    def __init__(self, database: Database, account: str, *, reads_records: bool = False) -> None:
+        """`reads_records`: whether books say how each strategy's trades went, which Kelly's sizes ask for."""
+        self._reads_records = reads_records
         self._database = database
         self._account = account
         self._outbox = Outbox(SCHEMA, account)
@@ -251,6 +317,28 @@ class PostgresStore:
 
         return await self._database.run(read)
 
+    async def executions(self) -> list[Execution]:
+        """See `ports.Store`."""
+        return await self._database.run(self._executions)
+
+    async def _executions(self, connection: AsyncConnection) -> list[Execution]:
+        found = await connection.execute(
+            _EXECUTIONS, {"account": self._account, "most": MOST_RECENT}
+        )
+        return [
+            Execution(
+                row.broker_order_id,
+                row.strategy,
+                Symbol(row.symbol),
+                Side(row.side),
+                row.quantity,
+                row.price,
+                row.fee,
+                row.executed_at,
+            )
+            for row in found
+        ]
+
     async def mode(self, at: datetime) -> Mode:
         """See `ports.Store`."""
 
@@ -259,7 +347,7 @@ class PostgresStore:
 
         return await self._database.run(read)
 
-    async def change_mode(self, change: Change, drawdown_limit: float) -> Mode:
+    async def change_mode(self, change: Change, limits: Limits) -> Mode:
         """See `ports.Store`."""
 
         async def write(connection: AsyncConnection) -> Mode:
@@ -278,14 +366,72 @@ class PostgresStore:
                 {"account": self._account},
             )
             row = last.first()
+            above = await self._limit_change(connection)
             mode = changed(
-                current, change, None if row is None else _mark(row, row.cash), drawdown_limit
+                current,
+                change,
+                None if row is None else _mark(row, row.cash),
+                limits if above is None else limits.changed_by(above.changes),
             )
             if mode is not current:
                 await self._write_mode(connection, mode, current)
             return mode
 
         return await self._database.run(write)
+
+    async def change_limits(self, wanted: WantedLimits, settings: Limits) -> LimitChange:
+        """See `ports.Store`."""
+
+        async def write(connection: AsyncConnection) -> LimitChange:
+            await lock(connection, self._lock)
+            current = await self._limit_change(connection)
+            change = next_change(current, wanted, settings)
+            await connection.execute(
+                text(
+                    "INSERT INTO risk_manager.limit_changes "
+                    "(account, version, before, after, reason, actor, changed_at) VALUES "
+                    "(:account, :version, CAST(:before AS jsonb), CAST(:after AS jsonb), :reason, "
+                    ":actor, :at)"
+                ),
+                {
+                    "account": self._account,
+                    "version": change.version,
+                    "before": orjson.dumps(dict(current.changes) if current else {}).decode(),
+                    "after": orjson.dumps(dict(change.changes)).decode(),
+                    "reason": change.reason,
+                    "actor": change.actor,
+                    "at": change.changed_at,
+                },
+            )
+            return change
+
+        return await self._database.run(write)
+
+    async def limit_history(self, limit: int) -> list[LimitChange]:
+        """See `ports.Store`."""
+
+        async def read(connection: AsyncConnection) -> list[LimitChange]:
+            found = await connection.execute(
+                text(
+                    "SELECT * FROM risk_manager.limit_changes WHERE account = :account "
+                    "ORDER BY version DESC LIMIT :limit"
+                ),
+                {"account": self._account, "limit": limit},
+            )
+            return [_limit_change(row) for row in found]
+
+        return await self._database.run(read)
+
+    async def _limit_change(self, connection: AsyncConnection) -> LimitChange | None:
+        found = await connection.execute(
+            text(
+                "SELECT * FROM risk_manager.limit_changes WHERE account = :account "
+                "ORDER BY version DESC LIMIT 1"
+            ),
+            {"account": self._account},
+        )
+        row = found.first()
+        return None if row is None else _limit_change(row)
 
     @property
     def _lock(self) -> str:
@@ -311,6 +457,8 @@ class PostgresStore:
                 "final": _FINAL,
                 "latest": _LATEST_ENTRIES,
                 "today": at.astimezone(NEW_YORK).date(),
+                "recent_from": at - timedelta(seconds=LONGEST_WINDOW_S),
+                "most": MOST_RECENT,
             },
         )
         row = found.one()
@@ -330,7 +478,12 @@ class PostgresStore:
                 date.fromisoformat(day): int(n)
                 for day, n in (_json(row.entries_by_day) or {}).items()
             },
+            recent=_recent(row),
+            limit_change=await self._limit_change(connection),
         )
+        if self._reads_records:
+            found_trades = matched(await self._executions(connection)).trades
+            book = replace(book, recent=replace(book.recent, records=records_of(found_trades)))
         return book, row.version is None
 
     async def _stored_mode(self, connection: AsyncConnection) -> Mode | None:
@@ -394,9 +547,9 @@ class PostgresStore:
         await connection.execute(
             text(
                 "INSERT INTO risk_manager.equity_points (account, source, instant_at, cash, equity, "
-                "peak_equity, drawdown, gross_exposure, net_exposure, mode_version) VALUES "
+                "peak_equity, drawdown, gross_exposure, net_exposure, mode_version, day_equity) VALUES "
                 "(:account, :source, :instant_at, :cash, :equity, :peak_equity, :drawdown, "
-                ":gross_exposure, :net_exposure, :mode_version)"
+                ":gross_exposure, :net_exposure, :mode_version, :day_equity)"
             ),
             {
                 "account": self._account,
@@ -409,6 +562,7 @@ class PostgresStore:
                 "gross_exposure": mark.gross_exposure,
                 "net_exposure": mark.net_exposure,
                 "mode_version": mark.mode_version,
+                "day_equity": mark.day_equity,
             },
         )
 
@@ -430,12 +584,15 @@ def _holding(entry: Sequence[Any]) -> Holding:
         Symbol(symbol),
         Decimal(quantity),
         _decimal(last_price),
-        tuple(Protection(Decimal(filled), _decimal(stop)) for filled, stop in entries or []),
+        tuple(
+            Protection(Decimal(filled), _decimal(stop), strategy)
+            for filled, stop, strategy in entries or []
+        ),
     )
 
 
 def _working(entry: Sequence[Any]) -> Working:
-    symbol, side, purpose, quantity, kind, limit, stop, stop_loss, reference = entry
+    symbol, side, purpose, quantity, kind, limit, stop, stop_loss, reference, strategy = entry
     return Working(
         Symbol(symbol),
         Side(side),
@@ -447,6 +604,7 @@ def _working(entry: Sequence[Any]) -> Working:
         _decimal(stop),
         _decimal(stop_loss),
         Decimal(reference),
+        strategy,
     )
 
 
@@ -471,6 +629,37 @@ def _mark(row: Row[Any], cash: Decimal) -> Mark:
         row.gross_exposure,
         row.net_exposure,
         row.mode_version,
+        row.day_equity,
+    )
+
+
+def _limit_change(row: Row[Any]) -> LimitChange:
+    return LimitChange(row.version, _json(row.after), row.reason, row.actor, row.changed_at)
+
+
+def _recent(row: Row[Any]) -> Recent:
+    return Recent(
+        entries=tuple(
+            RecentEntry(strategy, Symbol(symbol), datetime.fromisoformat(at))
+            for strategy, symbol, at in _json(row.recent_entries) or []
+        ),
+        stops=tuple(
+            StopHit(Symbol(symbol), datetime.fromisoformat(at))
+            for symbol, at in _json(row.stops) or []
+        ),
+        day_trades={
+            date.fromisoformat(day): int(trades)
+            for day, trades in (_json(row.day_trades) or {}).items()
+        },
+        open_sales=tuple(
+            OpenSale(Symbol(symbol), _decimal(limit))
+            for symbol, limit in _json(row.open_sales) or []
+        ),
+        paused=frozenset(Symbol(symbol) for symbol in _json(row.paused) or []),
+        refused_bars={
+            Symbol(symbol): datetime.fromisoformat(at)
+            for symbol, at in (_json(row.refused_bars) or {}).items()
+        },
     )
 
 

@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from risk_manager.limits import Closes, Limits
 from risk_manager.review import Venue
-from risk_manager.snapshot import Book, Holding, Mark, Market, Mode, Price, Protection, Working
+from risk_manager.snapshot import (
+    Book,
+    Holding,
+    LimitChange,
+    Mark,
+    Market,
+    Mode,
+    Price,
+    Protection,
+    Recent,
+    Working,
+)
 from shared.domain.arithmetic import quantised
 from shared.domain.calendar import Session, TradingCalendar, TradingWindow
 from shared.domain.decisions import Purpose, TradingMode
@@ -48,9 +60,9 @@ def a_venue(
     return Venue(a_calendar(), TradingWindow(start, end, NEW_YORK), timeframe)
 
 
-def some_limits(**changes: float) -> Limits:
+def some_limits(**changes: Any) -> Limits:
     """The defaults of the settings, with `changes`."""
-    values: dict[str, float] = {
+    values: dict[str, Any] = {
         "max_position_size": 0.05,
         "max_portfolio_risk": 0.02,
         "drawdown_limit": 0.15,
@@ -62,7 +74,7 @@ def some_limits(**changes: float) -> Limits:
         "max_signal_age_bars": 2,
         **changes,
     }
-    return Limits(**values)  # type: ignore[arg-type]  # whole numbers where the limit is a count
+    return Limits(**values)
 
 
 def a_mode(mode: TradingMode = TradingMode.ACTIVE, version: int = 1) -> Mode:
@@ -70,11 +82,26 @@ def a_mode(mode: TradingMode = TradingMode.ACTIVE, version: int = 1) -> Mode:
     return Mode(mode, version, "a test began", "token:operate", NOW - timedelta(days=1))
 
 
-def a_mark(equity: float, peak: float, version: int = 1) -> Mark:
-    """What the account was worth a minute ago."""
-    at, worth, best = NOW - timedelta(minutes=1), Decimal(str(equity)), Decimal(str(peak))
+def a_mark(
+    equity: float,
+    peak: float,
+    version: int = 1,
+    *,
+    day: float | None = None,
+    at: datetime = NOW - timedelta(minutes=1),
+) -> Mark:
+    """What the account was worth a minute ago; `day` is what the day began with."""
+    worth, best = Decimal(str(equity)), Decimal(str(peak))
     return Mark(
-        at, worth, worth, best, float((best - worth) / best), Decimal(0), Decimal(0), version
+        at,
+        worth,
+        worth,
+        best,
+        float((best - worth) / best),
+        Decimal(0),
+        Decimal(0),
+        version,
+        None if day is None else Decimal(str(day)),
     )
 
 
@@ -86,6 +113,8 @@ def a_book(
     mode: Mode | None = None,
     last_mark: Mark | None = None,
     entries_by_day: Mapping[date, int] | None = None,
+    recent: Recent | None = None,
+    limit_change: LimitChange | None = None,
 ) -> Book:
     """An account with nothing but cash, unless more is said."""
     return Book(
@@ -97,15 +126,21 @@ def a_book(
         mode or a_mode(),
         last_mark,
         entries_by_day or {},
+        recent or Recent(),
+        limit_change,
     )
 
 
 def a_holding(
-    symbol: str = "AAPL", quantity: float = 10, stop: float | None = None, paid: float | None = 100
+    symbol: str = "AAPL",
+    quantity: float = 10,
+    stop: float | None = None,
+    paid: float | None = 100,
+    strategy: str = "",
 ) -> Holding:
     """Shares that one entry brought."""
     shares = Decimal(str(quantity))
-    entry = Protection(abs(shares), None if stop is None else Decimal(str(stop)))
+    entry = Protection(abs(shares), None if stop is None else Decimal(str(stop)), strategy)
     return Holding(Symbol(symbol), shares, None if paid is None else Decimal(str(paid)), (entry,))
 
 
@@ -116,6 +151,7 @@ def an_order(
     purpose: Purpose = Purpose.ENTRY,
     reference: float = 100,
     stop_loss: float | None = 95,
+    strategy: str = "",
 ) -> Working:
     """A market order that may still fill."""
     return Working(
@@ -128,6 +164,7 @@ def an_order(
         None,
         None if stop_loss is None else Decimal(str(stop_loss)),
         Decimal(str(reference)),
+        strategy,
     )
 
 
@@ -150,6 +187,10 @@ def a_market(
         frozenset(Symbol(symbol) for symbol in (*prices, *made)),
         {Symbol(symbol): Price(Decimal(str(price)), at) for symbol, price in prices.items()},
         {Symbol(symbol): history for symbol, history in made.items()},
+        # A tenth of a percent around each close, and volume enough for any order.
+        {Symbol(s): {i: c * 1.001 for i, c in history.items()} for s, history in made.items()},
+        {Symbol(s): {i: c * 0.999 for i, c in history.items()} for s, history in made.items()},
+        {Symbol(s): dict.fromkeys(history, 1e9) for s, history in made.items()},
     )
 
 

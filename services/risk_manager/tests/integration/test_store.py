@@ -104,7 +104,14 @@ class PostgresWorld:
         await self.order(approved.symbol, filled, price, f"fat-{approved.signal_id}"[:48])
 
     async def order(
-        self, symbol: str, filled: Decimal, price: str, intent: str | None, status: str = "filled"
+        self,
+        symbol: str,
+        filled: Decimal,
+        price: str,
+        intent: str | None,
+        status: str = "filled",
+        side: str = "buy",
+        kind: str = "trailing_stop",
     ) -> None:
         self._orders += 1
         values = {
@@ -115,6 +122,8 @@ class PostgresWorld:
             "filled": filled,
             "price": Decimal(price),
             "status": status,
+            "side": side,
+            "kind": kind,
             "at": NOW,
         }
         await self.execute(
@@ -122,7 +131,7 @@ class PostgresWorld:
             "INSERT INTO trade_executor.orders (account, broker_order_id, client_order_id, intent_id, "
             "symbol, side, type, order_class, status, quantity, filled_quantity, booked_quantity, "
             "limit_price, updated_at, first_seen_at) VALUES (:account, :order_id, :order_id, :intent, "
-            ":symbol, 'buy', 'trailing_stop', 'simple', :status, :quantity, :filled, :filled, :price, "
+            ":symbol, :side, :kind, 'simple', :status, :quantity, :filled, :filled, :price, "
             ":at, :at)",
             **values,
         )
@@ -131,7 +140,7 @@ class PostgresWorld:
                 "trade_executor",
                 "INSERT INTO trade_executor.fills (account, execution_id, broker_order_id, intent_id, "
                 "symbol, side, quantity, price, executed_at, booked_at) VALUES (:account, :order_id, "
-                ":order_id, :intent, :symbol, 'buy', :filled, :price, :at, :at)",
+                ":order_id, :intent, :symbol, :side, :filled, :price, :at, :at)",
                 **values,
             )
 
@@ -178,7 +187,12 @@ async def world(settings_for: SettingsFor, account: str) -> AsyncIterator[Postgr
                     settings_for(role), MonotonicTimer(), application="test", pool_size=size
                 )
             )
-            for role, size in (("risk_manager", 8), ("trade_executor", 2), ("strategy_engine", 1))
+            for role, size in (
+                ("risk_manager", 8),
+                ("trade_executor", 2),
+                ("strategy_engine", 1),
+                ("data_collector", 1),
+            )
         }
         yield PostgresWorld(account, databases)
 
@@ -226,7 +240,11 @@ async def test_the_executor_finds_a_mode_after_the_first_review(world: PostgresW
 async def test_200_parallel_decisions_keep_every_limit_exactly(world: PostgresWorld) -> None:
     await world.adopt(100_000)
     limits = some_limits(
-        max_position_size=1.0, max_portfolio_risk=1.0, max_daily_trades=1_000, max_correlation=1.0
+        max_position_size=1.0,
+        max_portfolio_risk=1.0,
+        max_daily_trades=1_000,
+        max_repeats=1_000,
+        max_orders_per_minute=1_000,
     )
     # 25 dollars a share with a 4 % gap: 26 dollars each, so cash is enough for 3846 shares, 76 times 50.
     market = a_market({"AAPL": 25.0})
@@ -256,7 +274,7 @@ async def test_a_halt_in_the_middle_of_parallel_decisions_is_seen_by_all_after_i
 ) -> None:
     await world.adopt(1_000_000)
     market = a_market({"AAPL": 25.0})
-    limits = some_limits(max_daily_trades=1_000, max_position_size=1.0, max_portfolio_risk=1.0)
+    limits = some_limits(max_repeats=1_000, max_position_size=1.0, max_portfolio_risk=1.0)
 
     async def ask(number: int) -> None:
         order = a_manual_order(signal_id=f"man-{number}", quantity=1, stop_loss=24, take_profit=30)
@@ -267,7 +285,9 @@ async def test_a_halt_in_the_middle_of_parallel_decisions_is_seen_by_all_after_i
         await world.store.record(source_of(order), decide, NOW)
 
     async def halt() -> None:
-        await world.store.change_mode(Change(TradingMode.HALTED, "drill", "test", NOW), 0.15)
+        await world.store.change_mode(
+            Change(TradingMode.HALTED, "drill", "test", NOW), some_limits()
+        )
 
     await asyncio.gather(*(ask(n) for n in range(10)), halt(), *(ask(n) for n in range(10, 20)))
 
@@ -300,3 +320,56 @@ async def test_two_risk_managers_answer_a_message_once_between_them(world: Postg
 
     assert sum(answer is not None for answer in answers) == 1
     assert [w.purpose for w in (await world.store.book(NOW)).working] == [Purpose.ENTRY]
+
+
+async def test_the_book_tells_what_happened_lately_at_the_broker_and_in_the_data(
+    world: PostgresWorld,
+) -> None:
+    await world.adopt(100_000)
+    await world.order(Symbol("AAPL"), Decimal(10), "100", None)
+    # A stop that was hit in two executions, and a sale that somebody else gave.
+    await world.order(Symbol("AAPL"), Decimal(4), "95", None, side="sell", kind="stop")
+    await world.order(
+        Symbol("XOM"), Decimal(0), "120", None, side="sell", kind="limit", status="new"
+    )
+    await world.order(Symbol("GE"), Decimal(0), "120", None, side="sell", kind="stop", status="new")
+    await world.execute(
+        "trade_executor",
+        "INSERT INTO trade_executor.differences (account, kind, subject, symbol, ours, theirs, evidence, "
+        "opened_at, closed_at) VALUES (:account, 'POSITION', 'IBM', 'IBM', '1', '2', '{}', :at, NULL), "
+        "(:account, 'POSITION', 'KO', 'KO', '1', '2', '{}', :at, :at)",
+        at=NOW,
+    )
+    await world.execute(
+        "data_collector",
+        "INSERT INTO data_collector.quarantine (account, timeframe, provider, symbol, reason, raw, "
+        "raw_digest, seen_at) VALUES (:account, '1Min', 'sim', 'GM', 'spike', '{}', 'a', :at)",
+        at=NOW,
+    )
+
+    recent = (await world.store.book(NOW)).recent
+
+    assert [(hit.symbol, hit.at) for hit in recent.stops] == [("AAPL", NOW)]
+    assert recent.day_trades == {NOW.date(): 1}
+    assert {(sale.symbol, sale.limit_price) for sale in recent.open_sales} == {
+        ("XOM", Decimal(120)), ("GE", None),
+    }  # fmt: skip
+    assert recent.paused == {"IBM"}
+    assert recent.refused_bars == {"GM": NOW}
+
+
+async def test_fills_know_whose_decision_they_were(world: PostgresWorld) -> None:
+    await world.adopt(100_000)
+    approved = await take(world, an_evaluation(a_signal()))
+    assert approved is not None
+    await world.fill_entry(approved, "100")
+    await world.order(Symbol("XOM"), Decimal(3), "50", None)
+
+    fills = await world.store.executions()
+    kelly = PostgresStore(world.databases["risk_manager"], world.account, reads_records=True)
+
+    assert [(f.symbol, f.strategy, f.quantity, f.price) for f in fills] == [
+        (Symbol("AAPL"), "moving_average", approved.quantity, Decimal(100)),
+        (Symbol("XOM"), "", Decimal(3), Decimal(50)),
+    ]
+    assert (await kelly.book(NOW)).recent.records == {}

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 
 from shared.adapters.clocks import MonotonicTimer, RandomIds, clock_for
 from shared.adapters.exchange_calendar import load_calendar
+from shared.adapters.halt_file import HaltFile
 from shared.adapters.http_api import make_app, serve
 from shared.adapters.postgres import open_database
 from shared.adapters.process import run_service
@@ -47,7 +48,18 @@ async def run(settings: Settings) -> None:
         bells = RedisBells(redis, account, timer)
         updates = TradeUpdates(settings.alpaca_base_url, key, secret, timer)
         executor = Executor(
-            Parts(database, store, broker, gate, updates, bells, calendar, clock, timer)
+            Parts(
+                database,
+                store,
+                broker,
+                gate,
+                updates,
+                bells,
+                calendar,
+                clock,
+                timer,
+                HaltFile(settings.halt_file),
+            )
         )
 
         async def redis_answers() -> bool:

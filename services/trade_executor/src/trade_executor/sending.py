@@ -23,7 +23,7 @@ from shared.domain.errors import (
     Unavailable,
 )
 from shared.domain.orders import IntentState
-from shared.ports import Broker, BrokerOrder, Clock, Timer
+from shared.ports import Broker, BrokerOrder, Clock, HaltSwitch, Timer
 from trade_executor.booking import AskToReconcile, Booker
 from trade_executor.budget import Lane
 from trade_executor.lifecycle import (
@@ -78,6 +78,7 @@ class Sender:
         timer: Timer,
         wake: Wake,
         ask_to_reconcile: AskToReconcile,
+        halt: HaltSwitch,
         *,
         epoch: int,
     ) -> None:
@@ -90,6 +91,7 @@ class Sender:
         self._timer = timer
         self._wake = wake
         self._ask = ask_to_reconcile
+        self._halt = halt
         self._epoch = epoch
         self._probes = Probes()
         # When each order's cancel was last sent and last looked at, by its group's first order.
@@ -205,7 +207,7 @@ class Sender:
 
     async def _post_again(self, intent: Intent) -> bool:
         """A whole round of look-ups found nothing: the same id once more, if it may still leave."""
-        if not self._holder.is_sure:
+        if not self._holder.is_sure or self._halt.note() is not None:
             return False
         await self._gate.admit(_lane(intent))
         now = self._clock.now()
@@ -233,6 +235,9 @@ class Sender:
 
     async def _send(self, intent: Intent) -> bool:
         """Send one PENDING intent if it may go; True when its state changed."""
+        if self._halt.note() is not None:
+            # It stays PENDING: whoever takes the halt back finds an entry withdrawn and an exit waiting.
+            return False
         quantity: Decimal | None = intent.quantity
         if intent.purpose is not IntentPurpose.ENTRY:
             # Nothing is taken away for an exit that may not follow.
@@ -284,6 +289,10 @@ class Sender:
         """Nothing was sent yet, but only look-ups may say so: another process may have taken over."""
         if self._timer.monotonic_s() - began_s > _STALE_AFTER_S or not self._holder.is_sure:
             raise OutcomeUnknown(intent.client_order_id, "too much time passed before the write")
+        if self._halt.note() is not None:
+            raise OutcomeUnknown(
+                intent.client_order_id, "trading was halted right before the write"
+            )
 
     async def _refuse(self, intent: Intent, error: OrderRejected) -> None:
         _log.warning("order refused", order=intent.client_order_id, reason=error.reason)

@@ -18,7 +18,7 @@ from shared.adapters.postgres import Database
 from shared.domain.calendar import TradingCalendar
 from shared.domain.errors import Retryable, Unavailable
 from shared.messages import BELL_CLOCK, BELL_REVIEWS
-from shared.ports import Bells, Broker, Clock, Ear, Timer
+from shared.ports import Bells, Broker, Clock, Ear, HaltSwitch, Timer
 from shared.stage import keep_working
 from trade_executor.adapters.gate import Gate
 from trade_executor.adapters.tenure import Tenure, TenureLost, tenure
@@ -56,6 +56,7 @@ class Parts:
     calendar: TradingCalendar
     clock: Clock
     timer: Timer
+    halt: HaltSwitch
 
 
 class Executor:
@@ -105,7 +106,7 @@ class Executor:
         reconciler.use(booker)
         sender = Sender(
             parts.store, parts.broker, parts.gate, booker, held, parts.clock, parts.timer, wake,
-            reconciler.ask, epoch=epoch,
+            reconciler.ask, parts.halt, epoch=epoch,
         )  # fmt: skip
         self._reconciler = reconciler
         inbox: asyncio.Queue[StreamItem] = asyncio.Queue(_INBOX)

@@ -339,6 +339,7 @@ class Store:
                 made_work |= await self._apply_review(connection, review, at)
             if rows:
                 await self._cursor.move(connection, rows[-1].id)
+            made_work |= await self._withdraw_entries(connection, at)
             return Taken(made_work, are_more=len(rows) == _REVIEWS_AT_ONCE)
 
         return await self._db.run(work)
@@ -385,6 +386,38 @@ class Store:
                 signal=signal,
             )
         return made_work
+
+    async def _withdraw_entries(self, connection: AsyncConnection, at: datetime) -> bool:
+        """Unless trading is ACTIVE no entry waits, here or at the broker; what it filled stays protected.
+
+        In the transaction of the review that may have changed the mode, so that a replay finds the same entries
+        withdrawn in every run.
+        """
+        row = await self._one(
+            connection, "SELECT mode FROM risk_manager.v_mode WHERE account = :account"
+        )
+        if row is None or TradingMode(row.mode) is TradingMode.ACTIVE:
+            return False
+        unsent = await self._all(
+            connection,
+            f"""UPDATE {SCHEMA}.intents SET state = 'CANCELLED_UNSENT', ended_at = :at, reason = :reason
+                WHERE account = :account AND state = 'PENDING' AND purpose = 'entry'
+                RETURNING client_order_id""",
+            at=at,
+            reason=f"trading mode is {row.mode}",
+        )
+        # The first order of an entry alone: its legs guard what is held.
+        asked = await self._all(
+            connection,
+            f"""UPDATE {SCHEMA}.orders SET cancel_asked_at = :at
+                WHERE account = :account AND cancel_asked_at IS NULL AND status NOT IN {_FINAL}
+                  AND parent_order_id IS NULL AND intent_id IN (
+                    SELECT client_order_id FROM {SCHEMA}.intents
+                    WHERE account = :account AND state IN {_LIVE} AND purpose = 'entry')
+                RETURNING broker_order_id""",
+            at=at,
+        )
+        return bool(unsent or asked)
 
     async def _give_up_rests(
         self, connection: AsyncConnection, instant_at: datetime, at: datetime

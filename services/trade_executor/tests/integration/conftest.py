@@ -25,6 +25,7 @@ from shared.domain.decisions import Approved, Purpose, Refused, Review
 from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
 from shared.messages import BELL_REVIEWS, REVIEW, REVIEWS
+from shared.testing.halt import FakeHalt
 from shared.testing.servers import SettingsFor, account, servers, settings_for
 from shared.testing.time import FakeClock
 from simulator.book import BookRules
@@ -300,7 +301,9 @@ def make_desk(
                 clock = FakeClock(datetime.fromisoformat(sim.state()["venue_at"]))
                 machine = HurriedTimer(hurry)
                 updates = TradeUpdates(sim.url, KEY, KEY, machine)
-                parts = Parts(db, store, broker, gate, updates, bells, calendar, clock, machine)
+                parts = Parts(
+                    db, store, broker, gate, updates, bells, calendar, clock, machine, FakeHalt()
+                )
                 made = Desk(account, sim, db, risk, bells, store, clock, Executor(parts), parts)
                 await made.set_mode("ACTIVE", 1)
                 if started:

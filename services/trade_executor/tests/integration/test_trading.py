@@ -206,3 +206,58 @@ def test_a_refused_manual_order_keeps_its_reason_code(make_desk: Any) -> None:
             )
 
     asyncio.run(scenario())
+
+
+def test_reducing_cancels_open_entries_withdraws_waiting_ones_and_leaves_protection(
+    make_desk: Any,
+) -> None:
+    async def scenario() -> None:
+        async with make_desk(symbols=("AAPL", "MSFT")) as desk:
+            await desk.step(3)
+            await desk.review(desk.approved("sig-1"))
+            await desk.step(3)
+            resting = desk.approved(
+                "sig-2", symbol=Symbol("MSFT"), type=OrderType.LIMIT, limit_price=Decimal(50),
+                stop_loss=Decimal(40), take_profit=Decimal(60),
+            )  # fmt: skip
+            later = desk.clock.now() + timedelta(hours=1)
+            waiting = desk.approved("sig-3", symbol=Symbol("MSFT"), act_from=later, act_until=later)
+            await desk.review(resting, waiting)
+            await desk.rest()
+            await desk.set_mode("REDUCING", 2)
+            await desk.review()
+            await desk.rest()
+            assert await desk.intents() == [
+                ("entry", "FILLED", "AAPL", Decimal(10)),
+                ("entry", "CANCELED", "MSFT", Decimal(10)),
+                ("entry", "CANCELLED_UNSENT", "MSFT", Decimal(10)),
+            ]
+            legs = await desk.rows(
+                "SELECT status FROM trade_executor.v_orders WHERE account = :a AND symbol = 'AAPL' "
+                "AND parent_order_id IS NOT NULL"
+            )
+            assert [row.status for row in legs] == ["new", "new"]
+
+    asyncio.run(scenario())
+
+
+def test_nothing_leaves_while_the_halt_of_last_resort_is_thrown(make_desk: Any) -> None:
+    async def scenario() -> None:
+        async with make_desk() as desk:
+            await desk.step(3)
+            desk.parts.halt.thrown = "killed"
+            await desk.review(desk.approved("sig-1"))
+            await desk.until(desk.intents, "the intent is stored")
+            looks = desk.parts.halt.looks
+            await desk.until(lambda: _later(desk, looks + 2), "the sender has looked twice")
+            assert await desk.intents() == [("entry", "PENDING", "AAPL", Decimal(10))]
+            assert desk.sim.book()["orders"] == []
+            desk.parts.halt.thrown = None
+            await desk.rest()
+            assert await desk.intents() == [("entry", "ACKED", "AAPL", Decimal(10))]
+
+    asyncio.run(scenario())
+
+
+async def _later(desk: Any, looks: int) -> bool:
+    return int(desk.parts.halt.looks) >= looks

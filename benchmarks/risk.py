@@ -1,0 +1,216 @@
+"""How long does a decision take with many positions?
+
+Three times, on a PostgreSQL of its own: the pure review alone; the review as a transaction (lock, book, review, decisions,
+outbox, cursor); and `RiskManager.work`, which reads prices and histories from Parquet besides. In the same run the floor is
+measured on the same server, a commit of one small row, because machines differ.
+
+    python -m benchmarks.risk [positions] [decisions]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from benchmarks.pipeline import _commit_floor_ms
+from risk_manager.market import StoredMarket
+from risk_manager.review import review_manual
+from risk_manager.service import RiskManager
+from risk_manager.snapshot import Book, Market
+from risk_manager.store import PostgresStore
+from risk_manager.testing import NOW, a_manual_order, a_venue, some_limits
+from shared.adapters.clocks import MonotonicTimer
+from shared.adapters.parquet import ParquetBars
+from shared.adapters.postgres import Outbox, open_database
+from shared.config import load_settings
+from shared.domain.bar_blocks import block_of
+from shared.domain.bars import Bar
+from shared.domain.money import parse_price
+from shared.domain.symbols import Symbol
+from shared.domain.timeframes import Timeframe
+from shared.messages import MANUAL_ORDER, MANUAL_ORDERS
+from shared.ports import LatestBar
+from shared.testing.halt import FakeHalt
+from shared.testing.time import FakeClock
+from trader.runtime.instance import POSTGRES, REDIS, Instance
+from trader.runtime.stack import LocalStack
+
+ACCOUNT = "bench"
+LIMITS = some_limits(
+    max_position_size=1.0, max_portfolio_risk=1.0, max_daily_trades=10_000, max_positions=10_000,
+    max_correlation=1.0, correlation_bars=60, max_repeats=1_000, max_orders_per_minute=1_000,
+    max_order_value=1e9, max_gross_exposure=4.0, max_net_exposure=4.0,
+)  # fmt: skip
+
+
+class NoBells:
+    """Nobody listens, so nothing is rung."""
+
+    async def ring(self, *_names: str) -> None:
+        """Do nothing."""
+
+    @asynccontextmanager
+    async def listen(self, *_names: str) -> Any:
+        """Not asked for here."""
+        raise NotImplementedError
+        yield
+
+
+class NoCache:
+    """Every price comes from the store, which is the slower road."""
+
+    async def get(
+        self, _timeframe: Timeframe, _symbols: list[Symbol]
+    ) -> Mapping[Symbol, LatestBar]:
+        """Know nothing."""
+        return {}
+
+
+def _names(count: int) -> list[Symbol]:
+    return [Symbol(f"S{chr(65 + i // 26)}{chr(65 + i % 26)}") for i in range(count)]
+
+
+def _store_bars(root: Path, symbols: list[Symbol]) -> ParquetBars:
+    store = ParquetBars(root)
+    bars, state = [], 7
+    for number in range(70):
+        end = NOW - timedelta(minutes=69 - number)
+        for symbol in symbols:
+            state = (state * 1_103_515_245 + 12_345) % 2**31
+            price = parse_price(str(100 + state % 100 / 100))
+            start = end - timedelta(minutes=1)
+            bars.append(
+                Bar(symbol, Timeframe.MINUTE, start, end, price, price, price, price, 10**6)
+            )
+    store.append(block_of(Timeframe.MINUTE, bars), provider="bench", fetched_at=NOW)
+    return store
+
+
+async def _fill_account(url: str, symbols: list[Symbol]) -> None:
+    """An account with cash and ten shares of each symbol, each bought by an order of its own."""
+    engine = create_async_engine(url)
+    statements = (
+        "INSERT INTO trade_executor.accounts VALUES (:a, 'b', :at, :at)",
+        """INSERT INTO trade_executor.cash_entries (account, key, amount, reason, evidence, entered_at)
+           VALUES (:a, 'opening', 10000000, 'opening', '{}', :at)""",
+        """INSERT INTO trade_executor.orders (account, broker_order_id, client_order_id, symbol, side, type,
+               order_class, status, quantity, filled_quantity, booked_quantity, updated_at, first_seen_at)
+           SELECT :a, 'o-' || s, 'c-' || s, s, 'buy', 'market', 'simple', 'filled', 10, 10, 10, :at, :at
+           FROM unnest(CAST(:symbols AS text[])) s""",
+        """INSERT INTO trade_executor.fills (account, execution_id, broker_order_id, symbol, side, quantity,
+               price, executed_at, booked_at)
+           SELECT :a, 'e-' || s, 'o-' || s, s, 'buy', 10, 100, :at, :at
+           FROM unnest(CAST(:symbols AS text[])) s""",
+    )
+    async with engine.begin() as connection:
+        for statement in statements:
+            values: dict[str, Any] = {"a": ACCOUNT, "at": NOW}
+            if ":symbols" in statement:
+                values["symbols"] = list(symbols)
+            await connection.execute(text(statement), values)
+    await engine.dispose()
+
+
+def _report(name: str, times: list[float], floor_ms: float) -> None:
+    cuts = quantiles(times, n=100)
+    print(
+        f"{name:34} p50 {cuts[49]:7.2f} ms   p99 {cuts[98]:7.2f} ms   "
+        f"p99 = {cuts[98] / floor_ms:4.1f} commits"
+    )
+
+
+def _order(number: int, symbol: Symbol) -> Any:
+    return a_manual_order(
+        symbol, quantity=1, signal_id=f"man-{number}", stop_loss=50, take_profit=200
+    )
+
+
+async def _measure(positions: int, decisions: int) -> None:
+    symbols = _names(positions + 1)
+    with tempfile.TemporaryDirectory(prefix="full-ai-trader-bench-") as folder:
+        home = Path(folder)
+        instance = Instance.create(home / "home")
+        stack = LocalStack(instance, programs=(POSTGRES, REDIS), owned=True)
+        try:
+            stack.start()
+            # Each decision is logged; a thousand lines would bury the figures.
+            structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+            timer = MonotonicTimer()
+            bars = _store_bars(home / "bars", symbols)
+            await _fill_account(instance.database_url("trading"), symbols[:-1])
+            floor_ms = await _commit_floor_ms(instance.database_url("trading"))
+            told = {**instance.environment("risk_manager"), "TRADING_ACCOUNT": ACCOUNT}
+            executor = load_settings(instance.environment("trade_executor"))
+            async with (
+                open_database(load_settings(told), timer, application="bench") as database,
+                open_database(executor, timer, application="bench") as theirs,
+            ):
+                store = PostgresStore(database, ACCOUNT)
+                market_reader = StoredMarket(NoCache(), bars, Timeframe.MINUTE, 61)
+                clock = FakeClock(NOW)
+                manager = RiskManager(
+                    store, market_reader, LIMITS, a_venue(), NoBells(), clock, FakeHalt()
+                )
+                book = await store.book(NOW)
+                market = await market_reader.at(NOW, symbols, with_history=True)
+                pure, transaction, whole = [], [], []
+                for number in range(decisions):
+                    began = time.perf_counter()
+                    outcome = _review(number, symbols[-1], book, market, NOW)
+                    pure.append((time.perf_counter() - began) * 1000)
+                assert outcome.decisions[0].is_approved, outcome.decisions[0].answer
+                for number in range(decisions):
+
+                    def decide(book: Book, number: int = number) -> Any:
+                        return _review(number, symbols[-1], book, market, NOW)
+
+                    began = time.perf_counter()
+                    await store.record(f"manual:bench-{number}", decide, NOW)
+                    transaction.append((time.perf_counter() - began) * 1000)
+                for number in range(decisions):
+                    await _announce(theirs, _order(100_000 + number, symbols[-1]))
+                    began = time.perf_counter()
+                    await manager.work()
+                    whole.append((time.perf_counter() - began) * 1000)
+                print(f"{positions} positions, {decisions} decisions each")
+                print(f"{'one durable commit (floor)':34} p50 {floor_ms:7.2f} ms")
+                _report("pure review", pure, floor_ms)
+                _report("review as a transaction", transaction, floor_ms)
+                _report("whole work, prices from Parquet", whole, floor_ms)
+        finally:
+            stack.remove()
+
+
+def _review(number: int, symbol: Symbol, book: Book, market: Market, at: datetime) -> Any:
+    return review_manual(_order(number, symbol), book, market, LIMITS, a_venue(), at)
+
+
+async def _announce(database: Any, order: Any) -> None:
+    async def write(connection: AsyncConnection) -> None:
+        await Outbox("trade_executor", ACCOUNT).append(
+            connection,
+            topic=MANUAL_ORDERS,
+            key=order.signal_id,
+            payload=MANUAL_ORDER.encode(order),
+            at=NOW,
+        )
+
+    await database.run(write)
+
+
+if __name__ == "__main__":
+    given = [int(each) for each in sys.argv[1:]]
+    asyncio.run(_measure(*(given or [100, 300])))

@@ -1,0 +1,136 @@
+"""What each strategy earned, from its executions."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from risk_manager.attribution import Execution, attributed, matched, records_of
+from risk_manager.sizing import TradeRecord
+from risk_manager.testing import AAPL, MSFT, NOW
+from shared.domain.orders import Side
+from shared.domain.symbols import Symbol
+
+
+def a_fill(
+    order: str,
+    side: Side,
+    quantity: int,
+    price: str,
+    *,
+    strategy: str = "ma",
+    symbol: Symbol = AAPL,
+    fee: str = "0",
+) -> Execution:
+    return Execution(
+        order, strategy, symbol, side, Decimal(quantity), Decimal(price), Decimal(fee), NOW
+    )
+
+
+def test_what_was_bought_first_is_sold_first_and_earns_for_who_bought_it() -> None:
+    found = matched(
+        [
+            a_fill("1", Side.BUY, 10, "100", strategy="ma"),
+            a_fill("2", Side.BUY, 10, "110", strategy="rsi"),
+            a_fill("3", Side.SELL, 15, "120", strategy="flatten"),
+        ]
+    )
+
+    assert [(t.strategy, t.quantity, t.pnl, t.is_closed) for t in found.trades] == [
+        ("ma", Decimal(10), Decimal(200), True),
+        ("rsi", Decimal(5), Decimal(50), False),
+    ]
+    assert [(lot.strategy, lot.quantity) for lot in found.lots[AAPL]] == [("rsi", Decimal(5))]
+
+
+def test_fees_are_taken_from_both_sides_by_shares() -> None:
+    found = matched(
+        [
+            a_fill("1", Side.BUY, 10, "100", fee="1"),
+            a_fill("2", Side.BUY, 10, "100", fee="3"),
+            a_fill("3", Side.SELL, 20, "100", fee="4"),
+        ]
+    )
+
+    assert [t.pnl for t in found.trades] == [-3, -5]
+
+
+def test_an_entry_that_filled_in_parts_is_one_trade_closed_with_its_last_share() -> None:
+    parts = [a_fill("1", Side.BUY, 5, "100"), a_fill("1", Side.BUY, 5, "102")]
+
+    half = matched([*parts, a_fill("2", Side.SELL, 5, "110")])
+    whole = matched([*parts, a_fill("2", Side.SELL, 10, "110")])
+
+    assert [(t.pnl, t.is_closed) for t in half.trades] == [(Decimal(50), False)]
+    assert [(t.pnl, t.is_closed) for t in whole.trades] == [(Decimal(90), True)]
+
+
+def test_shares_from_before_the_records_earn_nobody_anything() -> None:
+    found = matched([a_fill("1", Side.SELL, 5, "100"), a_fill("2", Side.BUY, 5, "90", symbol=MSFT)])
+
+    assert [(t.symbol, t.pnl) for t in found.trades] == [(MSFT, Decimal(0))]
+
+
+def test_a_record_counts_closed_trades_alone() -> None:
+    found = matched(
+        [
+            a_fill("1", Side.BUY, 1, "100"),
+            a_fill("2", Side.SELL, 1, "130"),
+            a_fill("3", Side.BUY, 1, "100"),
+            a_fill("4", Side.SELL, 1, "90"),
+            a_fill("5", Side.BUY, 1, "100"),
+            a_fill("6", Side.SELL, 1, "100"),
+            a_fill("7", Side.BUY, 1, "100"),
+        ]
+    )
+
+    assert records_of(found.trades) == {"ma": TradeRecord(1, 2, 30.0, 10.0)}
+
+
+def test_what_is_held_is_attributed_at_the_market_or_at_cost() -> None:
+    found = matched(
+        [
+            a_fill("1", Side.BUY, 10, "100"),
+            a_fill("2", Side.SELL, 4, "105"),
+            a_fill("3", Side.BUY, 2, "50", symbol=MSFT, strategy="rsi"),
+        ]
+    )
+
+    ma, rsi = attributed(found, {AAPL: Decimal(110)})
+
+    assert (ma.realised_pnl, ma.unrealised_pnl, ma.market_value) == tuple(
+        map(Decimal, (20, 60, 660))
+    )
+    assert (rsi.unrealised_pnl, rsi.market_value) == (Decimal(0), Decimal(100))
+    assert [(row.strategy, row.closed_trades) for row in (ma, rsi)] == [("ma", 0), ("rsi", 0)]
+
+
+fills = st.lists(
+    st.builds(
+        a_fill,
+        st.sampled_from(["1", "2", "3"]),
+        st.just(Side.BUY),
+        st.integers(1, 50),
+        st.integers(1, 200).map(str),
+    ),
+    max_size=8,
+)
+
+
+@given(bought=fills, sold=st.integers(1, 100), price=st.integers(1, 200).map(str))
+def test_realised_and_unrealised_add_up_to_what_cash_and_shares_are_worth(
+    bought: list[Execution], sold: int, price: str
+) -> None:
+    held = sum((each.quantity for each in bought), Decimal(0))
+    sale = [a_fill("9", Side.SELL, min(sold, int(held)), price)] if held else []
+    cost = sum((each.quantity * each.price for each in bought), Decimal(0))
+    proceeds = sum((each.quantity * each.price for each in sale), Decimal(0))
+    left = held - sum((each.quantity for each in sale), Decimal(0))
+
+    rows = attributed(matched([*bought, *sale]), {AAPL: Decimal(7)})
+
+    assert sum((r.realised_pnl + r.unrealised_pnl for r in rows), Decimal(0)) == (
+        proceeds + left * 7 - cost
+    )

@@ -1,0 +1,37 @@
+"""`trader why` and `why-not` ask PostgreSQL under the operator's role, which may only read views."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shared.testing.servers import Servers
+from trader.cli import main
+from trader.runtime.instance import Instance
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def project(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Instance, "of_project", lambda: servers.instance)
+
+
+def test_an_unknown_order_is_not_found(capsys: Output, account: str) -> None:
+    assert main(["why", "fat-nobody", "--account", account]) == 2
+
+    assert "no decision belongs to 'fat-nobody'" in capsys.readouterr().err
+
+
+def test_an_account_without_bars_says_so(capsys: Output, account: str) -> None:
+    assert main(["why-not", "AAPL", "--account", account, "--json"]) == 0
+
+    said = json.loads(capsys.readouterr().out)
+    assert (said["answer"], said["chains"]) == ("no bar of any symbol had come by then", [])
+
+
+def test_an_instant_is_asked_for_by_time(capsys: Output, account: str) -> None:
+    assert main(["why-not", "AAPL", "2026-03-02T15:00:00Z", "--account", account]) == 0
+
+    assert "AAPL at None: no bar of any symbol had come by then" in capsys.readouterr().out

@@ -1,0 +1,112 @@
+"""`trader kill` with nothing running but the broker, which the simulator plays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.adapters.exchange_calendar import load_calendar
+from shared.domain.symbols import Symbol
+from simulator.generator import make_synthetic_tape
+from simulator.testing import RunningSimulator, running_simulator
+from trader.cli import main
+from trader.runtime.instance import Instance
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[RunningSimulator]:
+    calendar = load_calendar(tmp_path / "sessions")
+    tape = make_synthetic_tape(calendar, seed=7, symbols=(Symbol("AAPL"),), sessions=1)
+    with running_simulator(tape) as sim:
+        sim.advance(3)
+        yield sim
+
+
+@pytest.fixture
+def home(tmp_path: Path, broker: RunningSimulator, monkeypatch: pytest.MonkeyPatch) -> Path:
+    settings = {
+        "ALPACA_BASE_URL": broker.url,
+        "ALPACA_KILL_API_KEY": "PKKILL",
+        "ALPACA_KILL_SECRET_KEY": "secret",
+    }
+    instance = Instance.create(tmp_path / "home", settings=settings)
+    monkeypatch.setattr(Instance, "of_project", lambda: instance)
+    return instance.home
+
+
+def order(broker: RunningSimulator, **changes: Any) -> None:
+    body = {
+        "symbol": "AAPL", "side": "buy", "qty": "3", "type": "limit", "limit_price": "1",
+        "time_in_force": "gtc", **changes,
+    }  # fmt: skip
+    headers = {"APCA-API-KEY-ID": "PKTEST", "APCA-API-SECRET-KEY": "PKTEST"}
+    httpx.post(f"{broker.url}/v2/orders", json=body, headers=headers).raise_for_status()
+
+
+def test_all_orders_are_cancelled_and_the_halt_stands_without_any_database(
+    home: Path, broker: RunningSimulator, capsys: Output
+) -> None:
+    order(broker)
+    order(broker, limit_price="2")
+
+    assert main(["kill", "--reason", "the database is gone", "--json"]) == 0
+
+    said = json.loads(capsys.readouterr().out)
+    assert (said["confirmed"], said["halted"], said["still_open"]) == (True, True, [])
+    assert (home / "halt").read_text() == "the database is gone"
+    assert [o["status"] for o in broker.book()["orders"]] == ["canceled", "canceled"]
+
+
+def test_a_dry_run_does_nothing(home: Path, broker: RunningSimulator, capsys: Output) -> None:
+    order(broker)
+
+    assert main(["kill", "--dry-run", "--json"]) == 0
+
+    assert json.loads(capsys.readouterr().out)["is_halted"] is False
+    assert not (home / "halt").exists()
+    assert [o["status"] for o in broker.book()["orders"]] == ["new"]
+
+
+def test_a_broker_that_cannot_be_reached_is_said_and_the_halt_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    settings = {
+        # Nobody listens on the port of a closed door.
+        "ALPACA_BASE_URL": "http://127.0.0.1:9",
+        "ALPACA_API_KEY": "PK",
+        "ALPACA_SECRET_KEY": "secret",
+    }
+    instance = Instance.create(tmp_path / "home", settings=settings)
+    monkeypatch.setattr(Instance, "of_project", lambda: instance)
+
+    assert main(["kill", "--within", "1"]) == 5
+
+    said = capsys.readouterr().out
+    assert "cannot confirm yet" in said
+    assert "gave no answer" in said
+    assert instance.halt_file.exists()
+
+
+def test_without_keys_the_broker_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    instance = Instance.create(tmp_path / "home")
+    monkeypatch.setattr(Instance, "of_project", lambda: instance)
+
+    assert main(["kill"]) == 4
+
+    assert "ALPACA_KILL_API_KEY" in capsys.readouterr().err
+
+
+def test_no_program_is_handed_the_kill_keys(home: Path) -> None:
+    instance = Instance.of_project()
+
+    assert "ALPACA_KILL_SECRET_KEY" not in instance.environment("trade_executor")
+    assert instance.environment("trade_executor")["HALT_FILE"] == str(home / "halt")

@@ -1,0 +1,320 @@
+"""Why did an order come about, and why did one not?
+
+Follows what the services have stored, from the bar to the result: bar (provider, hash) -> figures of the strategy ->
+signal -> sizing arithmetic -> every check with limit and usage -> order -> fills -> profit and loss. A link that should be
+there and is not is named in `missing`. Reads views and bars, writes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from risk_manager.attribution import Execution, matched
+from shared.adapters.parquet import ParquetBars
+from shared.domain.money import plain
+from shared.domain.orders import Side
+from shared.domain.symbols import Symbol
+from shared.domain.timeframes import Timeframe, parse_timeframe
+from trader.replay.truth import Truth
+from trader.runtime.errors import NotFound
+
+Row = dict[str, Any]
+ZERO = Decimal(0)
+
+_DECISION_OF = """
+    SELECT d.* FROM risk_manager.v_decisions d
+    WHERE d.account = :account AND (d.decision_id = :id OR d.signal_id = :id OR d.decision_id IN (
+        SELECT i.decision_id FROM trade_executor.v_intents i
+        WHERE i.account = :account AND (i.client_order_id = :id OR i.client_order_id IN (
+            SELECT o.intent_id FROM trade_executor.v_orders o
+            WHERE o.account = :account AND (o.broker_order_id = :id OR o.client_order_id = :id)))))
+    ORDER BY d.id DESC LIMIT 1
+"""
+_SIGNAL = "SELECT * FROM strategy_engine.v_signals WHERE account = :account AND signal_id = :id"
+_MANUAL = """
+    SELECT payload FROM trade_executor.v_outbox
+    WHERE account = :account AND topic = 'manual_orders' AND key = :id
+"""
+_BATCH = """
+    SELECT id, timeframe, start_at, end_at, digest, decidable, announced_at, :symbol = ANY(composition) AS has_symbol
+    FROM data_collector.v_bar_batches
+    WHERE account = :account AND timeframe = :timeframe AND end_at = :at
+"""
+_INTENTS = """
+    SELECT client_order_id, purpose, side, type, order_class, quantity, filled_quantity, state, reason, act_from,
+           act_until, created_at, sent_at, ended_at, broker_order_id
+    FROM trade_executor.v_intents WHERE account = :account AND decision_id = :id ORDER BY sequence
+"""
+_ORDERS = """
+    SELECT broker_order_id, client_order_id, parent_order_id, side, type, status, quantity, filled_quantity,
+           filled_average_price, limit_price, stop_price, submitted_at
+    FROM trade_executor.v_orders
+    WHERE account = :account AND intent_id = ANY(:ids) ORDER BY sequence
+"""
+_FILLS = """
+    SELECT execution_id, broker_order_id, side, quantity, price, fee, executed_at
+    FROM trade_executor.v_fills WHERE account = :account AND client_order_id = ANY(:ids) ORDER BY id
+"""
+_FILLS_OF_SYMBOL = """
+    SELECT f.broker_order_id, f.side, f.quantity, f.price, f.fee, f.executed_at,
+           f.client_order_id = ANY(:ids) AS is_mine
+    FROM trade_executor.v_fills f WHERE f.account = :account AND f.symbol = :symbol ORDER BY f.id
+"""
+# The newest batch that could have been decided on, and the newest of any kind.
+_BATCH_BEFORE = """
+    SELECT id, timeframe, start_at, end_at, digest, decidable, :symbol = ANY(composition) AS has_symbol
+    FROM data_collector.v_bar_batches
+    WHERE account = :account AND (CAST(:at AS timestamptz) IS NULL OR end_at <= :at)
+    ORDER BY end_at DESC, id DESC LIMIT 1
+"""
+_REFUSED_BAR = """
+    SELECT reason, seen_at FROM data_collector.v_quarantine
+    WHERE account = :account AND symbol = :symbol AND seen_at >= :start
+    ORDER BY id DESC LIMIT 1
+"""
+_EVALUATION = """
+    SELECT 1 FROM strategy_engine.v_outbox
+    WHERE account = :account AND topic = 'evaluations' AND key = :key
+"""
+_DECISIONS_AT = """
+    SELECT d.signal_id FROM risk_manager.v_decisions d
+    WHERE d.account = :account AND d.symbol = :symbol AND d.instant_at = :at ORDER BY d.id
+"""
+_SIGNALS_AT = """
+    SELECT signal_id FROM strategy_engine.v_signals
+    WHERE account = :account AND symbol = :symbol AND bar_end_at = :at ORDER BY id
+"""
+
+
+@dataclass
+class Chain:
+    """One wish from its data to its result. What does not apply is None or empty; what is lost is `missing`."""
+
+    bar: Row | None
+    wish: Row | None
+    decision: Row
+    intents: list[Row] = field(default_factory=list)
+    orders: list[Row] = field(default_factory=list)
+    fills: list[Row] = field(default_factory=list)
+    result: Row = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+    def document(self) -> Row:
+        """All of it as plain values, ready for JSON."""
+        return {
+            "bar": self.bar,
+            "wish": self.wish,
+            "decision": self.decision,
+            "intents": self.intents,
+            "orders": self.orders,
+            "fills": self.fills,
+            "result": self.result,
+            "missing": self.missing,
+        }
+
+
+class Explainer:
+    """Answers for one account."""
+
+    def __init__(self, truth: Truth, bars: ParquetBars) -> None:
+        self._truth = truth
+        self._bars = bars
+
+    async def why(self, any_id: str) -> Chain:
+        """The chain behind an order, a decision or a signal, by any of its ids.
+
+        Raises:
+            NotFound: nothing of that id came through the risk manager.
+        """
+        rows = await self._rows(_DECISION_OF, id=any_id)
+        if not rows:
+            raise NotFound(
+                f"no decision belongs to {any_id!r}; give an order id, a decision's or a signal's"
+            )
+        decision = rows[0]
+        missing: list[str] = []
+        wish, bar = await self._origin(decision, missing)
+        chain = Chain(bar, wish, decision, missing=missing)
+        if not decision["checks"]:
+            missing.append("checks")
+        if decision["outcome"] == "approved":
+            await self._follow(chain)
+        return chain
+
+    async def why_not(self, symbol: Symbol, at: datetime | None) -> Row:
+        """What became of `symbol` at the newest instant by `at` (default: of all): a sentence, and chains."""
+        batches = await self._rows(_BATCH_BEFORE, symbol=symbol, at=at)
+        if not batches:
+            return _answer(symbol, None, "no bar of any symbol had come by then", [])
+        batch = batches[0]
+        instant = batch["end_at"]
+        decided = await self._rows(_DECISIONS_AT, symbol=symbol, at=instant)
+        chains = [await self.why(row["signal_id"]) for row in decided]
+        if chains:
+            told = "; ".join(_sentence(chain.decision) for chain in chains)
+        elif not batch["has_symbol"]:
+            refused = await self._rows(_REFUSED_BAR, symbol=symbol, start=batch["start_at"])
+            told = (
+                f"its bar was refused: {refused[0]['reason']}"
+                if refused
+                else "no bar of it had come when the others were decided on"
+            )
+        elif not batch["decidable"]:
+            told = "its bar came too late to be decided on"
+        elif not await self._rows(_EVALUATION, key=f"{batch['timeframe']}:{instant.isoformat()}"):
+            told = "the strategies have not looked at that instant yet"
+        elif await self._rows(_SIGNALS_AT, symbol=symbol, at=instant):
+            told = "a strategy wished for it, and the risk manager has not answered yet"
+        else:
+            told = "no strategy wished for anything"
+        return _answer(symbol, instant, told, chains)
+
+    async def _origin(self, decision: Row, missing: list[str]) -> tuple[Row | None, Row | None]:
+        """Who wished for it, and the bar that a strategy decided on."""
+        signals = await self._rows(_SIGNAL, id=decision["signal_id"])
+        if signals:
+            signal = signals[0]
+            bar = await self._bar(signal, missing)
+            return {"kind": "signal", **signal}, bar
+        if decision["strategy"] == "manual":
+            orders = await self._rows(_MANUAL, id=decision["signal_id"])
+            if not orders:
+                missing.append("manual order")
+                return None, None
+            return {"kind": "manual", **orders[0]["payload"]["body"]}, None
+        if decision["strategy"] == "flatten":
+            figures = decision["figures"]
+            asked = {name: figures.get(name) for name in ("reason", "actor")}
+            if None in asked.values():
+                missing.append("reason of the flatten")
+            return {"kind": "flatten", **asked}, None
+        missing.append("signal")
+        return None, None
+
+    async def _bar(self, signal: Row, missing: list[str]) -> Row | None:
+        batches = await self._rows(
+            _BATCH,
+            symbol=signal["symbol"],
+            timeframe=signal["timeframe"],
+            at=signal["bar_end_at"],
+        )
+        if not batches or not batches[0]["has_symbol"]:
+            missing.append("batch of bars")
+            return None
+        timeframe: Timeframe = parse_timeframe(signal["timeframe"])
+        stored = await asyncio.to_thread(
+            self._bars.newest, timeframe, signal["symbol"], signal["bar_end_at"]
+        )
+        if stored is None or stored.bar.end_at != signal["bar_end_at"]:
+            missing.append("bar")
+            return None
+        bar = stored.bar
+        return {
+            "provider": stored.provider,
+            "batch": batches[0]["id"],
+            "digest": batches[0]["digest"],
+            "start_at": bar.start_at,
+            "end_at": bar.end_at,
+            "open": bar.open,
+            "high": bar.high,
+            "low": bar.low,
+            "close": bar.close,
+            "volume": bar.volume,
+        }
+
+    async def _follow(self, chain: Chain) -> None:
+        decision = chain.decision
+        chain.intents = await self._rows(_INTENTS, id=decision["decision_id"])
+        if not chain.intents:
+            # The executor takes reviews a moment later; nothing is lost before it has.
+            if await self._is_read(decision):
+                chain.missing.append("intent")
+            return
+        ids = [row["client_order_id"] for row in chain.intents]
+        chain.orders = await self._rows(_ORDERS, ids=ids)
+        chain.fills = await self._rows(_FILLS, ids=ids)
+        known = {row["broker_order_id"] for row in chain.orders}
+        chain.missing += [
+            f"order of {row['client_order_id']}"
+            for row in chain.intents
+            if row["broker_order_id"] is not None and row["broker_order_id"] not in known
+        ]
+        chain.missing += [
+            f"fills of {row['broker_order_id']}"
+            for row in chain.orders
+            if row["filled_quantity"]
+            != sum(
+                fill["quantity"]
+                for fill in chain.fills
+                if fill["broker_order_id"] == row["broker_order_id"]
+            )
+        ]
+        chain.result = await self._result(Symbol(decision["symbol"]), ids)
+
+    async def _is_read(self, decision: Row) -> bool:
+        rows = await self._rows(
+            "SELECT position FROM trade_executor.v_cursors "
+            "WHERE account = :account AND source = 'risk_manager'"
+        )
+        return bool(rows) and rows[0]["position"] >= decision["review_id"]
+
+    async def _result(self, symbol: Symbol, ids: list[str]) -> Row:
+        """Dollars that these orders' sales earned, first in first out, and shares they still hold."""
+        rows = await self._rows(_FILLS_OF_SYMBOL, symbol=symbol, ids=ids)
+        earned, executions = ZERO, list[Execution]()
+        for row in rows:
+            before = _earned(executions) if row["is_mine"] else ZERO
+            executions.append(
+                Execution(
+                    row["broker_order_id"],
+                    "mine" if row["is_mine"] else "",
+                    symbol,
+                    Side(row["side"]),
+                    row["quantity"],
+                    row["price"],
+                    row["fee"],
+                    row["executed_at"],
+                )
+            )
+            if row["is_mine"]:
+                earned += _earned(executions) - before
+        entered = [t for t in matched(executions).trades if t.strategy == "mine"]
+        held = sum(
+            lot.quantity
+            for lots in matched(executions).lots.values()
+            for lot in lots
+            if lot.strategy == "mine"
+        )
+        return {
+            # Of an entry: what its shares brought, whoever sold them. Of an exit: what its sale did.
+            "realised_pnl": sum(t.pnl for t in entered) if entered else earned,
+            "shares_still_held": held,
+        }
+
+    async def _rows(self, query: str, **values: Any) -> list[Row]:
+        return [dict(row._mapping) for row in await self._truth.latest(query, **values)]
+
+
+def _earned(executions: Sequence[Execution]) -> Decimal:
+    return sum((trade.pnl for trade in matched(executions).trades), ZERO)
+
+
+def _sentence(decision: Mapping[str, Any]) -> str:
+    what = f"{decision['strategy']} wished for an {decision['purpose']}"
+    if decision["outcome"] == "approved":
+        return f"{what}, and {plain(decision['quantity'])} shares were approved"
+    return f"{what}, refused as {decision['reason_code']}: {decision['reason']}"
+
+
+def _answer(symbol: Symbol, at: datetime | None, told: str, chains: list[Chain]) -> Row:
+    return {
+        "symbol": symbol,
+        "instant_at": at,
+        "answer": told,
+        "chains": [chain.document() for chain in chains],
+    }
