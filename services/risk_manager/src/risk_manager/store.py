@@ -155,7 +155,8 @@ SELECT
   (SELECT jsonb_object_agg(q.symbol, q.at) FROM (
       SELECT symbol, max(seen_at) AS at FROM (
           SELECT symbol, seen_at FROM data_collector.v_quarantine
-          WHERE account = :account ORDER BY id DESC LIMIT :most) n
+          -- What a person has let in is no reason for doubt any more.
+          WHERE account = :account AND released_at IS NULL ORDER BY id DESC LIMIT :most) n
       GROUP BY symbol) q) AS refused_bars,
   m.mode, m.version, m.reason, m.actor, m.changed_at, m.restarts_peak,
   e.instant_at, e.cash AS mark_cash, e.equity, e.peak_equity, e.drawdown, e.gross_exposure,

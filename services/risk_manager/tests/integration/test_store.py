@@ -343,7 +343,9 @@ async def test_the_book_tells_what_happened_lately_at_the_broker_and_in_the_data
     await world.execute(
         "data_collector",
         "INSERT INTO data_collector.quarantine (account, timeframe, provider, symbol, reason, raw, "
-        "raw_digest, seen_at) VALUES (:account, '1Min', 'sim', 'GM', 'spike', '{}', 'a', :at)",
+        "raw_digest, seen_at, released_at, release_reason) VALUES "
+        "(:account, '1Min', 'sim', 'GM', 'spike', '{}', 'a', :at, NULL, NULL), "
+        "(:account, '1Min', 'sim', 'KO', 'spike', '{}', 'b', :at, :at, 'it was a split')",
         at=NOW,
     )
 
