@@ -6,6 +6,7 @@ storage and sums are exact; the rules work on float64 that were quantised to the
 
 from __future__ import annotations
 
+import re
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 
 from shared.domain.errors import InvalidPrice
@@ -15,6 +16,19 @@ _MICRO = Decimal("0.000001")
 _CENT = Decimal("0.01")
 # Above this a share price is an error (or needs a wider column), and int64 sums of bars stay exact.
 MAX_PRICE = Decimal(10_000_000)
+# What Python reads besides, "1_0" or the digits of other scripts, is a slip of the hand in an order.
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+
+
+def parse_number(text: str) -> Decimal:
+    """The exact number that `text` writes in plain digits.
+
+    Raises:
+        ValueError: it does not; also for "NaN", "Infinity", "1_000" and digits that are not 0 to 9.
+    """
+    if _NUMBER.fullmatch(text) is None:
+        raise ValueError(f"not a number in plain digits: {text[:40]!r}")
+    return Decimal(text)
 
 
 def parse_price(value: Decimal | str | float) -> Decimal:
@@ -29,7 +43,10 @@ def parse_price(value: Decimal | str | float) -> Decimal:
     if isinstance(value, bool):
         raise InvalidPrice(f"price must be a number, was {value!r}")
     try:
-        price = Decimal(repr(value) if isinstance(value, float) else value)
+        if isinstance(value, str):
+            price = parse_number(value.strip())
+        else:
+            price = Decimal(repr(value) if isinstance(value, float) else value)
     except (ArithmeticError, TypeError, ValueError):
         raise InvalidPrice(f"price must be a number, was {str(value)[:40]!r}") from None
     if not (price.is_finite() and 0 < price <= MAX_PRICE):

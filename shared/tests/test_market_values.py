@@ -79,6 +79,8 @@ def test_a_price_is_rounded_to_the_micro(given_: Any, price: str) -> None:
         "Infinity",
         "",
         "12,5",
+        "1_0",
+        "\u0661\u0660",
         "1e99",
         MAX_PRICE + 1,
         "0.0000001",

@@ -149,6 +149,8 @@ async def test_an_order_that_would_not_pass_is_answered_with_the_figures(
         {"quantity": "-1"},
         {"quantity": "NaN"},
         {"quantity": "1e30"},
+        {"quantity": "1_0"},
+        {"quantity": "\u0661\u0660"},
         {"side": "hold"},
         {"type": "limit"},
         {"limit_price": "90"},

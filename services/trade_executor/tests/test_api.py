@@ -61,7 +61,9 @@ def test_a_wish_that_contradicts_itself_is_turned_away(changes: dict[str, Any]) 
         OrderWish.model_validate({"symbol": "AAPL", "side": "buy", "qty": "1", **changes})
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "NaN", "Infinity", "1e9", "ten", "", "0.0000000001"])
+@pytest.mark.parametrize(
+    "text", ["0", "-1", "NaN", "Infinity", "1e9", "ten", "", "0.0000000001", "1_0", "\u0661\u0660"]
+)
 def test_a_quantity_that_cannot_be_is_turned_away(text: str) -> None:
     with pytest.raises(InvalidInput):
         parse_quantity(text)

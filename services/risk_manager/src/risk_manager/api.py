@@ -29,16 +29,24 @@ from risk_manager.snapshot import ZERO, Holding, LimitChange, Mode, figure
 from shared.adapters.http_api import ProblemError, Role, requires
 from shared.domain.decisions import Approved, Check, Refused, TradingMode
 from shared.domain.errors import InvalidInput, InvalidSymbol
-from shared.domain.money import MAX_PRICE, plain
+from shared.domain.money import MAX_PRICE, parse_number, plain
 from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.signals import ManualOrder
 from shared.domain.symbols import Symbol, parse_symbol
 from shared.ports import Ids
 
 Text = Annotated[Decimal, PlainSerializer(plain, return_type=str)]
-GivenPrice = Annotated[Decimal, Field(gt=0, le=MAX_PRICE, decimal_places=6, allow_inf_nan=False)]
+# pydantic itself reads "1_0" and the digits of other scripts as numbers.
+_PlainDigits = BeforeValidator(
+    lambda given: parse_number(given) if isinstance(given, str) else given
+)
+GivenPrice = Annotated[
+    Decimal, _PlainDigits, Field(gt=0, le=MAX_PRICE, decimal_places=6, allow_inf_nan=False)
+]
 GivenQuantity = Annotated[
-    Decimal, Field(gt=0, le=Decimal(1_000_000_000), decimal_places=9, allow_inf_nan=False)
+    Decimal,
+    _PlainDigits,
+    Field(gt=0, le=Decimal(1_000_000_000), decimal_places=9, allow_inf_nan=False),
 ]
 # Without control characters: a reason is shown in terminals, which obey them.
 Reason = Annotated[

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from shared.adapters.http_api import ProblemError, Role, requires
 from shared.domain.errors import InvalidInput
 from shared.domain.ids import manual_signal_id
-from shared.domain.money import parse_price, plain
+from shared.domain.money import parse_number, parse_price, plain
 from shared.domain.orders import IntentState, OrderType, Side, TimeInForce
 from shared.domain.signals import ManualOrder
 from shared.domain.symbols import parse_symbol
@@ -454,8 +454,8 @@ def parse_quantity(text: str) -> Decimal:
         InvalidInput: anything else.
     """
     try:
-        quantity = Decimal(text)
-    except ArithmeticError:
+        quantity = parse_number(text.strip())
+    except ValueError:
         raise InvalidInput(f"qty must be a number of shares, was {text[:40]!r}") from None
     if not (quantity.is_finite() and 0 < quantity <= _MAX_QUANTITY):
         raise InvalidInput(f"qty must be above zero and at most {_MAX_QUANTITY}, was {text[:40]!r}")
