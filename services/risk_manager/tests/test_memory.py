@@ -7,10 +7,10 @@ from decimal import Decimal
 
 import pytest
 
-from risk_manager.memory import MemoryStore
 from risk_manager.ports import Inbound
 from risk_manager.snapshot import Holding, Protection, Working
 from risk_manager.testing import ACCOUNT
+from services.risk_manager.tests.memory_store import MemoryStore
 from services.risk_manager.tests.store_contract import StoreContract, World
 from shared.domain.decisions import Approved, Review
 from shared.domain.orders import IntentState

@@ -10,7 +10,6 @@ from decimal import Decimal
 
 import pytest
 
-from risk_manager.memory import MemoryStore
 from risk_manager.ports import Inbound
 from risk_manager.service import Halted, RiskManager
 from risk_manager.snapshot import Market, Price
@@ -28,6 +27,7 @@ from risk_manager.testing import (
     some_closes,
     some_limits,
 )
+from services.risk_manager.tests.memory_store import MemoryStore
 from shared.domain.decisions import TradingMode
 from shared.domain.errors import Unavailable
 from shared.domain.signals import Direction
