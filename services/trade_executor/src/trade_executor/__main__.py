@@ -66,7 +66,7 @@ async def run(settings: Settings) -> None:
             return await redis_is_answering(redis)
 
         async def may_trade() -> bool:
-            status = await store.status()
+            status = await store.terms.status()
             return status is not None and status.state is ExecutorState.READY
 
         app = make_app(

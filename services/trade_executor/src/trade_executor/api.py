@@ -254,7 +254,7 @@ def router(
         """
         key = idempotency_key or wish.client_key or ids.new()
         order = manual_order(wish, store.account, key, clock.now(), role)
-        if not await store.add_manual_order(order, key=key):
+        if not await store.manual.add(order, key=key):
             raise ProblemError(
                 409, "idempotency_conflict", "this key was used for another order; take a new one"
             )
@@ -274,10 +274,10 @@ def router(
         """The order of that wish as soon as the broker has it, or as it stands when time is up."""
         until_s = timer.monotonic_s() + _ANSWER_WITHIN_S
         while True:
-            decided = await store.manual_answer(signal_id)
+            decided = await store.manual.answer(signal_id)
             if decided is not None and decided.reason_code is not None:
                 raise ProblemError(422, decided.reason_code.lower(), decided.reason)
-            rows = await store.find_orders(any_id=signal_id, limit=50)
+            rows = await store.reads.find_orders(any_id=signal_id, limit=50)
             found = rows[-1] if rows else None
             if found is not None:
                 state = IntentState(found["state"])
@@ -299,7 +299,7 @@ def router(
         view = order_view(row)
         broker_ids = [order.broker_order_id for order in view.orders]
         view.fills = (
-            [fill_view(f) for f in await store.fills(orders=broker_ids, limit=500)]
+            [fill_view(f) for f in await store.reads.fills(orders=broker_ids, limit=500)]
             if broker_ids
             else []
         )
@@ -313,7 +313,7 @@ def router(
         cursor: Annotated[str | None, Query(pattern=r"^\d{1,18}$")] = None,
     ) -> Orders:
         """Orders of ours, newest first; `status` is all, open, closed or one state."""
-        rows = await store.find_orders(
+        rows = await store.reads.find_orders(
             states=states_of(status),
             symbol=None if symbol is None else parse_symbol(symbol),
             before=None if cursor is None else int(cursor),
@@ -327,10 +327,10 @@ def router(
     async def get_order(order_id: str) -> OrderView:
         """One order with its fills, by our client order id, its signal's or decision's id, or the broker's."""
         if len(order_id) <= 128:
-            rows = await store.find_orders(any_id=order_id, limit=50)
+            rows = await store.reads.find_orders(any_id=order_id, limit=50)
             if rows:
                 return await _with_fills(rows[-1])
-            external = await store.external_order(order_id)
+            external = await store.reads.external_order(order_id)
             if external is not None:
                 return await _with_fills(_as_intent(external))
         raise ProblemError(
@@ -344,7 +344,7 @@ def router(
         cursor: Annotated[str | None, Query(pattern=r"^\d{1,18}$")] = None,
     ) -> Fills:
         """Executions in the ledger, newest first."""
-        rows = await store.fills(
+        rows = await store.reads.fills(
             symbol=None if symbol is None else parse_symbol(symbol),
             before=None if cursor is None else int(cursor),
             limit=limit + 1,
@@ -383,7 +383,7 @@ def router(
     @routes.get("/account", dependencies=[requires(Role.READ)])
     async def get_account() -> AccountView:
         """State, cash by the ledger, and open differences with the broker."""
-        row = await store.account_row()
+        row = await store.reads.account_row()
         if row is None:
             raise ProblemError(503, "not_adopted", "no executor has run for this account yet")
         return AccountView(
@@ -394,7 +394,7 @@ def router(
             since_at=row["since_at"],
             reconciled_at=row["reconciled_at"],
             cash=_maybe(row["cash"]),
-            differences=[DifferenceView(**d) for d in await store.open_differences()],
+            differences=[DifferenceView(**d) for d in await store.differences.all_open()],
         )
 
     @routes.post("/reconcile")
@@ -405,7 +405,7 @@ def router(
         symbols = [parse_symbol(name) for name in (wish.acknowledge if wish else [])]
         acknowledged = 0
         if symbols:
-            acknowledged = await store.acknowledge(
+            acknowledged = await store.differences.acknowledge(
                 symbols, actor=f"token:{role.name.lower()}", at=clock.now()
             )
         report = await executor.reconcile_now()
@@ -418,7 +418,7 @@ def router(
             never_existed=report.never_existed,
             took_s=round(report.took_s, 4),
             acknowledged=acknowledged,
-            differences=[DifferenceView(**d) for d in await store.open_differences()],
+            differences=[DifferenceView(**d) for d in await store.differences.all_open()],
         )
 
     return routes

@@ -47,7 +47,7 @@ class Booker:
     ) -> Booked:
         """Commit this evidence with all that follows from it, then tell whoever waits for it."""
         async with self._turn:
-            booked = await self._store.book(
+            booked = await self._store.ledger.book(
                 orders, executions, frames, at=self._clock.now(), is_whole=is_whole
             )
         if booked.fills:

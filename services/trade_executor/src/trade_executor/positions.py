@@ -25,10 +25,10 @@ class PositionFold:
     async def now(self) -> dict[Symbol, Position]:
         """All symbols ever traded, flat ones with what they earned."""
         if self._positions is None:
-            opening = await self._store.opening_positions()
+            opening = await self._store.ledger.opening_positions()
             self._positions = {s: Position(s, quantity) for s, quantity in opening.items()}
         while True:
-            page = await self._store.fills(after=self._last, limit=_PAGE, oldest_first=True)
+            page = await self._store.reads.fills(after=self._last, limit=_PAGE, oldest_first=True)
             for row in page:
                 if row["id"] <= self._last:
                     continue  # another request folded it meanwhile

@@ -160,7 +160,7 @@ class Reconciler:
         report.orders_seen = len(listed) + len(looked_up)
         report.fills_booked = len(booked.fills)
         if booked.incomplete:
-            since = await self._store.oldest_open_question_at()
+            since = await self._store.questions.oldest_open_question_at()
             await self._book_executions(report, (since or self._clock.now()) - _OVERLAP)
 
     async def _look_up_missing(
@@ -169,7 +169,11 @@ class Reconciler:
         seen = {one.broker_order_id for order in listed for one in (order, *order.legs)}
         complete = {o.broker_order_id for o in listed if o.legs or o.order_class in ("", "simple")}
         found = []
-        missing = [r for r in await self._store.open_roots() if r not in seen or r not in complete]
+        missing = [
+            r
+            for r in await self._store.questions.open_roots()
+            if r not in seen or r not in complete
+        ]
         for root in missing[:at_most]:
             order = await self._broker.order(root)
             if order is not None:
@@ -203,8 +207,8 @@ class Reconciler:
         report.fills_booked = len(booked.fills)
         await self._prove_absence(report, listed, booked.unexplained)
         await self._compare_holdings(report, since)
-        await self._store.protect_bare_positions(at=self._clock.now())
-        await self._store.mark_reconciled(epoch=self._epoch, at=began_at)
+        await self._store.protection.cover_bare_positions(at=self._clock.now())
+        await self._store.terms.mark_reconciled(epoch=self._epoch, at=began_at)
         if self._stream_is_up and connection == self._connections:
             await self._say(ExecutorState.READY, "compared with the broker")
         elif not self.compared.is_set():
@@ -214,7 +218,7 @@ class Reconciler:
 
     async def _check_account(self) -> None:
         account = await self._broker.account()
-        pinned = await self._store.pinned_account()
+        pinned = await self._store.ledger.pinned_account()
         if pinned is None:
             await self._adopt()
         elif pinned != account.account_id:
@@ -233,7 +237,7 @@ class Reconciler:
             after = await self._broker.executions(after=since)
             if [e.execution_id for e in before] == [e.execution_id for e in after]:
                 ledger_from = max((e.executed_at for e in after), default=since)
-                await self._store.adopt(
+                await self._store.ledger.adopt(
                     account, positions, ledger_from=ledger_from, at=self._clock.now()
                 )
                 return
@@ -243,9 +247,9 @@ class Reconciler:
 
     async def _since(self) -> datetime:
         """From where orders and executions may hold news."""
-        status = await self._store.status()
+        status = await self._store.terms.status()
         last = status.reconciled_at if status is not None else None
-        question = await self._store.oldest_open_question_at()
+        question = await self._store.questions.oldest_open_question_at()
         now = self._clock.now()
         return min(last or now, question or now, now) - _OVERLAP
 
@@ -255,7 +259,7 @@ class Reconciler:
         """An order never existed when its session is over and neither list knows it."""
         names = {order.client_order_id for order in listed}
         now = self._clock.now()
-        for intent in await self._store.unknown_intents():
+        for intent in await self._store.questions.unknown_intents():
             if intent.sent_at is None or intent.client_order_id in names or unexplained:
                 continue
             session = self._calendar.session_at(intent.sent_at) or self._calendar.next_session(
@@ -267,18 +271,18 @@ class Reconciler:
                 f"session of {session.on} closed; {len(listed)} orders and all executions since "
                 f"{intent.sent_at.isoformat()} lack it"
             )
-            await self._store.record_never_existed(intent, proof, at=now)
+            await self._store.outgoing.record_never_existed(intent, proof, at=now)
             report.never_existed.append(intent.client_order_id)
 
     async def _compare_holdings(self, report: Report, since: datetime) -> None:
         """Positions and cash; a difference needs two looks between which nothing moved."""
         suspected: tuple[object, ...] | None = None
         for _ in range(_LOOKS):
-            ours, our_cash, mark = await self._store.holdings()
+            ours, our_cash, mark = await self._store.ledger.holdings()
             theirs = await self._broker.positions()
             their_cash = (await self._broker.account()).cash
             await self._book_executions(report, since)
-            if (await self._store.holdings())[2] != mark:
+            if (await self._store.ledger.holdings())[2] != mark:
                 continue
             unlike = {
                 symbol: (ours.get(symbol, Decimal(0)), theirs.get(symbol, Decimal(0)))
@@ -289,7 +293,7 @@ class Reconciler:
             picture = (tuple(unlike.items()), cash_differs)
             if (not unlike and not cash_differs) or picture == suspected:
                 await self._settle(ours, theirs, unlike)
-                await self._store.settle_difference(
+                await self._store.differences.settle(
                     "CASH", "cash", None, ours=plain(our_cash), theirs=plain(their_cash),
                     differs=cash_differs, at=self._clock.now(),
                 )  # fmt: skip
@@ -305,16 +309,18 @@ class Reconciler:
         unlike: dict[Symbol, tuple[Decimal, Decimal]],
     ) -> None:
         opened = {
-            d["subject"] for d in await self._store.open_differences() if d["kind"] == "POSITION"
+            d["subject"]
+            for d in await self._store.differences.all_open()
+            if d["kind"] == "POSITION"
         }
         for symbol in sorted({*unlike, *(Symbol(name) for name in opened)}):
             mine, other = ours.get(symbol, Decimal(0)), theirs.get(symbol, Decimal(0))
             if symbol in unlike:
                 _log.error("position differs", symbol=symbol, ours=str(mine), broker=str(other))
-            await self._store.settle_difference(
+            await self._store.differences.settle(
                 "POSITION", symbol, symbol, ours=plain(mine), theirs=plain(other),
                 differs=symbol in unlike, at=self._clock.now(),
             )  # fmt: skip
 
     async def _say(self, state: ExecutorState, why: str) -> None:
-        await self._store.set_state(state, why, epoch=self._epoch, at=self._clock.now())
+        await self._store.terms.set_state(state, why, epoch=self._epoch, at=self._clock.now())

@@ -109,7 +109,7 @@ class Sender:
             return False
 
     async def _work(self) -> bool:
-        todo = await self._store.work_at(self._clock.now())
+        todo = await self._store.outgoing.work_at(self._clock.now())
         self._probes.watch(
             [intent.client_order_id for intent in todo.unknown], self._timer.monotonic_s()
         )
@@ -188,7 +188,7 @@ class Sender:
             self._probes.forget(name)
             await self._adopt(intent, found)
             return True
-        await self._store.record_probe(intent)
+        await self._store.outgoing.record_probe(intent)
         if self._probes.answered(name, self._timer.monotonic_s()) or (
             self._probes.round_is_complete(name)
         ):
@@ -202,7 +202,7 @@ class Sender:
             _log.info("order found", order=intent.client_order_id, status=found.status)
             return
         _log.error("another order lives under our id", order=intent.client_order_id, unlike=unlike)
-        await self._store.record_mismatch(intent, found, unlike, at=self._clock.now())
+        await self._store.outgoing.record_mismatch(intent, found, unlike, at=self._clock.now())
         self._ask(True)
 
     async def _post_again(self, intent: Intent) -> bool:
@@ -211,13 +211,13 @@ class Sender:
             return False
         await self._gate.admit(_lane(intent))
         now = self._clock.now()
-        if not await self._store.begin_sending_again(intent, epoch=self._epoch, now=now):
+        if not await self._store.outgoing.begin_sending_again(intent, epoch=self._epoch, now=now):
             return False
         _log.warning("posting again under the same id", order=intent.client_order_id)
         try:
             accepted = await self._broker.submit(intent.request())
         except OutcomeUnknown as error:
-            await self._store.record_unknown(intent, error.why, at=self._clock.now())
+            await self._store.outgoing.record_unknown(intent, error.why, at=self._clock.now())
             self._probes.begin(intent.client_order_id, self._timer.monotonic_s())
             return await self._look_up(intent)
         except OrderRejected as error:
@@ -241,13 +241,15 @@ class Sender:
         quantity: Decimal | None = intent.quantity
         if intent.purpose is not IntentPurpose.ENTRY:
             # Nothing is taken away for an exit that may not follow.
-            verdict = await self._store.verdict(intent, epoch=self._epoch, now=self._clock.now())
+            verdict = await self._store.outgoing.verdict(
+                intent, epoch=self._epoch, now=self._clock.now()
+            )
             if isinstance(verdict, Go):
                 quantity = await self._shares_to_reduce(intent)
                 if quantity is None:
                     return False
                 if quantity == 0:
-                    await self._store.end_unsent(
+                    await self._store.outgoing.end_unsent(
                         intent,
                         IntentState.CANCELLED_UNSENT,
                         "nothing is held",
@@ -258,7 +260,7 @@ class Sender:
             return False
         await self._gate.admit(_lane(intent))
         began_s = self._timer.monotonic_s()
-        verdict = await self._store.begin_sending(
+        verdict = await self._store.outgoing.begin_sending(
             intent, quantity=quantity or intent.quantity, epoch=self._epoch, now=self._clock.now()
         )
         if isinstance(verdict, End):
@@ -278,7 +280,7 @@ class Sender:
             await self._refuse(intent, error)
         except OutcomeUnknown as error:
             _log.warning("outcome unknown", order=intent.client_order_id, reason=error.why)
-            await self._store.record_unknown(intent, error.why, at=self._clock.now())
+            await self._store.outgoing.record_unknown(intent, error.why, at=self._clock.now())
             self._probes.begin(intent.client_order_id, self._timer.monotonic_s())
             # At once, even when the stream has told meanwhile: its legs are known from a look-up alone.
             await self._look_up(intent)
@@ -297,16 +299,16 @@ class Sender:
     async def _refuse(self, intent: Intent, error: OrderRejected) -> None:
         _log.warning("order refused", order=intent.client_order_id, reason=error.reason)
         why = f"{error.status} {error.code}: {error.reason}"
-        await self._store.record_refusal(intent, why, at=self._clock.now())
+        await self._store.outgoing.record_refusal(intent, why, at=self._clock.now())
 
     async def _shares_to_reduce(self, intent: Intent) -> Decimal | None:
         """How many shares an exit or a protection may send; None while something else may still fill."""
         if intent.purpose is IntentPurpose.PROTECT:
-            return quantity_to_exit(intent, await self._store.position(intent.symbol))
+            return quantity_to_exit(intent, await self._store.outgoing.position(intent.symbol))
         patience_s = 0.0 if intent.client_order_id in self._waited_for else _WAY_CLEAR_WITHIN_S
         give_up_s = self._timer.monotonic_s() + patience_s
         while True:
-            obstacles = await self._store.make_way(intent, at=self._clock.now())
+            obstacles = await self._store.outgoing.make_way(intent, at=self._clock.now())
             names = [one.client_order_id for one in obstacles.unknown]
             blocking = [name for name in names if not self._probes.round_is_complete(name)]
             if not obstacles.open_orders and not blocking:

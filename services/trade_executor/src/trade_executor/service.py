@@ -96,7 +96,7 @@ class Executor:
 
     async def _lead(self, held: Tenure) -> None:
         parts = self._parts
-        epoch = await parts.store.begin_term(parts.clock.now())
+        epoch = await parts.store.terms.begin(parts.clock.now())
         _log.info("executing", account=parts.store.account, epoch=epoch)
         wake = Wake()
         reconciler = Reconciler(
@@ -130,13 +130,13 @@ class Executor:
             self._reconciler = None
             with suppress(Retryable, TimeoutError):
                 async with asyncio.timeout(1):
-                    await parts.store.set_state(
+                    await parts.store.terms.set_state(
                         ExecutorState.STANDBY, "stopped", epoch=epoch, at=parts.clock.now()
                     )
 
     async def _take_reviews(self, ear: Ear, wake: Wake) -> None:
         async def work() -> bool:
-            taken = await self._parts.store.take_reviews(at=self._parts.clock.now())
+            taken = await self._parts.store.reviews.take(at=self._parts.clock.now())
             if taken.made_work:
                 wake.set()
             return taken.are_more

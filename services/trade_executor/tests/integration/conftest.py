@@ -88,7 +88,7 @@ class Desk:
         await self.until(self._is_ready, "the executor is READY")
 
     async def _is_ready(self) -> bool:
-        status = await self.store.status()
+        status = await self.store.terms.status()
         return status is not None and status.state.value == "READY"
 
     async def kill(self) -> None:
@@ -256,8 +256,8 @@ class Desk:
                 raise AssertionError(
                     f"not within {WITHIN_S} s: {what}; intents {await self.intents()}; "
                     f"venue orders {[(o['id'][:8], o['role'], o['status']) for o in book['orders']]}; "
-                    f"status {await self.store.account_row()}; "
-                    f"differences {await self.store.open_differences()}"
+                    f"status {await self.store.reads.account_row()}; "
+                    f"differences {await self.store.differences.all_open()}"
                 )
             await self.timer.sleep(0.01)
 

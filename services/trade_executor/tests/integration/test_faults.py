@@ -29,13 +29,15 @@ def our_orders(desk: Any) -> list[str]:
 
 async def sending_when_it_died(desk: Any) -> Intent:
     """The last holder's term, up to the commit that comes right before the POST."""
-    await desk.store.take_reviews(at=desk.clock.now())
-    [found] = (await desk.store.work_at(desk.clock.now())).due
+    await desk.store.reviews.take(at=desk.clock.now())
+    [found] = (await desk.store.outgoing.work_at(desk.clock.now())).due
     intent: Intent = found
     now = desk.clock.now()
-    epoch = await desk.store.begin_term(now)
-    await desk.store.set_state(ExecutorState.READY, "compared", epoch=epoch, at=now)
-    verdict = await desk.store.begin_sending(intent, quantity=intent.quantity, epoch=epoch, now=now)
+    epoch = await desk.store.terms.begin(now)
+    await desk.store.terms.set_state(ExecutorState.READY, "compared", epoch=epoch, at=now)
+    verdict = await desk.store.outgoing.begin_sending(
+        intent, quantity=intent.quantity, epoch=epoch, now=now
+    )
     assert isinstance(verdict, Go)
     return intent
 
@@ -161,7 +163,7 @@ def test_an_intent_that_was_stored_but_not_sent_is_sent_once_after_a_restart(
             await desk.step(3)
             await desk.kill()
             await desk.review(desk.approved("sig-1"))
-            await desk.store.take_reviews(at=desk.clock.now())
+            await desk.store.reviews.take(at=desk.clock.now())
             await desk.restart()
             await desk.rest()
             assert len(our_orders(desk)) == 1
@@ -198,7 +200,7 @@ def test_somebody_elses_trade_is_adopted_shown_and_pauses_its_symbol(make_desk: 
             }
             desk.sim.admin.post("/admin/trade", json=trade).raise_for_status()
             await desk.step(3)
-            [difference] = await desk.store.open_differences()
+            [difference] = await desk.store.differences.all_open()
             assert (difference["kind"], difference["symbol"]) == ("EXTERNAL_ORDER", "AAPL")
             await desk.review(desk.approved("sig-1"), desk.approved("sig-2", symbol=Symbol("MSFT")))
             await desk.rest()
@@ -207,7 +209,9 @@ def test_somebody_elses_trade_is_adopted_shown_and_pauses_its_symbol(make_desk: 
                 ("entry", "ACKED", "MSFT", Decimal(10)),
             ]
             assert (
-                await desk.store.acknowledge([Symbol("AAPL")], actor="test", at=desk.clock.now())
+                await desk.store.differences.acknowledge(
+                    [Symbol("AAPL")], actor="test", at=desk.clock.now()
+                )
                 == 1
             )
             await desk.review(desk.approved("sig-3"))
@@ -229,7 +233,7 @@ def test_another_order_under_our_id_is_never_taken_for_ours(make_desk: Any) -> N
             await desk.rest()
             rows = await desk.rows("SELECT * FROM trade_executor.v_intents WHERE account = :a")
             assert rows[0].state == "REJECTED"
-            kinds = {d["kind"] for d in await desk.store.open_differences()}
+            kinds = {d["kind"] for d in await desk.store.differences.all_open()}
             assert kinds == {"ORDER_MISMATCH", "EXTERNAL_ORDER"}
 
     asyncio.run(scenario())
@@ -265,11 +269,13 @@ def test_keys_of_another_account_send_nothing(make_desk: Any) -> None:
             other = type(account)(
                 "another", "ACTIVE", account.cash, account.equity, account.buying_power, {}
             )
-            await desk.store.adopt(other, {}, ledger_from=desk.clock.now(), at=desk.clock.now())
+            await desk.store.ledger.adopt(
+                other, {}, ledger_from=desk.clock.now(), at=desk.clock.now()
+            )
             desk._task = asyncio.create_task(desk.executor.run())
 
             async def says_so() -> bool:
-                row = await desk.store.account_row()
+                row = await desk.store.reads.account_row()
                 return row is not None and row["state"] == "ACCOUNT_MISMATCH"
 
             await desk.until(says_so, "ACCOUNT_MISMATCH")
@@ -319,11 +325,11 @@ def test_an_account_that_already_holds_something_is_opened_with_it(make_desk: An
                 answer = await asyncio.to_thread(desk.sim.advance)
             desk.clock.set(datetime.fromisoformat(answer["venue_at"]))
             await desk.start()
-            held, cash, _ = await desk.store.holdings()
+            held, cash, _ = await desk.store.ledger.holdings()
             assert held == {"AAPL": Decimal(5)}
             assert cash == Decimal(desk.sim.book()["cash"])
             report = await desk.executor.reconcile_now()
             assert (report.positions_agree, report.cash_agrees) == (True, True)
-            assert await desk.store.open_differences() == []
+            assert await desk.store.differences.all_open() == []
 
     asyncio.run(scenario())

@@ -186,20 +186,20 @@ def test_a_refused_manual_order_keeps_its_reason_code(make_desk: Any) -> None:
                 "man-x", desk.account, Symbol("AAPL"), Side.BUY, Decimal(1), OrderType.MARKET,
                 TimeInForce.DAY, None, None, None, None, desk.clock.now(), "test",
             )  # fmt: skip
-            assert await desk.store.add_manual_order(order, key="k")
-            assert await desk.store.add_manual_order(order, key="k")
+            assert await desk.store.manual.add(order, key="k")
+            assert await desk.store.manual.add(order, key="k")
             other = ManualOrder(
                 "man-x", desk.account, Symbol("AAPL"), Side.BUY, Decimal(2), OrderType.MARKET,
                 TimeInForce.DAY, None, None, None, None, desk.clock.now(), "test",
             )  # fmt: skip
-            assert not await desk.store.add_manual_order(other, key="k")
+            assert not await desk.store.manual.add(other, key="k")
             refusal = Refused(
                 "dec-x", "man-x", desk.account, Symbol("AAPL"), Side.BUY, Purpose.ENTRY,
                 "BUYING_POWER", "costs more than is free", (),
             )  # fmt: skip
             await desk.review(refused=[refusal], source="manual:man-x")
             await desk.rest()
-            answer = await desk.store.manual_answer("man-x")
+            answer = await desk.store.manual.answer("man-x")
             assert (answer.reason_code, answer.reason) == (
                 "BUYING_POWER",
                 "costs more than is free",

@@ -1,0 +1,202 @@
+"""Which intents follow from what risk approved?
+
+Reviews are read in order; their intents, the entries they withdraw and the cursor move in one transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.adapters.postgres import Cursor, Database, Outbox, OutboxRow
+from shared.domain.decisions import Approved, Purpose, Review, TradingMode
+from shared.domain.errors import InvalidInput
+from shared.domain.ids import client_order_id
+from shared.domain.orders import OrderClass
+from shared.messages import REVIEW, REVIEWS
+from trade_executor.lifecycle import bar_has_closed_over
+from trade_executor.store.tables import (
+    FINAL,
+    INSERT_INTENT,
+    INTENT_COLUMNS,
+    LIVE,
+    SCHEMA,
+    Frame,
+    Tables,
+    intent_of,
+)
+
+_REVIEWS_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What reading the next reviews came to."""
+
+    made_work: bool
+    are_more: bool
+
+
+class Reviews(Tables):
+    """The way from the risk manager's outbox to intents."""
+
+    def __init__(self, db: Database, account: str) -> None:
+        super().__init__(db, account)
+        self._reviews = Outbox("risk_manager", account)
+        self._cursor = Cursor(SCHEMA, "risk_manager", account)
+
+    async def take(self, *, at: datetime) -> Taken:
+        """Turn the next reviews into intents and move the cursor with them."""
+
+        async def work(connection: AsyncConnection) -> Taken:
+            made_work = False
+            position = await self._cursor.position(connection)
+            rows = await self._reviews.after(
+                connection, position, topics=(REVIEWS,), limit=_REVIEWS_AT_ONCE
+            )
+            for row in rows:
+                try:
+                    review = REVIEW.decode(row.payload)
+                except InvalidInput as error:
+                    await self._quarantine(connection, row, str(error), at)
+                    continue
+                made_work |= await self._apply_review(connection, review, at)
+            if rows:
+                await self._cursor.move(connection, rows[-1].id)
+            made_work |= await self._withdraw_entries(connection, at)
+            return Taken(made_work, are_more=len(rows) == _REVIEWS_AT_ONCE)
+
+        return await self._db.run(work)
+
+    async def _quarantine(
+        self, connection: AsyncConnection, row: OutboxRow, problem: str, at: datetime
+    ) -> None:
+        raw = orjson.dumps({"outbox_id": row.id, "key": row.key, "payload": row.payload}).decode()
+        await self._insert_frames(connection, [Frame(raw, "review", None, problem)], at)
+
+    async def _apply_review(
+        self, connection: AsyncConnection, review: Review, at: datetime
+    ) -> bool:
+        made_work = bool(review.approved)
+        if review.source.startswith("evaluation:"):
+            made_work |= await self._give_up_rests(connection, review.instant_at, at)
+        exits = {a.symbol for a in review.approved if a.purpose is Purpose.EXIT}
+        if exits:
+            # What was approved before the wish to be out is not sent after it.
+            await self._do(
+                connection,
+                f"""UPDATE {SCHEMA}.intents SET state = 'CANCELLED_UNSENT', ended_at = :at,
+                        reason = 'an exit was approved before it was sent'
+                    WHERE account = :account AND state = 'PENDING' AND purpose <> 'exit'
+                      AND symbol = ANY(:symbols)""",
+                at=at,
+                symbols=sorted(exits),
+            )
+        rows = [_intent_row(approved, at) for approved in review.approved if approved.quantity > 0]
+        if rows:
+            await connection.execute(INSERT_INTENT, rows)
+        answers = [(a.signal_id, None, None) for a in review.approved] + [
+            (r.signal_id, r.reason_code, r.reason) for r in review.refused
+        ]
+        manual = [answer for answer in answers if answer[0].startswith("man-")]
+        for signal, code, reason in manual:
+            await self._do(
+                connection,
+                f"""UPDATE {SCHEMA}.manual_orders SET reason_code = :code, reason = :reason, decided_at = :at
+                    WHERE account = :account AND signal_id = :signal AND decided_at IS NULL""",
+                code=code,
+                reason=reason,
+                at=at,
+                signal=signal,
+            )
+        return made_work
+
+    async def _withdraw_entries(self, connection: AsyncConnection, at: datetime) -> bool:
+        """Unless trading is ACTIVE no entry waits, here or at the broker; what it filled stays protected.
+
+        In the transaction of the review that may have changed the mode, so that a replay finds the same entries
+        withdrawn in every run.
+        """
+        row = await self._one(
+            connection, "SELECT mode FROM risk_manager.v_mode WHERE account = :account"
+        )
+        if row is None or TradingMode(row.mode) is TradingMode.ACTIVE:
+            return False
+        unsent = await self._all(
+            connection,
+            f"""UPDATE {SCHEMA}.intents SET state = 'CANCELLED_UNSENT', ended_at = :at, reason = :reason
+                WHERE account = :account AND state = 'PENDING' AND purpose = 'entry'
+                RETURNING client_order_id""",
+            at=at,
+            reason=f"trading mode is {row.mode}",
+        )
+        # The first order of an entry alone: its legs guard what is held.
+        asked = await self._all(
+            connection,
+            f"""UPDATE {SCHEMA}.orders SET cancel_asked_at = :at
+                WHERE account = :account AND cancel_asked_at IS NULL AND status NOT IN {FINAL}
+                  AND parent_order_id IS NULL AND intent_id IN (
+                    SELECT client_order_id FROM {SCHEMA}.intents
+                    WHERE account = :account AND state IN {LIVE} AND purpose = 'entry')
+                RETURNING broker_order_id""",
+            at=at,
+        )
+        return bool(unsent or asked)
+
+    async def _give_up_rests(
+        self, connection: AsyncConnection, instant_at: datetime, at: datetime
+    ) -> bool:
+        """Ask to cancel what is left of bracket entries that a closed bar filled in part."""
+        rows = await self._all(
+            connection,
+            f"""SELECT {INTENT_COLUMNS} FROM {SCHEMA}.intents
+                WHERE account = :account AND state IN {LIVE} AND state = 'PARTIAL'
+                  AND order_class = 'bracket'""",
+        )
+        partial = [i for i in map(intent_of, rows) if bar_has_closed_over(i, instant_at)]
+        if partial:
+            await self._do(
+                connection,
+                f"""UPDATE {SCHEMA}.orders SET cancel_asked_at = :at
+                    WHERE account = :account AND client_order_id = ANY(:ids)
+                      AND cancel_asked_at IS NULL AND status NOT IN {FINAL}""",
+                at=at,
+                ids=[intent.client_order_id for intent in partial],
+            )
+        return bool(partial)
+
+
+def _intent_row(approved: Approved, at: datetime) -> dict[str, Any]:
+    is_bracket = (
+        approved.purpose is Purpose.ENTRY
+        and approved.stop_loss is not None
+        and approved.take_profit is not None
+    )
+    leg = approved.purpose.value
+    return {
+        "account": approved.account,
+        "id": client_order_id(approved.account, approved.signal_id, leg, 0),
+        "decision_id": approved.decision_id,
+        "signal_id": approved.signal_id,
+        "symbol": approved.symbol,
+        "side": approved.side.value,
+        "purpose": leg,
+        "leg": leg,
+        "generation": 0,
+        "type": approved.type.value,
+        "time_in_force": approved.time_in_force.value,
+        "order_class": (OrderClass.BRACKET if is_bracket else OrderClass.SIMPLE).value,
+        "quantity": approved.quantity,
+        "limit_price": approved.limit_price,
+        "stop_price": approved.stop_price,
+        "stop_loss": approved.stop_loss if is_bracket else None,
+        "take_profit": approved.take_profit if is_bracket else None,
+        "reference_price": approved.reference_price,
+        "act_from": approved.act_from,
+        "act_until": approved.act_until,
+        "at": at,
+    }

@@ -1,0 +1,96 @@
+"""Whose turn is it to execute, and what may that executor do?
+
+Every statement that follows from a term carries its epoch, so that nothing happens once another has taken over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from trade_executor.lifecycle import ExecutorState
+from trade_executor.store.tables import SCHEMA, Tables
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The stored state of this account's executor."""
+
+    state: ExecutorState
+    epoch: int
+    reconciled_at: datetime | None
+
+
+class Terms(Tables):
+    """The one row that says who executes for the account."""
+
+    async def begin(self, at: datetime) -> int:
+        """Take over: a new epoch, and what was SENDING when the last holder went is UNKNOWN."""
+
+        async def work(connection: AsyncConnection) -> int:
+            row = await self._one(
+                connection,
+                f"""INSERT INTO {SCHEMA}.status (account, state, since_at, reason, epoch)
+                    VALUES (:account, 'RECONCILING', :at, 'took over', 1)
+                    ON CONFLICT (account) DO UPDATE SET state = 'RECONCILING', since_at = EXCLUDED.since_at,
+                        reason = EXCLUDED.reason, epoch = status.epoch + 1
+                    RETURNING epoch""",
+                at=at,
+            )
+            await self._do(
+                connection,
+                f"""UPDATE {SCHEMA}.intents SET state = 'UNKNOWN', reason = 'was being sent when its sender ended'
+                    WHERE account = :account AND state = 'SENDING'""",
+            )
+            assert row is not None
+            return int(row.epoch)
+
+        return await self._db.run(work)
+
+    async def set_state(
+        self, state: ExecutorState, reason: str, *, epoch: int, at: datetime
+    ) -> None:
+        """Say what this term's executor may do; nothing happens once another has taken over."""
+
+        async def work(connection: AsyncConnection) -> None:
+            await self._do(
+                connection,
+                f"""UPDATE {SCHEMA}.status SET state = :state, reason = :reason, since_at = :at
+                    WHERE account = :account AND epoch = :epoch AND (state, reason) <> (:state, :reason)""",
+                state=state.value,
+                reason=reason,
+                epoch=epoch,
+                at=at,
+            )
+
+        await self._db.run(work)
+
+    async def mark_reconciled(self, *, epoch: int, at: datetime) -> None:
+        """Note that everything up to `at` has been compared."""
+
+        async def work(connection: AsyncConnection) -> None:
+            await self._do(
+                connection,
+                f"""UPDATE {SCHEMA}.status SET reconciled_at = :at
+                    WHERE account = :account AND epoch = :epoch""",
+                epoch=epoch,
+                at=at,
+            )
+
+        await self._db.run(work)
+
+    async def status(self) -> Status | None:
+        """The stored state; None when no executor ever ran for this account."""
+
+        async def work(connection: AsyncConnection) -> Status | None:
+            row = await self._one(
+                connection,
+                f"SELECT state, epoch, reconciled_at FROM {SCHEMA}.status WHERE account = :account",
+            )
+            if row is None:
+                return None
+            return Status(ExecutorState(row.state), int(row.epoch), row.reconciled_at)
+
+        return await self._db.run(work)
