@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
 from shared.domain.bar_blocks import BarBlock
 from shared.domain.bars import Bar
+from shared.domain.corporate_actions import Adjustment, CorporateAction
 from shared.domain.orders import OrderRequest
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
@@ -87,15 +88,52 @@ class BarStore(Protocol):
         ...
 
     def last(
-        self, timeframe: Timeframe, symbols: Sequence[Symbol], count: int, until_at: datetime
+        self,
+        timeframe: Timeframe,
+        symbols: Sequence[Symbol],
+        count: int,
+        until_at: datetime,
+        *,
+        adjustment: Adjustment = Adjustment.NONE,
+        as_of_on: date | None = None,
     ) -> BarBlock:
-        """The newest `count` bars of each symbol with end_at <= `until_at`."""
+        """The newest `count` bars of each symbol with end_at <= `until_at`.
+
+        `adjustment` puts them into the shares of `as_of_on` (see `shared.domain.corporate_actions`), which is the New
+        York day of `until_at` when left out: what happened later is not known then.
+        """
         ...
 
     def between(
-        self, timeframe: Timeframe, symbols: Sequence[Symbol], start_at: datetime, end_at: datetime
+        self,
+        timeframe: Timeframe,
+        symbols: Sequence[Symbol],
+        start_at: datetime,
+        end_at: datetime,
+        *,
+        adjustment: Adjustment = Adjustment.NONE,
+        as_of_on: date | None = None,
     ) -> BarBlock:
-        """Bars with start_at >= `start_at` and bar end <= `end_at`."""
+        """Bars with start_at >= `start_at` and bar end <= `end_at`, adjusted as `last` does it."""
+        ...
+
+
+class ActionStore(Protocol):
+    """Splits and cash dividends: one of each per symbol and day. Synchronous: call it in a thread."""
+
+    def put(
+        self, actions: Sequence[CorporateAction], *, provider: str, fetched_at: datetime
+    ) -> int:
+        """Store `actions`; of one symbol, kind and day the one fetched last counts. Return how many are news.
+
+        Several of one kind and day within `actions` are one together.
+        """
+        ...
+
+    def actions(
+        self, symbols: Sequence[Symbol] | None = None, until_on: date | None = None
+    ) -> list[CorporateAction]:
+        """What counts, by symbol, kind and day: of `symbols` (None: all), with an ex-date up to `until_on`."""
         ...
 
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "logs": ("trader.commands.lifecycle", "Show what the programs say."),
     "config": ("trader.commands.lifecycle", "Show or check the settings."),
     "data": ("trader.commands.data", "Fetch, import, list and check market history."),
+    "actions": ("trader.commands.actions", "Import and list splits and dividends."),
     "orders": ("trader.commands.trading", "List orders."),
     "positions": ("trader.commands.trading", "List positions."),
     "signals": ("trader.commands.trading", "List signals."),

@@ -14,19 +14,17 @@ was torn (or a file was lost), so it is read again, and never taken for the whol
 Rows are sorted by symbol, then start, so one symbol over years touches few row groups; an instant of all
 symbols is one small file, so a live append and a last-N window touch only the newest files. A revision
 (same key, other figures) is one more row: on read the one fetched last wins, and older ones stay. A symbol
-is a value in a column and never part of a path.
+is a value in a column and never part of a path. Prices are stored raw; splits and dividends (`action_store`) are
+applied on read.
 """
 
 from __future__ import annotations
 
-import fcntl
 import io
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +32,11 @@ import polars as pl
 from numpy.typing import NDArray
 from polars.exceptions import PolarsError
 
+from shared.adapters.action_store import ParquetActions
+from shared.adapters.durable_files import DRAFT, sole_writer, write_whole
 from shared.domain.bar_blocks import BarBlock, from_epoch_us, to_epoch_us
-from shared.domain.errors import Misconfigured, StateMismatch, Unavailable
+from shared.domain.corporate_actions import Adjustment, adjusted, exchange_day
+from shared.domain.errors import StateMismatch, Unavailable
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.ports import LatestBar
@@ -55,12 +56,14 @@ _SCHEMA = {
     "provider": pl.String,
     "fetched_us": pl.Int64,
 }
+# Written into every row, for whoever else reads the files: what is kept is what was paid. It is never read here, so
+# files from before it was written are as good.
+_RAW = pl.lit(Adjustment.NONE.value).alias("adjustment")
 _KEY = ["symbol", "start_us"]
 _FIGURES = ["end_us", "open", "high", "low", "close", "volume"]
 # Fetched at the same instant, the order of the figures decides, so that every reader picks the same.
 _BY_AGE = [*_KEY, "fetched_us", "provider", *_FIGURES]
 _NAME = re.compile(r"(\d{10})_(\d{10})_(\d)_(-?\d+)_(-?\d+)_(\d+)\.parquet")
-_DRAFT = ".draft"
 _FAN = 16
 _MAX_LEVEL = 9
 # An append merges no more than this, so that the one that has to never takes long ...
@@ -101,6 +104,7 @@ class ParquetBars:
     def __init__(self, root: Path) -> None:
         """`root`: the folder of one account's market history; made by the first append."""
         self._root = root / "bars"
+        self.actions = ParquetActions(root)
 
     def append(self, block: BarBlock, *, provider: str, fetched_at: datetime) -> int:
         """See `BarStore`. What is stored already with the same figures is not stored again."""
@@ -110,7 +114,7 @@ class ParquetBars:
         if given.is_empty():
             return 0
         folder = self._folder(block.timeframe)
-        with _sole_writer(folder):
+        with sole_writer(folder):
             files = _settled(folder)
             new = _news(folder, files, given)
             if not new.is_empty():
@@ -124,7 +128,7 @@ class ParquetBars:
         folder = self._folder(timeframe)
         if not folder.exists():
             return 0, 0
-        with _sole_writer(folder):
+        with sole_writer(folder):
             files = _settled(folder)
             before = len(files)
             merged: list[_File] = []
@@ -141,7 +145,7 @@ class ParquetBars:
             if not paths:
                 return pl.DataFrame(schema={"symbol": pl.String})
             return (
-                pl.scan_parquet(paths, glob=False)
+                _scan(paths)
                 .group_by("symbol")
                 .agg(
                     pl.col("start_us").n_unique().alias("bars"),
@@ -165,15 +169,30 @@ class ParquetBars:
         ]
 
     def last(
-        self, timeframe: Timeframe, symbols: Sequence[Symbol], count: int, until_at: datetime
+        self,
+        timeframe: Timeframe,
+        symbols: Sequence[Symbol],
+        count: int,
+        until_at: datetime,
+        *,
+        adjustment: Adjustment = Adjustment.NONE,
+        as_of_on: date | None = None,
     ) -> BarBlock:
         """See `BarStore`. Files are read newest first, and no further back than needed."""
-        return _block(
-            timeframe, self._retrying(timeframe, lambda f: _last(f, symbols, count, until_at))
+        found = self._retrying(timeframe, lambda f: _last(f, symbols, count, until_at))
+        return self._seen(
+            _block(timeframe, found), symbols, adjustment, as_of_on or exchange_day(until_at)
         )
 
     def between(
-        self, timeframe: Timeframe, symbols: Sequence[Symbol], start_at: datetime, end_at: datetime
+        self,
+        timeframe: Timeframe,
+        symbols: Sequence[Symbol],
+        start_at: datetime,
+        end_at: datetime,
+        *,
+        adjustment: Adjustment = Adjustment.NONE,
+        as_of_on: date | None = None,
     ) -> BarBlock:
         """See `BarStore`."""
         low, high = to_epoch_us(start_at), to_epoch_us(end_at)
@@ -183,7 +202,12 @@ class ParquetBars:
             inside = (pl.col("start_us") >= low) & (pl.col("end_us") <= high)
             return _current(_read(folder, files, symbols, inside))
 
-        return _block(timeframe, self._retrying(timeframe, read))
+        return self._seen(
+            _block(timeframe, self._retrying(timeframe, read)),
+            symbols,
+            adjustment,
+            as_of_on or exchange_day(end_at),
+        )
 
     def newest(self, timeframe: Timeframe, symbol: Symbol, until_at: datetime) -> LatestBar | None:
         """The newest bar of `symbol` with end_at <= `until_at`, its provider and fetch time."""
@@ -194,6 +218,20 @@ class ParquetBars:
         return LatestBar(
             _block(timeframe, frame).bar(0), row["provider"], from_epoch_us(row["fetched_us"])
         )
+
+    def _seen(
+        self, block: BarBlock, symbols: Sequence[Symbol], adjustment: Adjustment, as_of_on: date
+    ) -> BarBlock:
+        """`block` of raw bars as it looks from `as_of_on`."""
+        if adjustment is Adjustment.NONE:
+            return block
+
+        def close_before(symbol: Symbol, at: datetime) -> tuple[int, int] | None:
+            found = self.last(block.timeframe, [symbol], 1, at)
+            return (int(found.start_us[0]), int(found.close[0])) if len(found) else None
+
+        actions = self.actions.actions(symbols, as_of_on)
+        return adjusted(block, actions, adjustment, as_of_on, close_before)
 
     def _folder(self, timeframe: Timeframe) -> Path:
         return self._root / timeframe.value
@@ -207,23 +245,6 @@ class ParquetBars:
             except FileNotFoundError:
                 continue
         raise Unavailable(f"bar files in {folder} keep changing; try again")
-
-
-@contextmanager
-def _sole_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; the kernel frees it when its holder dies."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / "writer.lock", os.O_RDWR | os.O_CREAT, 0o640)
-    except OSError as error:
-        raise Misconfigured(
-            f"market history cannot be written to {folder}: {error.strerror}; mend DATA_DIR"
-        ) from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _listed(folder: Path) -> list[_File]:
@@ -274,28 +295,11 @@ def _put(folder: Path, rows: pl.DataFrame, first: int, last: int, level: int) ->
     start_us, end_us = rows.select(pl.col("start_us").min(), pl.col("end_us").max()).row(0)
     name = f"{first:010d}_{last:010d}_{level}_{start_us}_{end_us}_{len(rows)}.parquet"
     buffer = io.BytesIO()
-    rows.write_parquet(buffer, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP)
-    draft = folder / f"{name}{_DRAFT}"
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
-    try:
-        view = buffer.getbuffer()
-        while view:
-            view = view[os.write(handle, view) :]
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    draft.rename(folder / name)
-    _sync(folder)
+    rows.with_columns(_RAW).write_parquet(
+        buffer, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP
+    )
+    write_whole(folder / name, buffer.getbuffer())
     return _File(first, last, level, start_us, end_us, len(rows), name)
-
-
-def _sync(folder: Path) -> None:
-    """Make the folder's entries survive a loss of power."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _tidy(folder: Path, files: list[_File], max_rows: int) -> None:
@@ -320,7 +324,7 @@ def _merge(folder: Path, run: list[_File]) -> _File:
 def _drop_superseded(folder: Path, files: list[_File]) -> None:
     counting = {file.name for file in files}
     for name in [path.name for path in folder.iterdir()]:
-        if name.endswith(_DRAFT) or (_NAME.fullmatch(name) and name not in counting):
+        if name.endswith(DRAFT) or (_NAME.fullmatch(name) and name not in counting):
             (folder / name).unlink(missing_ok=True)
 
 
@@ -383,12 +387,16 @@ def _read(
             wanted &= pl.col("symbol").is_in(list(symbols))
     paths = [folder / file.name for file in files]
     try:
-        return pl.scan_parquet(paths, glob=False).filter(wanted).collect()
+        return _scan(paths).filter(wanted).collect()
     except PolarsError as error:
         raise StateMismatch(
             f"a bar file in {folder} cannot be read ({_brief(error)}); restore the folder from a "
             "backup, or move it away and collect the history anew"
         ) from error
+
+
+def _scan(paths: list[Path]) -> pl.LazyFrame:
+    return pl.scan_parquet(paths, glob=False, schema=_SCHEMA, extra_columns="ignore")
 
 
 def _order(rows: pl.DataFrame) -> tuple[Int64s, Booleans]:

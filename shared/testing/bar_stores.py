@@ -7,15 +7,25 @@ over the real store, so that what a test learns with the one holds for the other
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Protocol
 
-from shared.domain.bar_blocks import BarBlock, block_of
+from shared.domain.bar_blocks import BarBlock, block_of, to_epoch_us
 from shared.domain.bars import Bar
-from shared.domain.money import parse_price
+from shared.domain.corporate_actions import (
+    Adjustment,
+    CashDividend,
+    CorporateAction,
+    Split,
+    adjusted,
+    exchange_day,
+    merged,
+)
+from shared.domain.money import parse_price, to_micros
 from shared.domain.symbols import Symbol, parse_symbol
 from shared.domain.timeframes import Timeframe
-from shared.ports import BarStore, LatestBar
+from shared.ports import ActionStore, BarStore, LatestBar
 
 # A Thursday morning in New York, inside a session.
 NOON = datetime(2026, 1, 15, 15, 0, tzinfo=UTC)
@@ -52,10 +62,47 @@ def a_block(*bars: Bar, timeframe: Timeframe = Timeframe.MINUTE) -> BarBlock:
     return block_of(timeframe, bars)
 
 
+class MemoryActions:
+    """An `ActionStore` that forgets everything with the process."""
+
+    def __init__(self) -> None:
+        self._versions: dict[tuple[str, str, date], list[tuple[datetime, str, str]]] = {}
+        self._known: dict[tuple[object, ...], CorporateAction] = {}
+
+    def put(
+        self, actions: Sequence[CorporateAction], *, provider: str, fetched_at: datetime
+    ) -> int:
+        """See `ActionStore`."""
+        added = 0
+        for action in merged(actions):
+            key = (action.symbol, type(action).__name__, action.ex_on)
+            versions = self._versions.setdefault(key, [])
+            version = (fetched_at, provider, repr(action))
+            if version in versions or (versions and max(versions)[2] == version[2]):
+                continue
+            versions.append(version)
+            self._known[*key, *version] = action
+            added += 1
+        return added
+
+    def actions(
+        self, symbols: Sequence[Symbol] | None = None, until_on: date | None = None
+    ) -> list[CorporateAction]:
+        """See `ActionStore`."""
+        current = [self._known[*key, *max(versions)] for key, versions in self._versions.items()]
+        return merged(
+            action
+            for action in current
+            if (symbols is None or action.symbol in symbols)
+            and (until_on is None or action.ex_on <= until_on)
+        )
+
+
 class MemoryBars:
     """A `BarStore` that forgets everything with the process."""
 
     def __init__(self) -> None:
+        self.actions = MemoryActions()
         self._versions: dict[tuple[Timeframe, Symbol, datetime], list[_Version]] = {}
 
     def append(self, block: BarBlock, *, provider: str, fetched_at: datetime) -> int:
@@ -71,23 +118,48 @@ class MemoryBars:
         return added
 
     def last(
-        self, timeframe: Timeframe, symbols: Sequence[Symbol], count: int, until_at: datetime
+        self,
+        timeframe: Timeframe,
+        symbols: Sequence[Symbol],
+        count: int,
+        until_at: datetime,
+        *,
+        adjustment: Adjustment = Adjustment.NONE,
+        as_of_on: date | None = None,
     ) -> BarBlock:
         """See `BarStore`."""
         chosen: list[Bar] = []
         for symbol in set(symbols):
             bars = [b for b in self._current(timeframe, [symbol]) if b.end_at <= until_at]
             chosen += sorted(bars, key=lambda bar: bar.start_at)[-count:]
-        return block_of(timeframe, chosen)
+        block = block_of(timeframe, chosen)
+        return self._seen(block, adjustment, as_of_on or exchange_day(until_at))
 
     def between(
-        self, timeframe: Timeframe, symbols: Sequence[Symbol], start_at: datetime, end_at: datetime
+        self,
+        timeframe: Timeframe,
+        symbols: Sequence[Symbol],
+        start_at: datetime,
+        end_at: datetime,
+        *,
+        adjustment: Adjustment = Adjustment.NONE,
+        as_of_on: date | None = None,
     ) -> BarBlock:
         """See `BarStore`."""
         bars = self._current(timeframe, symbols)
-        return block_of(
+        block = block_of(
             timeframe, [b for b in bars if b.start_at >= start_at and b.end_at <= end_at]
         )
+        return self._seen(block, adjustment, as_of_on or exchange_day(end_at))
+
+    def _seen(self, block: BarBlock, adjustment: Adjustment, as_of_on: date) -> BarBlock:
+        def close_before(symbol: Symbol, at: datetime) -> tuple[int, int] | None:
+            found = self.newest(block.timeframe, symbol, at)
+            if found is None:
+                return None
+            return to_epoch_us(found.bar.start_at), to_micros(found.bar.close)
+
+        return adjusted(block, self.actions.actions(), adjustment, as_of_on, close_before)
 
     def newest(self, timeframe: Timeframe, symbol: Symbol, until_at: datetime) -> LatestBar | None:
         """The newest bar of `symbol` with end_at <= `until_at`, its provider and fetch time."""
@@ -111,6 +183,15 @@ class MemoryBars:
 
 def _figures(bar: Bar) -> tuple[object, ...]:
     return (bar.end_at, bar.open, bar.high, bar.low, bar.close, bar.volume)
+
+
+class StoreOfBarsAndActions(BarStore, Protocol):
+    """Bars with the splits and dividends that are applied to them."""
+
+    @property
+    def actions(self) -> ActionStore:
+        """Splits and dividends."""
+        ...
 
 
 class BarStoreContract:
@@ -220,3 +301,100 @@ class BarStoreContract:
         store.append(a_block(crash), provider="p", fetched_at=self.FETCHED_AT)
 
         assert list(store.last(Timeframe.MINUTE, [crash.symbol], 1, crash.end_at)) == [crash]
+
+    def test_raw_bars_are_seen_in_the_shares_of_the_day_they_are_asked_for(
+        self, store: StoreOfBarsAndActions
+    ) -> None:
+        bars = [
+            a_bar(close=c, volume=10, begins_at=NOON + timedelta(days=n))
+            for n, c in enumerate([200, 100])
+        ]
+        store.append(a_block(*bars), provider="p", fetched_at=self.FETCHED_AT)
+        symbol, ex_on = bars[0].symbol, bars[1].start_at.date()
+        split = Split(symbol, ex_on, Decimal(2), Decimal(1))
+        store.actions.put([split], provider="p", fetched_at=self.FETCHED_AT)
+        end_at = bars[1].end_at
+
+        def seen(adjustment: Adjustment, as_of_on: date | None = None) -> list[tuple[float, int]]:
+            block = store.between(
+                Timeframe.MINUTE, [symbol], NOON, end_at, adjustment=adjustment, as_of_on=as_of_on
+            )
+            newest = store.last(
+                Timeframe.MINUTE, [symbol], 9, end_at, adjustment=adjustment, as_of_on=as_of_on
+            )
+            assert list(block) == list(newest)
+            return [(float(bar.close), bar.volume) for bar in block]
+
+        assert seen(Adjustment.NONE) == [(200, 10), (100, 10)]
+        assert seen(Adjustment.SPLIT) == seen(Adjustment.ALL) == [(100, 20), (100, 10)]
+        assert seen(Adjustment.SPLIT, ex_on - timedelta(days=1)) == [(200, 10), (100, 10)]
+
+    def test_an_action_after_what_is_read_is_not_known_unless_asked_for(
+        self, store: StoreOfBarsAndActions
+    ) -> None:
+        bars = [a_bar(close=100, begins_at=NOON + timedelta(days=n)) for n in range(2)]
+        store.append(a_block(*bars), provider="p", fetched_at=self.FETCHED_AT)
+        symbol, ex_on = bars[0].symbol, bars[1].start_at.date()
+        store.actions.put(
+            [CashDividend(symbol, ex_on, Decimal(10))], provider="p", fetched_at=self.FETCHED_AT
+        )
+
+        def close(as_of_on: date | None) -> list[Decimal]:
+            until_at = bars[0].end_at
+            block = store.last(
+                Timeframe.MINUTE,
+                [symbol],
+                1,
+                until_at,
+                adjustment=Adjustment.ALL,
+                as_of_on=as_of_on,
+            )
+            return [bar.close for bar in block]
+
+        assert close(None) == [100]
+        assert close(ex_on) == [90]
+
+
+class ActionStoreContract:
+    """What every store of corporate actions does; a test class gives an `actions` fixture."""
+
+    AAPL = parse_symbol("AAPL")
+    EX_ON = date(2014, 6, 9)
+    FETCHED_AT = NOON
+    LATER = NOON + timedelta(days=1)
+
+    def split(self, new: str = "7", symbol: str = "AAPL", days: int = 0) -> Split:
+        """A split, `days` after the first."""
+        ex_on = self.EX_ON + timedelta(days=days)
+        return Split(parse_symbol(symbol), ex_on, Decimal(new), Decimal(1))
+
+    def test_what_is_put_is_there_once_with_exact_figures(self, actions: ActionStore) -> None:
+        dividend = CashDividend(self.AAPL, self.EX_ON, Decimal("0.4700001"))
+        some: list[CorporateAction] = [self.split("1.05"), dividend]
+
+        assert actions.put(some, provider="p", fetched_at=self.FETCHED_AT) == 2
+        assert actions.put(some, provider="q", fetched_at=self.LATER) == 0
+
+        assert actions.actions() == merged(some)
+
+    def test_nothing_put_is_nothing_stored(self, actions: ActionStore) -> None:
+        assert actions.put([], provider="p", fetched_at=self.FETCHED_AT) == 0
+        assert actions.actions() == []
+
+    def test_of_two_records_of_one_split_the_one_fetched_last_counts_alone(
+        self, actions: ActionStore
+    ) -> None:
+        wrong, right = self.split("4"), self.split("7")
+
+        assert actions.put([right], provider="file", fetched_at=self.LATER) == 1
+        assert actions.put([wrong], provider="alpaca", fetched_at=self.FETCHED_AT) == 1
+
+        assert actions.actions() == [right]
+
+    def test_only_the_symbols_and_days_asked_for_are_given(self, actions: ActionStore) -> None:
+        first, later, other = self.split(), self.split(days=3), self.split(symbol="MSFT")
+        actions.put([first, later, other], provider="p", fetched_at=self.FETCHED_AT)
+
+        assert actions.actions([self.AAPL]) == [first, later]
+        assert actions.actions([self.AAPL], self.EX_ON) == [first]
+        assert actions.actions(None, self.EX_ON) == [first, other]

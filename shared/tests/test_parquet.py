@@ -11,17 +11,28 @@ import threading
 from datetime import timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.adapters.action_store import ParquetActions
 from shared.adapters.parquet import ParquetBars
 from shared.domain.bar_blocks import BarBlock
 from shared.domain.bars import Bar
+from shared.domain.corporate_actions import Adjustment
 from shared.domain.errors import Misconfigured, StateMismatch
 from shared.domain.symbols import Symbol, parse_symbol
 from shared.domain.timeframes import Timeframe
-from shared.testing.bar_stores import NOON, BarStoreContract, MemoryBars, a_bar, a_block
+from shared.testing.bar_stores import (
+    NOON,
+    ActionStoreContract,
+    BarStoreContract,
+    MemoryActions,
+    MemoryBars,
+    a_bar,
+    a_block,
+)
 
 MINUTE = timedelta(minutes=1)
 
@@ -39,6 +50,18 @@ class TestParquetBars(BarStoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> ParquetBars:
         return ParquetBars(tmp_path)
+
+
+class TestMemoryActions(ActionStoreContract):
+    @pytest.fixture
+    def actions(self) -> MemoryActions:
+        return MemoryActions()
+
+
+class TestParquetActions(ActionStoreContract):
+    @pytest.fixture
+    def actions(self, tmp_path: Path) -> ParquetActions:
+        return ParquetActions(tmp_path)
 
 
 def everything(store: ParquetBars | MemoryBars) -> list[Bar]:
@@ -302,3 +325,44 @@ def test_contents_say_what_is_there_of_each_symbol_and_from_whom(tmp_path: Path)
     assert (aapl.first_at, aapl.last_at) == (NOON + 4 * MINUTE, NOON + 5 * MINUTE)
     assert msft.symbol == "MSFT"
     assert store.contents(Timeframe.DAY) == []
+
+
+def test_every_row_says_who_gave_it_when_and_that_its_prices_are_raw(tmp_path: Path) -> None:
+    store = ParquetBars(tmp_path)
+    store.append(a_block(a_bar()), provider="alpaca", fetched_at=NOON)
+
+    (path,) = (tmp_path / "bars" / "1Min").glob("*.parquet")
+    row = pl.read_parquet(path).row(0, named=True)
+
+    assert (row["provider"], row["adjustment"]) == ("alpaca", "none")
+    assert row["fetched_us"] == int(NOON.timestamp()) * 1_000_000
+
+
+def test_files_from_before_the_adjustment_was_written_down_are_read_beside_newer_ones(
+    tmp_path: Path,
+) -> None:
+    store = ParquetBars(tmp_path)
+    old, new = a_bar("AAPL", 0), a_bar("AAPL", 1)
+    store.append(a_block(old), provider="p", fetched_at=NOON)
+    (path,) = (tmp_path / "bars" / "1Min").glob("*.parquet")
+    pl.read_parquet(path).drop("adjustment").write_parquet(path)
+    store.append(a_block(new), provider="p", fetched_at=NOON)
+
+    assert everything(store) == [old, new]
+    assert store.contents(Timeframe.MINUTE)[0].bars == 2
+    store.compact(Timeframe.MINUTE)
+    assert everything(store) == [old, new]
+
+
+def test_a_file_of_splits_that_cannot_be_read_is_told_and_not_taken_for_none(
+    tmp_path: Path,
+) -> None:
+    store = ParquetBars(tmp_path)
+    bar = a_bar()
+    store.append(a_block(bar), provider="p", fetched_at=NOON)
+    (tmp_path / "actions").mkdir()
+    (tmp_path / "actions" / "actions.parquet").write_bytes(b"PAR1")
+
+    with pytest.raises(StateMismatch, match="fetch splits and dividends anew"):
+        store.last(Timeframe.MINUTE, [bar.symbol], 1, bar.end_at, adjustment=Adjustment.SPLIT)
+    assert len(store.last(Timeframe.MINUTE, [bar.symbol], 1, bar.end_at)) == 1

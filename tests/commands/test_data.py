@@ -139,3 +139,28 @@ def test_made_up_bars_are_the_same_for_the_same_seed_and_have_nothing_wrong(
     assert (code, said["findings"]) == (0, [])
     assert main(["data", "generate", str(home / "bars.txt")]) == 4
     assert "must end in .csv or .parquet" in capsys.readouterr().err
+
+
+def test_an_imported_split_is_listed_and_explains_the_step_in_the_prices(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["date,open,high,low,close,volume"]
+    for day in (5, 6, 7, 8, 9, 12, 13, 14, 15, 16):
+        price = 700 if day < 12 else 100
+        rows.append(f"2026-01-{day:02},{price},{price + 1},{price - 1},{price},{1000 + day}")
+    bars = home / "AAPL.csv"
+    bars.write_text("\n".join(rows) + "\n")
+    splits = home / "splits.csv"
+    splits.write_text("symbol,date,split\nAAPL,2026-01-12,7:1\n")
+
+    assert run(capsys, "check", bars)[0] == 1
+    assert main(["actions", "import", str(splits), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"read": 1, "stored": 1}
+    code, said = run(capsys, "check", bars)
+
+    assert code == 0
+    assert [(f["kind"], f["severity"]) for f in said["findings"]] == [("unadjusted_split", "note")]
+    assert main(["actions", "list", "aapl", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["items"] == [
+        {"symbol": "AAPL", "ex_on": "2026-01-12", "kind": "split", "value": "7:1"}
+    ]

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,6 +37,7 @@ from shared.adapters.importing import Imported, import_table
 from shared.adapters.parquet import ParquetBars
 from shared.config import Settings
 from shared.domain.bar_blocks import BarBlock
+from shared.domain.corporate_actions import Split
 from shared.domain.errors import InvalidInput
 from shared.domain.money import MICROS
 from shared.domain.quality import Finding, Kind, Series, Severity, check
@@ -93,14 +94,18 @@ def check_bars(
     now = WallClock().now()
     findings: list[Finding] = []
     checked: list[dict[str, Any]] = []
-    source = (
-        _series_of_files(files, wanted)
-        if files
-        else _series_of_store(_store(instance, account), wanted, now)
-    )
+    store = stored_bars(instance, account)
+    source = _series_of_files(files, wanted) if files else _series_of_store(store, wanted, now)
+    explained = _days_of_splits(store)
     for series in source:
         if len(series):
-            found = check(series, calendar, now=now, is_live=not files)
+            found = check(
+                series,
+                calendar,
+                now=now,
+                explained_splits=explained[series.symbol],
+                is_live=not files,
+            )
             findings += found
             checked.append(_summary(series, found))
     if as_json:
@@ -109,6 +114,15 @@ def check_bars(
         _show(checked, findings)
     is_bad = any(finding.severity is Severity.ERROR for finding in findings)
     return ExitCode.ERROR if is_bad else ExitCode.OK
+
+
+def _days_of_splits(store: ParquetBars) -> Mapping[str, list[date]]:
+    """The ex-dates of the splits that are known of each symbol."""
+    days: dict[str, list[date]] = defaultdict(list)
+    for action in store.actions.actions():
+        if isinstance(action, Split):
+            days[action.symbol].append(action.ex_on)
+    return days
 
 
 def _series_of_files(files: Sequence[Path], wanted: Timeframe | None) -> Iterator[Series]:
@@ -222,7 +236,7 @@ def import_bars(
     """
     instance = Instance.of_project()
     calendar = load_calendar(instance.home / "parquet")
-    store = _store(instance, account)
+    store = stored_bars(instance, account)
     wanted = None if timeframe is None else parse_timeframe(timeframe)
     paths = find_files(files)
     total = Imported()
@@ -259,7 +273,7 @@ def list_bars(
 
     Example: trader data list --timeframe 1Day
     """
-    store = _store(Instance.of_project(), account)
+    store = stored_bars(Instance.of_project(), account)
     rows: list[dict[str, Any]] = [
         {
             "symbol": found.symbol,
@@ -290,7 +304,7 @@ def compact(account: AccountOption = None, as_json: JsonOption = False) -> None:
 
     Example: trader data compact
     """
-    store = _store(Instance.of_project(), account)
+    store = stored_bars(Instance.of_project(), account)
     counts = {length.value: store.compact(length) for length in Timeframe}
     done = {name: {"before": b, "after": a} for name, (b, a) in counts.items() if b}
     if as_json:
@@ -411,7 +425,7 @@ def _progress(unit: str) -> Progress:
     )
 
 
-def _store(instance: Instance, account: str | None) -> ParquetBars:
+def stored_bars(instance: Instance, account: str | None) -> ParquetBars:
     """The store of an account's bars; its name is checked, since it becomes a folder's."""
     name = account or instance.settings.get("TRADING_ACCOUNT") or "paper"
     settings = Settings.model_validate({"trading_account": name})

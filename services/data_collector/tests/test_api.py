@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -27,6 +28,7 @@ from data_collector.testing import (
 )
 from shared.adapters.http_api import make_app
 from shared.config import load_settings
+from shared.domain.corporate_actions import Split
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.ports import LatestBar
@@ -366,3 +368,25 @@ def test_the_figures_are_shown_to_prometheus(api: Api) -> None:
 
     assert "collector_live 0.0" in text
     assert "collector_batches_announced_total 0.0" in text
+
+
+def test_bars_are_shown_as_traded_or_in_the_shares_of_a_day(api: Api) -> None:
+    bars = [a_bar(close=c, begins_at=NOON - timedelta(days=n)) for c, n in ((200, 2), (100, 1))]
+    api.store.append(a_block(*bars), provider="alpaca", fetched_at=NOON)
+    ex_on = bars[1].start_at.date()
+    split = Split(bars[0].symbol, ex_on, Decimal(2), Decimal(1))
+    api.store.actions.put([split], provider="alpaca", fetched_at=NOON)
+
+    def closes(**query: str) -> list[str]:
+        said = api.get("/data/bars/AAPL", **query).json()
+        return [bar["close"] for bar in said["items"]]
+
+    since = (NOON - timedelta(days=3)).isoformat()
+    for start in ({}, {"start": since}):
+        assert closes(**start) == ["200", "100"]
+        assert closes(adjustment="split", **start) == ["100", "100"]
+        before = str(ex_on - timedelta(days=1))
+        assert closes(adjustment="all", as_of=before, **start) == ["200", "100"]
+    said = api.get("/data/bars/AAPL", adjustment="split", as_of="2099-01-01").json()
+    assert (said["adjustment"], said["as_of"]) == ("split", NOON.date().isoformat())
+    assert api.get("/data/bars/AAPL", adjustment="dividends").status_code == 422

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
@@ -21,9 +22,10 @@ from data_collector.releasing import Readers, released_bar
 from data_collector.screening import Screening, Universe
 from data_collector.service import Collector
 from shared.adapters.http_api import ProblemError, Role, requires
-from shared.domain.bar_blocks import block_of
+from shared.domain.bar_blocks import BarBlock, block_of
 from shared.domain.bars import Bar
 from shared.domain.calendar import NEW_YORK
+from shared.domain.corporate_actions import Adjustment, exchange_day, parse_adjustment
 from shared.domain.errors import InvalidInput, InvalidTime
 from shared.domain.money import plain
 from shared.domain.symbols import Symbol, parse_symbol
@@ -54,8 +56,9 @@ class ApiBar(BaseModel):
 
 
 class ApiLatest(ApiBar):
-    """A symbol's newest bar, how old it is and where it came from."""
+    """A symbol's newest bar as it was traded, how old it is and where it came from."""
 
+    adjustment: str
     age_s: float
     provider: str
     fetched_at: datetime
@@ -63,8 +66,10 @@ class ApiLatest(ApiBar):
 
 
 class ApiBars(BaseModel):
-    """A page of bars, oldest first; `next` continues it as `start`."""
+    """A page of bars, oldest first, in the shares of `as_of`; `next` continues it as `start`."""
 
+    adjustment: str
+    as_of: date
     items: list[ApiBar]
     next: str | None
 
@@ -338,6 +343,7 @@ def router(rooms: Rooms) -> APIRouter:
         newest, source = found
         return ApiLatest(
             **_api_bar(newest.bar).model_dump(),
+            adjustment=Adjustment.NONE.value,
             age_s=(clock.now() - newest.bar.end_at).total_seconds(),
             provider=newest.provider,
             fetched_at=newest.fetched_at,
@@ -351,18 +357,39 @@ def router(rooms: Rooms) -> APIRouter:
         start: str | None = None,
         end: str | None = None,
         limit: Annotated[int, Query(ge=1, le=_MAX_LIMIT)] = 100,
+        adjustment: str = Adjustment.NONE.value,
+        as_of: date | None = None,
     ) -> ApiBars:
-        """Stored bars of a symbol: the newest ones, or from `start` on, oldest first."""
+        """Stored bars of a symbol: the newest ones, or from `start` on, oldest first.
+
+        `adjustment` none shows what was paid; split and all put it into the shares of `as_of`, today's if left out.
+        """
         wanted, bars_of = parse_symbol(symbol), length(timeframe)
-        until_at = clock.now() if end is None else _instant("end", end, is_end=True)
+        seen = parse_adjustment(adjustment)
+        now = clock.now()
+        until_at = now if end is None else _instant("end", end, is_end=True)
+        # What is announced for a later day has not happened yet.
+        as_of_on = min(as_of or exchange_day(now), exchange_day(now))
         if start is None:
-            block = await asyncio.to_thread(rooms.store.last, bars_of, [wanted], limit, until_at)
-            return ApiBars(items=[_api_bar(bar) for bar in block], next=None)
+            block = await asyncio.to_thread(
+                rooms.store.last,
+                bars_of,
+                [wanted],
+                limit,
+                until_at,
+                adjustment=seen,
+                as_of_on=as_of_on,
+            )
+            items = [_api_bar(bar) for bar in block]
+            return ApiBars(adjustment=seen.value, as_of=as_of_on, items=items, next=None)
         since_at = _instant("start", start)
+        read = partial(rooms.store.between, adjustment=seen, as_of_on=as_of_on)
         found = await asyncio.to_thread(
-            _from_start, rooms.store, bars_of, wanted, since_at, until_at, limit + 1
+            _from_start, rooms.store, read, bars_of, wanted, since_at, until_at, limit + 1
         )
         return ApiBars(
+            adjustment=seen.value,
+            as_of=as_of_on,
             items=[_api_bar(bar) for bar in found[:limit]],
             next=found[limit].start_at.isoformat() if len(found) > limit else None,
         )
@@ -473,6 +500,7 @@ def _range(asked: CollectRequest, collector: Collector, now: datetime) -> Range:
 
 def _from_start(
     store: CollectedBars,
+    read: Callable[[Timeframe, Sequence[Symbol], datetime, datetime], BarBlock],
     timeframe: Timeframe,
     symbol: Symbol,
     since_at: datetime,
@@ -489,7 +517,7 @@ def _from_start(
             (since_at + _STEP[timeframe.is_intraday]).date(), _CUT, since_at.tzinfo
         )
         step_until = min(cut, until_at)
-        found += store.between(timeframe, [symbol], since_at, step_until)
+        found += read(timeframe, [symbol], since_at, step_until)
         since_at = step_until
     return found[:count]
 

@@ -1,0 +1,62 @@
+"""How does a file come into being all at once, and who may write now?
+
+A draft beside its place is written, synced and renamed, and the folder synced: after a crash there is the old state or
+the new one. Writers of one folder take turns under a lock that the kernel frees when its holder dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shared.domain.errors import Misconfigured
+
+DRAFT = ".draft"
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Hold the lock of `folder`, which is made where it is missing.
+
+    Raises:
+        Misconfigured: it cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / "writer.lock", os.O_RDWR | os.O_CREAT, 0o640)
+    except OSError as error:
+        raise Misconfigured(
+            f"market history cannot be written to {folder}: {error.strerror}; mend DATA_DIR"
+        ) from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Make `path` hold `content`, all of it or what was there before."""
+    draft = path.with_name(f"{path.name}{DRAFT}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(handle, view) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    draft.rename(path)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Make the folder's entries survive a loss of power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
