@@ -6,7 +6,7 @@ Backtest, replay, paper and live differ only in which adapter is passed in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -229,8 +229,12 @@ class Broker(Protocol):
         """The account behind the keys."""
         ...
 
-    async def submit(self, order: OrderRequest) -> BrokerOrder:
-        """Send once. Raises OrderRejected on a definite no, else OutcomeUnknown: look it up."""
+    async def submit(self, order: OrderRequest, last_look: Callable[[], None]) -> BrokerOrder:
+        """Send once. Raises OrderRejected on a definite no, else OutcomeUnknown: look it up.
+
+        `last_look` is called when the connection stands, right before the first byte is written; what it raises
+        is raised here, and nothing was sent.
+        """
         ...
 
     async def find(self, client_order_id: str) -> BrokerOrder | None:

@@ -124,9 +124,14 @@ def _brief(error: BaseException) -> str:
 
 @contextlib.asynccontextmanager
 async def open_database(
-    settings: Settings, timer: Timer, *, pool_size: int = 4, application: str
+    settings: Settings, timer: Timer, *, pool_size: int = 4, application: str, idle_s: int = 10
 ) -> AsyncIterator[Database]:
-    """A pool of at most `pool_size` connections under this process's role; connects when first used."""
+    """A pool of at most `pool_size` connections under this process's role; connects when first used.
+
+    Args:
+        idle_s: how long a transaction may stand open without a statement before the server ends it: so long may a
+            process that was stopped in the middle of one hold its locks.
+    """
     engine = create_async_engine(
         database_url(settings),
         pool_size=pool_size,
@@ -143,7 +148,7 @@ async def open_database(
                 "timezone": "UTC",
                 "lock_timeout": "2000",
                 "statement_timeout": "10000",
-                "idle_in_transaction_session_timeout": "10000",
+                "idle_in_transaction_session_timeout": str(idle_s * 1000),
             },
         },
     )

@@ -40,6 +40,10 @@ ACCEPTED = {
 Asked = list[tuple[str, str]]
 
 
+def unhurried() -> None:
+    """A last look that has nothing against it."""
+
+
 def an_answer(status: int, body: bytes | object, *headers: str) -> bytes:
     content = body if isinstance(body, bytes) else orjson.dumps(body)
     lines = [
@@ -130,7 +134,7 @@ def test_an_answer_that_proves_nothing_leaves_the_outcome_unknown_after_one_post
 ) -> None:
     async def scenario(broker: AlpacaBroker, asked: Asked) -> None:
         with pytest.raises(OutcomeUnknown):
-            await broker.submit(ORDER)
+            await broker.submit(ORDER, unhurried)
         assert asked == [("POST", "/v2/orders")]
 
     with_broker(lambda _m, _p: answer, scenario)
@@ -143,7 +147,7 @@ def test_a_server_that_says_nothing_is_given_up_after_the_deadline(
 
     async def scenario(broker: AlpacaBroker, asked: Asked) -> None:
         with pytest.raises(OutcomeUnknown, match="TimeoutError"):
-            await broker.submit(ORDER)
+            await broker.submit(ORDER, unhurried)
         assert len(asked) == 1
 
     with_broker(lambda _m, _p: None, scenario)
@@ -152,7 +156,7 @@ def test_a_server_that_says_nothing_is_given_up_after_the_deadline(
 def test_a_definite_no_carries_status_code_and_the_brokers_words() -> None:
     async def scenario(broker: AlpacaBroker, _asked: Asked) -> None:
         with pytest.raises(OrderRejected, match="insufficient buying power") as caught:
-            await broker.submit(ORDER)
+            await broker.submit(ORDER, unhurried)
         assert (caught.value.status, caught.value.code) == (403, 40310000)
 
     body = {"code": 40310000, "message": "insufficient buying power", "buying_power": "1"}
@@ -161,7 +165,7 @@ def test_a_definite_no_carries_status_code_and_the_brokers_words() -> None:
 
 def test_an_accepted_order_comes_back_with_its_id() -> None:
     async def scenario(broker: AlpacaBroker, _asked: Asked) -> None:
-        assert (await broker.submit(ORDER)).broker_order_id == "b-1"
+        assert (await broker.submit(ORDER, unhurried)).broker_order_id == "b-1"
 
     with_broker(lambda _m, _p: an_answer(200, ACCEPTED), scenario)
 
@@ -234,3 +238,16 @@ def test_a_list_of_fills_that_does_not_move_on_is_no_answer() -> None:
             await broker.executions()
 
     with_broker(lambda *_: an_answer(200, page), scenario)
+
+
+def test_what_the_last_look_forbids_is_not_written() -> None:
+    def forbid() -> None:
+        raise OutcomeUnknown(ORDER.client_order_id, "another process executes now")
+
+    async def scenario(broker: AlpacaBroker, asked: Asked) -> None:
+        with pytest.raises(OutcomeUnknown, match="another process"):
+            await broker.submit(ORDER, forbid)
+        assert asked == []
+        assert (await broker.submit(ORDER, unhurried)).broker_order_id == "b-1"
+
+    with_broker(lambda _m, _p: an_answer(200, ACCEPTED), scenario)

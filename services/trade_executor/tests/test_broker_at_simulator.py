@@ -78,9 +78,13 @@ def a_bracket(name: str) -> OrderRequest:
     )
 
 
+def unhurried() -> None:
+    """A last look that has nothing against it."""
+
+
 def test_a_bracket_is_found_by_both_its_names_with_its_legs(at_the_venue: Any) -> None:
     async def scenario(broker: Broker, _sim: RunningSimulator) -> None:
-        sent = await broker.submit(a_bracket("one"))
+        sent = await broker.submit(a_bracket("one"), unhurried)
         by_name, by_id = await broker.find("one"), await broker.order(sent.broker_order_id)
         assert by_name is not None
         assert by_id is not None
@@ -95,9 +99,9 @@ def test_a_bracket_is_found_by_both_its_names_with_its_legs(at_the_venue: Any) -
 
 def test_the_same_name_twice_is_one_order_and_a_question(at_the_venue: Any) -> None:
     async def scenario(broker: Broker, _sim: RunningSimulator) -> None:
-        await broker.submit(an_order("one"))
+        await broker.submit(an_order("one"), unhurried)
         with pytest.raises(OutcomeUnknown):
-            await broker.submit(an_order("one"))
+            await broker.submit(an_order("one"), unhurried)
         assert len(await broker.orders(status="all")) == 1
 
     at_the_venue(scenario)
@@ -115,7 +119,7 @@ def test_what_nobody_sent_is_not_there(at_the_venue: Any) -> None:
 def test_selling_what_is_not_held_is_a_definite_no(at_the_venue: Any) -> None:
     async def scenario(broker: Broker, _sim: RunningSimulator) -> None:
         with pytest.raises(OrderRejected):
-            await broker.submit(an_order("one", side=Side.SELL))
+            await broker.submit(an_order("one", side=Side.SELL), unhurried)
         assert await broker.find("one") is None
 
     at_the_venue(scenario)
@@ -123,7 +127,7 @@ def test_selling_what_is_not_held_is_a_definite_no(at_the_venue: Any) -> None:
 
 def test_a_cancel_ends_the_order_with_its_legs_and_a_second_is_harmless(at_the_venue: Any) -> None:
     async def scenario(broker: Broker, _sim: RunningSimulator) -> None:
-        sent = await broker.submit(a_bracket("one"))
+        sent = await broker.submit(a_bracket("one"), unhurried)
         assert await broker.cancel(sent.broker_order_id)
         await broker.cancel(sent.broker_order_id)
         over = await broker.order(sent.broker_order_id)
@@ -137,7 +141,7 @@ def test_a_cancel_ends_the_order_with_its_legs_and_a_second_is_harmless(at_the_v
 def test_fills_positions_and_cash_tell_one_story(at_the_venue: Any) -> None:
     async def scenario(broker: Broker, sim: RunningSimulator) -> None:
         before = await broker.account()
-        sent = await broker.submit(an_order("one"))
+        sent = await broker.submit(an_order("one"), unhurried)
         await asyncio.to_thread(sim.advance, 2)
         [fill] = await broker.executions()
         order = await broker.order(sent.broker_order_id)
@@ -156,7 +160,10 @@ def test_fills_positions_and_cash_tell_one_story(at_the_venue: Any) -> None:
 
 def test_lists_of_orders_are_whole_and_begin_where_they_are_told_to(at_the_venue: Any) -> None:
     async def scenario(broker: Broker, _sim: RunningSimulator) -> None:
-        sent = [await broker.submit(an_order(f"n{n}", quantity=Decimal(1))) for n in range(12)]
+        sent = [
+            await broker.submit(an_order(f"n{n}", quantity=Decimal(1)), unhurried)
+            for n in range(12)
+        ]
         listed = await broker.orders(status="all")
         assert [o.client_order_id for o in listed] == [f"n{n}" for n in range(12)]
         later = await broker.orders(status="all", after=sent[5].submitted_at)

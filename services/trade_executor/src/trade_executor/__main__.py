@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import sys
 from contextlib import AsyncExitStack
 
@@ -21,9 +23,13 @@ from trade_executor.api import router
 from trade_executor.lifecycle import ExecutorState
 from trade_executor.service import Executor, Parts
 from trade_executor.store import Store
+from trade_executor.store.leases import PostgresLeases
 
-# One connection holds the lock on the account for good.
 _POOL = 6
+# The lease has a connection of its own, so that a crowd of readers cannot make it run out.
+_LEASE_POOL = 1
+# Whoever takes over waits for the locks of a stopped leader no longer than this.
+_IDLE_S = 5
 
 
 async def run(settings: Settings) -> None:
@@ -38,7 +44,14 @@ async def run(settings: Settings) -> None:
     gate = Gate(settings.alpaca_requests_per_minute, timer)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
-            open_database(settings, timer, pool_size=_POOL, application="trade_executor")
+            open_database(
+                settings, timer, pool_size=_POOL, application="trade_executor", idle_s=_IDLE_S
+            )
+        )
+        lease_database = await stack.enter_async_context(
+            open_database(
+                settings, timer, pool_size=_LEASE_POOL, application="trade_executor lease"
+            )
         )
         redis = await stack.enter_async_context(open_redis(settings))
         broker = await stack.enter_async_context(
@@ -49,8 +62,8 @@ async def run(settings: Settings) -> None:
         updates = TradeUpdates(settings.alpaca_base_url, key, secret, timer)
         executor = Executor(
             Parts(
-                database,
                 store,
+                PostgresLeases(lease_database, account, clock),
                 broker,
                 gate,
                 updates,
@@ -59,6 +72,7 @@ async def run(settings: Settings) -> None:
                 clock,
                 timer,
                 HaltFile(settings.halt_file),
+                f"{socket.gethostname()}:{os.getpid()}",
             )
         )
 

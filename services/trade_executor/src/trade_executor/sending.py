@@ -60,7 +60,7 @@ class Holder(Protocol):
 
     @property
     def is_sure(self) -> bool:
-        """True while a sign of life of the lock is fresh."""
+        """True while the lease was confirmed lately enough."""
         ...
 
 
@@ -210,12 +210,14 @@ class Sender:
         if not self._holder.is_sure or self._halt.note() is not None:
             return False
         await self._gate.admit(_lane(intent))
-        now = self._clock.now()
+        now, began_s = self._clock.now(), self._timer.monotonic_s()
         if not await self._store.outgoing.begin_sending_again(intent, epoch=self._epoch, now=now):
             return False
         _log.warning("posting again under the same id", order=intent.client_order_id)
         try:
-            accepted = await self._broker.submit(intent.request())
+            accepted = await self._broker.submit(
+                intent.request(), lambda: self._require_fresh(intent, began_s)
+            )
         except OutcomeUnknown as error:
             await self._store.outgoing.record_unknown(intent, error.why, at=self._clock.now())
             self._probes.begin(intent.client_order_id, self._timer.monotonic_s())
@@ -274,8 +276,9 @@ class Sender:
     async def _post(self, intent: Intent, quantity: Decimal, began_s: float) -> None:
         intent = intent.with_quantity(quantity)
         try:
-            self._require_fresh(intent, began_s)
-            accepted = await self._broker.submit(intent.request())
+            accepted = await self._broker.submit(
+                intent.request(), lambda: self._require_fresh(intent, began_s)
+            )
         except OrderRejected as error:
             await self._refuse(intent, error)
         except OutcomeUnknown as error:

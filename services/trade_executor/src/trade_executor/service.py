@@ -1,7 +1,7 @@
 """Which tasks make up an executor, and when may they run?
 
-One process per account holds the lock and works; others stand by and serve reads. Whoever takes over compares with
-the broker before anything is sent. When the lock is lost all work of the term is cancelled at once.
+One process per account holds the lease and works; others stand by and serve reads. Whoever takes over compares with
+the broker before anything is sent. When the lease is lost all work of the term is cancelled at once.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ from functools import partial
 
 import structlog
 
-from shared.adapters.postgres import Database
 from shared.domain.calendar import TradingCalendar
 from shared.domain.errors import Retryable, Unavailable
 from shared.messages import BELL_CLOCK, BELL_REVIEWS
 from shared.ports import Bells, Broker, Clock, Ear, HaltSwitch, Timer
 from shared.stage import keep_working
 from trade_executor.adapters.gate import Gate
-from trade_executor.adapters.tenure import Tenure, TenureLost, tenure
 from trade_executor.adapters.trade_updates import (
     Connected,
     Disconnected,
@@ -29,6 +27,7 @@ from trade_executor.adapters.trade_updates import (
     TradeUpdates,
 )
 from trade_executor.booking import Booker
+from trade_executor.lease import Lease, LeaseLost, Leases, take_lease
 from trade_executor.lifecycle import ExecutorState
 from trade_executor.recovery import Reconciler, Report
 from trade_executor.sending import Sender
@@ -47,8 +46,8 @@ _STAND_BACK_S = 1.0
 class Parts:
     """What an executor is made of."""
 
-    db: Database
     store: Store
+    leases: Leases
     broker: Broker
     gate: Gate
     updates: TradeUpdates
@@ -57,6 +56,8 @@ class Parts:
     clock: Clock
     timer: Timer
     halt: HaltSwitch
+    # Who holds the lease, for people.
+    name: str
 
 
 class Executor:
@@ -68,7 +69,7 @@ class Executor:
 
     @property
     def is_leading(self) -> bool:
-        """Whether this process holds the lock on the account."""
+        """Whether this process holds the account's lease."""
         return self._reconciler is not None
 
     async def reconcile_now(self) -> Report:
@@ -82,21 +83,19 @@ class Executor:
         return await self._reconciler.reconcile(deep=True)
 
     async def run(self) -> None:
-        """Wait for the lock, work, and stand back when it is lost; until cancelled."""
+        """Wait for the lease, work, and stand back when it is lost; until cancelled."""
         parts = self._parts
         while True:
             try:
-                async with tenure(parts.db, parts.store.account, parts.timer) as held:
-                    await self._lead(held)
-            except* TenureLost as lost:
+                await self._lead(await take_lease(parts.leases, parts.name, parts.timer))
+            except* LeaseLost as lost:
                 _log.error("no longer the executor", reason=str(lost.exceptions[0]))
             except* Retryable as waits:
                 _log.warning("cannot take over yet", reason=str(waits.exceptions[0]))
             await parts.timer.sleep(_STAND_BACK_S)
 
-    async def _lead(self, held: Tenure) -> None:
-        parts = self._parts
-        epoch = await parts.store.terms.begin(parts.clock.now())
+    async def _lead(self, held: Lease) -> None:
+        parts, epoch = self._parts, held.epoch
         _log.info("executing", account=parts.store.account, epoch=epoch)
         wake = Wake()
         reconciler = Reconciler(
@@ -115,7 +114,7 @@ class Executor:
                 reviews = await stack.enter_async_context(parts.bells.listen(BELL_REVIEWS))
                 clock_bell = await stack.enter_async_context(parts.bells.listen(BELL_CLOCK))
                 tasks = await stack.enter_async_context(asyncio.TaskGroup())
-                tasks.create_task(held.watch(), name="tenure")
+                tasks.create_task(held.keep(), name="lease")
                 tasks.create_task(parts.updates.follow(inbox), name="stream")
                 tasks.create_task(self._listen(inbox, booker, reconciler), name="listen")
                 tasks.create_task(reconciler.run(), name="reconcile")
@@ -133,6 +132,7 @@ class Executor:
                     await parts.store.terms.set_state(
                         ExecutorState.STANDBY, "stopped", epoch=epoch, at=parts.clock.now()
                     )
+                    await parts.leases.release(epoch)
 
     async def _take_reviews(self, ear: Ear, wake: Wake) -> None:
         async def work() -> bool:

@@ -40,6 +40,7 @@ from trade_executor.adapters.gate import Gate
 from trade_executor.adapters.trade_updates import TradeUpdates
 from trade_executor.service import Executor, Parts
 from trade_executor.store import Store
+from trade_executor.store.leases import PostgresLeases
 
 __all__ = ["account", "servers", "settings_for"]
 
@@ -302,7 +303,17 @@ def make_desk(
                 machine = HurriedTimer(hurry)
                 updates = TradeUpdates(sim.url, KEY, KEY, machine)
                 parts = Parts(
-                    db, store, broker, gate, updates, bells, calendar, clock, machine, FakeHalt()
+                    store,
+                    PostgresLeases(db, account, clock),
+                    broker,
+                    gate,
+                    updates,
+                    bells,
+                    calendar,
+                    clock,
+                    machine,
+                    FakeHalt(),
+                    "t",
                 )
                 made = Desk(account, sim, db, risk, bells, store, clock, Executor(parts), parts)
                 await made.set_mode("ACTIVE", 1)

@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 
 from shared.domain.symbols import Symbol
-from trade_executor.lifecycle import ExecutorState, Go, Intent
+from trade_executor.lifecycle import ExecutorState, Go, Intent, Wait
 from trade_executor.service import Executor
 
 POST_ORDERS = {"method": "POST", "path": "/v2/orders"}
 OPEN_AT = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
 FLAT = (100.0, 101.0, 99.0, 100.0, 1_000_000)
+
+
+def unhurried() -> None:
+    """A last look that has nothing against it."""
 
 
 def our_orders(desk: Any) -> list[str]:
@@ -33,13 +37,33 @@ async def sending_when_it_died(desk: Any) -> Intent:
     [found] = (await desk.store.outgoing.work_at(desk.clock.now())).due
     intent: Intent = found
     now = desk.clock.now()
-    epoch = await desk.store.terms.begin(now)
+    epoch = await desk.parts.leases.take(await desk.parts.leases.look(), "the one that dies")
     await desk.store.terms.set_state(ExecutorState.READY, "compared", epoch=epoch, at=now)
     verdict = await desk.store.outgoing.begin_sending(
         intent, quantity=intent.quantity, epoch=epoch, now=now
     )
     assert isinstance(verdict, Go)
+    await desk.parts.leases.release(epoch)
     return intent
+
+
+def test_a_sending_under_an_epoch_that_is_over_does_not_begin(make_desk: Any) -> None:
+    async def scenario() -> None:
+        async with make_desk() as desk:
+            await desk.step(3)
+            old = (await desk.store.terms.status()).epoch
+            await desk.restart()
+            await desk.kill()
+            await desk.review(desk.approved("sig-1"))
+            await desk.store.reviews.take(at=desk.clock.now())
+            [intent] = (await desk.store.outgoing.work_at(desk.clock.now())).due
+            answer = await desk.store.outgoing.begin_sending(
+                intent, quantity=intent.quantity, epoch=old, now=desk.clock.now()
+            )
+            assert answer == Wait("another executor has taken over")
+            assert [state for _, state, _, _ in await desk.intents()] == ["PENDING"]
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("kind", ["lose_reply", "hold_reply"])
@@ -145,7 +169,7 @@ def test_an_order_that_was_being_sent_when_its_sender_died_is_looked_up_not_repe
             await desk.review(desk.approved("sig-1"))
             intent = await sending_when_it_died(desk)
             if has_arrived:
-                await desk.parts.broker.submit(intent.request())
+                await desk.parts.broker.submit(intent.request(), unhurried)
             await desk.restart()
             await desk.rest()
             assert our_orders(desk) == [intent.client_order_id]
@@ -228,7 +252,7 @@ def test_another_order_under_our_id_is_never_taken_for_ours(make_desk: Any) -> N
             await desk.kill()
             await desk.review(desk.approved("sig-1"))
             intent = await sending_when_it_died(desk)
-            await desk.parts.broker.submit(intent.with_quantity(Decimal(7)).request())
+            await desk.parts.broker.submit(intent.with_quantity(Decimal(7)).request(), unhurried)
             await desk.restart()
             await desk.rest()
             rows = await desk.rows("SELECT * FROM trade_executor.v_intents WHERE account = :a")

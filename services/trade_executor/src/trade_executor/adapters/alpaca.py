@@ -45,6 +45,8 @@ _ACTIVITIES_PAGE = 100
 _MAX_PAGES = 200
 # Shorter than what servers keep idle connections, so that a POST does not meet one just being closed.
 _KEEPALIVE_S = 4.0
+# What the HTTP library calls the moment at which it holds a connection and has written nothing.
+_BEFORE_THE_WRITE = "http11.send_request_headers.started"
 
 
 def is_loopback(url: str) -> bool:
@@ -91,12 +93,20 @@ class AlpacaBroker:
         """See `Broker`."""
         return self._parsed(wire.read_account, await self._get("/v2/account"))
 
-    async def submit(self, order: OrderRequest) -> BrokerOrder:
+    async def submit(self, order: OrderRequest, last_look: Callable[[], None]) -> BrokerOrder:
         """See `Broker`. The gate was passed before the order was marked SENDING, so nothing waits here."""
         mine = order.client_order_id
+
+        async def look(happening: str, _: Mapping[str, Any]) -> None:
+            if happening == _BEFORE_THE_WRITE:
+                last_look()
+
         try:
             status, headers, content = await self._exchange(
-                "POST", "/v2/orders", content=orjson.dumps(wire.order_body(order))
+                "POST",
+                "/v2/orders",
+                content=orjson.dumps(wire.order_body(order)),
+                extensions={"trace": look},
             )
         except (httpx.HTTPError, OSError, TimeoutError) as error:
             raise OutcomeUnknown(mine, f"no answer ({type(error).__name__})") from error

@@ -26,29 +26,6 @@ class Status:
 class Terms(Tables):
     """The one row that says who executes for the account."""
 
-    async def begin(self, at: datetime) -> int:
-        """Take over: a new epoch, and what was SENDING when the last holder went is UNKNOWN."""
-
-        async def work(connection: AsyncConnection) -> int:
-            row = await self._one(
-                connection,
-                f"""INSERT INTO {SCHEMA}.status (account, state, since_at, reason, epoch)
-                    VALUES (:account, 'RECONCILING', :at, 'took over', 1)
-                    ON CONFLICT (account) DO UPDATE SET state = 'RECONCILING', since_at = EXCLUDED.since_at,
-                        reason = EXCLUDED.reason, epoch = status.epoch + 1
-                    RETURNING epoch""",
-                at=at,
-            )
-            await self._do(
-                connection,
-                f"""UPDATE {SCHEMA}.intents SET state = 'UNKNOWN', reason = 'was being sent when its sender ended'
-                    WHERE account = :account AND state = 'SENDING'""",
-            )
-            assert row is not None
-            return int(row.epoch)
-
-        return await self._db.run(work)
-
     async def set_state(
         self, state: ExecutorState, reason: str, *, epoch: int, at: datetime
     ) -> None:
