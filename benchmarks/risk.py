@@ -34,7 +34,7 @@ from risk_manager.store import PostgresStore
 from risk_manager.testing import NOW, a_manual_order, a_venue, some_limits
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.parquet import ParquetBars
-from shared.adapters.postgres import Outbox, open_database
+from shared.adapters.postgres import Cursor, Outbox, open_database
 from shared.config import load_settings
 from shared.domain.bar_blocks import block_of
 from shared.domain.bars import Bar
@@ -180,11 +180,13 @@ async def _measure(positions: int, decisions: int) -> None:
                     began = time.perf_counter()
                     await store.record(f"manual:bench-{number}", decide, NOW)
                     transaction.append((time.perf_counter() - began) * 1000)
+                    await _read_all(theirs)
                 for number in range(decisions):
                     await _announce(theirs, _order(100_000 + number, symbols[-1]))
                     began = time.perf_counter()
                     await manager.work()
                     whole.append((time.perf_counter() - began) * 1000)
+                    await _read_all(theirs)
                 print(f"{positions} positions, {decisions} decisions each")
                 print(f"{'one durable commit (floor)':34} p50 {floor_ms:7.2f} ms")
                 _report("pure review", pure, floor_ms)
@@ -209,6 +211,19 @@ async def _announce(database: Any, order: Any) -> None:
         )
 
     await database.run(write)
+
+
+async def _read_all(database: Any) -> None:
+    """Read the reviews as the executor does, or hundreds of approvals would wait for it and be counted."""
+
+    async def move(connection: AsyncConnection) -> None:
+        found = await connection.execute(
+            text("SELECT max(id) FROM risk_manager.v_outbox WHERE account = :a"), {"a": ACCOUNT}
+        )
+        cursor = Cursor("trade_executor", "risk_manager", ACCOUNT)
+        await cursor.move(connection, found.scalar_one())
+
+    await database.run(move)
 
 
 if __name__ == "__main__":

@@ -171,6 +171,10 @@ async def lock(connection: AsyncConnection, name: str, *, shared: bool = False) 
     )  # two constants
 
 
+# Before an INSERT ... SELECT ... FROM held: its rows, and so their ids, are made only once the lock is.
+_HELD = "WITH held AS MATERIALIZED (SELECT pg_advisory_xact_lock(:lock)) "
+
+
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
     """One message as it was committed."""
@@ -200,14 +204,15 @@ class Outbox:
         at: datetime,
     ) -> int | None:
         """Add a message to the current transaction; None when (topic, key) was announced before."""
-        await lock(connection, f"outbox:{self._schema}:{self._account}")
+        # One round trip: the row, and with it its id, is made from the lock's own row.
         result = await connection.execute(
             text(
-                f"INSERT INTO {self._schema}.outbox (account, topic, key, payload, created_at) "  # noqa: S608  # an identifier, checked
-                "VALUES (:account, :topic, :key, CAST(:payload AS jsonb), :at) "
+                f"{_HELD}INSERT INTO {self._schema}.outbox (account, topic, key, payload, created_at) "  # noqa: S608  # an identifier, checked
+                "SELECT :account, :topic, :key, CAST(:payload AS jsonb), :at FROM held "
                 "ON CONFLICT (account, topic, key) DO NOTHING RETURNING id"
             ),
             {
+                "lock": lock_key(f"outbox:{self._schema}:{self._account}"),
                 "account": self._account,
                 "topic": topic,
                 "key": key,
@@ -264,15 +269,26 @@ class Cursor:
         row = result.first()
         return 0 if row is None else int(row[0])
 
-    async def move(self, connection: AsyncConnection, position: int) -> bool:
-        """Step forward to `position` with the current transaction; False when it was already there."""
+    async def move(
+        self, connection: AsyncConnection, position: int, *, holding: str | None = None
+    ) -> bool:
+        """Step forward to `position` with the current transaction; False when it was already there.
+
+        Args:
+            holding: an advisory lock to take first, in the same round trip; see `lock`.
+        """
+        first, source = ("", "") if holding is None else (_HELD, " FROM held")
         result = await connection.execute(
             text(
-                f"INSERT INTO {self._schema}.cursors (source, account, position) "  # noqa: S608  # an identifier, checked
-                "VALUES (:source, :account, :position) "
+                f"{first}INSERT INTO {self._schema}.cursors (source, account, position) "  # an identifier, checked
+                f"SELECT :source, :account, CAST(:position AS bigint){source} "
                 "ON CONFLICT (source, account) DO UPDATE SET position = EXCLUDED.position "
                 f"WHERE {self._schema}.cursors.position < EXCLUDED.position RETURNING position"
             ),
-            {**self._key, "position": position},
+            {
+                **self._key,
+                "position": position,
+                **({} if holding is None else {"lock": lock_key(holding)}),
+            },
         )
         return result.first() is not None

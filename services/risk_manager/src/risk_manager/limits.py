@@ -585,8 +585,13 @@ Closes = Mapping[int, float]
 
 def correlation_of(xs: Sequence[float], ys: Sequence[float]) -> float:
     """Pearson's coefficient of two series of the same length; 0 when one of them never moves."""
+    return _coefficient(_centred(xs), _centred(ys))
+
+
+def _coefficient(dxs: Sequence[float], dys: Sequence[float]) -> float:
+    """Pearson's of two series that have their means taken away."""
     xx, yy, xy = 0.0, 0.0, 0.0
-    for dx, dy in zip(_centred(xs), _centred(ys), strict=True):
+    for dx, dy in zip(dxs, dys, strict=True):
         xx += dx * dx
         yy += dy * dy
         xy += dx * dy
@@ -605,7 +610,8 @@ def _centred(values: Sequence[float]) -> list[float]:
 
 def common_ends(mine: Closes, other: Closes, returns: int) -> tuple[int, ...]:
     """The ends of the newest bars that both have: one more than the returns wanted, if there are."""
-    return tuple(end for end in mine if end in other)[-(returns + 1) :]
+    shared = mine if mine.keys() == other.keys() else [end for end in mine if end in other]
+    return tuple(shared)[-(returns + 1) :]
 
 
 def log_returns(closes: Closes, ends: Sequence[int]) -> list[float]:
@@ -630,7 +636,7 @@ def correlation(mine: Closes, others: Mapping[str, Closes], limits: Limits) -> C
         ends = common_ends(mine, closes, limits.correlation_bars)
         xs = known.get(ends)
         if xs is None:
-            xs = known[ends] = log_returns(mine, ends)
+            xs = known[ends] = _centred(log_returns(mine, ends))
         if len(xs) < limits.least_common_returns:
             return Check(
                 Code.CORRELATION,
@@ -641,7 +647,7 @@ def correlation(mine: Closes, others: Mapping[str, Closes], limits: Limits) -> C
                 f"only {len(xs)} returns in common with {symbol}, which is held or on order; "
                 f"{limits.least_common_returns} are needed to compare",
             )
-        alike = abs(correlation_of(xs, log_returns(closes, ends)))
+        alike = abs(_coefficient(xs, _centred(log_returns(closes, ends))))
         if alike > worst or not worst_symbol:
             worst, worst_symbol = alike, symbol
     text = (

@@ -8,9 +8,11 @@ everything else is read from the store.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import groupby
 
+from risk_manager.limits import Closes
 from risk_manager.snapshot import Market, Price
 from shared.domain.bar_blocks import BarBlock, Int64s, from_epoch_us
 from shared.domain.money import MICROS, from_micros
@@ -48,37 +50,51 @@ class StoredMarket:
         block = await asyncio.to_thread(
             self._store.last, self._timeframe, missing, count, instant_at
         )
-        closes = _by_end(block, block.close)
-        for symbol, by_end in closes.items():
-            end = next(reversed(by_end))
-            prices[symbol] = Price(from_micros(by_end[end]), from_epoch_us(end))
+        rows = _rows_by_symbol(block)
+        for symbol, span in rows.items():
+            prices[symbol] = Price(
+                from_micros(int(block.close[span.stop - 1])),
+                from_epoch_us(int(block.end_us[span.stop - 1])),
+            )
         if not with_history:
             return Market(frozenset(asked), prices)
         return Market(
             frozenset(asked),
             prices,
-            _dollars(closes),
-            _dollars(_by_end(block, block.high)),
-            _dollars(_by_end(block, block.low)),
-            {
-                symbol: {end: float(shares) for end, shares in by_end.items()}
-                for symbol, by_end in _by_end(block, block.volume).items()
-            },
+            _ByEnd(rows, block.end_us, block.close, MICROS),
+            _ByEnd(rows, block.end_us, block.high, MICROS),
+            _ByEnd(rows, block.end_us, block.low, MICROS),
+            _ByEnd(rows, block.end_us, block.volume, 1),
         )
 
 
-def _by_end(block: BarBlock, column: Int64s) -> dict[Symbol, dict[int, int]]:
-    """A column's figures by the end of their bar, oldest first; blocks are sorted that way."""
-    figures: dict[Symbol, dict[int, int]] = {}
-    for symbol, end, figure in zip(
-        block.symbols, block.end_us.tolist(), column.tolist(), strict=True
-    ):
-        figures.setdefault(symbol, {})[end] = figure
-    return figures
+class _ByEnd(Mapping[Symbol, Closes]):
+    """A column's figures by symbol and end of the bar, made when asked for: few rules look at all symbols."""
+
+    def __init__(
+        self, rows: Mapping[Symbol, slice], ends: Int64s, figures: Int64s, unit: int
+    ) -> None:
+        """`unit`: how many of a figure make one of what rules count in."""
+        self._rows, self._ends, self._figures, self._unit = rows, ends, figures, unit
+
+    def __getitem__(self, symbol: Symbol) -> Closes:
+        span = self._rows[symbol]
+        values = (self._figures[span] / self._unit).tolist()
+        return dict(zip(self._ends[span].tolist(), values, strict=True))
+
+    def __iter__(self) -> Iterator[Symbol]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
-def _dollars(micros: dict[Symbol, dict[int, int]]) -> dict[Symbol, dict[int, float]]:
-    return {
-        symbol: {end: price / MICROS for end, price in by_end.items()}
-        for symbol, by_end in micros.items()
-    }
+def _rows_by_symbol(block: BarBlock) -> dict[Symbol, slice]:
+    """Where each symbol's bars stand, oldest first; blocks are sorted that way."""
+    rows: dict[Symbol, slice] = {}
+    begin = 0
+    for symbol, run in groupby(block.symbols):
+        end = begin + len(list(run))
+        rows[symbol] = slice(begin, end)
+        begin = end
+    return rows

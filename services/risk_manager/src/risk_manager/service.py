@@ -99,6 +99,8 @@ class RiskManager:
         self._clock = clock
         self._halt = halt
         self.benchmark = benchmark
+        # What the account had when it was last read: whose prices the next decision will need.
+        self._symbols: frozenset[Symbol] | None = None
 
     async def work(self) -> bool:
         """Answer the next message; False when there is none."""
@@ -257,13 +259,15 @@ class RiskManager:
         with_history: bool,
         inbound: Inbound | None,
     ) -> None:
+        if self._symbols is None:
+            self._symbols = (await self._store.book(at)).symbols
         for _ in range(_TRIES):
-            known = await self._store.book(at)
             market = await self._market.at(
-                priced_at, known.symbols | symbols, with_history=with_history
+                priced_at, self._symbols | symbols, with_history=with_history
             )
 
             def under_lock(book: Book, market: Market = market) -> Outcome:
+                self._symbols = book.symbols
                 if not book.symbols <= market.asked:
                     raise _SymbolsChanged
                 return decide(book, market)

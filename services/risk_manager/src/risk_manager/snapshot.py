@@ -7,7 +7,7 @@ looked at. Sums are decimals and become float64 on the grid of a millionth where
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -336,40 +336,47 @@ class Exposure:
             net_committed=net,
             by_strategy=by_strategy,
         )
-        for order in book.working:
-            exposure = exposure.with_order(order)
-        return exposure
+        return exposure.with_orders(book.working)
 
     def price(self, symbol: Symbol) -> Decimal | None:
         """The newest price of `symbol`, dollars per share."""
         found = self.market.prices.get(symbol)
         return None if found is None else found.amount
 
-    def with_order(self, order: Working) -> Exposure:
-        """The exposure once `order` counts."""
-        symbol = order.symbol
-        if order.purpose is Purpose.EXIT:
-            return replace(self, leaving=_plus(self.leaving, symbol, order.quantity))
-        market = self.price(symbol)
-        value = order.quantity * order.price(market)
+    def with_orders(self, orders: Iterable[Working]) -> Exposure:
+        """The exposure once all `orders` count."""
+        leaving, entering = dict(self.leaving), dict(self.entering)
+        committed, by_strategy = dict(self.committed_value), dict(self.by_strategy)
+        net, reserved, risk = self.net_committed, self.reserved_cash, self.risk
+        for order in orders:
+            symbol = order.symbol
+            if order.purpose is Purpose.EXIT:
+                leaving[symbol] = leaving.get(symbol, ZERO) + order.quantity
+                continue
+            market = self.price(symbol)
+            value = order.quantity * order.price(market)
+            net += value
+            reserved += order.cash(market)
+            risk += order.risk(market)
+            by_strategy[order.strategy] = by_strategy.get(order.strategy, ZERO) + value
+            committed[symbol] = committed.get(symbol, ZERO) + value
+            entering[symbol] = entering.get(symbol, ZERO) + order.quantity
         return replace(
             self,
-            net_committed=self.net_committed + value,
-            by_strategy={
-                **self.by_strategy,
-                order.strategy: self.by_strategy.get(order.strategy, ZERO) + value,
-            },
-            reserved_cash=self.reserved_cash + order.cash(market),
-            risk=self.risk + order.risk(market),
-            committed_value=_plus(self.committed_value, symbol, value),
-            entering=_plus(self.entering, symbol, order.quantity),
+            leaving=leaving,
+            entering=entering,
+            committed_value=committed,
+            by_strategy=by_strategy,
+            net_committed=net,
+            reserved_cash=reserved,
+            risk=risk,
         )
 
     def with_approval(
         self, approved: Approved, strategy: str, day: date, decided_at: datetime
     ) -> Exposure:
         """The exposure once `approved` counts; an entry also among those of `day` and the recent ones."""
-        exposure = self.with_order(Working.of(approved, strategy))
+        exposure = self.with_orders((Working.of(approved, strategy),))
         if approved.purpose is Purpose.EXIT:
             return exposure
         counted = {**self.entries_by_day, day: self.entries_by_day.get(day, 0) + 1}
@@ -396,12 +403,6 @@ class Exposure:
         """Every other symbol held or on order, in order."""
         there = {s for s, q in self.held.items() if q} | {s for s, q in self.entering.items() if q}
         return sorted(there - {symbol})
-
-
-def _plus(
-    amounts: Mapping[Symbol, Decimal], symbol: Symbol, more: Decimal
-) -> dict[Symbol, Decimal]:
-    return {**amounts, symbol: amounts.get(symbol, ZERO) + more}
 
 
 def mark(book: Book, exposure: Exposure, instant_at: datetime) -> Mark:

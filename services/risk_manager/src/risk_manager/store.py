@@ -8,7 +8,7 @@ would be counted nowhere. The lock comes first and the statement after it, so it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -49,14 +49,28 @@ from shared.domain.calendar import NEW_YORK
 from shared.domain.decisions import Approved, Check, Purpose, Refused, TradingMode
 from shared.domain.errors import Unavailable
 from shared.domain.orders import FINAL_STATUSES, IntentState, OrderType, Side, TimeInForce
+from shared.domain.signals import Evaluation, ManualOrder
 from shared.domain.symbols import Symbol
-from shared.messages import EVALUATION, EVALUATIONS, MANUAL_ORDER, MANUAL_ORDERS, REVIEW, REVIEWS
+from shared.messages import (
+    EVALUATION,
+    EVALUATIONS,
+    MANUAL_ORDER,
+    MANUAL_ORDERS,
+    REVIEW,
+    REVIEWS,
+    Codec,
+)
 
 SCHEMA = "risk_manager"
 STRATEGIES = "strategy_engine"
 EXECUTOR = "trade_executor"
 # Enough entries to explain any position; what they do not cover counts as unprotected.
 _LATEST_ENTRIES = 20
+# By rank in `_NEXT`.
+_SOURCES: tuple[tuple[str, Codec[ManualOrder] | Codec[Evaluation]], ...] = (
+    (EXECUTOR, MANUAL_ORDER),
+    (STRATEGIES, EVALUATION),
+)
 _CHECKS = TypeAdapter(tuple[Check, ...])
 _OF_VALIDATION = (
     "outcome",
@@ -69,12 +83,35 @@ _OF_VALIDATION = (
     "checks",
     "figures",
 )
-_LIVE = [state.value for state in IntentState if not state.is_final]
-_FINAL = [status.value for status in FINAL_STATUSES]
 
-_BOOK = text("""
+
+def _listed(words: Iterable[str]) -> str:
+    """`words` as SQL: written out, since an index over some states helps only a statement that names them."""
+    return ", ".join(f"'{word}'" for word in sorted(words))
+
+
+_LIVE = _listed(state for state in IntentState if not state.is_final)
+_FINAL = _listed(FINAL_STATUSES)
+
+# The next message of each source, those of the source looked at first before the others.
+_NEXT = text("""
+(SELECT 0 AS rank, id, payload FROM trade_executor.v_outbox
+ WHERE account = :account AND topic = :manual_orders AND id > coalesce(
+   (SELECT position FROM risk_manager.cursors WHERE account = :account AND source = 'trade_executor'), 0)
+ ORDER BY id LIMIT 1)
+UNION ALL
+(SELECT 1, id, payload FROM strategy_engine.v_outbox
+ WHERE account = :account AND topic = :evaluations AND id > coalesce(
+   (SELECT position FROM risk_manager.cursors WHERE account = :account AND source = 'strategy_engine'), 0)
+ ORDER BY id LIMIT 1)
+ORDER BY rank LIMIT 1
+""")
+
+_BOOK = text(f"""
 SELECT
   EXISTS (SELECT 1 FROM trade_executor.v_accounts WHERE account = :account) AS adopted,
+  EXISTS (SELECT 1 FROM risk_manager.outbox
+          WHERE account = :account AND topic = '{REVIEWS}' AND key = :source) AS is_reviewed,
   (SELECT cash::text FROM trade_executor.v_cash WHERE account = :account) AS cash,
   (SELECT jsonb_agg(jsonb_build_array(
       p.symbol, p.quantity::text,
@@ -103,14 +140,14 @@ SELECT
              coalesce((SELECT d.strategy FROM risk_manager.decisions d
                        WHERE d.account = :account AND d.decision_id = i.decision_id), '') AS strategy
       FROM trade_executor.v_intents i
-      WHERE account = :account AND state = ANY(:live) AND purpose <> 'protect'
+      WHERE account = :account AND state IN ({_LIVE}) AND purpose <> 'protect'
       UNION ALL
       -- Buys that somebody else gave at the broker bind cash and will be held, like our own.
       SELECT broker_order_id, symbol, side, 'entry', quantity - filled_quantity,
              type, limit_price, stop_price, NULL, coalesce(limit_price, stop_price, 0), ''
       FROM trade_executor.v_orders
       WHERE account = :account AND intent_id IS NULL AND side = 'buy' AND parent_order_id IS NULL
-        AND status <> ALL(:final)
+        AND status NOT IN ({_FINAL})
       UNION ALL
       SELECT decision_id, symbol, side, purpose, quantity,
              type, limit_price, stop_price, stop_loss, reference_price, strategy
@@ -149,7 +186,7 @@ SELECT
   (SELECT jsonb_agg(jsonb_build_array(o.symbol, CASE WHEN o.type = 'limit' THEN o.limit_price::text END))
    FROM trade_executor.v_orders o
    WHERE o.account = :account AND o.intent_id IS NULL AND o.side = 'sell' AND o.parent_order_id IS NULL
-     AND o.status <> ALL(:final)) AS open_sales,
+     AND o.status NOT IN ({_FINAL})) AS open_sales,
   (SELECT jsonb_agg(DISTINCT symbol) FROM trade_executor.v_differences
    WHERE account = :account AND closed_at IS NULL AND symbol IS NOT NULL) AS paused,
   (SELECT jsonb_object_agg(q.symbol, q.at) FROM (
@@ -160,13 +197,18 @@ SELECT
       GROUP BY symbol) q) AS refused_bars,
   m.mode, m.version, m.reason, m.actor, m.changed_at, m.restarts_peak,
   e.instant_at, e.cash AS mark_cash, e.equity, e.peak_equity, e.drawdown, e.gross_exposure,
-  e.net_exposure, e.mode_version, e.day_equity
+  e.net_exposure, e.mode_version, e.day_equity,
+  l.version AS limits_version, l.after, l.reason AS limits_reason, l.actor AS limits_actor,
+  l.changed_at AS limits_changed_at
 FROM (SELECT 1) one
 LEFT JOIN LATERAL (
     SELECT * FROM risk_manager.modes WHERE account = :account ORDER BY version DESC LIMIT 1) m ON true
 LEFT JOIN LATERAL (
     SELECT * FROM risk_manager.equity_points WHERE account = :account ORDER BY id DESC LIMIT 1
 ) e ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM risk_manager.limit_changes WHERE account = :account ORDER BY version DESC LIMIT 1
+) l ON true
 """)
 
 _EXECUTIONS = text("""
@@ -200,33 +242,36 @@ class PostgresStore:
         self._database = database
         self._account = account
         self._outbox = Outbox(SCHEMA, account)
-        # In the order in which they are looked at.
-        self._sources = {
-            EXECUTOR: (Outbox(EXECUTOR, account), Cursor(SCHEMA, EXECUTOR, account)),
-            STRATEGIES: (Outbox(STRATEGIES, account), Cursor(SCHEMA, STRATEGIES, account)),
+        self._cursors = {
+            stream: Cursor(SCHEMA, stream, account) for stream in (EXECUTOR, STRATEGIES)
         }
 
     async def next_inbound(self) -> Inbound | None:
         """See `ports.Store`."""
 
         async def read(connection: AsyncConnection) -> Inbound | None:
-            for stream, (outbox, cursor) in self._sources.items():
-                topic = MANUAL_ORDERS if stream == EXECUTOR else EVALUATIONS
-                position = await cursor.position(connection)
-                rows = await outbox.after(connection, position, topics=(topic,), limit=1)
-                if rows:
-                    codec = MANUAL_ORDER if stream == EXECUTOR else EVALUATION
-                    return Inbound(stream, rows[0].id, codec.decode(rows[0].payload))
-            return None
+            found = await connection.execute(
+                _NEXT,
+                {
+                    "account": self._account,
+                    "manual_orders": MANUAL_ORDERS,
+                    "evaluations": EVALUATIONS,
+                },
+            )
+            row = found.first()
+            if row is None:
+                return None
+            stream, codec = _SOURCES[row.rank]
+            return Inbound(stream, row.id, codec.decode(_json(row.payload)))
 
-        return await self._database.run(read)
+        return await self._database.read(read)
 
     async def book(self, at: datetime) -> Book:
         """See `ports.Store`."""
 
         async def read(connection: AsyncConnection) -> Book:
-            book, _ = await self._book(connection, at)
-            return book
+            row = await self._book_row(connection, at, "")
+            return await self._book_of(connection, row, at)
 
         return await self._database.run(read)
 
@@ -242,15 +287,18 @@ class PostgresStore:
         """See `ports.Store`."""
 
         async def review(connection: AsyncConnection) -> Outcome | None:
-            await lock(connection, self._lock)
-            if inbound is not None:
-                _, cursor = self._sources[inbound.stream]
-                if not await cursor.move(connection, inbound.position):
+            # The lock before the book's statement, or that would see what was before the lock.
+            if inbound is None:
+                await lock(connection, self._lock)
+            else:
+                cursor = self._cursors[inbound.stream]
+                if not await cursor.move(connection, inbound.position, holding=self._lock):
                     return None
-            if await self._is_reviewed(connection, source):
+            row = await self._book_row(connection, at, source)
+            if row.is_reviewed:
                 return None
-            book, is_new = await self._book(connection, at)
-            if is_new:
+            book = await self._book_of(connection, row, at)
+            if row.version is None:
                 # Written down, so that the executor finds a mode in the view.
                 await self._write_mode(connection, book.mode, None)
             outcome = decide(book)
@@ -438,31 +486,22 @@ class PostgresStore:
     def _lock(self) -> str:
         return f"account:{self._account}"
 
-    async def _is_reviewed(self, connection: AsyncConnection, source: str) -> bool:
-        found = await connection.execute(
-            text(
-                "SELECT 1 FROM risk_manager.outbox "
-                "WHERE account = :account AND topic = :topic AND key = :key"
-            ),
-            {"account": self._account, "topic": REVIEWS, "key": source},
-        )
-        return found.first() is not None
-
-    async def _book(self, connection: AsyncConnection, at: datetime) -> tuple[Book, bool]:
-        """The book, and whether the account has no mode yet."""
+    async def _book_row(self, connection: AsyncConnection, at: datetime, source: str) -> Row[Any]:
+        """All of the account in one row, and whether `source` was reviewed before."""
         found = await connection.execute(
             _BOOK,
             {
                 "account": self._account,
-                "live": _LIVE,
-                "final": _FINAL,
+                "source": source,
                 "latest": _LATEST_ENTRIES,
                 "today": at.astimezone(NEW_YORK).date(),
                 "recent_from": at - timedelta(seconds=LONGEST_WINDOW_S),
                 "most": MOST_RECENT,
             },
         )
-        row = found.one()
+        return found.one()
+
+    async def _book_of(self, connection: AsyncConnection, row: Row[Any], at: datetime) -> Book:
         if not row.adopted or row.cash is None:
             raise Unavailable(
                 f"account {self._account} is not known yet: the trade executor has not adopted it"
@@ -473,6 +512,7 @@ class PostgresStore:
             holdings=tuple(_holding(entry) for entry in _json(row.holdings) or []),
             working=tuple(_working(entry) for entry in _json(row.working) or []),
             unknown={Symbol(s): int(n) for s, n in (_json(row.unknown) or {}).items()},
+            # That of an account which has none yet began at `at`.
             mode=first_mode(at) if row.version is None else _mode(row),
             last_mark=None if row.equity is None else _mark(row, row.mark_cash),
             entries_by_day={
@@ -480,12 +520,20 @@ class PostgresStore:
                 for day, n in (_json(row.entries_by_day) or {}).items()
             },
             recent=_recent(row),
-            limit_change=await self._limit_change(connection),
+            limit_change=None
+            if row.limits_version is None
+            else LimitChange(
+                row.limits_version,
+                _json(row.after),
+                row.limits_reason,
+                row.limits_actor,
+                row.limits_changed_at,
+            ),
         )
         if self._reads_records:
             found_trades = matched(await self._executions(connection)).trades
             book = replace(book, recent=replace(book.recent, records=records_of(found_trades)))
-        return book, row.version is None
+        return book
 
     async def _stored_mode(self, connection: AsyncConnection) -> Mode | None:
         found = await connection.execute(
