@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from data_collector.adapters.alpaca_history import AlpacaHistory, data_keys
+from data_collector.adapters.alpaca_data import AlpacaData, data_keys
+from data_collector.adapters.alpaca_history import AlpacaHistory, history_feed
 from data_collector.boundary import RawBar
 from data_collector.outcomes import NotData, ServerFailed, TooSlow, Truncated, Unreachable
 from data_collector.testing import FreeBudget
@@ -28,7 +29,7 @@ Answer = Callable[[httpx.Request], httpx.Response]
 def read(
     answer: Answer,
     symbols: tuple[str, ...] = ("AAPL",),
-    feed: str = "iex",
+    feed: str | None = "iex",
     budget: FreeBudget | None = None,
 ) -> list[list[RawBar]]:
     """Every page that the venue behind `answer` has."""
@@ -36,9 +37,8 @@ def read(
     async def story() -> list[list[RawBar]]:
         transport = httpx.MockTransport(answer)
         async with httpx.AsyncClient(transport=transport, base_url="https://data.test") as client:
-            history = AlpacaHistory(
-                client, feed=feed, budget=budget or FreeBudget(), clock=FakeClock(NOON)
-            )
+            data = AlpacaData(client, budget or FreeBudget(), FakeClock(NOON))
+            history = AlpacaHistory(data, feed=feed)
             names = [Symbol(name) for name in symbols]
             end_at = NOON + timedelta(hours=1)
             return [p async for p in history.pages(names, Timeframe.MINUTE, NOON, end_at)]
@@ -85,9 +85,13 @@ def test_a_feed_that_has_no_history_is_not_asked_for() -> None:
         asked.append(request)
         return page({})
 
-    read(answer, feed="test")
+    url = {"ALPACA_DATA_STREAM_URL": "wss://stream.test/v2/test"}
+    read(answer, feed=history_feed(load_settings(url)))
+    url = {"ALPACA_DATA_STREAM_URL": "wss://stream.test/v2/sip/"}
+    read(answer, feed=history_feed(load_settings(url)))
 
     assert "feed" not in asked[0].url.params
+    assert asked[1].url.params["feed"] == "sip"
 
 
 def test_many_symbols_are_asked_for_in_several_requests() -> None:

@@ -23,12 +23,13 @@ from data_collector.testing import (
     MemoryBudgets,
     MemoryJournal,
     MemoryNewest,
+    ScriptedActions,
     ScriptedFeed,
     ScriptedHistory,
 )
 from shared.adapters.http_api import make_app
 from shared.config import load_settings
-from shared.domain.corporate_actions import Split
+from shared.domain.corporate_actions import CashDividend, Split
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.ports import LatestBar
@@ -97,7 +98,17 @@ def api() -> Api:
         journal=journal,
         max_age_bars=2,
     )
-    jobs = CollectionJobs([history], store, journal, calendar, clock, timer, CountingIds())
+    jobs = CollectionJobs(
+        [history],
+        store,
+        journal,
+        calendar,
+        clock,
+        timer,
+        CountingIds(),
+        ScriptedActions(),
+        store.actions,
+    )
     stored = MemoryBudgets({"twelve_data": Spent(((int(NOON.timestamp()), 7),), NOON.date(), 407)})
     budget = StoredBudget("twelve_data", Limits(8, 60, 800), stored, FakeClock(NOON), timer)
     app = make_app("data_collector", settings, {"feed": collector.is_live}, timer)
@@ -111,6 +122,7 @@ def api() -> Api:
                 newest,
                 journal,
                 clock,
+                store.actions,
                 (budget,),
                 {"alpaca": read_again},
             )
@@ -390,3 +402,26 @@ def test_bars_are_shown_as_traded_or_in_the_shares_of_a_day(api: Api) -> None:
     said = api.get("/data/bars/AAPL", adjustment="split", as_of="2099-01-01").json()
     assert (said["adjustment"], said["as_of"]) == ("split", NOON.date().isoformat())
     assert api.get("/data/bars/AAPL", adjustment="dividends").status_code == 422
+
+
+def test_the_splits_and_dividends_of_a_symbol_are_listed(api: Api) -> None:
+    symbol, ex_on = Symbol("AAPL"), NOON.date()
+    api.store.actions.put(
+        [
+            Split(symbol, ex_on, Decimal(7), Decimal(1)),
+            CashDividend(symbol, ex_on, Decimal("0.470")),
+        ],
+        provider="alpaca",
+        fetched_at=NOON,
+    )
+
+    dividend, split = api.get("/data/corporate-actions/AAPL").json()["items"]
+
+    assert (dividend["kind"], dividend["amount"], dividend["ex_on"]) == (
+        "cash_dividend",
+        "0.47",
+        str(ex_on),
+    )
+    assert (split["kind"], split["new_rate"], split["old_rate"]) == ("split", "7", "1")
+    assert api.get("/data/corporate-actions/MSFT").json() == {"items": []}
+    assert api.get("/data/corporate-actions/..x").status_code == 422

@@ -7,25 +7,28 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
 from data_collector.__main__ import run
 from data_collector.backfill import Marker
 from data_collector.batches import digest_of
-from data_collector.boundary import RawBar
+from data_collector.boundary import RawBar, Refused
 from data_collector.jobs import CollectionJobs, KeyReused, Range
 from data_collector.ports import InstantEnded, Job, JobState
 from data_collector.service import Collector, FeedState
 from data_collector.testing import (
     MemoryJournal,
     MemoryNewest,
+    ScriptedActions,
     ScriptedFeed,
     ScriptedHistory,
     raw,
 )
 from shared.config import load_settings
 from shared.domain.bars import Bar
+from shared.domain.corporate_actions import Split
 from shared.domain.errors import Misconfigured, RateLimited, Rejected, Unavailable
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
@@ -375,7 +378,9 @@ def test_it_is_ready_only_while_it_follows_the_feed() -> None:
 # ---------------------------------------------------------------- jobs
 
 
-def jobs_of(rig: Rig, *more: ScriptedHistory) -> CollectionJobs:
+def jobs_of(
+    rig: Rig, *more: ScriptedHistory, actions: ScriptedActions | None = None
+) -> CollectionJobs:
     return CollectionJobs(
         [rig.history, *more],
         rig.store,
@@ -384,6 +389,8 @@ def jobs_of(rig: Rig, *more: ScriptedHistory) -> CollectionJobs:
         rig.clock,
         rig.timer,
         CountingIds(),
+        actions or ScriptedActions(),
+        rig.store.actions,
     )
 
 
@@ -413,6 +420,41 @@ def test_a_job_fetches_every_page_and_counts_what_was_new() -> None:
     assert (job.state, job.bars_read, job.bars_new) == (JobState.DONE, 5, 4)
     assert len(rig.store.between(Timeframe.MINUTE, [AAPL], NOON, NOON + 5 * MINUTE)) == 5
     assert rig.journal.batches == []
+
+
+def test_a_job_brings_the_splits_and_dividends_of_its_symbols_of_two_years_at_least() -> None:
+    rig = Rig(clock=FakeClock(NOON + 10 * MINUTE))
+    split = Split(AAPL, NOON.date() - timedelta(days=500), Decimal(7), Decimal(1))
+    bad = Refused("AAPL", "no ex-date", "{}")
+    actions = ScriptedActions([split], [bad])
+    jobs = jobs_of(rig, actions=actions)
+
+    async def story() -> Job:
+        return await ended(jobs, rig, await jobs.submit(RANGE, None))
+
+    job = asyncio.run(story())
+
+    assert (job.state, job.note) == (JobState.DONE, None)
+    assert rig.store.actions.actions() == [split]
+    assert actions.asked == [((AAPL,), NOON.date() - timedelta(days=730), NOON.date())]
+    assert rig.journal.refused == [bad]
+
+
+def test_a_job_without_its_splits_is_done_and_says_so() -> None:
+    rig = Rig(clock=FakeClock(NOON + 10 * MINUTE))
+    rig.history.bars = [a_bar("AAPL", 0)]
+    known = Split(AAPL, NOON.date(), Decimal(7), Decimal(1))
+    rig.store.actions.put([known], provider="p", fetched_at=NOON)
+    jobs = jobs_of(rig, actions=ScriptedActions(failures=[Unavailable("it is down")]))
+
+    async def story() -> Job:
+        return await ended(jobs, rig, await jobs.submit(RANGE, None))
+
+    job = asyncio.run(story())
+
+    assert (job.state, job.bars_new) == (JobState.DONE, 1)
+    assert job.note == "splits and dividends were not fetched: it is down"
+    assert rig.store.actions.actions() == [known]
 
 
 def test_the_same_key_gives_the_same_job_and_another_request_under_it_is_refused() -> None:

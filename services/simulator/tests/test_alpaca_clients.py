@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import pytest
 from alpaca.common.exceptions import APIError
-from alpaca.data.enums import DataFeed
+from alpaca.data.enums import CorporateActionsType, DataFeed
 from alpaca.data.historical import StockHistoricalDataClient
 from alpaca.data.historical.corporate_actions import CorporateActionsClient
 from alpaca.data.live import StockDataStream
@@ -39,6 +39,7 @@ from alpaca.trading.requests import (
 )
 from alpaca.trading.stream import TradingStream
 
+from shared.domain.corporate_actions import CashDividend, Split
 from shared.domain.symbols import Symbol
 from simulator.book import BookRules
 from simulator.generator import make_synthetic_tape
@@ -456,12 +457,73 @@ def test_latest_bar_quote_trade_and_snapshot_show_the_last_close(
     assert (snapshot.daily_bar.high, snapshot.previous_daily_bar) == (101.0, None)
 
 
-def test_a_tape_has_no_corporate_actions(simulator: RunningSimulator) -> None:
+ACTIONS = (
+    Split(Symbol("AAPL"), date(2026, 1, 6), Decimal(7), Decimal(1)),
+    Split(Symbol("MSFT"), date(2026, 1, 2), Decimal(1), Decimal(20)),
+    CashDividend(Symbol("AAPL"), date(2025, 12, 30), Decimal("0.47")),
+    CashDividend(Symbol("AAPL"), date(2026, 3, 30), Decimal("0.5")),
+)
+
+
+@pytest.fixture
+def told(make_tape: Callable[..., Tape]) -> Iterator[Any]:
+    with running_simulator(make_tape(MINUTES, ["AAPL", "MSFT"]), actions=ACTIONS) as running:
+        yield CorporateActionsClient("K", "S", url_override=running.url)
+
+
+def test_a_tape_by_itself_has_no_corporate_actions(simulator: RunningSimulator) -> None:
     client: Any = CorporateActionsClient("K", "S", url_override=simulator.url)
 
     found = client.get_corporate_actions(CorporateActionsRequest(symbols=["AAPL"]))
 
     assert found.data == {}
+
+
+def test_splits_and_dividends_are_told_as_the_client_knows_them(told: Any) -> None:
+    request = CorporateActionsRequest(start=date(2025, 12, 1), end=date(2026, 12, 1))
+
+    found = told.get_corporate_actions(request).data
+
+    assert {kind: len(rows) for kind, rows in found.items()} == {
+        "reverse_splits": 1,
+        "forward_splits": 1,
+        "cash_dividends": 1,  # the one of March is not announced yet
+    }
+    (split,), (reverse,), (dividend,) = (
+        found[kind] for kind in ("forward_splits", "reverse_splits", "cash_dividends")
+    )
+    assert (split.symbol, split.new_rate, split.old_rate) == ("AAPL", 7, 1)
+    assert split.ex_date == split.process_date == date(2026, 1, 6)
+    assert (reverse.symbol, reverse.new_rate, reverse.old_rate) == ("MSFT", 1, 20)
+    assert (dividend.rate, dividend.ex_date) == (0.47, date(2025, 12, 30))
+    assert dividend.process_date == dividend.payable_date == date(2026, 1, 13)
+
+
+def test_the_query_goes_by_the_day_of_processing_symbols_and_types(told: Any) -> None:
+    def kinds(**query: Any) -> list[str]:
+        return sorted(told.get_corporate_actions(CorporateActionsRequest(**query)).data)
+
+    year = {"start": date(2026, 1, 1), "end": date(2026, 12, 31)}
+    # The dividend went ex in December and is paid in January.
+    assert kinds(start=date(2025, 12, 1), end=date(2025, 12, 31)) == []
+    assert kinds(symbols=["MSFT"], **year) == ["reverse_splits"]
+    assert kinds(types=[CorporateActionsType.CASH_DIVIDEND], **year) == ["cash_dividends"]
+    assert kinds() == ["reverse_splits"]  # what is processed today
+
+
+def test_corporate_actions_come_in_pages_that_the_client_follows(told: Any) -> None:
+    year = {"start": "2026-01-01", "end": "2026-12-31", "limit": 1}
+    pages = []
+    token = None
+    while True:
+        page = told.get("/corporate-actions", year | ({"page_token": token} if token else {}))
+        pages.append(list(page["corporate_actions"]))
+        if (token := page["next_page_token"]) is None:
+            break
+
+    assert pages == [["reverse_splits"], ["forward_splits"], ["cash_dividends"]]
+    with pytest.raises(APIError, match="invalid types"):
+        told.get("/corporate-actions", {"types": "gift"})
 
 
 # ---------------------------------------------------------------------- streams

@@ -10,8 +10,10 @@ from contextlib import AsyncExitStack
 from pydantic import SecretStr
 
 from data_collector.adapters import alpaca_history, twelve_data
-from data_collector.adapters.alpaca_history import PROVIDER as ALPACA
-from data_collector.adapters.alpaca_history import data_keys, open_history
+from data_collector.adapters.alpaca_actions import AlpacaActions
+from data_collector.adapters.alpaca_data import PROVIDER as ALPACA
+from data_collector.adapters.alpaca_data import data_keys, open_alpaca_data
+from data_collector.adapters.alpaca_history import AlpacaHistory, history_feed
 from data_collector.adapters.alpaca_stream import AlpacaFeed
 from data_collector.adapters.finviz import PROVIDER as FINVIZ
 from data_collector.adapters.finviz import open_finviz
@@ -58,7 +60,8 @@ async def run(settings: Settings) -> None:
         redis = await stack.enter_async_context(open_redis(settings))
         # Providers count real minutes, whatever time a replay shows.
         budgets = budgets_of(settings, PostgresBudgets(database), WallClock(), timer)
-        history = await stack.enter_async_context(open_history(settings, clock, budgets[ALPACA]))
+        alpaca = await stack.enter_async_context(open_alpaca_data(settings, clock, budgets[ALPACA]))
+        history = AlpacaHistory(alpaca, feed=history_feed(settings))
         histories: list[History] = [history]
         if settings.twelve_data_api_key is not None:
             opened = twelve_data.open_twelve_data(settings, WallClock(), budgets[TWELVE_DATA])
@@ -82,7 +85,17 @@ async def run(settings: Settings) -> None:
             # A replay marks the end of each instant, and must not depend on this machine's speed.
             grace_s=GRACE_S if settings.clock_file is None else None,
         )
-        jobs = CollectionJobs(histories, store, journal, calendar, clock, timer, RandomIds())
+        jobs = CollectionJobs(
+            histories,
+            store,
+            journal,
+            calendar,
+            clock,
+            timer,
+            RandomIds(),
+            AlpacaActions(alpaca),
+            store.actions,
+        )
 
         async def redis_answers() -> bool:
             return await redis_is_answering(redis)
@@ -112,6 +125,7 @@ async def run(settings: Settings) -> None:
             newest,
             journal,
             clock,
+            store.actions,
             tuple(budgets.values()),
             {ALPACA: alpaca_history.read_again, TWELVE_DATA: twelve_data.read_again},
             universe,

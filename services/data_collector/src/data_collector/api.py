@@ -25,12 +25,18 @@ from shared.adapters.http_api import ProblemError, Role, requires
 from shared.domain.bar_blocks import BarBlock, block_of
 from shared.domain.bars import Bar
 from shared.domain.calendar import NEW_YORK
-from shared.domain.corporate_actions import Adjustment, exchange_day, parse_adjustment
+from shared.domain.corporate_actions import (
+    Adjustment,
+    CorporateAction,
+    Split,
+    exchange_day,
+    parse_adjustment,
+)
 from shared.domain.errors import InvalidInput, InvalidTime
 from shared.domain.money import plain
 from shared.domain.symbols import Symbol, parse_symbol
 from shared.domain.timeframes import Timeframe, parse_timeframe
-from shared.ports import Clock, LatestBar, LatestBars
+from shared.ports import ActionStore, Clock, LatestBar, LatestBars
 
 _MAX_LIMIT = 500
 _MAX_SYMBOLS = 1_000
@@ -72,6 +78,23 @@ class ApiBars(BaseModel):
     as_of: date
     items: list[ApiBar]
     next: str | None
+
+
+class ApiAction(BaseModel):
+    """A split (`new_rate` shares for `old_rate`) or a cash dividend (`amount` dollars a share)."""
+
+    symbol: str
+    ex_on: date
+    kind: str
+    new_rate: str | None = None
+    old_rate: str | None = None
+    amount: str | None = None
+
+
+class ApiActions(BaseModel):
+    """The splits and dividends of a symbol, oldest first, those announced for later days included."""
+
+    items: list[ApiAction]
 
 
 class ApiSymbol(BaseModel):
@@ -244,6 +267,7 @@ class Rooms:
     newest: LatestBars
     journal: Journal
     clock: Clock
+    actions: ActionStore
     budgets: tuple[StoredBudget, ...] = ()
     readers: Readers = field(default_factory=dict)
     universe: Universe | None = None
@@ -393,6 +417,13 @@ def router(rooms: Rooms) -> APIRouter:
             items=[_api_bar(bar) for bar in found[:limit]],
             next=found[limit].start_at.isoformat() if len(found) > limit else None,
         )
+
+    @routes.get("/data/corporate-actions/{symbol}", dependencies=[requires(Role.READ)])
+    async def corporate_actions(symbol: str) -> ApiActions:
+        """The splits and dividends that are applied when prices of a symbol are read."""
+        wanted = parse_symbol(symbol)
+        found = await asyncio.to_thread(rooms.actions.actions, [wanted])
+        return ApiActions(items=[_api_action(action) for action in found])
 
     @routes.get("/data/quality", dependencies=[requires(Role.READ)])
     async def quality(
@@ -551,6 +582,23 @@ def _api_bar(bar: Bar) -> ApiBar:
         low=plain(bar.low),
         close=plain(bar.close),
         volume=bar.volume,
+    )
+
+
+def _api_action(action: CorporateAction) -> ApiAction:
+    if isinstance(action, Split):
+        return ApiAction(
+            symbol=action.symbol,
+            ex_on=action.ex_on,
+            kind="split",
+            new_rate=plain(action.new_rate),
+            old_rate=plain(action.old_rate),
+        )
+    return ApiAction(
+        symbol=action.symbol,
+        ex_on=action.ex_on,
+        kind="cash_dividend",
+        amount=plain(action.amount),
     )
 
 

@@ -75,7 +75,7 @@ def admit(
     `vouched_for`: a person says that the figures are right although no market lets them be.
     """
     bars: list[Bar] = []
-    refused: list[Refused] = []
+    bad: list[Refused] = []
     passed_over = 0
     for row in rows:
         try:
@@ -85,13 +85,13 @@ def admit(
                 if why is not None:
                     raise InvalidBar(why)
         except InvalidInput as error:
-            refused.append(_refusal(row, str(error)))
+            bad.append(refused(row.symbol, str(error), row.raw))
             continue
         if bar is None:
             passed_over += 1
         else:
             bars.append(bar)
-    return Admitted(tuple(bars), tuple(refused), passed_over)
+    return Admitted(tuple(bars), tuple(bad), passed_over)
 
 
 def _admit(
@@ -162,9 +162,10 @@ def _short(value: object) -> str:
     return repr(value)[:_MAX_SYMBOL]
 
 
-def _refusal(row: RawBar, reason: str) -> Refused:
-    symbol = row.symbol if isinstance(row.symbol, str) else repr(row.symbol)
+def refused(symbol: object, reason: str, said: Mapping[str, Any]) -> Refused:
+    """What a provider said, bounded and made harmless, with why it does not come in."""
+    name = symbol if isinstance(symbol, str) else repr(symbol)
     # Escaped, so that no control character of a provider reaches a terminal or the database.
-    shown = symbol.encode("unicode_escape").decode()[:_MAX_SYMBOL]
-    raw = orjson.dumps(row.raw, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    shown = name.encode("unicode_escape").decode()[:_MAX_SYMBOL]
+    raw = orjson.dumps(said, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
     return Refused(shown, reason[:_MAX_REASON], raw[:_MAX_RAW])

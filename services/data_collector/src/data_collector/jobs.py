@@ -2,7 +2,7 @@
 
 A job is stored before it is begun and after each piece, so a killed process goes on where it stopped; doing a
 piece twice stores nothing twice. What the first provider cannot give the next is asked for, and every bar is
-kept with the name of who gave it. Few jobs run at a time, and only so many may wait.
+kept with the name of who gave it. Splits and dividends of its symbols come last. Few jobs run at a time, and only so many may wait.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import structlog
 from data_collector.backfill import Piece, pieces
 from data_collector.boundary import RawBar, admit
 from data_collector.outcomes import SymbolsRefused
-from data_collector.ports import CollectedBars, History, Job, JobState, Journal
+from data_collector.ports import ActionSource, CollectedBars, History, Job, JobState, Journal
 from shared.domain.bar_blocks import block_of
 from shared.domain.calendar import TradingCalendar
+from shared.domain.corporate_actions import exchange_day
 from shared.domain.errors import (
     InvalidInput,
     Misconfigured,
@@ -31,7 +32,7 @@ from shared.domain.errors import (
 )
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
-from shared.ports import Clock, Ids, Timer
+from shared.ports import ActionStore, Clock, Ids, Timer
 
 _log = structlog.get_logger(__name__)
 _AT_ONCE = 2
@@ -39,6 +40,8 @@ _MAX_WAITING = 100
 _TRIES = 6
 _FIRST_PAUSE_S = 1.0
 _MAX_NOTE = 2_000
+# A split that nobody asked about makes older bars wrong, so at least so much is asked about each time.
+_ACTIONS_SINCE = timedelta(days=730)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +78,13 @@ class CollectionJobs:
         clock: Clock,
         timer: Timer,
         ids: Ids,
+        actions: ActionSource,
+        kept_actions: ActionStore,
     ) -> None:
         """`histories`: providers in the order in which they are asked, at least one."""
         self._histories = histories
+        self._actions = actions
+        self._kept_actions = kept_actions
         self._store = store
         self._journal = journal
         self._calendar = calendar
@@ -209,6 +216,27 @@ class CollectionJobs:
             job = await self._fetch(job, piece)
             job = replace(job, marker=piece.after, pieces_done=job.pieces_done + 1)
             await self._journal.save_job(job)
+        return await self._fetch_actions(job)
+
+    async def _fetch_actions(self, job: Job) -> Job:
+        """Store the splits and dividends of the job's symbols; bars are good without them."""
+        now = self._clock.now()
+        today = exchange_day(now)
+        start_on = min(exchange_day(job.start_at), today - _ACTIONS_SINCE)
+        try:
+            told = await self._actions.told(job.symbols, start_on, today)
+        except (Unavailable, RateLimited, Rejected, Misconfigured) as error:
+            _log.warning("no splits and dividends", job_id=job.job_id, reason=str(error))
+            return replace(
+                job, note=_noted(job.note, f"splits and dividends were not fetched: {error}")
+            )
+        provider = self._actions.provider
+        await self._journal.quarantine(told.refused, Timeframe.DAY, provider=provider, at=now)
+        new = await asyncio.to_thread(
+            self._kept_actions.put, told.actions, provider=provider, fetched_at=now
+        )
+        if new:
+            _log.info("splits and dividends", job_id=job.job_id, new=new)
         return job
 
     async def _fetch(self, job: Job, piece: Piece) -> Job:

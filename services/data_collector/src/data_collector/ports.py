@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Protocol
 
 from data_collector.backfill import Marker
 from data_collector.boundary import RawBar, Refused
 from shared.domain.bar_blocks import BarBlock
+from shared.domain.corporate_actions import CorporateAction
 from shared.domain.errors import Unavailable
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
@@ -81,6 +82,30 @@ class History(Protocol):
 
         Raises Unavailable or RateLimited when there was no answer; no bars is an answer. Raises SymbolsRefused
         at the very end, when everything else has been given.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ToldActions:
+    """Splits and dividends that a provider told, and its rows that can be none."""
+
+    actions: tuple[CorporateAction, ...]
+    refused: tuple[Refused, ...]
+
+
+class ActionSource(Protocol):
+    """A provider of splits and dividends."""
+
+    @property
+    def provider(self) -> str:
+        """Its name, kept with every action."""
+        ...
+
+    async def told(self, symbols: Sequence[Symbol], start_on: date, end_on: date) -> ToldActions:
+        """Everything with an ex-date from `start_on` on, as far as it is announced on `end_on`.
+
+        Raises Unavailable or RateLimited when there was no whole answer; none is an answer.
         """
         ...
 

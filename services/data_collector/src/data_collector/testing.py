@@ -7,15 +7,16 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 
 from data_collector.boundary import RawBar, Refused
 from data_collector.budgets import Spent
 from data_collector.outcomes import SymbolsRefused
-from data_collector.ports import Announced, FeedEvent, FeedLost, Job, JobState, Reject
+from data_collector.ports import Announced, FeedEvent, FeedLost, Job, JobState, Reject, ToldActions
 from data_collector.screens import Taken
 from shared.domain.bar_blocks import BarBlock, from_epoch_us
 from shared.domain.bars import Bar
+from shared.domain.corporate_actions import CorporateAction
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.ports import LatestBar
@@ -218,6 +219,29 @@ class ScriptedHistory:
         refused = sorted(self.unknown & set(symbols))
         if refused:
             raise SymbolsRefused(self.name, refused, "no such symbol")
+
+
+@dataclass
+class ScriptedActions:
+    """An `ActionSource` of given actions; `failures` are raised first, one per request."""
+
+    actions: list[CorporateAction] = field(default_factory=list)
+    bad: list[Refused] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
+    asked: list[tuple[tuple[Symbol, ...], date, date]] = field(default_factory=list)
+
+    @property
+    def provider(self) -> str:
+        """See `ActionSource`."""
+        return "scripted"
+
+    async def told(self, symbols: Sequence[Symbol], start_on: date, end_on: date) -> ToldActions:
+        """See `ActionSource`."""
+        self.asked.append((tuple(symbols), start_on, end_on))
+        if self.failures:
+            raise self.failures.pop(0)
+        found = [a for a in self.actions if a.symbol in symbols and a.ex_on >= start_on]
+        return ToldActions(tuple(found), tuple(self.bad))
 
 
 @dataclass

@@ -18,6 +18,7 @@ from typing import NoReturn
 
 import uvloop
 
+from shared.adapters.action_files import read_actions
 from shared.adapters.clocks import MonotonicTimer, WallClock
 from shared.adapters.exchange_calendar import load_calendar
 from shared.domain.errors import InvalidInput, Misconfigured
@@ -59,6 +60,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--host", default="127.0.0.1", help="address to listen on (default: loopback)")
     add("--port", type=_whole(0, 65535), default=8006, help="port; 0 picks a free one")
     add("--bars", type=Path, help="CSV or Parquet file to replay; absent: SYNTHETIC bars")
+    add("--actions", type=Path, help="CSV or Parquet file of splits and dividends to tell of")
     add("--last", type=_whole(1, 10**9), help="replay the last N instants, the rest is history")
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument(
@@ -141,6 +143,7 @@ async def serve(options: argparse.Namespace) -> None:
             admin_token=os.environ.get("SIMULATOR_ADMIN_TOKEN") or None,
             speed=speed,
             credits_per_minute=options.credits,
+            actions=() if options.actions is None else read_actions(options.actions),
         )
         with contextlib.closing(bind(options.host, options.port)) as door:
             server = Server(doors)

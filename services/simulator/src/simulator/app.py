@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -11,9 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
+from shared.domain.corporate_actions import CorporateAction
 from shared.ports import Clock, Timer
 from simulator import data_stream, trade_stream
 from simulator.admin_api import AdminApi
+from simulator.corporate_actions import CorporateActionsApi
 from simulator.data_api import DataApi
 from simulator.data_stream import DataStream
 from simulator.faults import Faults
@@ -46,6 +49,7 @@ def make_doors(
     admin_token: str | None = None,
     speed: float | None = None,
     credits_per_minute: int = 0,
+    actions: Sequence[CorporateAction] = (),
 ) -> Doors:
     """Put all APIs and streams before `venue`.
 
@@ -66,6 +70,7 @@ def make_doors(
         *admin.routes(),
         *TradingApi(venue).routes(),
         *data_api.routes(),
+        *CorporateActionsApi(venue, actions).routes(),
         *(provider.around(route) for route in [*twelve_data.routes(), *finviz.routes()]),
         Route("/health", _health, methods=["GET"]),
         WebSocketRoute(trade_stream.PATH, trades.endpoint),

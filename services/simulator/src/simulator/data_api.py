@@ -57,15 +57,14 @@ class DataApi:
             ("/v2/stocks/{symbol}/snapshot", self.snapshot_of),
             ("/v2/stocks/{kind}/latest", self.latest),
             ("/v2/stocks/{symbol}/{kind}/latest", self.latest_of),
-            ("/v1/corporate-actions", self.corporate_actions),
         ]
-        return [Route(path, _plain_errors(handler), methods=["GET"]) for path, handler in table]
+        return [Route(path, plain_errors(handler), methods=["GET"]) for path, handler in table]
 
     # ------------------------------------------------------------------ history
 
     async def bars(self, request: Request) -> Response:
         """Bars of several symbols; a page is cut by symbol, then time."""
-        symbols = sorted(set(_symbols(request.query_params)))
+        symbols = sorted(set(symbols_of(request.query_params)))
         found, token = self._page(symbols, request.query_params)
         return answer({"bars": found, "next_page_token": token})
 
@@ -179,7 +178,7 @@ class DataApi:
         """The newest bar, quote or trade of several symbols; one without is left out."""
         kind = _kind(request)
         found = {}
-        for symbol in _symbols(request.query_params):
+        for symbol in symbols_of(request.query_params):
             newest = self._newest(symbol, kind)
             if newest is not None:
                 found[symbol] = newest
@@ -211,7 +210,7 @@ class DataApi:
     async def snapshots(self, request: Request) -> Response:
         """Everything newest of several symbols, without a wrapper."""
         found = {}
-        for symbol in _symbols(request.query_params):
+        for symbol in symbols_of(request.query_params):
             snapshot = self._snapshot(symbol)
             if snapshot is not None:
                 found[symbol] = snapshot
@@ -258,12 +257,10 @@ class DataApi:
             "prevDailyBar": None if before is None else wire.data_bar(before),
         }
 
-    async def corporate_actions(self, _request: Request) -> Response:
-        """None: a tape knows no splits or dividends."""
-        return answer({"corporate_actions": {}, "next_page_token": None})
 
+def plain_errors(handler: Handler) -> Handler:
+    """`handler` with bad queries answered in the API's words."""
 
-def _plain_errors(handler: Handler) -> Handler:
     async def handle(request: Request) -> Response:
         try:
             return await handler(request)
@@ -280,7 +277,8 @@ def _kind(request: Request) -> str:
     return kind
 
 
-def _symbols(query: Mapping[str, str]) -> list[Symbol]:
+def symbols_of(query: Mapping[str, str]) -> list[Symbol]:
+    """The symbols that a query names. Raises BadQuery for none, too many, or what is none."""
     texts = [text.strip() for text in query.get("symbols", "").split(",") if text.strip()]
     if not texts:
         raise BadQuery("symbols is required")

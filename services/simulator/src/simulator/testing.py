@@ -22,6 +22,7 @@ import numpy as np
 from shared.adapters.clocks import MonotonicTimer, WallClock
 from shared.domain.bar_blocks import to_epoch_us
 from shared.domain.calendar import TradingCalendar
+from shared.domain.corporate_actions import CorporateAction
 from shared.domain.money import MICROS
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
@@ -123,6 +124,7 @@ def running_simulator(
     admin_token: str | None = None,
     credits_per_minute: int = 0,
     machine_clock: Clock | None = None,
+    actions: Sequence[CorporateAction] = (),
 ) -> Iterator[RunningSimulator]:
     """Run a lock-step simulator as long as the context lasts."""
     venue = open_venue(tape, account, rules, state_dir)
@@ -133,6 +135,7 @@ def running_simulator(
         requests_per_minute=requests_per_minute,
         admin_token=admin_token,
         credits_per_minute=credits_per_minute,
+        actions=actions,
     )
     door = bind("127.0.0.1", 0)
     server, started = _ServerThatTells(doors), threading.Event()

@@ -20,7 +20,8 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from data_collector.adapters.alpaca_history import data_keys, raw_bar
+from data_collector.adapters.alpaca_data import data_keys
+from data_collector.adapters.alpaca_history import raw_bar
 from data_collector.ports import FeedEvent, FeedLost, InstantEnded
 from shared.config import Settings
 from shared.domain.errors import Misconfigured
