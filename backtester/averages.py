@@ -127,6 +127,8 @@ def crossings(
             short_mean = short_sum / (short * MICROS)
             long_mean = long_sum / (long * MICROS)
             conviction[i] = min(abs(short_mean - long_mean) / long_mean / 0.01, 1.0)
+    else:
+        conviction[:] = np.nan
     return n, row, column, is_up, conviction
 
 

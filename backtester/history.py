@@ -83,6 +83,19 @@ class History:
         return np.flatnonzero(np.diff(self.session, append=-1)).astype(np.int64)
 
     @cached_property
+    def exchange_days(self) -> tuple[Ints, Ints, Ints]:
+        """Per exchange day its first row, when it opens, and for how long the exchange was open on the days before.
+
+        A day lasts from its first bar to its last, as far as these bars tell; microseconds.
+        """
+        last = self.session_ends
+        first = np.append(0, last[:-1] + 1).astype(np.int64)
+        # It goes on after its last bar when what is decided at that bar's end is sent the same day.
+        closed = self.end_us[last] + (self.acts_on[last] == self.session[last])
+        opened = self.open_us[first]
+        return first, opened, np.append(0, np.cumsum(closed - opened)[:-1]).astype(np.int64)
+
+    @cached_property
     def digest(self) -> str:
         """A hash of the bars and their times."""
         hashed = hashlib.blake2b(digest_size=16)
@@ -100,8 +113,15 @@ class History:
             0,
             *(int(np.searchsorted(self.session, period.from_on.toordinal())) for period in fees),
         ]
+        first, opened, clock = self.exchange_days
         return Days(
             self.acts_on,
+            self.open_us,
+            self.end_us,
+            first,
+            self.session[first],
+            opened,
+            clock,
             np.array(rows, np.int64),
             np.array([period.sec_rate for period in known]),
             np.array([period.taf_per_share for period in known]),

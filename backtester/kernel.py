@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from backtester import costs, risk_rules
 from risk_manager import sizing
+from risk_manager.limits import MOST_RECENT
 from risk_manager.sizing import OPEN_GAP
 from shared.domain.arithmetic import NOISE, quantised
 from simulator import fill_rules
@@ -72,19 +73,80 @@ class Wishes(NamedTuple):
     row: Ints
     column: Ints
     is_entry: Bools
+    conviction: Floats
 
 
 class Days(NamedTuple):
     """What the calendar says of each bar, and which fees hold from which row on.
 
     `acts_on`: the exchange day (any number) on which what is decided at that bar's close is sent; -1 for none.
+    `open_us`, `end_us`: when each bar begins and ends, microseconds since 1970.
     """
 
     acts_on: Ints
+    open_us: Ints
+    end_us: Ints
+    # Per exchange day: its first row, its ordinal, when it opens, and for how long the exchange was open before.
+    day_row: Ints
+    day_on: Ints
+    day_open_us: Ints
+    day_clock_us: Ints
     fee_row: Ints
     sec_rate: Floats
     taf_per_share: Floats
     taf_most: Floats
+
+
+class Listed(NamedTuple):
+    """What the settings say of each symbol: the number of its sector (-1: none), and whether it is halted."""
+
+    sector: Ints
+    halted: Bools
+
+
+class Rules(NamedTuple):
+    """The limits and the sizing of the risk manager, each as `risk_manager.limits.Limits` has it."""
+
+    max_position_size: float
+    max_portfolio_risk: float
+    drawdown_limit: float
+    max_daily_loss: float
+    flatten_on_breach: bool
+    max_daily_trades: int
+    max_correlation: float
+    correlation_bars: int
+    max_gross_exposure: float
+    max_net_exposure: float
+    max_sector_exposure: float
+    max_strategy_exposure: float
+    # The bucket of the strategy that trades; below 0 for none.
+    strategy_capital: float
+    max_positions: int
+    max_orders_per_minute: int
+    # 0 where bars are too long for a symbol to be bought so often within the window.
+    max_repeats: int
+    repeat_window_us: int
+    max_order_value: float
+    max_order_shares: int
+    max_volume_share: float
+    cool_down_bars: int
+    stop_guard_stops: int
+    stop_guard_us: int
+    maintenance_margin: float
+    pattern_day_trader: bool
+    # A bar's length in open hours, and bars a session and a year.
+    bar_us: int
+    bars_a_session: float
+    bars_a_year: float
+    method: int
+    fraction: float
+    risk_per_trade: float
+    volatility_target: float
+    atr_bars: int
+    atr_multiple: float
+    kelly_share: float
+    kelly_cap: float
+    scales_by_conviction: bool
 
 
 class Terms(NamedTuple):
@@ -102,14 +164,9 @@ class Terms(NamedTuple):
     bracket: bool
     stop_loss: float
     take_profit: float
-    # The risk manager's rules; without them none of the following counts.
+    # Whether the risk manager's rules hold.
     limited: bool
-    max_position_size: float
-    max_portfolio_risk: float
-    drawdown_limit: float
-    max_daily_trades: int
-    max_correlation: float
-    correlation_bars: int
+    rules: Rules
     # Whether some symbol lacks some bar.
     has_gaps: bool
 
@@ -128,7 +185,7 @@ class Outcome(NamedTuple):
     # What slippage cost in that fill, dollars: its value against the same fill without slippage.
     fill_slippage: Floats
     refused: Ints
-    # The bar at whose close the drawdown limit was passed, after which no entry follows; -1 for never.
+    # The bar at whose close a limit on losses was passed, after which no entry follows; -1 for never.
     reduced_row: int
     # Bars at whose close something was held.
     rows_held: int
@@ -219,49 +276,106 @@ def mark_rows_one_by_one(
         equity[t] = worth / MICROS
 
 
+class Most(NamedTuple):
+    """How much may be lost, fractions of the peak and of the day's beginning."""
+
+    # Whether anybody asks: not without the rules, and not once it has happened.
+    counts: bool
+    drawdown: float
+    daily_loss: float
+    # Whether what follows a loss beyond that is different at once.
+    ends: bool
+
+
+class Losses(NamedTuple):
+    """How the account stands against its past: dollars, and a fraction of the peak."""
+
+    peak: float
+    worst: float
+    # What it was worth when the exchange day began, and the day's number.
+    day_equity: float
+    day: int
+
+
 def follow_peak(
-    equity: Floats, first: int, last: int, peak: float, worst: float, limit: float
-) -> tuple[float, float, int]:
-    """The running peak after rows `first` to `last`, the worst drawdown, and the row that passed the limit.
+    equity: Floats, day_row: Ints, first: int, last: int, past: Losses, most: Most
+) -> tuple[Losses, int]:
+    """How the account stands after rows `first` to `last`, and the row that passed a limit.
 
     For the interpreter; compiled code runs `follow_peak_one_by_one`.
 
+    Args:
+        day_row: the first row of each exchange day.
     Returns:
-        Peak in dollars, drawdown as a fraction of the peak, and the first row whose drawdown is above `limit`
-        and all before it; -1 for none.
+        Also the first row in which `most` is passed, -1 for none. With `most.ends` nothing after that row is looked at.
     """
     part = equity[first : last + 1]
-    peaks = np.maximum.accumulate(np.maximum(part, peak))
-    # `limits.drawdown`, for many marks at once; a peak is at least the cash at the beginning, above zero.
-    fallen = (peaks - part) / peaks
-    passed = np.flatnonzero(fallen > limit + NOISE) if worst <= limit + NOISE else fallen[:0]
-    return (
-        float(peaks[-1]),
-        max(worst, float(fallen.max())),
-        int(passed[0]) + first if len(passed) else -1,
+    passed = -1
+    if most.counts:
+        rows = np.arange(first, last + 1)
+        days = np.searchsorted(day_row, rows, side="right") - 1
+        # A day begins with what the account was worth at the last close before it.
+        began = np.where(
+            days == past.day, past.day_equity, equity[np.maximum(day_row[days], 1) - 1]
+        )
+        peaks = np.maximum.accumulate(np.maximum(part, past.peak))
+        lost = (began - part) / np.where(began > 0.0, began, np.inf)
+        over = np.flatnonzero(
+            ((peaks - part) / peaks > most.drawdown + NOISE) | (lost > most.daily_loss + NOISE)
+        )
+        if len(over):
+            passed = int(over[0]) + first
+            if most.ends:
+                last = passed
+                part = equity[first : last + 1]
+    peaks = np.maximum.accumulate(np.maximum(part, past.peak))
+    worst = max(past.worst, float(((peaks - part) / peaks).max()))
+    day = int(np.searchsorted(day_row, last, side="right")) - 1
+    day_equity = (
+        past.day_equity if day == past.day else float(equity[max(int(day_row[day]), 1) - 1])
     )
+    return Losses(float(peaks[-1]), worst, day_equity, day), passed
 
 
 def follow_peak_one_by_one(
-    equity: Floats, first: int, last: int, peak: float, worst: float, limit: float
-) -> tuple[float, float, int]:
+    equity: Floats, day_row: Ints, first: int, last: int, past: Losses, most: Most
+) -> tuple[Losses, int]:
     """See `follow_peak`."""
+    peak, worst, day_equity, day = past.peak, past.worst, past.day_equity, past.day
+    counts = most.counts
     passed = -1
-    # A division is only worth its time for what may be the new worst.
-    near = peak * (1.0 - worst) * (1.0 + NOISE)
-    for t in range(first, last + 1):
-        worth = equity[t]
-        if worth > peak:
-            peak = worth
-            near = peak * (1.0 - worst) * (1.0 + NOISE)
-        elif worth < near:
-            fallen = (peak - worth) / peak
-            if fallen > worst:
-                if fallen > limit + NOISE and worst <= limit + NOISE:
+    t = first
+    while t <= last:
+        if day + 1 < len(day_row) and day_row[day + 1] <= t:
+            day += 1
+            day_equity = equity[day_row[day] - 1]
+            continue
+        until = last + 1
+        if day + 1 < len(day_row) and day_row[day + 1] < until:
+            until = day_row[day + 1]
+        # A division is only worth its time for what may be the new worst, or lose too much of the day's beginning.
+        least = day_equity * (1.0 - most.daily_loss) * (1.0 + NOISE) if counts else -np.inf
+        near = max(peak * (1.0 - worst) * (1.0 + NOISE), least)
+        while t < until:
+            worth = equity[t]
+            if worth > peak:
+                peak = worth
+                near = max(peak * (1.0 - worst) * (1.0 + NOISE), least)
+            elif worth < near:
+                fallen = (peak - worth) / peak
+                worst = max(worst, fallen)
+                if counts and (
+                    fallen > most.drawdown + NOISE
+                    or risk_rules.has_lost(worth, day_equity, most.daily_loss)
+                ):
                     passed = t
-                worst = fallen
-                near = peak * (1.0 - worst) * (1.0 + NOISE)
-    return peak, worst, passed
+                    if most.ends:
+                        return Losses(peak, worst, day_equity, day), passed
+                    counts = False
+                    least = -np.inf
+                near = max(peak * (1.0 - worst) * (1.0 + NOISE), least)
+            t += 1
+    return Losses(peak, worst, day_equity, day), passed
 
 
 def first_meeting(
@@ -365,19 +479,19 @@ def expect(figures: Floats, row: int, column: int) -> None:
     """
 
 
-def simulate(bars: Bars, wishes: Wishes, days: Days, terms: Terms) -> Outcome:
+def simulate(bars: Bars, wishes: Wishes, days: Days, listed: Listed, terms: Terms) -> Outcome:
     """Trade `wishes` over `bars`. See the module's text for the order of things within a bar."""
     # Enough unless bars fill in many parts. Room that grows inside the loop would slow all of it down.
     room = 2 * len(wishes.row) + 3 * bars.close.shape[1] + 64
     while True:
-        fits, outcome = trade(bars, wishes, days, terms, np.empty((7, room)))
+        fits, outcome = trade(bars, wishes, days, listed, terms, np.empty((7, room)))
         if fits:
             return outcome
         room *= 4
 
 
 def trade(
-    bars: Bars, wishes: Wishes, days: Days, terms: Terms, fills: Floats
+    bars: Bars, wishes: Wishes, days: Days, listed: Listed, terms: Terms, fills: Floats
 ) -> tuple[bool, Outcome]:
     """See `simulate`; False when `fills` (rows of an outcome's fills) has not room enough."""
     n_rows, n_columns = bars.close.shape
@@ -386,7 +500,9 @@ def trade(
     opens, highs, lows, close, volumes = bars.open, bars.high, bars.low, bars.close, bars.volume
     straight = close.reshape(-1)
     wish_row, wish_column, wish_is_entry = wishes.row, wishes.column, wishes.is_entry
-    acts_on, fee_row = days.acts_on, days.fee_row
+    acts_on, fee_row, day_row = days.acts_on, days.fee_row, days.day_row
+    rules = terms.rules
+    open_us, end_us = days.open_us, days.end_us
     sec_rate, taf_per_share, taf_most = days.sec_rate, days.taf_per_share, days.taf_most
     fits = True
     equity = np.empty(n_rows)
@@ -396,8 +512,8 @@ def trade(
     cash = micros(terms.cash)
     peak = terms.cash
     worst = 0.0
-    # A whole account can be lost and more; without the rules no drawdown ends the entries.
-    most_fallen = terms.drawdown_limit if terms.limited else np.inf
+    day = 0
+    day_equity = terms.cash
     reduced_row = -1
     rows_held = 0
     held = numbers(n_columns)
@@ -423,7 +539,18 @@ def trade(
     # Where an entry of this bar woke its legs, and what the bar's volume leaves them.
     woken_at = numbers(n_columns)
     left = numbers(n_columns)
-    scratch = np.empty((2, terms.correlation_bars + 1))
+    scratch = np.empty((3, rules.correlation_bars + 1))
+    # Session time of the newest stop that was hit: per column (-1: none), and of the newest orders, oldest first.
+    rested_since = np.full(n_columns, -1, np.int64)
+    guard = np.empty((2, rules.stop_guard_stops), np.int64)
+    n_guard = 0
+    has_hit = flags(n_columns)
+    # When each column's newest entries were approved, in a ring.
+    approved_us = np.full((n_columns if rules.max_repeats else 0, rules.max_repeats), -1, np.int64)
+    approvals = np.zeros(n_columns, np.int64)
+    # Per column the days of its newest purchase, sale and day trade; day trades per day.
+    dealt_on = np.full((3, n_columns if rules.pattern_day_trader else 0), -1, np.int64)
+    day_trades = np.zeros(len(day_row) if rules.pattern_day_trader else 0, np.int64)
     n_fills = 0
     fee = 0
 
@@ -446,12 +573,38 @@ def trade(
             mark_rows(
                 close, straight, terms.has_gaps, t, until, held, newest, live, n_live, cash, equity
             )
-            if n_live:
-                rows_held += until - t + 1
-                peak, worst, passed = follow_peak(equity, t, until, peak, worst, most_fallen)
-                reduced_row = passed if passed >= 0 else reduced_row
+            first = t
             t = until
+            if n_live:
+                past, passed = follow_peak(
+                    equity,
+                    day_row,
+                    first,
+                    until,
+                    Losses(peak, worst, day_equity, day),
+                    Most(
+                        terms.limited and reduced_row < 0,
+                        rules.drawdown_limit,
+                        rules.max_daily_loss,
+                        rules.flatten_on_breach,
+                    ),
+                )
+                peak, worst, day_equity, day = past
+                if passed >= 0:
+                    reduced_row = passed
+                    if rules.flatten_on_breach and passed < until:
+                        t = passed
+                        for i in range(n_live):
+                            newest[live[i]] = newest_close(close, t, live[i])
+                rows_held += t - first + 1
+            else:
+                while day + 1 < len(day_row) and day_row[day + 1] <= t:
+                    day += 1
+                    day_equity = cash / MICROS
         else:
+            if day + 1 < len(day_row) and day_row[day + 1] <= t:
+                day += 1
+                day_equity = equity[t - 1]
             while fee + 1 < len(fee_row) and fee_row[fee + 1] <= t:
                 fee += 1
             fees = (sec_rate[fee], taf_per_share[fee], taf_most[fee])
@@ -474,24 +627,29 @@ def trade(
                     write(fills, n_fills, t, k, EXIT, shares, price, taken, float(opens[t, k]))
                     n_fills += 1
                     held[k] = quantised(held[k] - shares)
+                    if rules.pattern_day_trader:
+                        note_deal(dealt_on, day_trades, day, k, True)
 
             # ------------------------------------------------------ entries are sized at the open
             if n_queue and terms.sizing != BY_LIMITS:
                 worth = cash
                 at_risk = 0.0
                 reserved = 0.0
+                committed = 0.0
                 for i in range(n_live):
                     k = live[i]
                     price = float(opens[t, k])
                     price = price if price == price else newest[k]
                     value = micros(held[k] * price)
                     worth += value
+                    committed += value
                     at_risk += risk_of(held[k], value, price, terms.bracket, stop[k])
                 for i in range(n_queue):
                     k = queue[i]
                     if wanted[k] > 0.0:
                         # A micro more, so that what rounding took is never asked for twice.
                         reserved += micros(wanted[k] * sized_at[k]) + 1.0
+                        committed += micros(wanted[k] * sized_at[k])
                         at_risk += open_risk(wanted[k], sized_at[k], stop[k], terms.bracket)
                 for i in range(n_queue):
                     k = queue[i]
@@ -503,8 +661,33 @@ def trade(
                         refused[risk_rules.BRACKET_PRICES] += 1
                         wanted[k] = 0.0
                         continue
+                    sector = 0.0
+                    volume = 0.0
+                    if terms.limited:
+                        if listed.sector[k] >= 0:
+                            sector = in_sector(
+                                listed, k, t, opens, live, n_live, queue, n_queue, held, newest, wanted,
+                                sized_at, False,
+                            )  # fmt: skip
+                        volume = risk_rules.session_volume(
+                            close,
+                            volumes,
+                            t - 1,
+                            k,
+                            rules.correlation_bars + 1,
+                            rules.bars_a_session,
+                        )
                     shares, code = size_at_open(
-                        price, stop[k], worth, cash - reserved, at_risk, terms
+                        price,
+                        stop[k],
+                        worth,
+                        cash - reserved,
+                        at_risk,
+                        committed,
+                        sector,
+                        listed.sector[k] >= 0,
+                        volume,
+                        terms,
                     )
                     wanted[k] = shares
                     sized_at[k] = price
@@ -512,6 +695,7 @@ def trade(
                         refused[code] += 1
                         continue
                     reserved += micros(shares * price) + 1.0
+                    committed += micros(shares * price)
                     taken = costs.commission(
                         shares, shares * price, terms.commission_bps, terms.commission_per_share
                     )
@@ -537,10 +721,13 @@ def trade(
                         live[n_live] = k
                         n_live += 1
                     held[k] = quantised(held[k] + shares)
+                    if rules.pattern_day_trader:
+                        note_deal(dealt_on, day_trades, day, k, False)
                     if wanted[k] == 0.0 and terms.bracket:
                         # Completed, it wakes its legs, which meet the rest of this bar from its price on.
                         legs[k] = held[k]
                         touched[k] = False
+                        has_hit[k] = False
                         woken_at[k] = price
                         left[k] = quantised(cap - shares)
                         n_legs += 1
@@ -583,6 +770,12 @@ def trade(
                             cap = quantised(cap - shares)
                             legs[k] = quantised(legs[k] - shares)
                             held[k] = quantised(held[k] - shares)
+                            clock = days.day_clock_us[day] + open_us[t] - days.day_open_us[day]
+                            rested_since[k] = clock
+                            n_guard = note_stop(guard, n_guard, k, clock, has_hit[k])
+                            has_hit[k] = True
+                            if rules.pattern_day_trader:
+                                note_deal(dealt_on, day_trades, day, k, True)
                     if legs[k] > 0.0 and cap > 0.0:
                         price = fill_rules.limit_price(
                             target[k], reference, float(highs[t, k]), float(lows[t, k]), False
@@ -596,6 +789,8 @@ def trade(
                             # What one leg has sold the other does not sell again.
                             legs[k] = quantised(legs[k] - shares)
                             held[k] = quantised(held[k] - shares)
+                            if rules.pattern_day_trader:
+                                note_deal(dealt_on, day_trades, day, k, True)
 
             # ------------------------------------------------------ what is flat now is let go
             kept = 0
@@ -633,34 +828,46 @@ def trade(
             if worth > peak:
                 peak = worth
             elif (peak - worth) / peak > worst:
-                if worst <= most_fallen + NOISE and (peak - worth) / peak > most_fallen + NOISE:
-                    reduced_row = t
                 worst = (peak - worth) / peak
+            if (
+                terms.limited
+                and reduced_row < 0
+                and (
+                    risk_rules.has_fallen(worth, peak, rules.drawdown_limit)
+                    or risk_rules.has_lost(worth, day_equity, rules.max_daily_loss)
+                )
+            ):
+                reduced_row = t
 
         # -------------------------------------------------------------- what was wished for at this close
         if t == next_row:
-            day = acts_on[t]
-            if day != trade_day:
-                trade_day = day
+            sends_on = acts_on[t]
+            if sends_on != trade_day:
+                trade_day = sends_on
                 trades_of_day = 0
-            worth = cash
+            worth = equity[t]
+            clock = days.day_clock_us[day] + end_us[t] - days.day_open_us[day]
+            n_approved = 0
             at_risk = 0.0
             reserved = 0.0
+            committed = 0.0
             if terms.limited and terms.sizing == BY_LIMITS:
                 # What is filled and open counts as it is before any answer; approvals are added as they are given.
                 for i in range(n_live):
                     k = live[i]
                     value = micros(held[k] * newest[k])
-                    worth += value
+                    committed += value
                     at_risk += risk_of(held[k], value, newest[k], terms.bracket, stop[k])
                 for i in range(n_queue):
                     k = queue[i]
                     price = max(sized_at[k], newest[k])
+                    committed += wanted[k] * micros(price)
                     reserved += wanted[k] * micros(price) * _GAP_PERCENT
                     at_risk += open_risk(wanted[k], price, stop[k], terms.bracket)
             while w < n_wishes and wish_row[w] == t:
                 k = wish_column[w]
                 is_entry = wish_is_entry[w]
+                scale = wishes.conviction[w] if rules.scales_by_conviction else 1.0
                 w += 1
                 if not is_entry:
                     wanted[k] = 0.0
@@ -679,28 +886,92 @@ def trade(
                     code = risk_rules.EXIT_IN_PROGRESS
                 elif held[k] > 0.0 or wanted[k] != 0.0:
                     code = risk_rules.ALREADY_HELD
-                elif day < 0:
+                elif sends_on < 0:
                     code = risk_rules.MARKET_HOURS
-                elif reduced_row == t:
-                    code = risk_rules.DRAWDOWN
-                elif terms.limited and trades_of_day + 1 > terms.max_daily_trades:
-                    code = risk_rules.DAILY_TRADES
-                shares = UNSIZED
-                if code == risk_rules.ACCEPTED:
-                    if terms.bracket:
-                        stop[k] = sizing.stop_price(price, terms.stop_loss)
-                        target[k] = sizing.target_price(price, terms.take_profit)
-                        if not risk_rules.fits_bracket(price, stop[k], target[k]):
-                            code = risk_rules.BRACKET_PRICES
-                    if code == risk_rules.ACCEPTED and terms.sizing == BY_LIMITS:
-                        shares, code = size_at_close(
-                            price, stop[k], worth, cash, reserved, at_risk, terms
+                elif terms.limited:
+                    # In the order of the review, since the first that refuses is named.
+                    if listed.halted[k]:
+                        code = risk_rules.SYMBOL_HALTED
+                    elif reduced_row == t:
+                        code = risk_rules.DAILY_LOSS
+                        if risk_rules.has_fallen(worth, peak, rules.drawdown_limit):
+                            code = risk_rules.DRAWDOWN
+                    elif rested_since[k] >= 0 and not risk_rules.has_rested(
+                        clock - rested_since[k], rules.bar_us, rules.cool_down_bars
+                    ):
+                        code = risk_rules.COOL_DOWN
+                    elif n_guard == guard.shape[1] and clock - guard[1, 0] <= rules.stop_guard_us:
+                        code = risk_rules.STOP_LOSS_GUARD
+                    elif trades_of_day + 1 > rules.max_daily_trades:
+                        code = risk_rules.DAILY_TRADES
+                    elif n_approved + 1 > rules.max_orders_per_minute:
+                        # No two bars end within a minute.
+                        code = risk_rules.ORDERS_PER_MINUTE
+                    elif rules.max_repeats:
+                        oldest = approved_us[k, approvals[k] % rules.max_repeats]
+                        if oldest >= 0 and oldest > end_us[t] - rules.repeat_window_us:
+                            code = risk_rules.REPEATED_EXECUTION
+                    if (
+                        code == risk_rules.ACCEPTED
+                        and rules.pattern_day_trader
+                        and not risk_rules.may_day_trade(
+                            risk_rules.day_trades_of(day_trades, days.day_on, day), worth
                         )
-                    if code == risk_rules.ACCEPTED and terms.limited:  # noqa: SIM102  # reads better
-                        if is_like_another(
-                            close, t, k, live, n_live, queue, n_queue, wanted, terms, scratch
-                        ):
-                            code = risk_rules.CORRELATION
+                    ):
+                        code = risk_rules.PATTERN_DAY_TRADER
+                shares = UNSIZED
+                if code == risk_rules.ACCEPTED and terms.bracket:
+                    stop[k] = sizing.stop_price(price, terms.stop_loss)
+                    target[k] = sizing.target_price(price, terms.take_profit)
+                    if not risk_rules.fits_bracket(price, stop[k], target[k]):
+                        code = risk_rules.BRACKET_PRICES
+                sector = 0.0
+                volume = 0.0
+                if code == risk_rules.ACCEPTED and terms.sizing == BY_LIMITS:
+                    if listed.sector[k] >= 0:
+                        sector = in_sector(
+                            listed, k, t, opens, live, n_live, queue, n_queue, held, newest, wanted,
+                            sized_at, True,
+                        )  # fmt: skip
+                    volume = risk_rules.session_volume(
+                        close, volumes, t, k, rules.correlation_bars + 1, rules.bars_a_session
+                    )
+                    shares, code = size_at_close(
+                        price,
+                        stop[k],
+                        worth,
+                        cash,
+                        reserved,
+                        at_risk,
+                        committed,
+                        sector,
+                        listed.sector[k] >= 0,
+                        volume,
+                        wanted_by_method(
+                            bars, fills, n_fills, t, k, worth, price, stop[k], scale, terms, scratch
+                        ),
+                        terms,
+                    )
+                if code == risk_rules.ACCEPTED and terms.limited:
+                    if is_like_another(
+                        close, t, k, live, n_live, queue, n_queue, wanted, terms, scratch
+                    ):
+                        code = risk_rules.CORRELATION
+                    else:
+                        symbols = n_live + 1
+                        for i in range(n_queue):
+                            symbols += held[queue[i]] == 0.0 and wanted[queue[i]] != 0.0
+                        code = refusal_after_correlation(
+                            shares,
+                            price,
+                            worth,
+                            committed,
+                            sector,
+                            listed.sector[k] >= 0,
+                            volume,
+                            symbols,
+                            terms,
+                        )
                 if code != risk_rules.ACCEPTED:
                     refused[code] += 1
                     continue
@@ -708,21 +979,39 @@ def trade(
                 sized_at[k] = price
                 newest[k] = price
                 if terms.sizing == BY_LIMITS:
+                    committed += shares * micros(price)
                     reserved += shares * micros(price) * _GAP_PERCENT
                     at_risk += open_risk(shares, price, stop[k], terms.bracket)
                 trades_of_day += 1
+                n_approved += 1
+                if rules.max_repeats:
+                    approved_us[k, approvals[k] % rules.max_repeats] = end_us[t]
+                    approvals[k] += 1
                 queue[n_queue] = k
                 n_queue += 1
             if w < n_wishes and wish_row[w] + 1 < n_rows:
                 expect(opens, wish_row[w] + 1, wish_column[w])
                 expect(volumes, wish_row[w] + 1, wish_column[w])
-            # An exit may have taken back an entry that was still open.
-            kept = 0
+
+        if reduced_row == t and rules.flatten_on_breach:
+            # Whoever may take no risk any more leaves everything.
+            for i in range(n_live):
+                k = live[i]
+                if not leaving[k]:
+                    leaving[k] = True
+                    n_leaving += 1
+                    if legs[k] > 0.0:
+                        legs[k] = 0.0
+                        n_legs -= 1
             for i in range(n_queue):
-                if wanted[queue[i]] != 0.0:
-                    queue[kept] = queue[i]
-                    kept += 1
-            n_queue = kept
+                wanted[queue[i]] = 0.0
+        # An exit may have taken back an entry that was still open.
+        kept = 0
+        for i in range(n_queue):
+            if wanted[queue[i]] != 0.0:
+                queue[kept] = queue[i]
+                kept += 1
+        n_queue = kept
 
         # -------------------------------------------------------------- what a bar filled in part
         if terms.bracket and n_queue:
@@ -735,6 +1024,7 @@ def trade(
                     if not leaving[k]:
                         legs[k] = held[k]
                         touched[k] = False
+                        has_hit[k] = False
                         n_legs += 1
                 else:
                     queue[kept] = k
@@ -813,51 +1103,304 @@ def open_risk(shares: float, price: float, stop: float, bracket: bool) -> float:
     return shares * max(0.0, micros(price) - micros(stop))
 
 
+def note_stop(guard: Ints, n: int, column: int, clock: int, is_known: bool) -> int:
+    """Keep a stop that was hit among the newest, oldest first; how many are kept then.
+
+    Args:
+        guard: columns and session times, shape (2, most). `is_known`: the same order was hit before.
+    """
+    found = -1
+    if is_known:
+        for i in range(n):
+            if guard[0, i] == column:
+                found = i
+    if found < 0:
+        found = 0
+        if n < guard.shape[1]:
+            n += 1
+            found = n - 1
+    for i in range(found, n - 1):
+        guard[0, i] = guard[0, i + 1]
+        guard[1, i] = guard[1, i + 1]
+    guard[0, n - 1] = column
+    guard[1, n - 1] = clock
+    return n
+
+
+def note_deal(dealt_on: Ints, day_trades: Ints, day: int, column: int, is_sale: bool) -> None:
+    """Count a symbol that is bought and sold on one day, once."""
+    dealt_on[1 if is_sale else 0, column] = day
+    if dealt_on[0, column] == dealt_on[1, column] and dealt_on[2, column] != day:
+        dealt_on[2, column] = day
+        day_trades[day] += 1
+
+
+def newest_close(close: Floats, row: int, column: int) -> float:
+    """The close of the newest bar up to `row`."""
+    while row > 0 and close[row, column] != close[row, column]:
+        row -= 1
+    return float(close[row, column])
+
+
+def in_sector(
+    listed: Listed,
+    column: int,
+    row: int,
+    opens: Floats,
+    live: Ints,
+    n_live: int,
+    queue: Ints,
+    n_queue: int,
+    held: Floats,
+    newest: Floats,
+    wanted: Floats,
+    sized_at: Floats,
+    at_close: bool,
+) -> float:
+    """Micros held and on order in the sector of `column`, at the close or at the open of `row`."""
+    found = 0.0
+    for i in range(n_live):
+        k = live[i]
+        if listed.sector[k] == listed.sector[column]:
+            price = newest[k]
+            if not at_close and opens[row, k] == opens[row, k]:
+                price = float(opens[row, k])
+            found += micros(held[k] * price)
+    for i in range(n_queue):
+        k = queue[i]
+        if listed.sector[k] == listed.sector[column] and wanted[k] > 0.0:
+            price = max(sized_at[k], newest[k]) if at_close else sized_at[k]
+            found += micros(wanted[k] * price)
+    return found
+
+
+def record_of(fills: Floats, n_fills: int, n_columns: int) -> risk_rules.Record:
+    """How the trades went that the newest fills made whole, as `risk_manager.attribution` has it."""
+    cost = np.zeros(n_columns)
+    held = np.zeros(n_columns)
+    wins = 0
+    losses = 0
+    won = 0.0
+    lost = 0.0
+    for i in range(max(0, n_fills - MOST_RECENT), n_fills):
+        k = int(fills[1, i])
+        value = micros(fills[3, i] * fills[4, i])
+        if fills[2, i] == ENTRY:
+            held[k] += fills[3, i]
+            cost[k] += value + micros(fills[5, i])
+        elif held[k] > 0.0:
+            held[k] = quantised(held[k] - fills[3, i])
+            cost[k] += micros(fills[5, i]) - value
+            if held[k] == 0.0:
+                if cost[k] < 0.0:
+                    wins += 1
+                    won -= cost[k]
+                else:
+                    losses += 1
+                    lost += cost[k]
+                cost[k] = 0.0
+    return risk_rules.Record(wins, losses, won / MICROS, lost / MICROS)
+
+
+def wanted_by_method(
+    bars: Bars,
+    fills: Floats,
+    n_fills: int,
+    row: int,
+    column: int,
+    equity: float,
+    price: float,
+    stop: float,
+    scale: float,
+    terms: Terms,
+    scratch: Floats,
+) -> float:
+    """Shares that the method of the settings asks for, before any limit."""
+    rules = terms.rules
+    volatility = 0.0
+    true_range = 0.0
+    bet = 0.0
+    # The same bars as correlations are made of.
+    count = rules.correlation_bars + 1
+    if rules.method == risk_rules.VOLATILITY_TARGET:
+        volatility = risk_rules.volatility_of(
+            bars.close, row, column, count, rules.bars_a_year, scratch
+        )
+    elif rules.method == risk_rules.ATR:
+        true_range = risk_rules.true_range_of(
+            bars.high, bars.low, bars.close, row, column, count, rules.atr_bars, scratch
+        )
+    elif rules.method == risk_rules.KELLY:
+        bet = sizing.kelly(record_of(fills, n_fills, bars.close.shape[1]))  # type: ignore[arg-type]
+    return risk_rules.wanted_shares(
+        rules.method,
+        equity,
+        price,
+        stop,
+        scale,
+        rules.fraction,
+        rules.risk_per_trade,
+        rules.volatility_target,
+        volatility,
+        rules.atr_multiple,
+        true_range,
+        bet,
+        rules.kelly_share,
+        rules.kelly_cap,
+    )
+
+
 def size_at_close(
     price: float,
     stop: float,
-    worth: float,
+    equity: float,
     cash: float,
     reserved: float,
     at_risk: float,
+    committed_micros: float,
+    sector_micros: float,
+    has_sector: bool,
+    volume: float,
+    wanted: float,
     terms: Terms,
 ) -> tuple[float, int]:
     """Shares that keep every limit, decided as live, and why there are none (`risk_rules`).
 
     Args:
-        worth, cash, at_risk: micros. `reserved`: hundredths of a micro.
+        equity: dollars. `cash`, `at_risk`, `committed_micros`, `sector_micros`: micros. `reserved`: hundredths of one.
+        volume: shares of an average session. `wanted`: fractional shares that the method asks for.
     """
-    equity = quantised(worth / MICROS)
+    rules = terms.rules
     risk = quantised(at_risk / MICROS)
+    committed = quantised(committed_micros / MICROS)
     available = quantised((cash * _MICROS_IN_GAP_UNITS - reserved) / _CASH_UNITS)
-    by_size = risk_rules.shares_by_size(equity, price, terms.max_position_size)
-    by_cash = risk_rules.shares_by_cash(available, price)
-    by_risk = risk_rules.shares_by_risk(equity, risk, price, stop, terms.max_portfolio_risk)
-    shares = risk_rules.whole(min(by_size, by_cash, by_risk))
+    by_size = risk_rules.shares_by_size(equity, price, rules.max_position_size)
+    least = min(
+        wanted,
+        by_size,
+        risk_rules.shares_by_cash(available, price),
+        risk_rules.shares_by_risk(equity, risk, price, stop, rules.max_portfolio_risk),
+        shares_by_rooms(price, equity, committed, sector_micros, has_sector, volume, terms),
+    )
+    shares = risk_rules.whole(least)
     # Where there is no room for one, the rules say what one share would have needed.
     tried = max(shares, 1.0)
     price_micros = micros(price)
-    if not by_size + NOISE >= 1.0:
+    if not min(by_size, wanted) + NOISE >= 1.0:
         return 0.0, risk_rules.QUANTITY_ZERO
     value = quantised(tried * price_micros / MICROS)
-    if not risk_rules.fits_share_of_equity(value, equity, terms.max_position_size):
+    if not risk_rules.fits_share_of_equity(value, equity, rules.max_position_size):
         return 0.0, risk_rules.POSITION_SIZE
     cost = quantised(tried * price_micros * _GAP_PERCENT / _CASH_UNITS)
     if not risk_rules.fits_buying_power(cost, available, quantised(cost / tried)):
         return 0.0, risk_rules.BUYING_POWER
     order_risk = quantised(open_risk(tried, price, stop, True) / MICROS)
-    if not risk_rules.fits_share_of_equity(risk + order_risk, equity, terms.max_portfolio_risk):
+    if not risk_rules.fits_share_of_equity(risk + order_risk, equity, rules.max_portfolio_risk):
         return 0.0, risk_rules.PORTFOLIO_RISK
     return shares, risk_rules.ACCEPTED
 
 
+def shares_by_rooms(
+    price: float,
+    equity: float,
+    committed: float,
+    sector_micros: float,
+    has_sector: bool,
+    volume: float,
+    terms: Terms,
+) -> float:
+    """Fractional shares that the limits allow which are not about cash, risk or one position.
+
+    The account has one strategy and no shorts, so net exposure and the strategy's are the gross one.
+    """
+    rules = terms.rules
+    room = min(
+        rules.max_order_value,
+        rules.max_order_shares * price,
+        rules.max_volume_share * volume * price,
+        equity * rules.max_gross_exposure - committed,
+        equity * rules.max_net_exposure - committed,
+        equity * rules.max_strategy_exposure - committed,
+        equity / rules.maintenance_margin - committed,
+    )
+    if has_sector:
+        room = min(room, equity * rules.max_sector_exposure - quantised(sector_micros / MICROS))
+    if rules.strategy_capital >= 0.0:
+        room = min(room, equity * rules.strategy_capital - committed)
+    return risk_rules.shares_by_room(room, price)
+
+
+def refusal_after_correlation(
+    shares: float,
+    price: float,
+    equity: float,
+    committed_micros: float,
+    sector_micros: float,
+    has_sector: bool,
+    volume: float,
+    symbols: int,
+    terms: Terms,
+) -> int:
+    """The first rule of the review's second half that refuses an entry, decided at the close.
+
+    Args:
+        shares: UNSIZED where the size is found at the open, which keeps all these but one.
+        symbols: held or on order, this one included. The rest as for `size_at_close`.
+    """
+    rules = terms.rules
+    if shares == UNSIZED:
+        fits = symbols <= rules.max_positions
+        return risk_rules.ACCEPTED if fits else risk_rules.CONCURRENT_POSITIONS
+    tried = max(shares, 1.0)
+    value = quantised(tried * micros(price) / MICROS)
+    committed = quantised(committed_micros / MICROS)
+    used = committed + value
+    code = risk_rules.ACCEPTED
+    if not risk_rules.fits_order_value(value, rules.max_order_value):
+        code = risk_rules.ORDER_VALUE
+    elif not risk_rules.fits_order_shares(tried, rules.max_order_shares):
+        code = risk_rules.ORDER_SHARES
+    elif not risk_rules.fits_volume(tried, volume, rules.max_volume_share):
+        code = risk_rules.FAT_FINGER
+    elif symbols > rules.max_positions:
+        code = risk_rules.CONCURRENT_POSITIONS
+    elif not risk_rules.fits_share_of_equity(used, equity, rules.max_gross_exposure):
+        code = risk_rules.GROSS_EXPOSURE
+    elif not risk_rules.fits_share_of_equity(used, equity, rules.max_net_exposure):
+        code = risk_rules.NET_EXPOSURE
+    elif has_sector and not risk_rules.fits_share_of_equity(
+        quantised(sector_micros / MICROS) + value, equity, rules.max_sector_exposure
+    ):
+        code = risk_rules.SECTOR_EXPOSURE
+    elif not risk_rules.fits_share_of_equity(used, equity, rules.max_strategy_exposure):
+        code = risk_rules.STRATEGY_EXPOSURE
+    elif rules.strategy_capital >= 0.0 and not risk_rules.fits_share_of_equity(
+        used, equity, rules.strategy_capital
+    ):
+        code = risk_rules.STRATEGY_CAPITAL
+    elif not risk_rules.fits_margin(committed, value, equity, rules.maintenance_margin):
+        code = risk_rules.INTRADAY_MARGIN
+    return code
+
+
 def size_at_open(
-    price: float, stop: float, worth: float, free: float, at_risk: float, terms: Terms
+    price: float,
+    stop: float,
+    worth: float,
+    free: float,
+    at_risk: float,
+    committed: float,
+    sector: float,
+    has_sector: bool,
+    volume: float,
+    terms: Terms,
 ) -> tuple[float, int]:
     """Shares to buy at `price`, the open with slippage, and why there are none (`risk_rules`).
 
     Args:
         worth, free, at_risk: micros: equity at the opens, cash nobody has reserved, what stops would lose.
+        committed, sector: micros held and on order, altogether and in the symbol's sector.
+        volume: shares of an average session.
     """
     equity = quantised(worth / MICROS)
     cash = quantised(free / MICROS)
@@ -872,15 +1415,22 @@ def size_at_open(
         return 0.0, risk_rules.NO_CASH
     shares = min(asked, by_cash)
     if terms.limited:
-        shares = min(shares, risk_rules.shares_by_size(equity, price, terms.max_position_size))
+        rules = terms.rules
+        shares = min(shares, risk_rules.shares_by_size(equity, price, rules.max_position_size))
         risk = quantised(at_risk / MICROS)
         floor_price = stop if terms.bracket else 0.0
         by_risk = risk_rules.shares_by_risk(
-            equity, risk, price, floor_price, terms.max_portfolio_risk
+            equity, risk, price, floor_price, rules.max_portfolio_risk
         )
         if by_risk <= 0.0:
             return 0.0, risk_rules.PORTFOLIO_RISK
-        shares = min(shares, by_risk)
+        if volume <= 0.0:
+            return 0.0, risk_rules.FAT_FINGER
+        bound = quantised(committed / MICROS)
+        by_rooms = shares_by_rooms(price, equity, bound, sector, has_sector, volume, terms)
+        if by_rooms <= 0.0:
+            return 0.0, risk_rules.GROSS_EXPOSURE
+        shares = min(shares, by_risk, by_rooms)
     shares = risk_rules.whole(shares) if terms.whole_shares else risk_rules.parts(shares)
     if shares > 0.0:
         return shares, risk_rules.ACCEPTED
@@ -900,12 +1450,13 @@ def is_like_another(
     scratch: Floats,
 ) -> bool:
     """Whether `column` moves too much like something held or on order."""
-    if terms.max_correlation >= 1.0 and row >= terms.correlation_bars and not terms.has_gaps:
+    rules = terms.rules
+    if rules.max_correlation >= 1.0 and row >= rules.correlation_bars and not terms.has_gaps:
         return False  # no coefficient is above 1, and there are enough returns
     for i in range(n_live):
         k = live[i]
         if k != column and risk_rules.are_alike(
-            close, row, column, k, terms.correlation_bars, terms.max_correlation, scratch
+            close, row, column, k, rules.correlation_bars, rules.max_correlation, scratch
         ):
             return True
     for i in range(n_queue):
@@ -914,7 +1465,7 @@ def is_like_another(
             k != column
             and wanted[k] != 0.0
             and risk_rules.are_alike(
-                close, row, column, k, terms.correlation_bars, terms.max_correlation, scratch
+                close, row, column, k, rules.correlation_bars, rules.max_correlation, scratch
             )
         ):
             return True

@@ -8,17 +8,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from typing import Any
 
-from backtester import kernel
+import numpy as np
+
+from backtester import kernel, risk_rules
 from backtester.costs import FeePeriod, us_fee_periods
 from risk_manager.limits import Limits
 from shared.domain.errors import InvalidInput
+from shared.domain.symbols import Symbol
+from shared.domain.timeframes import Timeframe
 
 # Up to here whole micros are exact in float64 with room for an account that grows nine times.
 MAX_CASH = 1_000_000_000.0
 MAX_BPS = 10_000.0
+# As the review counts: a daily bar is a regular session long.
+_SESSION = timedelta(hours=6, minutes=30)
+_SESSIONS_A_YEAR = 252
+_MICROSECOND = timedelta(microseconds=1)
 _SIZINGS = {
     "limits": kernel.BY_LIMITS,
     "all_in": kernel.BY_FRACTION,
@@ -123,8 +132,8 @@ class Plan:
                 "the risk rules buy whole shares, as live; with --fractional choose another --sizing"
             )
 
-    def terms(self, *, has_gaps: bool) -> kernel.Terms:
-        """What the engines take."""
+    def terms(self, timeframe: Timeframe, strategy: str, *, has_gaps: bool) -> kernel.Terms:
+        """What the fast engine takes to trade `strategy` on bars of `timeframe`."""
         rules = self.limits or DEFAULT_LIMITS
         return kernel.Terms(
             cash=float(self.cash),
@@ -140,13 +149,20 @@ class Plan:
             stop_loss=float(rules.stop_loss),
             take_profit=float(rules.take_profit),
             limited=self.limits is not None,
-            max_position_size=float(rules.max_position_size),
-            max_portfolio_risk=float(rules.max_portfolio_risk),
-            drawdown_limit=float(rules.drawdown_limit),
-            max_daily_trades=int(rules.max_daily_trades),
-            max_correlation=float(rules.max_correlation),
-            correlation_bars=int(rules.correlation_bars),
+            rules=_rules(rules, timeframe, strategy),
             has_gaps=has_gaps,
+        )
+
+    def listed(self, symbols: Sequence[Symbol]) -> kernel.Listed:
+        """What the limits say of each symbol."""
+        rules = self.limits or DEFAULT_LIMITS
+        sectors = sorted({rules.sectors[s] for s in symbols if s in rules.sectors})
+        return kernel.Listed(
+            np.array(
+                [sectors.index(rules.sectors[s]) if s in rules.sectors else -1 for s in symbols],
+                np.int64,
+            ),
+            np.array([s in rules.halted_symbols for s in symbols], np.bool_),
         )
 
     @property
@@ -156,4 +172,63 @@ class Plan:
 
     def described(self) -> Mapping[str, Any]:
         """Every choice as plain values, for the manifest."""
-        return {**asdict(self), "limits": asdict(self.limits) if self.limits else None}
+        return {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
+
+
+def _rules(limits: Limits, timeframe: Timeframe, strategy: str) -> kernel.Rules:
+    """The limits as numbers."""
+    bar = timeframe.length if timeframe.is_intraday else _SESSION
+    window = timedelta(seconds=limits.repeat_window_s)
+    # An entry closes a bar and the next one fills a bar later: no symbol is bought more often than that.
+    repeats = limits.max_repeats if limits.max_repeats * timeframe.length < window else 0
+    plan = limits.sizing
+    return kernel.Rules(
+        max_position_size=float(limits.max_position_size),
+        max_portfolio_risk=float(limits.max_portfolio_risk),
+        drawdown_limit=float(limits.drawdown_limit),
+        max_daily_loss=float(limits.max_daily_loss),
+        flatten_on_breach=limits.flatten_on_breach,
+        max_daily_trades=limits.max_daily_trades,
+        max_correlation=float(limits.max_correlation),
+        correlation_bars=limits.correlation_bars,
+        max_gross_exposure=float(limits.max_gross_exposure),
+        max_net_exposure=float(limits.max_net_exposure),
+        max_sector_exposure=float(limits.max_sector_exposure),
+        max_strategy_exposure=float(limits.max_strategy_exposure),
+        strategy_capital=float(limits.strategy_capital.get(strategy, -1.0)),
+        max_positions=limits.max_positions,
+        max_orders_per_minute=limits.max_orders_per_minute,
+        max_repeats=repeats,
+        repeat_window_us=window // _MICROSECOND,
+        max_order_value=float(limits.max_order_value),
+        max_order_shares=limits.max_order_shares,
+        max_volume_share=float(limits.max_volume_share),
+        cool_down_bars=limits.cool_down_bars,
+        stop_guard_stops=limits.stop_guard_stops,
+        stop_guard_us=bar * limits.stop_guard_bars // _MICROSECOND,
+        maintenance_margin=float(limits.maintenance_margin),
+        pattern_day_trader=limits.pattern_day_trader_rule,
+        bar_us=bar // _MICROSECOND,
+        bars_a_session=_SESSION / bar,
+        bars_a_year=_SESSIONS_A_YEAR * (_SESSION / bar),
+        method=risk_rules.METHODS.index(plan.method.value),
+        fraction=float(plan.fraction),
+        risk_per_trade=float(plan.risk_per_trade),
+        volatility_target=float(plan.volatility_target),
+        atr_bars=plan.atr_bars,
+        atr_multiple=float(plan.atr_multiple),
+        kelly_share=float(plan.kelly_share),
+        kelly_cap=float(plan.kelly_cap),
+        scales_by_conviction=plan.scales_by_conviction,
+    )
+
+
+def _plain(value: Any) -> Any:
+    """`value` as text, numbers, lists and mappings."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, frozenset | tuple | list):
+        return [_plain(each) for each in (sorted(value) if isinstance(value, frozenset) else value)]
+    return value

@@ -11,23 +11,39 @@ are taken from cash as each fill happens.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
 
 from backtester import costs, kernel, risk_rules
 from backtester.history import History
-from backtester.kernel import ENTRY, EXIT, MICROS, STOP, TARGET, Days, Outcome, Terms, micros
+from backtester.kernel import ENTRY, EXIT, MICROS, STOP, TARGET, Outcome, micros
+from backtester.plan import DEFAULT_LIMITS, Plan
 from backtester.wishing import Wished
 from risk_manager import limits as rules
-from risk_manager.limits import Limits
+from risk_manager.attribution import Execution, matched, records_of
+from risk_manager.limits import LONGEST_WINDOW_S, MOST_RECENT
+from risk_manager.review import Outcome as Reviewed
 from risk_manager.review import Venue, review_evaluation
-from risk_manager.sizing import stop_price, target_price
+from risk_manager.sizing import SizingMethod, TradeRecord, stop_price, target_price
 from risk_manager.snapshot import Book as RiskBook
-from risk_manager.snapshot import Holding, Mark, Market, Mode, Price, Protection, Working, figure
+from risk_manager.snapshot import (
+    Holding,
+    Mark,
+    Market,
+    Mode,
+    Price,
+    Protection,
+    Recent,
+    RecentEntry,
+    StopHit,
+    Working,
+    figure,
+)
 from shared.domain.arithmetic import quantised
 from shared.domain.bar_blocks import EPOCH, from_epoch_us
 from shared.domain.calendar import NEW_YORK, Session, TradingCalendar, TradingWindow
@@ -43,11 +59,20 @@ from simulator.matching import TapeBar
 ZERO = Decimal(0)
 ACCOUNT = "backtest"
 _CODES = {name: code for code, name in enumerate(risk_rules.CODES)}
+# What an entry that is sized at the open is asked at the close: without the rules, and with them.
+_ALWAYS = frozenset({"EXIT_IN_PROGRESS", "ALREADY_HELD", "MARKET_HOURS"})
+_BY_RULES = frozenset(
+    {
+        "MODE", "SYMBOL_HALTED", "DRAWDOWN", "DAILY_LOSS", "COOL_DOWN", "STOP_LOSS_GUARD", "DAILY_TRADES",
+        "ORDERS_PER_MINUTE", "REPEATED_EXECUTION", "PATTERN_DAY_TRADER", "CORRELATION",
+        "CONCURRENT_POSITIONS",
+    }
+)  # fmt: skip
 
 
-def simulate(history: History, wished: Wished, terms: Terms, days: Days) -> Outcome:
-    """Trade `wished` over `history`; the outcome has the shape of the kernel's."""
-    return _Account(history, wished, terms, days).run()
+def simulate(history: History, wished: Wished, plan: Plan, strategy: str) -> Outcome:
+    """Trade what `strategy` wished over `history`; the outcome has the shape of the kernel's."""
+    return _Account(history, wished, plan, strategy).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +91,8 @@ class _Account:
 
     history: History
     wished: Wished
-    terms: Terms
-    days: Days
+    plan: Plan
+    strategy: str
     fills: list[tuple[float, ...]] = field(default_factory=list)
     refused: np.ndarray = field(default_factory=lambda: np.zeros(len(risk_rules.CODES), np.int64))
     reduced_row: int = -1
@@ -76,6 +101,8 @@ class _Account:
 
     def __post_init__(self) -> None:
         panel = self.history.panel
+        self.terms = self.plan.terms(panel.timeframe, self.strategy, has_gaps=self.history.has_gaps)
+        self.days = self.history.days(self.plan.fees)
         self.symbols = panel.symbols
         self.columns = {symbol: i for i, symbol in enumerate(self.symbols)}
         self.opens_at = [from_epoch_us(us) for us in self.history.open_us.tolist()]
@@ -98,18 +125,7 @@ class _Account:
             self.opens_at[0],
             self._close_after(self.opens_at[0]),
         )
-        self.limits = Limits(
-            max_position_size=self.terms.max_position_size,
-            max_portfolio_risk=self.terms.max_portfolio_risk,
-            drawdown_limit=self.terms.drawdown_limit,
-            max_daily_trades=self.terms.max_daily_trades,
-            max_correlation=self.terms.max_correlation,
-            correlation_bars=self.terms.correlation_bars,
-            stop_loss=self.terms.stop_loss,
-            take_profit=self.terms.take_profit,
-            # An age counts open hours and none lie between a close and the next open.
-            max_signal_age_bars=1,
-        )
+        self.limits = self.plan.limits or DEFAULT_LIMITS
         self.mode = Mode(TradingMode.ACTIVE, 1, "first start", "backtest", self.opens_at[0])
         self.mark: Mark | None = None
         self.peak = self.terms.cash
@@ -118,7 +134,13 @@ class _Account:
         self.unsized: list[_Intent] = []
         self.sized_at: dict[Symbol, float] = {}
         self.entries_by_day: dict[int, int] = {}
-        self.closes: dict[Symbol, dict[int, float]] = {symbol: {} for symbol in self.symbols}
+        # The bars that have closed, newest last, by their row.
+        self.seen: dict[Symbol, dict[int, TapeBar]] = {symbol: {} for symbol in self.symbols}
+        # What the executor's tables would tell the risk manager of the past.
+        self.approved: list[RecentEntry] = []
+        self.stop_hits: dict[str, StopHit] = {}
+        self.dealt: dict[tuple[date, Symbol], set[Side]] = {}
+        self.booked: list[Execution] = []
 
     def run(self) -> Outcome:
         """Every bar in order."""
@@ -215,6 +237,22 @@ class _Account:
         unslipped = bar.open if is_market else price
         slipped = quantised(shares * (price - unslipped if kind == ENTRY else unslipped - price))
         self.fills.append((row, self.columns[execution.symbol], kind, shares, price, fee, slipped))
+        if order.type is OrderType.STOP:
+            self.stop_hits[order.id] = StopHit(order.symbol, execution.at)
+        day = execution.at.astimezone(NEW_YORK).date()
+        self.dealt.setdefault((day, order.symbol), set()).add(order.side)
+        self.booked.append(
+            Execution(
+                order.id,
+                self.strategy,
+                order.symbol,
+                order.side,
+                execution.quantity,
+                execution.price,
+                Decimal(int(micros(fee))).scaleb(-6),
+                execution.at,
+            )
+        )
 
     def _close(self, row: int, bars: dict[Symbol, TapeBar]) -> None:
         end_at = self.ends_at[row]
@@ -227,7 +265,7 @@ class _Account:
             close_at=self._close_after(end_at),
         )
         for symbol, bar in bars.items():
-            self.closes[symbol][row] = bar.close
+            self.seen[symbol][row] = bar
 
     def _mark_equity(self) -> float:
         equity = self._equity()
@@ -240,17 +278,19 @@ class _Account:
     # ------------------------------------------------------------------ decisions
 
     def _decide(self, row: int, wishes: Sequence[tuple[Symbol, bool, float]]) -> None:
-        if self.terms.limited and self.terms.sizing == kernel.BY_LIMITS:
+        if self.terms.sizing == kernel.BY_LIMITS:
             self._review(row, wishes)
             return
-        if self.terms.limited and self.reduced_row < 0:
-            check = rules.drawdown(self._equity(), self.peak, self.limits.drawdown_limit)
-            self.reduced_row = -1 if check.passed else row
-        for symbol, is_entry, _ in wishes:
+        # Every close is marked, whether or not anything is wished for.
+        outcome = self._asked(row, ())
+        for symbol, is_entry, conviction in wishes:
             if is_entry:
-                self._wish_for_an_open(row, symbol)
+                self._wish_for_an_open(row, symbol, conviction)
             else:
                 self._leave(symbol)
+        self._keep_mark(row, outcome)
+        for decision in outcome.decisions:
+            self._leave(decision.answer.symbol)
 
     def _equity(self) -> float:
         if self.terms.whole_shares:
@@ -263,13 +303,28 @@ class _Account:
         return (micros(float(self.book.cash)) + worth) / MICROS
 
     def _review(self, row: int, wishes: Sequence[tuple[Symbol, bool, float]]) -> None:
-        """Ask the risk manager, as live."""
+        """Ask the risk manager, as live, and do what its answers say."""
+        outcome = self._asked(row, wishes)
+        self._keep_mark(row, outcome)
+        for decision in outcome.decisions:
+            answer = decision.answer
+            if isinstance(answer, Refused):
+                if answer.purpose is Purpose.ENTRY:
+                    self.refused[_CODES[answer.reason_code]] += 1
+            elif answer.purpose is Purpose.EXIT:
+                self._leave(answer.symbol)
+            else:
+                assert decision.trade_on is not None
+                self._count_entry(row, answer.symbol, decision.trade_on.toordinal())
+                self._send_entry(answer)
+
+    def _asked(self, row: int, wishes: Sequence[tuple[Symbol, bool, float]]) -> Reviewed:
         panel, at = self.history.panel, self.ends_at[row]
         signals = tuple(
             Signal(
                 f"{row}-{symbol}",
                 ACCOUNT,
-                "backtest",
+                self.strategy,
                 symbol,
                 panel.timeframe,
                 self.opens_at[row],
@@ -282,52 +337,48 @@ class _Account:
             )
             for symbol, is_entry, conviction in wishes
         )
-        outcome = review_evaluation(
+        return review_evaluation(
             Evaluation(ACCOUNT, panel.timeframe, at, signals),
-            self._risk_book(),
+            self._risk_book(at),
             self._market(),
             self.limits,
             self.venue,
             at,
         )
-        self.mark = outcome.mark
-        if outcome.reduce_because is not None:
-            self.reduced_row = row
-            self.mode = Mode(TradingMode.REDUCING, 2, outcome.reduce_because, "risk_manager", at)
-        for decision in outcome.decisions:
-            answer = decision.answer
-            if isinstance(answer, Refused):
-                if answer.purpose is Purpose.ENTRY:
-                    self.refused[_CODES[answer.reason_code]] += 1
-            elif answer.purpose is Purpose.EXIT:
-                self._leave(answer.symbol)
-            else:
-                assert decision.trade_on is not None
-                day = decision.trade_on.toordinal()
-                self.entries_by_day[day] = self.entries_by_day.get(day, 0) + 1
-                self._send_entry(answer)
 
-    def _risk_book(self) -> RiskBook:
+    def _keep_mark(self, row: int, outcome: Reviewed) -> None:
+        self.mark = outcome.mark
+        if outcome.reduce_because is not None and self.terms.limited:
+            self.reduced_row = row
+            self.mode = Mode(
+                TradingMode.REDUCING, 2, outcome.reduce_because, "risk_manager", self.ends_at[row]
+            )
+
+    def _count_entry(self, row: int, symbol: Symbol, day: int) -> None:
+        self.entries_by_day[day] = self.entries_by_day.get(day, 0) + 1
+        self.approved.append(RecentEntry(self.strategy, symbol, self.ends_at[row]))
+
+    def _risk_book(self, at: datetime) -> RiskBook:
         holdings = []
         for symbol, position in sorted(self.book.positions.items()):
             if position.quantity:
-                stop = self.stops[symbol][0] if self.terms.bracket else None
-                guarded = (Protection(position.quantity, stop),)
+                guarded = (Protection(position.quantity, self._stop_of(symbol), self.strategy),)
                 holdings.append(Holding(symbol, position.quantity, position.average_price, guarded))
         working = [
-            Working(
+            self._working(
                 order.symbol,
                 order.side,
-                Purpose.ENTRY if order.side is Side.BUY else Purpose.EXIT,
                 order.remaining,
-                OrderType.MARKET,
-                None,
-                None,
-                self.stops[order.symbol][0] if order.side is Side.BUY else None,
+                self._stop_of(order.symbol) if order.side is Side.BUY else None,
                 order.reserve_price,
             )
             for order in self.book.open_orders()
             if order.type is OrderType.MARKET
+        ]
+        # How many shares these will be is not known yet, but they are on order.
+        working += [
+            self._working(i.symbol, Side.BUY, Decimal(1), None, parse_price(i.reference))
+            for i in self.unsized
         ]
         days = {
             datetime.fromordinal(day).date(): count for day, count in self.entries_by_day.items()
@@ -341,6 +392,37 @@ class _Account:
             self.mode,
             self.mark or self._first_mark(),
             days,
+            self._recent(at),
+        )
+
+    def _working(
+        self, symbol: Symbol, side: Side, quantity: Decimal, stop: Decimal | None, price: Decimal
+    ) -> Working:
+        purpose = Purpose.ENTRY if side is Side.BUY else Purpose.EXIT
+        kind = OrderType.MARKET
+        return Working(
+            symbol, side, purpose, quantity, kind, None, None, stop, price, self.strategy
+        )
+
+    def _stop_of(self, symbol: Symbol) -> Decimal | None:
+        return self.stops[symbol][0] if self.terms.bracket else None
+
+    def _recent(self, at: datetime) -> Recent:
+        """What happened lately, as the tables of the risk manager and the executor tell it."""
+        self.approved = [
+            entry
+            for entry in self.approved
+            if entry.decided_at > at - timedelta(seconds=LONGEST_WINDOW_S)
+        ]
+        traded_twice = Counter(day for (day, _), sides in self.dealt.items() if len(sides) == 2)
+        records: dict[str, TradeRecord] = {}
+        if self.limits.sizing.method is SizingMethod.KELLY:
+            records = records_of(matched(self.booked[-MOST_RECENT:]).trades)
+        return Recent(
+            entries=tuple(self.approved),
+            stops=tuple(self.stop_hits.values()),
+            day_trades=traded_twice,
+            records=records,
         )
 
     def _first_mark(self) -> Mark:
@@ -349,13 +431,21 @@ class _Account:
 
     def _market(self) -> Market:
         kept = self.limits.correlation_bars + 1
-        prices, closes = {}, {}
-        for symbol, by_row in self.closes.items():
+        prices: dict[Symbol, Price] = {}
+        closes: dict[Symbol, dict[int, float]] = {}
+        highs: dict[Symbol, dict[int, float]] = {}
+        lows: dict[Symbol, dict[int, float]] = {}
+        volumes: dict[Symbol, dict[int, float]] = {}
+        for symbol, by_row in self.seen.items():
             if by_row:
                 newest = list(by_row)[-kept:]
-                prices[symbol] = Price(parse_price(by_row[newest[-1]]), self.ends_at[newest[-1]])
-                closes[symbol] = {r: by_row[r] for r in newest}
-        return Market(frozenset(self.symbols), prices, closes)
+                row = newest[-1]
+                prices[symbol] = Price(parse_price(by_row[row].close), self.ends_at[row])
+                closes[symbol] = {r: by_row[r].close for r in newest}
+                highs[symbol] = {r: by_row[r].high for r in newest}
+                lows[symbol] = {r: by_row[r].low for r in newest}
+                volumes[symbol] = {r: float(by_row[r].volume) for r in newest}
+        return Market(frozenset(self.symbols), prices, closes, highs, lows, volumes)
 
     # ------------------------------------------------------------------ what the executor does
 
@@ -419,55 +509,23 @@ class _Account:
 
     # ------------------------------------------------------------------ sized at the open
 
-    def _wish_for_an_open(self, row: int, symbol: Symbol) -> None:
-        """An entry whose size is known only at the open; all else is decided now."""
-        code = self._refusal(row, symbol)
+    def _wish_for_an_open(self, row: int, symbol: Symbol, conviction: float) -> None:
+        """An entry whose size is known only at the open; all that is no question of size is decided now."""
+        (decision,) = self._asked(row, [(symbol, True, conviction)]).decisions[:1]
+        asked = _ALWAYS | (_BY_RULES if self.terms.limited else frozenset())
+        if self.terms.bracket:
+            asked |= {"BRACKET_PRICES"}
+        failed = [c.code for c in decision.answer.checks if not c.passed and c.code in asked]
+        if failed:
+            self.refused[_CODES[failed[0]]] += 1
+            return
         price = float(self.history.panel.close[row, self.columns[symbol]])
         stop = target = None
-        if code == risk_rules.ACCEPTED and self.terms.bracket:
+        if self.terms.bracket:
             stop = stop_price(price, self.terms.stop_loss)
             target = target_price(price, self.terms.take_profit)
-            if not rules.bracket_prices(price, stop, target).passed:
-                code = risk_rules.BRACKET_PRICES
-        if code == risk_rules.ACCEPTED and self.terms.limited:
-            code = self._alike(symbol)
-        if code != risk_rules.ACCEPTED:
-            self.refused[code] += 1
-            return
-        day = int(self.days.acts_on[row])
-        self.entries_by_day[day] = self.entries_by_day.get(day, 0) + 1
+        self._count_entry(row, symbol, int(self.days.acts_on[row]))
         self.unsized.append(_Intent(symbol, price, stop, target))
-
-    def _refusal(self, row: int, symbol: Symbol) -> int:
-        orders = [order for order in self.book.open_orders() if order.symbol == symbol]
-        if 0 <= self.reduced_row < row:
-            return risk_rules.MODE
-        if any(_is_exit(order) for order in orders):
-            return risk_rules.EXIT_IN_PROGRESS
-        waiting = any(intent.symbol == symbol for intent in self.unsized)
-        if self.book.quantity_of(symbol) or orders or waiting:
-            return risk_rules.ALREADY_HELD
-        day = int(self.days.acts_on[row])
-        if day < 0:
-            return risk_rules.MARKET_HOURS
-        if self.reduced_row == row:
-            return risk_rules.DRAWDOWN
-        if self.terms.limited:
-            trades = self.entries_by_day.get(day, 0) + 1
-            if not rules.daily_trades(trades, self.limits.max_daily_trades).passed:
-                return risk_rules.DAILY_TRADES
-        return risk_rules.ACCEPTED
-
-    def _alike(self, symbol: Symbol) -> int:
-        held = {s for s, p in self.book.positions.items() if p.quantity}
-        ordered = {order.symbol for order in self.book.open_orders()}
-        waiting = {intent.symbol for intent in self.unsized}
-        closes = self._market().closes
-        others: dict[str, rules.Closes] = {
-            s: closes[s] for s in sorted((held | ordered | waiting) - {symbol})
-        }
-        check = rules.correlation(closes[symbol], others, self.limits)
-        return risk_rules.ACCEPTED if check.passed else risk_rules.CORRELATION
 
     def _send_unsized(self, bars: dict[Symbol, TapeBar]) -> None:
         ready = [i for i in self.unsized if i.symbol in bars and bars[i.symbol].volume > 0]
@@ -475,6 +533,8 @@ class _Account:
             return
         self.unsized = [intent for intent in self.unsized if intent not in ready]
         worth, at_risk, reserved = micros(float(self.book.cash)), 0.0, 0.0
+        # Micros held and on order per symbol.
+        committed: dict[Symbol, float] = {}
         for symbol, position in self.book.positions.items():
             if not position.quantity:
                 continue
@@ -482,6 +542,7 @@ class _Account:
             shares = float(position.quantity)
             value = micros(shares * price)
             worth += value
+            committed[symbol] = committed.get(symbol, 0.0) + value
             stop = float(self.stops[symbol][0]) if self.terms.bracket else 0.0
             at_risk += kernel.risk_of(shares, value, price, self.terms.bracket, stop)
         for order in self.book.open_orders():
@@ -489,6 +550,8 @@ class _Account:
                 shares, price = float(order.remaining), self.sized_at[order.symbol]
                 stop = float(self.stops[order.symbol][0]) if self.terms.bracket else 0.0
                 reserved += micros(shares * price) + 1.0
+                value = micros(shares * price)
+                committed[order.symbol] = committed.get(order.symbol, 0.0) + value
                 at_risk += kernel.open_risk(shares, price, stop, self.terms.bracket)
         for intent in ready:
             opened = bars[intent.symbol].open
@@ -501,7 +564,20 @@ class _Account:
                 continue
             stop = intent.stop or 0.0
             free = micros(float(self.book.cash)) - reserved
-            shares, code = kernel.size_at_open(price, stop, worth, free, at_risk, self.terms)
+            sectors = self.limits.sectors
+            sector = sectors.get(intent.symbol)
+            shares, code = kernel.size_at_open(
+                price,
+                stop,
+                worth,
+                free,
+                at_risk,
+                sum(committed.values()),
+                sum(v for s, v in committed.items() if sector and sectors.get(s) == sector),
+                sector is not None,
+                self._session_volume(intent.symbol),
+                self.terms,
+            )
             if code != risk_rules.ACCEPTED:
                 self.refused[code] += 1
                 continue
@@ -514,9 +590,16 @@ class _Account:
                 )
             )
             reserved += micros(shares * price) + 1.0 + fee
+            committed[intent.symbol] = committed.get(intent.symbol, 0.0) + micros(shares * price)
             worth -= fee
             at_risk += kernel.open_risk(shares, price, stop, self.terms.bracket)
             self._submit_at_open(intent, shares, price)
+
+    def _session_volume(self, symbol: Symbol) -> float:
+        """Shares that trade in an average session, as the review has it."""
+        newest = list(self.seen[symbol].values())[-(self.limits.correlation_bars + 1) :]
+        total = float(sum(bar.volume for bar in newest))
+        return total / len(newest) * self.terms.rules.bars_a_session if newest else 0.0
 
     def _submit_at_open(self, intent: _Intent, shares: float, price: float) -> None:
         # The market has just opened: what the broker reserves is measured by that.
@@ -591,7 +674,7 @@ def _by_row(
         wishes.row.tolist(),
         wishes.column.tolist(),
         wishes.is_entry.tolist(),
-        wished.conviction.tolist(),
+        wishes.conviction.tolist(),
         strict=True,
     ):
         found[row].append((symbols[column], is_entry, conviction))

@@ -7,16 +7,18 @@ equal to its original, so neither can change alone. Dollars and shares as float6
 
 from __future__ import annotations
 
-from math import floor, log, sqrt
+from math import floor, isfinite, log, sqrt
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from risk_manager.limits import LEAST_LEG_DISTANCE
+from risk_manager.limits import LEAST_LEG_DISTANCE, PDT_DAY_TRADES, PDT_EQUITY, PDT_SESSIONS
 from risk_manager.sizing import OPEN_GAP
-from shared.domain.arithmetic import NOISE
+from shared.domain.arithmetic import GRID, NOISE
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 # Why an entry was refused; the order is the review's, so the first that fails names the refusal.
 ACCEPTED = 0
@@ -24,31 +26,82 @@ MODE = 1
 EXIT_IN_PROGRESS = 2
 ALREADY_HELD = 3
 MARKET_HOURS = 4
-DRAWDOWN = 5
-DAILY_TRADES = 6
-BRACKET_PRICES = 7
-QUANTITY_ZERO = 8
-POSITION_SIZE = 9
-BUYING_POWER = 10
-PORTFOLIO_RISK = 11
-CORRELATION = 12
-NO_CASH = 13
+SYMBOL_HALTED = 5
+DRAWDOWN = 6
+DAILY_LOSS = 7
+COOL_DOWN = 8
+STOP_LOSS_GUARD = 9
+DAILY_TRADES = 10
+ORDERS_PER_MINUTE = 11
+REPEATED_EXECUTION = 12
+PATTERN_DAY_TRADER = 13
+BRACKET_PRICES = 14
+QUANTITY_ZERO = 15
+POSITION_SIZE = 16
+BUYING_POWER = 17
+PORTFOLIO_RISK = 18
+CORRELATION = 19
+ORDER_VALUE = 20
+ORDER_SHARES = 21
+FAT_FINGER = 22
+CONCURRENT_POSITIONS = 23
+GROSS_EXPOSURE = 24
+NET_EXPOSURE = 25
+SECTOR_EXPOSURE = 26
+STRATEGY_EXPOSURE = 27
+STRATEGY_CAPITAL = 28
+INTRADAY_MARGIN = 29
+NO_CASH = 30
 CODES = (
     "ACCEPTED",
     "MODE",
     "EXIT_IN_PROGRESS",
     "ALREADY_HELD",
     "MARKET_HOURS",
+    "SYMBOL_HALTED",
     "DRAWDOWN",
+    "DAILY_LOSS",
+    "COOL_DOWN",
+    "STOP_LOSS_GUARD",
     "DAILY_TRADES",
+    "ORDERS_PER_MINUTE",
+    "REPEATED_EXECUTION",
+    "PATTERN_DAY_TRADER",
     "BRACKET_PRICES",
     "QUANTITY_ZERO",
     "POSITION_SIZE",
     "BUYING_POWER",
     "PORTFOLIO_RISK",
     "CORRELATION",
+    "ORDER_VALUE",
+    "ORDER_SHARES",
+    "FAT_FINGER",
+    "CONCURRENT_POSITIONS",
+    "GROSS_EXPOSURE",
+    "NET_EXPOSURE",
+    "SECTOR_EXPOSURE",
+    "STRATEGY_EXPOSURE",
+    "STRATEGY_CAPITAL",
+    "INTRADAY_MARGIN",
     "NO_CASH",
 )
+
+# How the wanted size is found; see `risk_manager.sizing.SizingMethod`.
+FIXED_FRACTION = 0
+RISK_PER_TRADE = 1
+VOLATILITY_TARGET = 2
+ATR = 3
+KELLY = 4
+METHODS = ("fixed_fraction", "risk_per_trade", "volatility_target", "atr", "kelly")
+
+
+class Record(NamedTuple):
+    """How the newest closed trades went (`risk_manager.sizing.TradeRecord`); dollars."""
+
+    wins: int
+    losses: int
+    won: float
+    lost: float
 
 
 def fits_bracket(price: float, stop: float, target: float) -> bool:
@@ -58,14 +111,70 @@ def fits_bracket(price: float, stop: float, target: float) -> bool:
 
 
 def fits_share_of_equity(dollars: float, equity: float, limit: float) -> bool:
-    """`limits.position_size` of all that one symbol is worth; `limits.portfolio_risk` of all at risk."""
+    """`limits.position_size` of all that one symbol is worth; `limits.portfolio_risk` of all at risk.
+
+    And the exposures: gross, net, of a sector and of a strategy.
+    """
     usage = dollars / equity if equity > 0.0 else limit + 1.0
     return usage <= limit + NOISE
 
 
 def fits_buying_power(cost: float, available: float, price: float) -> bool:
     """`limits.buying_power`."""
-    return cost <= available + NOISE * price
+    return cost <= available + GRID + NOISE * price
+
+
+def fits_order_value(value: float, limit: float) -> bool:
+    """`limits.order_value`."""
+    return value <= limit + GRID
+
+
+def fits_order_shares(shares: float, limit: float) -> bool:
+    """`limits.order_shares`."""
+    return shares <= limit + NOISE
+
+
+def fits_volume(shares: float, average: float, limit: float) -> bool:
+    """`limits.fat_finger`; an average of 0 is not known."""
+    return average > 0.0 and shares / average <= limit + NOISE
+
+
+def fits_margin(committed: float, value: float, equity: float, maintenance_margin: float) -> bool:
+    """`limits.intraday_margin`."""
+    return (committed + value) * maintenance_margin <= equity + GRID
+
+
+def has_fallen(equity: float, peak: float, limit: float) -> bool:
+    """Whether `limits.drawdown` refuses."""
+    return peak > 0.0 and (peak - equity) / peak > limit + NOISE
+
+
+def has_lost(equity: float, day_equity: float, limit: float) -> bool:
+    """Whether `limits.daily_loss` refuses."""
+    return day_equity > 0.0 and (day_equity - equity) / day_equity > limit + NOISE
+
+
+def has_rested(since_us: int, bar_us: int, limit_bars: int) -> bool:
+    """`limits.cool_down`, so many microseconds of session time after the stop."""
+    return since_us / bar_us >= limit_bars - NOISE
+
+
+def may_day_trade(day_trades: int, equity: float) -> bool:
+    """`limits.pattern_day_trader`."""
+    return equity >= PDT_EQUITY or day_trades < PDT_DAY_TRADES
+
+
+def day_trades_of(per_day: Ints, days: Ints, today: int) -> int:
+    """Day trades of the newest sessions up to `today`, as the review counts them.
+
+    Args:
+        per_day: day trades by number of the day. `days`: the day's ordinal, oldest first.
+    """
+    found = 0
+    for i in range(max(0, today - PDT_SESSIONS + 1), today + 1):
+        if days[i] >= days[today] - 3 * PDT_SESSIONS:
+            found += per_day[i]
+    return found
 
 
 def shares_by_size(equity: float, price: float, max_position_size: float) -> float:
@@ -86,6 +195,139 @@ def shares_by_risk(
     return headroom / (price - stop) if price > stop else 0.0
 
 
+def shares_by_room(room: float, price: float) -> float:
+    """What so many dollars still allow."""
+    return max(0.0, room / price)
+
+
+def wanted_shares(
+    method: int,
+    equity: float,
+    price: float,
+    stop: float,
+    scale: float,
+    fraction: float,
+    risk_per_trade: float,
+    volatility_target: float,
+    volatility: float,
+    atr_multiple: float,
+    true_range: float,
+    bet: float,
+    kelly_share: float,
+    kelly_cap: float,
+) -> float:
+    """`sizing.wanted`: fractional shares that a method asks for, before any limit.
+
+    Args:
+        scale: the conviction where it counts, else 1. `volatility`, `true_range`: 0 where unknown.
+        bet: `sizing.kelly` of the record.
+    """
+    shares = 0.0
+    if method == FIXED_FRACTION:
+        shares = equity * fraction / price
+    elif method == RISK_PER_TRADE:
+        if price > stop:
+            shares = equity * risk_per_trade / (price - stop)
+    elif method == VOLATILITY_TARGET:
+        if volatility > 0.0:
+            shares = equity * volatility_target / (volatility * price)
+    elif method == ATR:
+        if true_range > 0.0:
+            shares = equity * risk_per_trade / (atr_multiple * true_range)
+    else:
+        shares = equity * min(kelly_share * bet, kelly_cap) / price
+    shares = max(0.0, shares * scale)
+    return shares if isfinite(shares) else 0.0
+
+
+def newest(close: Floats, figure: Floats, row: int, column: int, count: int, found: Floats) -> int:
+    """Write the figures of the newest `count` bars up to `row` into `found`, oldest first; how many there are.
+
+    Args:
+        close: shape (bars, symbols), NaN without a bar. `figure`: of the same shape.
+        found: room for `count` values.
+    """
+    n = 0
+    t = row
+    while t >= 0 and n < count:
+        if close[t, column] == close[t, column]:
+            n += 1
+        t -= 1
+    at = 0
+    for i in range(t + 1, row + 1):
+        if close[i, column] == close[i, column]:
+            found[at] = figure[i, column]
+            at += 1
+    return n
+
+
+def session_volume(
+    close: Floats, volumes: Floats, row: int, column: int, count: int, bars_a_session: float
+) -> float:
+    """Shares of an average session from the newest `count` bars up to `row`; 0 where there are none."""
+    total = 0.0
+    n = 0
+    t = row
+    while t >= 0 and n < count:
+        # Whole numbers, so that their sum does not depend on their order.
+        if close[t, column] == close[t, column]:
+            total += volumes[t, column]
+            n += 1
+        t -= 1
+    return total / n * bars_a_session if n > 0 else 0.0
+
+
+def volatility_of(
+    close: Floats, row: int, column: int, count: int, bars_a_year: float, scratch: Floats
+) -> float:
+    """`sizing.annual_volatility` of the newest `count` closes; 0 where there are too few to say.
+
+    Args:
+        scratch: room of shape (3, count) that is overwritten.
+    """
+    n = newest(close, close, row, column, count, scratch[0]) - 1
+    if n < 2:
+        return 0.0
+    earlier = log(scratch[0, 0])
+    for i in range(n):
+        later = log(scratch[0, i + 1])
+        scratch[0, i] = later - earlier
+        earlier = later
+    total = 0.0
+    for i in range(n):
+        total += scratch[0, i]
+    mean = total / n
+    squares = 0.0
+    for i in range(n):
+        squares += (scratch[0, i] - mean) * (scratch[0, i] - mean)
+    return sqrt(squares / (n - 1)) * sqrt(bars_a_year)
+
+
+def true_range_of(
+    high: Floats,
+    low: Floats,
+    close: Floats,
+    row: int,
+    column: int,
+    count: int,
+    bars: int,
+    scratch: Floats,
+) -> float:
+    """`sizing.average_true_range` over the newest `bars` of `count` bars; 0 where there are too few."""
+    n = newest(close, high, row, column, count, scratch[0])
+    newest(close, low, row, column, count, scratch[1])
+    newest(close, close, row, column, count, scratch[2])
+    if n < bars + 1:
+        return 0.0
+    total = 0.0
+    for i in range(n - bars, n):
+        before = scratch[2, i - 1]
+        total += max(
+            scratch[0, i] - scratch[1, i], abs(scratch[0, i] - before), abs(scratch[1, i] - before)
+        )
+    return total / bars
+
+
 def are_alike(
     close: Floats, row: int, mine: int, other: int, count: int, limit: float, scratch: Floats
 ) -> bool:
@@ -94,7 +336,7 @@ def are_alike(
     Args:
         close: shape (bars, symbols), NaN without a bar.
         count: log returns to look at; fewer than half of them in common refuses as well.
-        scratch: room of shape (2, count + 1) that is overwritten.
+        scratch: room of shape (2, count + 1) or more that is overwritten.
     """
     found = 0
     own_mine = 0

@@ -94,26 +94,29 @@ def backtest(
     use_machine_code = is_compiled(history) if compiled is None else compiled
     if last < len(history):
         history = history.cut(0, last)
-    wished = wishes_of(strategy, history, compiled=use_machine_code)
+    # The compiled twins leave conviction out where it cannot order anything.
+    scales = plan.limits is not None and plan.limits.sizing.scales_by_conviction
+    wished = wishes_of(strategy, history, compiled=use_machine_code and not scales)
     if first > 0:
         history = history.cut(first, last)
         wished = _since(wished, first)
-    terms = plan.terms(has_gaps=history.has_gaps)
+    panel = history.panel
+    terms = plan.terms(panel.timeframe, strategy.name, has_gaps=history.has_gaps)
+    listed = plan.listed(panel.symbols)
     days = history.days(plan.fees)
     if engine is Engine.REFERENCE:
         from backtester.reference import simulate as simulate_live
 
-        outcome = simulate_live(history, wished, terms, days)
+        outcome = simulate_live(history, wished, plan, strategy.name)
     elif use_machine_code:
         from backtester import compiled as machine
 
         bars = kernel.Bars(*(np.ascontiguousarray(figure) for figure in history.bars))
-        outcome = machine.simulate(bars, wished.wishes, days, terms)
+        outcome = machine.simulate(bars, wished.wishes, days, listed, terms)
     else:
         # As in the kernel: the interpreter is quicker with numbers of its own.
-        row, column, is_entry = (values.tolist() for values in wished.wishes)
-        own = kernel.Wishes(row, column, is_entry)
-        outcome = kernel.simulate(history.bars, own, days, terms)
+        own = kernel.Wishes(*(values.tolist() for values in wished.wishes))
+        outcome = kernel.simulate(history.bars, own, days, listed, terms)
     trips = _trips(outcome, history.panel.close.shape[1], use_machine_code)
     return Result(
         strategy,
@@ -129,11 +132,10 @@ def backtest(
 
 
 def _since(wished: Wished, first: int) -> Wished:
-    row, column, is_entry = wished.wishes
+    row, column, is_entry, conviction = wished.wishes
     kept = row >= first
     return Wished(
-        kernel.Wishes(row[kept] - first, column[kept], is_entry[kept]),
-        wished.conviction[kept],
+        kernel.Wishes(row[kept] - first, column[kept], is_entry[kept], conviction[kept]),
         wished.entry_reason,
         wished.exit_reason,
     )
@@ -215,7 +217,7 @@ def _warnings(
         found.append(f"{history.silent_bars} bars have no volume; nothing is filled in them")
     if outcome.reduced_row >= 0:
         found.append(
-            f"the drawdown limit was passed on {history.day(outcome.reduced_row)}; no entry was made after "
+            f"the limit on drawdown or on a day's loss was passed on {history.day(outcome.reduced_row)}; no entry was made after "
             "that, as live, where a person has to resume"
         )
     for code, count in zip(risk_rules.CODES, outcome.refused.tolist(), strict=True):

@@ -58,7 +58,9 @@ def sweep(
 
     strategies = [kind(**values) for values in sets]
     bars = kernel.Bars(*(np.ascontiguousarray(figure) for figure in history.bars))
-    terms, days = plan.terms(has_gaps=history.has_gaps), history.days(plan.fees)
+    panel = history.panel
+    terms = plan.terms(panel.timeframe, strategies[0].name, has_gaps=history.has_gaps)
+    days, listed = history.days(plan.fees), plan.listed(panel.symbols)
     cores = workers or os.cpu_count() or 1
     means = None
     if kind is MovingAverage and len(history.panel.symbols) == 1 and not history.has_gaps:
@@ -71,7 +73,7 @@ def sweep(
             if means is None
             else means.crossings(strategy)
         )
-        outcome = compiled.simulate(bars, wishes, days, terms)
+        outcome = compiled.simulate(bars, wishes, days, listed, terms)
         final = float(outcome.equity[-1])
         return Tried(
             strategy.values,
@@ -110,4 +112,4 @@ class _Means:
 
         short, long = int(strategy.values["short_window"]), int(strategy.values["long_window"])
         n, row, is_up = crossings_of_means(self.of_window[short], self.of_window[long], long - 1)
-        return kernel.Wishes(row[:n], np.zeros(n, np.int64), is_up[:n])
+        return kernel.Wishes(row[:n], np.zeros(n, np.int64), is_up[:n], np.ones(n))

@@ -1,19 +1,26 @@
 """Markets and wishes for tests: random, seeded, with everything in them that real bars do."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
 from backtester.history import History, history_of
+from backtester.kernel import Days, Listed, Terms
 from backtester.plan import Plan, Sizing
 from backtester.wishing import Wished, in_order
 from risk_manager.limits import Limits
+from risk_manager.sizing import SizingMethod, SizingPlan
 from shared.domain.bar_blocks import to_epoch_us
 from shared.domain.calendar import Session, TradingCalendar
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
+
+# Whose wishes these are.
+STRATEGY = "wishing"
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,16 @@ class Case:
     history: History
     wished: Wished
     plan: Plan
+
+    @property
+    def given(self) -> tuple[Days, Listed, Terms]:
+        """What the fast engine takes beside bars and wishes."""
+        panel = self.history.panel
+        return (
+            self.history.days(self.plan.fees),
+            self.plan.listed(panel.symbols),
+            self.plan.terms(panel.timeframe, STRATEGY, has_gaps=self.history.has_gaps),
+        )
 
 
 def a_calendar(days: int) -> TradingCalendar:
@@ -97,45 +114,107 @@ def some_wishes(seed: int, history: History, often: float) -> Wished:
     )
 
 
-@st.composite
-def cases(draw: st.DrawFn) -> Case:
-    """Backtests of all kinds: bars, parameters and rules at random."""
-    seed = draw(st.integers(0, 2**32 - 1))
-    rows, columns = draw(st.integers(2, 70)), draw(st.integers(1, 5))
+_WIDE: dict[str, Any] = {
+    "max_position_size": 1.0,
+    "max_portfolio_risk": 1.0,
+    "drawdown_limit": 1.0,
+    "max_daily_trades": 50,
+    "max_correlation": 1.0,
+    "max_gross_exposure": 4.0,
+    "max_net_exposure": 4.0,
+    "max_daily_loss": 1.0,
+    "max_order_value": 1e9,
+    "max_order_shares": 10**9,
+    "max_volume_share": 1.0,
+    "cool_down_bars": 0,
+    "stop_guard_stops": 1_000,
+}
+_TIGHT: dict[str, list[Any]] = {
+    "max_position_size": [0.02, 0.2],
+    "max_portfolio_risk": [0.005, 0.05],
+    "drawdown_limit": [0.01, 0.1],
+    "max_daily_trades": [1, 3],
+    "max_correlation": [0.3, 0.9],
+    "max_gross_exposure": [0.1, 0.5],
+    "max_net_exposure": [0.1, 0.5],
+    "max_sector_exposure": [0.05, 0.3],
+    "sectors": [{"AA": "X", "BB": "X", "CC": "Y"}],
+    "max_strategy_exposure": [0.1, 0.5],
+    "strategy_capital": [{STRATEGY: 0.15}],
+    "max_positions": [1, 2],
+    "max_daily_loss": [0.002, 0.02],
+    "max_orders_per_minute": [1],
+    "max_repeats": [1, 2],
+    "max_order_value": [30.0, 5_000.0],
+    "max_order_shares": [1, 5],
+    "max_volume_share": [0.0001, 0.01],
+    "cool_down_bars": [2, 9],
+    "stop_guard_stops": [1, 3],
+    "maintenance_margin": [1.0],
+    "pattern_day_trader_rule": [True],
+    "halted_symbols": [frozenset({Symbol("BB")})],
+}
+
+
+# The rules of the risk manager that can bind in a backtest.
+RULES = tuple(sorted(_TIGHT))
+
+
+def a_case(seed: int, tight: Collection[str] = ()) -> Case:
+    """A random backtest in which the rules of `tight` bind and the others mostly do not."""
+    rng = np.random.default_rng([seed, 1])
+
+    def one_of(*options: Any) -> Any:
+        return options[int(rng.integers(len(options)))]
+
     history = a_market(
         seed,
-        rows,
-        columns,
-        minutes=draw(st.booleans()),
-        wild=draw(st.sampled_from([0.003, 0.02, 0.08])),
-        holes=draw(st.sampled_from([0.0, 0.0, 0.1])),
+        one_of(2, 9, 40, 70, 110),
+        one_of(1, 2, 3, 5),
+        minutes=one_of(False, True),
+        wild=one_of(0.003, 0.02, 0.08),
+        holes=one_of(0.0, 0.0, 0.1),
     )
-    wished = some_wishes(seed, history, draw(st.sampled_from([0.05, 0.3])))
-    name = draw(st.sampled_from(["limits", "limits", "all_in", "fraction", "risk", "equal_weight"]))
-    amount = {"all_in": 1.0, "equal_weight": 1 / draw(st.integers(1, 6))}.get(
-        name, draw(st.sampled_from([0.01, 0.1, 0.4]))
+    wished = some_wishes(seed, history, one_of(0.05, 0.3))
+    name = one_of("limits", "limits", "limits", "all_in", "fraction", "risk", "equal_weight")
+    amount = {"all_in": 1.0, "equal_weight": 1 / one_of(1, 2, 4, 6)}.get(
+        name, one_of(0.01, 0.1, 0.4)
     )
     rules = Limits(
-        max_position_size=draw(st.sampled_from([0.02, 0.2, 1.0])),
-        max_portfolio_risk=draw(st.sampled_from([0.005, 0.05, 1.0])),
-        drawdown_limit=draw(st.sampled_from([0.01, 0.1, 1.0])),
-        max_daily_trades=draw(st.sampled_from([1, 3, 50])),
-        max_correlation=draw(st.sampled_from([0.3, 0.9, 1.0])),
-        correlation_bars=draw(st.sampled_from([2, 10])),
-        stop_loss=draw(st.sampled_from([0.01, 0.05])),
-        take_profit=draw(st.sampled_from([0.01, 0.1])),
+        correlation_bars=one_of(2, 10),
+        stop_loss=one_of(0.01, 0.05),
+        take_profit=one_of(0.01, 0.1),
         max_signal_age_bars=2,
+        stop_guard_bars=one_of(3, 24),
+        repeat_window_s=one_of(150, 600, 3_600),
+        flatten_on_breach=one_of(False, True),
+        sizing=SizingPlan(
+            method=one_of(SizingMethod.FIXED_FRACTION, *SizingMethod),
+            fraction=one_of(0.1, 1.0),
+            risk_per_trade=one_of(0.001, 0.02),
+            volatility_target=one_of(0.02, 0.5),
+            atr_bars=2,
+            kelly_cap=one_of(0.01, 0.5),
+            scales_by_conviction=one_of(False, True),
+        ),
+        **{**_WIDE, **{each: one_of(*_TIGHT[each]) for each in sorted(tight)}},
     )
     plan = Plan(
-        cash=draw(st.sampled_from([500.0, 20_000.0, 1_000_000.0])),
-        commission_bps=draw(st.sampled_from([0.0, 5.0])),
-        commission_per_share=draw(st.sampled_from([0.0, 0.0035])),
-        slippage_bps=draw(st.sampled_from([0.0, 3.0, 50.0])),
-        max_volume_share=draw(st.sampled_from([0.01, 0.1, 1.0])),
-        fractional=name != "limits" and draw(st.booleans()),
+        cash=one_of(500.0, 20_000.0, 1_000_000.0),
+        commission_bps=one_of(0.0, 5.0),
+        commission_per_share=one_of(0.0, 0.0035),
+        slippage_bps=one_of(0.0, 3.0, 50.0),
+        max_volume_share=one_of(0.01, 0.1, 1.0),
+        fractional=name != "limits" and one_of(False, True),
         sizing=Sizing(name, amount),
-        limits=rules if name == "limits" or draw(st.booleans()) else None,
-        bracket=name == "limits" or draw(st.booleans()),
-        regulatory_fees=draw(st.booleans()),
+        limits=rules if name == "limits" or one_of(False, True, True) else None,
+        bracket=name == "limits" or one_of(False, True),
+        regulatory_fees=one_of(False, True),
     )
     return Case(history, wished, plan)
+
+
+def cases() -> st.SearchStrategy[Case]:
+    """Backtests of all kinds: bars, parameters and rules at random, few of which bind at a time."""
+    tight = st.sets(st.sampled_from(RULES), max_size=4)
+    return st.builds(a_case, st.integers(0, 2**32 - 1), tight)

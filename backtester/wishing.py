@@ -35,7 +35,6 @@ class Wished:
     """All wishes in the order in which they are decided, and the reasons that reports carry."""
 
     wishes: Wishes
-    conviction: Floats
     entry_reason: str
     exit_reason: str
 
@@ -196,4 +195,4 @@ def in_order(
             is_entry[order],
             conviction[order],
         )
-    return Wished(Wishes(row, column, is_entry), conviction, entry_reason, exit_reason)
+    return Wished(Wishes(row, column, is_entry, conviction), entry_reason, exit_reason)

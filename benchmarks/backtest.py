@@ -128,6 +128,15 @@ def plan(sizing: str = "all_in") -> "Plan":
         drawdown_limit=1.0,
         max_daily_trades=10_000,
         max_correlation=1.0,
+        max_daily_loss=1.0,
+        max_positions=10_000,
+        max_orders_per_minute=1_000,
+        max_repeats=1_000,
+        max_order_value=1e9,
+        max_order_shares=10**9,
+        max_volume_share=1.0,
+        cool_down_bars=0,
+        stop_guard_stops=1_000,
     )
     return Plan(
         cash=CASH,

@@ -5,14 +5,12 @@ from hypothesis import given, settings
 
 from backtester import kernel, reference
 from backtester.kernel import Outcome
-from backtester.testing import Case, cases
+from backtester.testing import RULES, STRATEGY, Case, a_case, cases
 
 
 def both(case: Case) -> tuple[Outcome, Outcome]:
-    terms = case.plan.terms(has_gaps=case.history.has_gaps)
-    days = case.history.days(case.plan.fees)
-    fast = kernel.simulate(case.history.bars, case.wished.wishes, days, terms)
-    return fast, reference.simulate(case.history, case.wished, terms, days)
+    fast = kernel.simulate(case.history.bars, case.wished.wishes, *case.given)
+    return fast, reference.simulate(case.history, case.wished, case.plan, STRATEGY)
 
 
 def fills(outcome: Outcome) -> list[tuple[float, ...]]:
@@ -32,6 +30,12 @@ def assert_same(fast: Outcome, slow: Outcome) -> None:
 @given(cases())
 def test_the_fast_engine_trades_like_the_objects_that_trade_live(case: Case) -> None:
     assert_same(*both(case))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_each_rule_binds_alike_in_both_engines(rule: str) -> None:
+    for seed in range(8):
+        assert_same(*both(a_case(seed, [rule])))
 
 
 @pytest.mark.prove

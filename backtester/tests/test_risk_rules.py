@@ -1,14 +1,30 @@
 """Do the compiled forms of the risk manager's rules answer as the rules themselves?"""
 
+from dataclasses import replace
+from datetime import time, timedelta
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backtester import kernel, risk_rules
-from backtester.plan import DEFAULT_LIMITS
+from backtester.plan import DEFAULT_LIMITS, Plan
+from backtester.testing import a_calendar, a_market
 from risk_manager import limits
-from risk_manager.sizing import size
+from risk_manager.review import Venue
+from risk_manager.sizing import (
+    SizingMethod,
+    SizingPlan,
+    TradeRecord,
+    annual_volatility,
+    average_true_range,
+    kelly,
+    size,
+    wanted,
+)
 from shared.domain.arithmetic import quantised, whole_shares
+from shared.domain.calendar import NEW_YORK, TradingWindow
+from shared.domain.timeframes import Timeframe
 
 money = st.integers(0, 10**13).map(lambda micros: micros / 1e6)
 price = st.integers(1_000, 10**10).map(lambda micros: micros / 1e6)
@@ -76,12 +92,11 @@ def test_correlation_refuses_alike(seed: int, count: int, gaps: bool) -> None:
     if gaps:
         close[rng.random(close.shape) < 0.3] = np.nan
         close[-1] = 100.0
-    rules = DEFAULT_LIMITS.__class__(
-        **{
-            **{n: getattr(DEFAULT_LIMITS, n) for n in DEFAULT_LIMITS.__slots__},
-            "correlation_bars": count,
-            "max_correlation": float(rng.uniform(0.1, 1.0)),
-        }
+    rules = replace(
+        DEFAULT_LIMITS,
+        correlation_bars=count,
+        max_correlation=float(rng.uniform(0.1, 1.0)),
+        sizing=SizingPlan(atr_bars=2),
     )
 
     def closes(column: int) -> dict[int, float]:
@@ -99,3 +114,128 @@ def test_correlation_refuses_alike(seed: int, count: int, gaps: bool) -> None:
 @given(st.floats(0, 1e9))
 def test_micros_are_the_grid_of_the_rules(amount: float) -> None:
     assert kernel.micros(amount) / kernel.MICROS == quantised(amount)
+
+
+@given(money, money, money, fraction, price, st.integers(1, 10**9))
+def test_orders_and_losses_are_judged_alike(
+    a: float, b: float, equity: float, limit: float, price: float, count: int
+) -> None:
+    shares = whole_shares(a / price)
+    assert risk_rules.fits_order_value(a, b) == limits.order_value(a, b).passed
+    assert risk_rules.fits_order_shares(shares, count) == limits.order_shares(shares, count).passed
+    assert risk_rules.fits_volume(shares, b, limit) == limits.fat_finger(shares, b, limit).passed
+    assert (
+        risk_rules.fits_margin(a, b, equity, limit)
+        == limits.intraday_margin(a, b, equity, limit).passed
+    )
+    assert risk_rules.has_fallen(a, b, limit) != limits.drawdown(a, b, limit).passed
+    assert risk_rules.has_lost(a, b, limit) != limits.daily_loss(a, b, limit).passed
+    assert (
+        risk_rules.fits_share_of_equity(a + b, equity, limit)
+        == limits.gross_exposure(a, b, equity, limit).passed
+        == limits.net_exposure(a, b, equity, limit).passed
+        == limits.sector_exposure("X", a, b, equity, limit).passed
+        == limits.strategy_exposure("X", a, b, equity, limit).passed
+        == limits.strategy_capital("X", a, b, equity, limit).passed
+    )
+
+
+@given(st.integers(0, 10**12), st.sampled_from([60_000_000, 23_400_000_000]), st.integers(0, 50))
+def test_a_symbol_rests_alike(since_us: int, bar_us: int, bars: int) -> None:
+    # Whole bars are where the two could differ.
+    for us in (since_us, bar_us * bars, bar_us * bars - 1):
+        theirs = limits.cool_down(timedelta(microseconds=us), timedelta(microseconds=bar_us), bars)
+
+        assert risk_rules.has_rested(us, bar_us, bars) == theirs.passed
+
+
+@given(st.integers(0, 5), money)
+def test_day_trades_are_judged_alike(day_trades: int, equity: float) -> None:
+    assert (
+        risk_rules.may_day_trade(day_trades, equity)
+        == limits.pattern_day_trader(day_trades, equity).passed
+    )
+
+
+@given(
+    st.sampled_from(list(SizingMethod)),
+    money,
+    price,
+    price,
+    st.floats(0, 1),
+    st.none() | st.floats(0, 5),
+    st.none() | st.floats(0, 1e4),
+    st.builds(TradeRecord, st.integers(0, 60), st.integers(0, 60), money, money),
+    st.booleans(),
+)
+def test_each_method_wants_the_same_shares(
+    method: SizingMethod,
+    equity: float,
+    price: float,
+    stop: float,
+    conviction: float,
+    volatility: float | None,
+    true_range: float | None,
+    record: TradeRecord,
+    scales: bool,
+) -> None:
+    plan = SizingPlan(method, fraction=0.3, scales_by_conviction=scales)
+    theirs = wanted(
+        plan,
+        equity=equity,
+        price=price,
+        stop=stop,
+        conviction=conviction,
+        volatility=volatility,
+        true_range=true_range,
+        record=record,
+    )
+    ours = risk_rules.wanted_shares(
+        risk_rules.METHODS.index(method.value),
+        equity,
+        price,
+        stop,
+        conviction if scales else 1.0,
+        plan.fraction,
+        plan.risk_per_trade,
+        plan.volatility_target,
+        volatility or 0.0,
+        plan.atr_multiple,
+        true_range or 0.0,
+        kelly(risk_rules.Record(record.wins, record.losses, record.won, record.lost)),  # type: ignore[arg-type]
+        plan.kelly_share,
+        plan.kelly_cap,
+    )
+
+    assert ours == theirs.shares
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 30), st.integers(2, 20))
+def test_ranges_and_volatility_are_measured_alike(seed: int, count: int, bars: int) -> None:
+    history = a_market(seed, 40, 1, minutes=False, wild=0.02, holes=0.3)
+    high, low, close = (getattr(history.panel, name) for name in ("high", "low", "close"))
+    there = np.flatnonzero(~np.isnan(close[:, 0]))[-count:]
+    scratch = np.empty((3, count))
+
+    moves = limits.log_returns({int(r): float(close[r, 0]) for r in there}, there.tolist())
+    theirs = annual_volatility(moves, 252.0)
+    ours = risk_rules.volatility_of(close, 39, 0, count, 252.0, scratch)
+    assert ours == (theirs or 0.0)
+
+    highs, lows, closes = (figure[there, 0].tolist() for figure in (high, low, close))
+    ranges = average_true_range(highs, lows, closes, bars)
+    found = risk_rules.true_range_of(high, low, close, 39, 0, count, bars, scratch)
+    assert found == (ranges or 0.0)
+
+
+def test_the_rules_as_numbers_measure_time_like_the_review() -> None:
+    calendar = a_calendar(3)
+    window = TradingWindow(time.min, time.max, NEW_YORK)
+    for timeframe in Timeframe:
+        rules = Plan().terms(timeframe, "any", has_gaps=False).rules
+
+        assert rules.bar_us == Venue(calendar, window, timeframe).bar_length / timedelta(
+            microseconds=1
+        )
+    assert [method.value for method in SizingMethod] == list(risk_rules.METHODS)
+    assert set(risk_rules.CODES) - {"ACCEPTED", "NO_CASH"} <= {code.value for code in limits.Code}

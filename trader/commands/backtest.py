@@ -209,9 +209,10 @@ def _limits(environment: Mapping[str, str]) -> Limits:
     ports = {"RISK_MANAGER_PORT"}
     given = {k: v for k, v in environment.items() if k.startswith("RISK_") and k not in ports}
     values = {name: getattr(DEFAULT_LIMITS, name) for name in known.values()}
+    plain = {int: int, float: float}
     try:
         for key, text in given.items():
-            kind = type(values[known[key]])
+            kind = plain[type(values[known[key]])]
             values[known[key]] = kind(text.split(" #", 1)[0].strip())
         return Limits(**values)
     except (KeyError, ValueError, InvalidInput):
