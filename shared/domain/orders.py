@@ -36,6 +36,18 @@ class OrderType(StrEnum):
     MARKET = "market"
     LIMIT = "limit"
     STOP = "stop"
+    STOP_LIMIT = "stop_limit"
+    TRAILING_STOP = "trailing_stop"
+
+    @property
+    def has_limit(self) -> bool:
+        """Whether it names the worst price it takes."""
+        return self in (OrderType.LIMIT, OrderType.STOP_LIMIT)
+
+    @property
+    def is_triggered(self) -> bool:
+        """Whether it sleeps until the market touches its stop."""
+        return self in (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP)
 
 
 class TimeInForce(StrEnum):
@@ -43,6 +55,10 @@ class TimeInForce(StrEnum):
 
     DAY = "day"
     GTC = "gtc"
+    OPG = "opg"
+    CLS = "cls"
+    IOC = "ioc"
+    FOK = "fok"
 
 
 class OrderClass(StrEnum):
@@ -51,6 +67,7 @@ class OrderClass(StrEnum):
     SIMPLE = "simple"
     BRACKET = "bracket"
     OCO = "oco"
+    OTO = "oto"
 
 
 class OrderStatus(StrEnum):

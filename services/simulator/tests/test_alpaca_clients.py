@@ -33,9 +33,11 @@ from alpaca.trading.requests import (
     LimitOrderRequest,
     MarketOrderRequest,
     ReplaceOrderRequest,
+    StopLimitOrderRequest,
     StopLossRequest,
     StopOrderRequest,
     TakeProfitRequest,
+    TrailingStopOrderRequest,
 )
 from alpaca.trading.stream import TradingStream
 
@@ -620,3 +622,63 @@ def test_a_generated_session_trades_with_the_official_client(calendar: Any) -> N
         assert (
             client.get_clock().timestamp - datetime(2026, 1, 5, 14, 31, tzinfo=UTC) == timedelta()
         )
+
+
+def of_every_kind() -> list[Any]:
+    """One wish of each kind that the official client can send, for a market at about 100."""
+    buy = {"symbol": "AAPL", "side": OrderSide.BUY, "time_in_force": TimeInForce.DAY}
+    sell = {**buy, "side": OrderSide.SELL}
+    return [
+        a_market_buy(),
+        MarketOrderRequest(notional=250.5, **buy),
+        MarketOrderRequest(qty=1.5, **buy),
+        LimitOrderRequest(qty=1, limit_price=99, **buy),
+        LimitOrderRequest(qty=1, limit_price=99, extended_hours=True, **buy),
+        LimitOrderRequest(qty=1, limit_price=99, **{**buy, "time_in_force": TimeInForce.IOC}),
+        MarketOrderRequest(qty=1, **{**buy, "time_in_force": TimeInForce.FOK}),
+        MarketOrderRequest(qty=1, **{**buy, "time_in_force": TimeInForce.CLS}),
+        StopOrderRequest(qty=1, stop_price=130, **buy),
+        StopLimitOrderRequest(qty=1, stop_price=130, limit_price=131, **buy),
+        TrailingStopOrderRequest(qty=1, trail_price=4, **buy),
+        TrailingStopOrderRequest(qty=1, trail_percent=4, **buy),
+        a_bracket(),
+        MarketOrderRequest(
+            qty=1, order_class=OrderClass.OTO, stop_loss=StopLossRequest(stop_price=90), **buy
+        ),
+        LimitOrderRequest(
+            qty=5,
+            order_class=OrderClass.OCO,
+            take_profit=TakeProfitRequest(limit_price=140),
+            stop_loss=StopLossRequest(stop_price=80, limit_price=79),
+            **sell,
+        ),
+    ]
+
+
+def test_the_official_client_sends_every_kind_of_order_and_reads_it_back(
+    client: Any, simulator: RunningSimulator
+) -> None:
+    simulator.advance(3)
+    client.submit_order(a_market_buy())
+    simulator.advance(2)
+    for number, wish in enumerate(of_every_kind()):
+        wish.client_order_id = f"kind-{number}"
+        sent = client.submit_order(wish)
+        again = client.get_order_by_client_id(f"kind-{number}")
+        terms = wish.to_request_fields()
+        assert again.id == sent.id
+        for name in (
+            "qty",
+            "notional",
+            "limit_price",
+            "stop_price",
+            "trail_price",
+            "trail_percent",
+        ):
+            if terms.get(name) is not None and again.order_class != OrderClass.OCO:
+                assert Decimal(getattr(again, name)) == Decimal(str(terms[name])), (number, name)
+        assert again.time_in_force == wish.time_in_force
+        assert again.extended_hours == bool(wish.extended_hours)
+        if again.status != OrderStatus.FILLED:
+            client.cancel_order_by_id(again.id)
+    assert client.get_orders(GetOrdersRequest(status=QueryOrderStatus.OPEN)) == []

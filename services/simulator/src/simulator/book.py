@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -24,7 +24,7 @@ from shared.domain.ledger import Fill, Position
 from shared.domain.money import parse_price, plain
 from shared.domain.orders import OrderClass, OrderStatus, OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
-from simulator import fill_rules, matching, refusals
+from simulator import admission, fill_rules, matching, refusals
 from simulator.matching import TapeBar, Terms
 
 ZERO = Decimal(0)
@@ -34,10 +34,11 @@ _MICROSECOND = timedelta(microseconds=1)
 # Orders good till canceled end 90 days later, a quarter of an hour after the close.
 _GTC_LIFE = timedelta(days=90)
 _GTC_ENDS = time(16, 15)
-_PENNY = Decimal("0.01")
 # What the venue asks of a short sale: the proceeds stay blocked, at no less than 3 % above the market.
 _SHORT_MARGIN = Decimal("1.03")
 
+_AT_ONCE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
+_NANO_SHARE = Decimal("0.000000001")
 _LIVE = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
 _WORKING = _LIVE | {OrderStatus.ACCEPTED}
 
@@ -96,6 +97,13 @@ class Order:
     replaced_at: datetime | None = None
     replaced_by: str | None = None
     replaces: str | None = None
+    trail_price: Decimal | None = None
+    trail_percent: Decimal | None = None
+    # The best closing price since a trailing stop was entered: its stop hangs on it.
+    high_water_mark: Decimal | None = None
+    # Dollars to spend; `quantity` is an estimate until the first fill says how many shares they buy.
+    notional: Decimal | None = None
+    extended_hours: bool = False
 
     @property
     def remaining(self) -> Decimal:
@@ -150,7 +158,10 @@ class TradeEvent:
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """A wish for a new order, already well-formed (see `order_form`)."""
+    """A wish for a new order, already well-formed (see `order_form`).
+
+    With `notional` the quantity is zero: the book estimates it.
+    """
 
     symbol: Symbol
     side: Side
@@ -165,6 +176,11 @@ class Submit:
     client_order_id: str | None = None
     position_intent: str | None = None
     source: str | None = None
+    stop_loss_limit: Decimal | None = None
+    trail_price: Decimal | None = None
+    trail_percent: Decimal | None = None
+    notional: Decimal | None = None
+    extended_hours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +200,7 @@ class Replace:
     stop_price: Decimal | None = None
     time_in_force: TimeInForce | None = None
     client_order_id: str | None = None
+    trail: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +234,7 @@ class Book:
         self.now = now
         self.created_at = now
         self.market_open = False
+        self._is_opening = False
         self.cash = rules.cash
         self.last_equity = rules.cash
         self.revision = 0
@@ -363,18 +381,23 @@ class Book:
         if len(self._open) + 3 > MAX_OPEN_ORDERS:
             raise refusals.forbidden(f"too many open orders, the maximum is {MAX_OPEN_ORDERS}")
         is_oco = wish.order_class is OrderClass.OCO
-        self._refuse_wash_trade(wish)
-        intent = self._intent_of(wish)
+        admission.refuse_outside_its_auction(wish.time_in_force, self.now)
+        admission.refuse_wash_trade(self, wish)
+        intent = admission.intent_of(self, wish)
+        wish = self._with_figures(wish)
         reserve_price = self._reserve_price(wish)
-        self._refuse_bad_bracket(wish, reserve_price)
-        self._refuse_unaffordable(wish, reserve_price)
+        admission.refuse_bad_exits(wish, reserve_price)
+        admission.refuse_unaffordable(self, wish, reserve_price)
 
         at = self._stamp()
+        is_trailing = wish.type is OrderType.TRAILING_STOP
         status = OrderStatus.NEW if self.market_open else OrderStatus.ACCEPTED
         order_id = self._new_id()
-        role = {OrderClass.BRACKET: Role.ENTRY, OrderClass.OCO: Role.TARGET}.get(
-            wish.order_class, Role.SIMPLE
-        )
+        role = {
+            OrderClass.BRACKET: Role.ENTRY,
+            OrderClass.OTO: Role.ENTRY,
+            OrderClass.OCO: Role.TARGET,
+        }.get(wish.order_class, Role.SIMPLE)
         first = Order(
             id=order_id,
             client_order_id=wish.client_order_id or self._new_id(),
@@ -397,19 +420,47 @@ class Book:
             updated_at=at,
             submitted_at=at,
             expires_at=self._expiry(wish.time_in_force, at),
+            trail_price=wish.trail_price,
+            trail_percent=wish.trail_percent,
+            high_water_mark=self.prices.get(wish.symbol) if is_trailing else None,
+            notional=wish.notional,
+            extended_hours=wish.extended_hours,
         )
         self._groups[order_id] = []
         self._enter(first)
-        if wish.order_class is OrderClass.BRACKET:
+        stop_type = OrderType.STOP if wish.stop_loss_limit is None else OrderType.STOP_LIMIT
+        if role is Role.ENTRY:
             closing = "sell_to_close" if wish.side is Side.BUY else "buy_to_close"
-            for role, kind in ((Role.TARGET, OrderType.LIMIT), (Role.STOP, OrderType.STOP)):
-                self._enter_leg(
-                    first, role, kind, wish, wish.side.opposite, closing, OrderStatus.HELD
-                )
+            exits = (
+                (Role.TARGET, OrderType.LIMIT, wish.take_profit),
+                (Role.STOP, stop_type, wish.stop_loss),
+            )
+            for role, kind, price in exits:
+                if price is not None:
+                    self._enter_leg(
+                        first, role, kind, wish, wish.side.opposite, closing, OrderStatus.HELD
+                    )
         elif is_oco:
-            self._enter_leg(first, Role.STOP, OrderType.STOP, wish, wish.side, intent, status)
+            self._enter_leg(first, Role.STOP, stop_type, wish, wish.side, intent, status)
         self._tell(status.value, first)
         return first
+
+    def _with_figures(self, wish: Submit) -> Submit:
+        """`wish` with what follows from the last price: a trailing stop's stop, a sum of money's shares."""
+        last = self.prices.get(wish.symbol)
+        if wish.type is OrderType.TRAILING_STOP:
+            if last is None:
+                raise refusals.unprocessable(f"no price of {wish.symbol} is known to trail")
+            stop = matching.trailing_stop(last, wish.side, wish.trail_price, wish.trail_percent)
+            if stop <= 0:
+                raise refusals.unprocessable("trail_price must be less than the current price")
+            return replace(wish, stop_price=stop)
+        if wish.notional is not None:
+            price = wish.limit_price or wish.stop_price or last
+            if price is None:
+                raise refusals.unprocessable(f"no price of {wish.symbol} is known to buy for")
+            return replace(wish, quantity=_shares_for(wish.notional, price))
+        return wish
 
     def _enter_leg(
         self,
@@ -430,7 +481,7 @@ class Book:
             side=side,
             type=kind,
             role=role,
-            limit_price=wish.take_profit if role is Role.TARGET else None,
+            limit_price=wish.take_profit if role is Role.TARGET else wish.stop_loss_limit,
             stop_price=wish.stop_loss if role is Role.STOP else None,
             position_intent=intent,
             status=status,
@@ -460,16 +511,22 @@ class Book:
         self._refuse_when_suspended()
         if wish.quantity is not None and old.role is not Role.SIMPLE:
             raise refusals.unprocessable("qty cannot be changed for advanced orders")
-        if wish.limit_price is not None and old.type is not OrderType.LIMIT:
-            raise refusals.invalid_parameter(f"{old.type.value} orders require no limit price")
-        if wish.stop_price is not None and old.type is not OrderType.STOP:
-            raise refusals.invalid_parameter(f"{old.type.value} orders require no stop price")
+        admission.refuse_terms_it_has_not(old, wish)
         total = old.quantity if wish.quantity is None else wish.quantity
         if total <= old.filled_quantity:
             raise refusals.unprocessable("qty must be > filled_qty")
         limit = old.limit_price if wish.limit_price is None else wish.limit_price
         stop = old.stop_price if wish.stop_price is None else wish.stop_price
         force = old.time_in_force if wish.time_in_force is None else wish.time_in_force
+        trail_price, trail_percent = old.trail_price, old.trail_percent
+        if wish.trail is not None:
+            if old.trail_price is not None:
+                trail_price = wish.trail
+            else:
+                trail_percent = wish.trail
+            mark = old.high_water_mark
+            assert mark is not None
+            stop = matching.trailing_stop(mark, old.side, trail_price, trail_percent)
         same = (old.quantity, old.limit_price, old.stop_price, old.time_in_force)
         if (total, limit, stop, force) == same:
             raise refusals.unprocessable("order parameters are not changed")
@@ -500,6 +557,8 @@ class Book:
             quantity=quantity,
             limit_price=limit,
             stop_price=stop,
+            trail_price=trail_price,
+            trail_percent=trail_percent,
             reserve_price=reserve_price,
             time_in_force=force,
             status=OrderStatus.NEW,
@@ -542,6 +601,7 @@ class Book:
         self._move_clock(at)
         self._close_at = close_at
         self.market_open = True
+        self._is_opening = new_session
         if new_session:
             self.last_equity = self.equity
             self.last_day_prices = dict(self.prices)
@@ -558,7 +618,10 @@ class Book:
         waiting = [
             order
             for order in self.open_orders()
-            if order.status in _LIVE and order.symbol in bars and bars[order.symbol].volume > 0
+            if order.status in _LIVE
+            and order.symbol in bars
+            and bars[order.symbol].volume > 0
+            and order.time_in_force is not TimeInForce.CLS
         ]
         waiting.sort(key=self._turn)
         for order in waiting:
@@ -567,6 +630,14 @@ class Book:
                 cap = fill_rules.volume_cap(float(bar.volume), self.rules.max_volume_share)
                 left[order.symbol] = Decimal(int(cap))
             self._meet(order.id, bar, bar.open, left)
+        for order in self.open_orders():
+            # Now or never: what the first bar did not take is over.
+            if order.status in _LIVE and (
+                order.time_in_force in _AT_ONCE
+                or (order.time_in_force is TimeInForce.OPG and self._is_opening)
+            ):
+                self._end_group(order, OrderStatus.CANCELED, self.now)
+        self._is_opening = False
         return self._events
 
     def close_step(
@@ -585,16 +656,46 @@ class Book:
         """
         self._events = []
         self._move_clock(at)
-        self.prices.update(closes)
+        closed_at = dict(closes)
+        self.prices.update(closed_at)
+        self._trail(closed_at)
+        if session_ends:
+            self._hold_closing_auction(closed_at)
         for order in self.open_orders():
             if order.id not in self._open or order.status is OrderStatus.HELD:
                 continue
-            ends_today = session_ends and order.time_in_force is TimeInForce.DAY
+            ends_today = session_ends and order.time_in_force is not TimeInForce.GTC
             if ends_today or order.expires_at <= at:
                 self._end_group(order, OrderStatus.EXPIRED, at)
         self.market_open = market_open
         self._close_at = close_at
         return self._events
+
+    def _trail(self, closes: Mapping[Symbol, Decimal]) -> None:
+        """Trailing stops follow the closed bar, never back."""
+        for order in self.open_orders():
+            close = closes.get(order.symbol)
+            if close is None or order.type is not OrderType.TRAILING_STOP or order.triggered:
+                continue
+            mark = order.high_water_mark
+            best = max if order.side is Side.SELL else min
+            moved = close if mark is None else best(mark, close)
+            if moved == mark:
+                continue
+            stop = matching.trailing_stop(moved, order.side, order.trail_price, order.trail_percent)
+            self._set(replace(order, high_water_mark=moved, stop_price=stop))
+
+    def _hold_closing_auction(self, closes: Mapping[Symbol, Decimal]) -> None:
+        """Orders for the close fill at the session's last price; the tape does not say how much it took."""
+        for order in self.open_orders():
+            close = closes.get(order.symbol)
+            if (
+                close is not None
+                and order.status in _LIVE
+                and order.time_in_force is TimeInForce.CLS
+                and matching.is_crossed(close, order.terms)
+            ):
+                self._fill(order, order.remaining, close)
 
     # ------------------------------------------------------------------ matching
 
@@ -611,12 +712,16 @@ class Book:
         if order.status not in _LIVE:
             return  # its pair was filled a moment ago
         price = matching.price_in(bar, order.terms, reference, self.rules.slippage_bps)
+        if matching.is_touched(bar, order.terms, reference):
+            order = self._set(replace(order, triggered=True), bump=False)
         if price is None:
             return
-        if order.type is OrderType.STOP and not order.triggered:
-            order = self._set(replace(order, triggered=True), bump=False)
+        if order.notional is not None and order.fills == 0:
+            order = self._set(
+                replace(order, quantity=_shares_for(order.notional, parse_price(price))), bump=False
+            )
         quantity = min(order.remaining, left[order.symbol])
-        if quantity <= 0:
+        if quantity <= 0 or (order.time_in_force is TimeInForce.FOK and quantity < order.remaining):
             return
         left[order.symbol] -= quantity
         self._fill(order, quantity, parse_price(price))
@@ -728,118 +833,14 @@ class Book:
         if self.configuration["suspend_trade"]:
             raise refusals.forbidden("new orders are rejected by user request")
 
-    def _refuse_wash_trade(self, wish: Submit) -> None:
-        if wish.order_class is not OrderClass.SIMPLE:
-            return
-        for order in self.open_orders():
-            if (
-                order.symbol != wish.symbol
-                or order.side is wish.side
-                or order.order_class is not OrderClass.SIMPLE
-            ):
-                continue
-            if OrderType.LIMIT is not order.type or OrderType.LIMIT is not wish.type:
-                raise refusals.wash_trade("market/stop", order.id)
-            assert order.limit_price is not None
-            assert wish.limit_price is not None
-            buys_at, sells_at = (
-                (wish.limit_price, order.limit_price)
-                if wish.side is Side.BUY
-                else (order.limit_price, wish.limit_price)
-            )
-            if buys_at >= sells_at:
-                raise refusals.wash_trade("limit", order.id)
-
-    def _intent_of(self, wish: Submit) -> str:
-        held = self.quantity_of(wish.symbol)
-        if wish.side is Side.BUY:
-            intent = "buy_to_close" if held < 0 else "buy_to_open"
-        else:
-            intent = "sell_to_close" if held > 0 else "sell_to_open"
-        if wish.position_intent is not None and wish.position_intent != intent:
-            raise refusals.unprocessable(
-                f"position intent mismatch, inferred: {intent}, specified: {wish.position_intent}"
-            )
-        return intent
-
     def _reserve_price(self, wish: Submit) -> Decimal:
         last = self.prices.get(wish.symbol, ZERO)
         if wish.order_class is OrderClass.OCO:
             return wish.take_profit or last
         return wish.limit_price or wish.stop_price or last
 
-    def _refuse_bad_bracket(self, wish: Submit, base_price: Decimal) -> None:
-        if wish.order_class is OrderClass.SIMPLE:
-            return
-        target, stop = wish.take_profit, wish.stop_loss
-        assert target is not None
-        assert stop is not None
-        exits_by_selling = (wish.side is Side.BUY) == (wish.order_class is OrderClass.BRACKET)
-        base = plain(base_price)
-        if exits_by_selling and target <= stop:
-            raise refusals.unprocessable(
-                "take_profit.limit_price must be > stop_loss.stop_price", base_price=base
-            )
-        if not exits_by_selling and target >= stop:
-            raise refusals.unprocessable(
-                "take_profit.limit_price must be < stop_loss.stop_price", base_price=base
-            )
-        if wish.order_class is OrderClass.OCO or base_price <= 0:
-            return
-        if exits_by_selling:
-            if stop > base_price - _PENNY:
-                raise refusals.unprocessable(
-                    "stop_loss.stop_price must be <= base_price - 0.01", base_price=base
-                )
-            if target < base_price + _PENNY:
-                raise refusals.unprocessable(
-                    "take_profit.limit_price must be >= base_price + 0.01", base_price=base
-                )
-        elif stop < base_price + _PENNY or target > base_price - _PENNY:
-            raise refusals.unprocessable(
-                "stop_loss.stop_price must be >= base_price + 0.01 and "
-                "take_profit.limit_price <= base_price - 0.01",
-                base_price=base,
-            )
-
-    def _refuse_unaffordable(self, wish: Submit, reserve_price: Decimal) -> None:
-        existing = self.quantity_of(wish.symbol)
-        if wish.side is Side.BUY:
-            if wish.order_class is OrderClass.OCO and -existing < wish.quantity:
-                raise refusals.insufficient_quantity(
-                    wish.symbol, wish.quantity, max(-existing, ZERO), ZERO, []
-                )
-            closing = sum(
-                (
-                    order.remaining
-                    for order in self.open_orders()
-                    if order.symbol == wish.symbol and order.side is Side.BUY and order.is_working
-                ),
-                ZERO,
-            )
-            opening = max(wish.quantity - max(-existing - closing, ZERO), ZERO)
-            cost = opening * reserve_price
-            if cost > self.buying_power:
-                raise refusals.insufficient_buying_power(self.buying_power, cost)
-            return
-        held, related = self.held_for_orders(wish.symbol)
-        if existing > 0:
-            if wish.quantity > existing - held:
-                raise refusals.insufficient_quantity(
-                    wish.symbol, wish.quantity, existing, held, related
-                )
-            return
-        if wish.order_class is OrderClass.OCO:
-            raise refusals.insufficient_quantity(wish.symbol, wish.quantity, ZERO, ZERO, [])
-        if not self.rules.allow_short or self.configuration["no_shorting"]:
-            raise refusals.forbidden("account is not allowed to short")
-        if wish.quantity != wish.quantity.to_integral_value():
-            raise refusals.unprocessable("fractional orders cannot be sold short")
-        cost = wish.quantity * self._short_price(wish.symbol, wish.limit_price)
-        if cost > self.buying_power:
-            raise refusals.insufficient_buying_power(self.buying_power, cost)
-
-    def _short_price(self, symbol: Symbol, limit: Decimal | None) -> Decimal:
+    def short_price(self, symbol: Symbol, limit: Decimal | None) -> Decimal:
+        """What a share sold short is reckoned at."""
         market = self.prices.get(symbol, ZERO) * _SHORT_MARGIN
         return market if limit is None else max(market, limit)
 
@@ -848,7 +849,7 @@ class Book:
         if not order.is_working or order.position_intent.endswith("_to_close"):
             return ZERO
         if order.side is Side.SELL:
-            return order.remaining * self._short_price(order.symbol, order.limit_price)
+            return order.remaining * self.short_price(order.symbol, order.limit_price)
         return order.remaining * order.reserve_price
 
     # ------------------------------------------------------------------ bookkeeping
@@ -867,7 +868,7 @@ class Book:
         return str(uuid.uuid5(_NAMESPACE, f"{self.account}:{self._counter}"))
 
     def _expiry(self, force: TimeInForce, at: datetime) -> datetime:
-        if force is TimeInForce.DAY:
+        if force is not TimeInForce.GTC:
             return self._close_at
         last_on: date = at.astimezone(NEW_YORK).date() + _GTC_LIFE
         return datetime.combine(last_on, _GTC_ENDS, NEW_YORK).astimezone(UTC)
@@ -893,6 +894,11 @@ class Book:
         self._events.append(TradeEvent(event, order, order.updated_at, self._new_id()))
 
 
+def _shares_for(notional: Decimal, price: Decimal) -> Decimal:
+    """Shares that so many dollars buy, in billionths of a share, never more."""
+    return (notional / price).quantize(_NANO_SHARE, ROUND_DOWN)
+
+
 def _plain_order(order: Order) -> dict[str, Any]:
     average = order.average_price
     return {
@@ -909,6 +915,10 @@ def _plain_order(order: Order) -> dict[str, Any]:
         "quantity": plain(order.quantity),
         "limit_price": None if order.limit_price is None else plain(order.limit_price),
         "stop_price": None if order.stop_price is None else plain(order.stop_price),
+        "trail_price": None if order.trail_price is None else plain(order.trail_price),
+        "trail_percent": None if order.trail_percent is None else plain(order.trail_percent),
+        "notional": None if order.notional is None else plain(order.notional),
+        "extended_hours": order.extended_hours,
         "filled_quantity": plain(order.filled_quantity),
         "filled_average_price": None if average is None else plain(average),
         "triggered": order.triggered,

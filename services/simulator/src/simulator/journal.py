@@ -199,6 +199,11 @@ def _encode(entry: Entry) -> dict[str, Any]:
                     "client_order_id": entry.client_order_id,
                     "position_intent": entry.position_intent,
                     "source": entry.source,
+                    "stop_loss_limit": _text(entry.stop_loss_limit),
+                    "trail_price": _text(entry.trail_price),
+                    "trail_percent": _text(entry.trail_percent),
+                    "notional": _text(entry.notional),
+                    "extended_hours": entry.extended_hours,
                 }
             }
         case Cancel():
@@ -213,6 +218,7 @@ def _encode(entry: Entry) -> dict[str, Any]:
                     "stop_price": _text(entry.stop_price),
                     "time_in_force": None if force is None else force.value,
                     "client_order_id": entry.client_order_id,
+                    "trail": _text(entry.trail),
                 }
             }
         case Configure():
@@ -243,6 +249,12 @@ def _decode(line: dict[str, Any]) -> Entry:
                 client_order_id=value["client_order_id"],
                 position_intent=value["position_intent"],
                 source=value["source"],
+                # Lines written before these terms existed lack them.
+                stop_loss_limit=_number(value.get("stop_loss_limit")),
+                trail_price=_number(value.get("trail_price")),
+                trail_percent=_number(value.get("trail_percent")),
+                notional=_number(value.get("notional")),
+                extended_hours=bool(value.get("extended_hours", False)),
             )
         case "replace":
             force = value["time_in_force"]
@@ -253,5 +265,6 @@ def _decode(line: dict[str, Any]) -> Entry:
                 stop_price=_number(value["stop_price"]),
                 time_in_force=None if force is None else TimeInForce(force),
                 client_order_id=value["client_order_id"],
+                trail=_number(value.get("trail")),
             )
     raise ValueError(kind)
