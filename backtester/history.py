@@ -142,7 +142,12 @@ class History:
         """Rows `first` to `last` - 1."""
         figures = {name: getattr(self.panel, name)[first:last] for name in FIGURES}
         return History(
-            Panel(self.panel.timeframe, self.panel.symbols, **figures),
+            Panel(
+                self.panel.timeframe,
+                self.panel.symbols,
+                **figures,
+                end_us=np.broadcast_to(self.end_us[first:last, None], figures["close"].shape),
+            ),
             self.open_us[first:last],
             self.end_us[first:last],
             self.session[first:last],
@@ -176,7 +181,13 @@ def history_of(
     closes = np.array([to_epoch_us(s.close_at) for s in sessions], np.int64)
     days = np.array([s.on.toordinal() for s in sessions] + [-1], np.int64)
     return History(
-        Panel(timeframe, tuple(symbols), **figures),
+        Panel(
+            timeframe,
+            tuple(symbols),
+            **figures,
+            # Rows are instants: one time for all, not one array for each.
+            end_us=np.broadcast_to(end_us[:, None], figures["close"].shape),
+        ),
         open_us,
         end_us,
         days[np.searchsorted(opens, open_us, side="right") - 1],

@@ -63,7 +63,9 @@ def wishes_of(strategy: Strategy, history: History, *, compiled: bool) -> Wished
         StrategyFailed: it raised.
         InvalidWish: it answered what cannot be meant.
     """
-    form = COMPILED_FORMS.get(type(strategy)) if compiled else None
+    # A compiled form knows entries and exits alone.
+    may = compiled and not strategy.allows_shorts
+    form = COMPILED_FORMS.get(type(strategy)) if may else None
     if form is not None:
         close = np.ascontiguousarray(history.panel.close)
         n, row, column, is_entry, conviction = form(strategy, close)
@@ -95,6 +97,11 @@ def _from_panel(strategy: VectorStrategy, history: History) -> Wished:
     panel = history.panel
     stated = strategy.wishes(panel)
     stated.check(panel)
+    if stated.shorts is not None and stated.shorts.any():
+        raise InvalidWish(
+            f"strategy {strategy.name} wishes to be SHORT; this system opens no short positions: set "
+            "allow_short=false"
+        )
     row, column = np.nonzero(stated.entries | stated.exits)
     places = (row, column)
     conviction = np.ones(len(row)) if stated.conviction is None else stated.conviction[places]

@@ -43,7 +43,11 @@ def test_json_is_all_that_standard_output_holds(
     assert main([*words, "--param", "short_window=5", "--param", "long_window=20"]) == ExitCode.OK
 
     said = json.loads(capsys.readouterr().out)
-    assert said["manifest"]["parameters"] == {"short_window": 5, "long_window": 20}
+    assert said["manifest"]["parameters"] == {
+        "short_window": 5,
+        "long_window": 20,
+        "allow_short": False,
+    }
     assert said["summary"]["trades"] > 0
     assert {trade["symbol"] for trade in said["trades"]} == {"AAPL"}
 
@@ -57,7 +61,7 @@ def test_the_summary_is_shown_and_written(
     assert main([*words, "--data", str(bars), "--json", str(target)]) == ExitCode.OK
 
     shown = capsys.readouterr().out
-    assert "moving_average (short_window=20, long_window=50) on AAPL" in shown
+    assert "moving_average (short_window=20, long_window=50, allow_short=False) on AAPL" in shown
     for title in ("Final equity", "Sharpe", "Max drawdown", "Profit factor", "Fees"):
         assert title in shown
     assert json.loads(target.read_text())["summary"]["bars"] == 250

@@ -82,7 +82,7 @@ def test_a_sweep_finds_what_each_backtest_by_itself_finds() -> None:
 
     for values, tried in zip(sets, found, strict=True):
         alone = backtest(MovingAverage(**values), history, plan, compiled=False)
-        assert tried.values == values
+        assert values.items() <= dict(tried.values).items()
         assert tried.final_equity == alone.summary["final_equity"]
         assert tried.fills == len(alone.outcome.fill_row)
         assert tried.max_drawdown == alone.summary["max_drawdown"]

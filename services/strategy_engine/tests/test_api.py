@@ -109,7 +109,7 @@ def test_strategies_are_listed_with_parameters_bounds_values_and_what_a_sell_mea
             "on",
             3,
         )
-        assert average["sell_means"] == "closes the long position; it never opens a short one"
+        assert average["sell_means"] == MovingAverage.sell_means
         assert average["parameters"][0] == {
             "name": "short_window",
             "type": "int",

@@ -21,8 +21,8 @@ from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.messages import BELL_EVALUATIONS
 from shared.testing.bar_stores import a_bar
-from strategy_engine.__main__ import chosen_strategy
 from strategy_engine.catalogue import discover
+from strategy_engine.choosing import chosen_strategy
 from strategy_engine.panels import View
 from strategy_engine.ports import Batch, StrategyRun
 from strategy_engine.strategies.moving_average import MovingAverage
@@ -352,9 +352,10 @@ def test_batches_out_of_order_are_each_decided_with_what_was_known_at_their_time
     ("environment", "complaint"),
     [
         ({"STRATEGY_NAME": "moving_averag"}, "STRATEGY_NAME: .*did you mean moving_average"),
-        ({"STRATEGY_PARAMS": "short=5"}, "STRATEGY_PARAMS: .*did you mean short_window"),
+        ({"STRATEGY_PARAMS": "short_windw=5"}, "STRATEGY_PARAMS: .*did you mean short_window"),
         ({"STRATEGY_PARAMS": "short_window=60"}, "STRATEGY_PARAMS: .*must be below long_window"),
         ({"STRATEGY_PARAMS": "short_window"}, "STRATEGY_PARAMS: .*write short_window=20"),
+        ({"STRATEGY_PARAMS": "allow_short=true"}, "live trading opens no short positions"),
     ],
 )
 def test_a_wrong_strategy_setting_is_named_with_its_mend(
@@ -375,4 +376,8 @@ def test_more_bars_than_memory_should_hold_are_refused_at_start() -> None:
 def test_without_a_strategy_setting_it_is_the_specified_crossover() -> None:
     strategy = chosen_strategy(load_settings({}), discover())
 
-    assert dict(strategy.values) == {"short_window": 20, "long_window": 50}
+    assert dict(strategy.values) == {
+        "short_window": 20,
+        "long_window": 50,
+        "allow_short": False,
+    }

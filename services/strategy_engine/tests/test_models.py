@@ -49,7 +49,11 @@ def test_a_strategy_is_named_after_its_class_and_has_its_defaults() -> None:
 
 
 def test_moving_average_is_20_50_unless_told_otherwise() -> None:
-    assert dict(MovingAverage().values) == {"short_window": 20, "long_window": 50}
+    assert dict(MovingAverage().values) == {
+        "short_window": 20,
+        "long_window": 50,
+        "allow_short": False,
+    }
     assert MovingAverage().bars_needed == 51
     assert MovingAverage(long_window="100").bars_needed == 101
 

@@ -74,6 +74,22 @@ def test_a_panel_does_not_change_when_the_windows_move_on() -> None:
     assert panel.close.tolist() == [[1, 2]]
 
 
+def test_bars_stay_in_order_however_many_come_and_each_keeps_its_time() -> None:
+    windows = windows_with(a_bar("AAPL", 0, close=1), a_bar("MSFT", 0, close=1))
+
+    # Long enough that every symbol's bars have been moved together more than once; one comes every other time.
+    for minute in range(1, 200):
+        bars = [a_bar("AAPL", minute, close=minute)]
+        if minute % 2:
+            bars.append(a_bar("MSFT", minute, close=1000 + minute))
+        windows.push(a_block(*bars))
+
+    assert closes(windows, AAPL, MSFT) == [[197, 198, 199], [1195, 1197, 1199]]
+    ends = windows.panel([AAPL, MSFT], 2).times
+    assert ends[-1].tolist() == [to_epoch_us(a_bar("AAPL", 199).end_at)] * 2
+    assert ends[0, 1] == to_epoch_us(a_bar("MSFT", 197).end_at)
+
+
 def test_two_instants_are_no_batch() -> None:
     windows = windows_with(a_bar("AAPL", 0), a_bar("MSFT", 0))
 

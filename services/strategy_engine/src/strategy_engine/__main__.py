@@ -14,42 +14,16 @@ from shared.adapters.postgres import open_database
 from shared.adapters.process import run_service
 from shared.adapters.redis import RedisBarStream, RedisBells, open_redis, redis_is_answering
 from shared.config import Settings
-from shared.domain.errors import InvalidInput, Misconfigured
 from shared.messages import BELL_BARS
 from shared.stage import keep_working
 from strategy_engine.api import router
 from strategy_engine.bars import AnnouncedBars
-from strategy_engine.catalogue import Catalogue, discover
-from strategy_engine.parameters import UnknownName, read_assignments
+from strategy_engine.catalogue import discover
+from strategy_engine.choosing import chosen_strategy
 from strategy_engine.service import Meters, StrategyEngine
 from strategy_engine.store import PostgresEvaluations
-from strategy_engine.strategy import Strategy
 
 SERVICE = "strategy_engine"
-# Values kept per figure; at five figures of eight bytes this is some 800 MB.
-_MOST_VALUES = 20_000_000
-
-
-def chosen_strategy(settings: Settings, catalogue: Catalogue) -> Strategy:
-    """The strategy that the settings name, with their parameters.
-
-    Raises:
-        Misconfigured: no such strategy or parameter, or more bars than memory should hold.
-    """
-    try:
-        kind = catalogue.find(settings.strategy_name)
-    except UnknownName as error:
-        raise Misconfigured(f"STRATEGY_NAME: {error}") from None
-    try:
-        strategy = kind(**read_assignments(settings.strategy_params))
-    except InvalidInput as error:
-        raise Misconfigured(f"STRATEGY_PARAMS: {error}") from None
-    if strategy.bars_needed * len(settings.trading_symbols) > _MOST_VALUES:
-        raise Misconfigured(
-            f"STRATEGY_PARAMS: {strategy.bars_needed} bars of {len(settings.trading_symbols)} symbols "
-            f"pass {_MOST_VALUES} values; use a shorter window or fewer TRADING_SYMBOLS"
-        )
-    return strategy
 
 
 async def run(settings: Settings) -> None:

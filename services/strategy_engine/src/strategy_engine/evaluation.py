@@ -47,7 +47,7 @@ def newest_wishes(strategy: Strategy, panel: Panel) -> dict[int, Wish]:
     if isinstance(strategy, VectorStrategy):
         stated = strategy.wishes(panel)
         stated.check(panel)
-        columns = np.flatnonzero(stated.entries[-1] | stated.exits[-1]).tolist()
+        columns = np.flatnonzero(stated.wished[-1]).tolist()
         found = ((column, stated.at(-1, column)) for column in columns)
     else:
         columns = np.flatnonzero(~np.isnan(panel.close[-1])).tolist()
@@ -58,7 +58,9 @@ def newest_wishes(strategy: Strategy, panel: Panel) -> dict[int, Wish]:
         if wish is None:
             continue
         if wish.direction is Direction.SHORT and not strategy.allows_shorts:
-            raise InvalidWish("a strategy that wishes to be SHORT must declare allows_shorts")
+            raise InvalidWish(
+                "a strategy that wishes to be SHORT must declare a switch allow_short, and it must be on"
+            )
         for name, value in wish.figures.items():
             if not math.isfinite(value):
                 raise InvalidWish(f"figure {name} of {panel.symbols[column]} is {value}")

@@ -2,12 +2,12 @@
 
 A panel: one column per symbol, one row per bar, oldest first, NaN where a symbol has no bar. Or a view: one
 symbol's own bars up to the deciding one. What comes after it is not hidden in them, it is not there.
-Prices are dollars per share on the grid of a micro, volumes shares, both float64.
+Prices are dollars per share on the grid of a micro, volumes shares, both float64. When each bar ended stands beside them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from shared.domain.timeframes import Timeframe
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Instants = NDArray[np.int64]
 
 FIGURES = ("open", "high", "low", "close", "volume")
 
@@ -28,6 +29,9 @@ class Panel:
 
     Rows are instants in backtests. Live, each column is that symbol's own newest bars, and only the last
     row is the same instant for all; so what compares symbols with each other must do it in the last row.
+
+    `end_us`: when each bar ended, microseconds since 1970 UTC; of no meaning where there is no bar. It may be left
+    out where no strategy asks for times, and is then None.
     """
 
     timeframe: Timeframe
@@ -37,6 +41,7 @@ class Panel:
     low: Floats
     close: Floats
     volume: Floats
+    end_us: Instants | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         shape = self.close.shape
@@ -52,9 +57,26 @@ class Panel:
             window = column.view()
             window.flags.writeable = False
             object.__setattr__(self, name, window)
+        if self.end_us is not None:
+            if self.end_us.shape != shape or self.end_us.dtype != np.int64:
+                raise InvalidInput(f"end_us of a panel must be int64 of shape {shape}")
+            ends = self.end_us.view()
+            ends.flags.writeable = False
+            object.__setattr__(self, "end_us", ends)
 
     def __len__(self) -> int:
         return len(self.close)
+
+    @property
+    def times(self) -> Instants:
+        """`end_us`, for a strategy that cannot do without.
+
+        Raises:
+            InvalidInput: this panel was made without.
+        """
+        if self.end_us is None:
+            raise InvalidInput("these bars came without their times, which the strategy needs")
+        return self.end_us
 
     def until(self, row: int) -> Panel:
         """The panel as it was when row `row` was its newest."""
@@ -69,7 +91,8 @@ class Panel:
     def _cut(self, rows: slice | Bools, columns: slice, symbols: tuple[Symbol, ...]) -> Panel:
         # Copies, because from a NumPy slice one gets back to the whole, future included.
         cut = {name: getattr(self, name)[rows, columns].copy() for name in FIGURES}
-        return Panel(self.timeframe, symbols, **cut)
+        ends = None if self.end_us is None else self.end_us[rows, columns].copy()
+        return Panel(self.timeframe, symbols, **cut, end_us=ends)
 
     def view(self, column: int) -> View:
         """That symbol's own bars; `column` must have at least one."""
@@ -78,6 +101,7 @@ class Panel:
             self.timeframe,
             self.symbols[column],
             *(getattr(alone, name)[:, 0] for name in FIGURES),
+            end_us=None if alone.end_us is None else alone.end_us[:, 0],
         )
 
 
@@ -92,6 +116,7 @@ class View:
     low: Floats
     close: Floats
     volume: Floats
+    end_us: Instants | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.close)
@@ -99,5 +124,8 @@ class View:
     def as_panel(self) -> Panel:
         """The same bars as a panel of one symbol."""
         return Panel(
-            self.timeframe, (self.symbol,), *(getattr(self, name)[:, None] for name in FIGURES)
+            self.timeframe,
+            (self.symbol,),
+            *(getattr(self, name)[:, None] for name in FIGURES),
+            end_us=None if self.end_us is None else self.end_us[:, None],
         )

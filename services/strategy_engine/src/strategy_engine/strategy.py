@@ -25,6 +25,7 @@ from strategy_engine.parameters import Parameter, Value, read_values
 MAX_BARS_NEEDED = 2_000
 _MOST_FIGURES = 20
 _LONGEST_TEXT = 200
+_KINDS = ("entries", "exits", "shorts")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -62,7 +63,8 @@ class Wish:
 class Wishes:
     """The new wishes of a whole panel; arrays of its shape (bars, symbols).
 
-    `conviction` counts only where there is an entry or an exit; absent, it is 1 everywhere.
+    `entries` wish to be LONG, `exits` to be FLAT, `shorts` (none if absent) to be SHORT, for `exit_reason`.
+    `conviction` counts only where there is a wish; absent, it is 1 everywhere.
     """
 
     entries: Bools
@@ -71,6 +73,13 @@ class Wishes:
     exit_reason: str
     conviction: Floats | None = None
     figures: Mapping[str, Floats] = field(default_factory=dict)
+    shorts: Bools | None = None
+
+    @property
+    def wished(self) -> Bools:
+        """Where there is a wish of any kind."""
+        any_kind = self.entries | self.exits
+        return any_kind if self.shorts is None else any_kind | self.shorts
 
     def check(self, panel: Panel) -> None:
         """Raise InvalidWish unless every array fits `panel` and no cell wishes two things at once."""
@@ -79,13 +88,19 @@ class Wishes:
         arrays: dict[str, object] = {"entries": self.entries, "exits": self.exits, **self.figures}
         if self.conviction is not None:
             arrays["conviction"] = self.conviction
+        if self.shorts is not None:
+            arrays["shorts"] = self.shorts
         for name, array in arrays.items():
             if not isinstance(array, np.ndarray) or array.shape != shape:
                 raise InvalidWish(f"{name} must be an array of shape {shape}")
-            if name in ("entries", "exits") and array.dtype != np.bool_:
+            if name in _KINDS and array.dtype != np.bool_:
                 raise InvalidWish(f"{name} must be booleans, was {array.dtype}")
+            if name not in _KINDS and array.dtype != np.float64:
+                raise InvalidWish(f"{name} must be float64, was {array.dtype}")
         if (self.entries & self.exits).any():
             raise InvalidWish("one bar cannot be both an entry and an exit")
+        if self.shorts is not None and (self.shorts & (self.entries | self.exits)).any():
+            raise InvalidWish("one bar cannot wish to be SHORT and something else")
 
     def at(self, row: int, column: int) -> Wish | None:
         """The wish of one cell, or None."""
@@ -93,6 +108,8 @@ class Wishes:
             direction, reason = Direction.LONG, self.entry_reason
         elif self.exits[row, column]:
             direction, reason = Direction.FLAT, self.exit_reason
+        elif self.shorts is not None and self.shorts[row, column]:
+            direction, reason = Direction.SHORT, self.exit_reason
         else:
             return None
         conviction = 1.0 if self.conviction is None else float(self.conviction[row, column])
@@ -107,8 +124,6 @@ class Strategy(ABC):
     name: ClassVar[str]
     # What a SELL does, in words, for whoever lists strategies.
     sell_means: ClassVar[str] = "closes the long position"
-    # Only a strategy that says so may wish to be SHORT.
-    allows_shorts: ClassVar[bool] = False
     parameters: ClassVar[Mapping[str, Parameter[Any]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -137,6 +152,11 @@ class Strategy(ABC):
             raise InvalidInput(
                 f"{self.name} needs {self.bars_needed} bars; it may need 1 to {MAX_BARS_NEEDED}"
             )
+
+    @property
+    def allows_shorts(self) -> bool:
+        """Whether it may wish to be SHORT: only where it declares a switch `allow_short`, and that is on."""
+        return self.values.get("allow_short") is True
 
     def check_parameters(self) -> None:  # noqa: B027  # most have nothing to add
         """Raise InvalidParameter when values are possible alone but not together."""

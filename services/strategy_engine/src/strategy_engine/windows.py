@@ -18,26 +18,38 @@ from shared.domain.errors import InvalidBar
 from shared.domain.money import MICROS
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
-from strategy_engine.panels import FIGURES, Bools, Floats, Panel
+from strategy_engine.panels import FIGURES, Bools, Floats, Instants, Panel
 
 _PRICES = frozenset({"open", "high", "low", "close"})
+# A symbol's bars are moved together once in so many; until then a new one is only written behind the others.
+_ROOM = 64
 
 
 class Windows:
-    """The newest `depth` own bars of each symbol; columns are sorted by symbol, newest bar last."""
+    """The newest `depth` own bars of each symbol, newest last; symbols are kept in order.
+
+    Each symbol's bars lie side by side with some room behind them, so that a batch writes one value per symbol and
+    figure, whichever symbols it has.
+    """
 
     def __init__(self, timeframe: Timeframe, depth: int) -> None:
         self.timeframe = timeframe
         self.depth = depth
-        self._columns: dict[Symbol, int] = {}
+        self._places: dict[Symbol, int] = {}
         self._figures: dict[str, Floats] = {}
+        self._ends: Instants = np.empty((0, 0), np.int64)
+        # One past each symbol's newest bar.
+        self._behind = np.empty(0, np.int64)
         self._newest_us: int | None = None
         self.forget()
 
     def forget(self) -> None:
         """Drop everything, so that the next batch is preceded by a fresh look at the store."""
-        self._columns = {}
-        self._figures = {name: np.empty((self.depth, 0)) for name in FIGURES}
+        width = self.depth + _ROOM
+        self._places = {}
+        self._figures = {name: np.empty((0, width)) for name in FIGURES}
+        self._ends = np.empty((0, width), np.int64)
+        self._behind = np.empty(0, np.int64)
         self._newest_us = None
 
     def follows(self, start_us: int) -> bool:
@@ -45,61 +57,86 @@ class Windows:
         return self._newest_us == start_us
 
     def missing(self, symbols: Iterable[Symbol]) -> list[Symbol]:
-        """Those of `symbols` that have no column yet."""
-        return [symbol for symbol in symbols if symbol not in self._columns]
+        """Those of `symbols` that have no window yet."""
+        return [symbol for symbol in symbols if symbol not in self._places]
 
     def load(self, symbols: Sequence[Symbol], history: BarBlock, until_us: int) -> None:
-        """Give each of `symbols` a column with the newest of its bars in `history`, up to `until_us`."""
+        """Give each of `symbols` a window with the newest of its bars in `history`, up to `until_us`."""
         added = {symbol: i for i, symbol in enumerate(self.missing(dict.fromkeys(symbols)))}
-        rows, columns, kept = self._places(added, history)
-        names = [*self._columns, *added]
+        bars, places, kept = self._newest_of(added, history)
+        names = [*self._places, *added]
         order = sorted(range(len(names)), key=names.__getitem__)
+        # Not all at one time: moving everybody's bars together in one batch would make that one slow.
+        behind = self.depth + np.arange(len(added)) % _ROOM
+        bars += behind[places] - self.depth
+        shape = (len(added), self.depth + _ROOM)
         for name in FIGURES:
-            fresh = np.full((self.depth, len(added)), np.nan)
-            fresh[rows, columns] = _as_floats(name, history)[kept]
-            self._figures[name] = np.concatenate([self._figures[name], fresh], axis=1)[:, order]
-        self._columns = {names[old]: new for new, old in enumerate(order)}
+            fresh = np.full(shape, np.nan)
+            fresh[places, bars] = _as_floats(name, history)[kept]
+            self._figures[name] = np.concatenate([self._figures[name], fresh])[order]
+        ends = np.zeros(shape, np.int64)
+        ends[places, bars] = history.end_us[kept]
+        self._ends = np.concatenate([self._ends, ends])[order]
+        self._behind = np.concatenate([self._behind, behind])[order]
+        self._places = {names[old]: new for new, old in enumerate(order)}
         self._newest_us = until_us
 
-    def _places(
+    def _newest_of(
         self, added: Mapping[Symbol, int], history: BarBlock
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Row and column of each bar of `history` that is wanted, and which bars those are."""
-        columns = np.fromiter((added.get(s, -1) for s in history.symbols), np.int64, len(history))
+        """Where in its window each bar of `history` that is wanted goes, whose it is, and which bars those are."""
+        places = np.fromiter((added.get(s, -1) for s in history.symbols), np.int64, len(history))
         # A block is sorted by symbol, then start: bars of one symbol stand together, oldest first.
-        starts = np.flatnonzero(np.diff(columns, prepend=-2))
-        lengths = np.diff(np.append(starts, len(columns)))
-        from_end = np.repeat(starts + lengths, lengths) - 1 - np.arange(len(columns))
-        kept = np.flatnonzero((columns >= 0) & (from_end < self.depth))
-        return self.depth - 1 - from_end[kept], columns[kept], kept
+        starts = np.flatnonzero(np.diff(places, prepend=-2))
+        lengths = np.diff(np.append(starts, len(places)))
+        from_end = np.repeat(starts + lengths, lengths) - 1 - np.arange(len(places))
+        kept = np.flatnonzero((places >= 0) & (from_end < self.depth))
+        return self.depth - 1 - from_end[kept], places[kept], kept
 
     def push(self, block: BarBlock) -> None:
-        """Append one bar to each symbol of `block`, all of the same instant, all with a column.
+        """Append one bar to each symbol of `block`, all of the same instant, all with a window.
 
         Raises:
             InvalidBar: bars of several instants, or two of one symbol.
         """
         if len(set(block.symbols)) != len(block) or len(np.unique(block.end_us)) != 1:
             raise InvalidBar("a batch must have one bar per symbol, all ending at one instant")
-        at = np.fromiter((self._columns[s] for s in block.symbols), np.int64, len(block))
-        everybody = len(at) == len(self._columns)
+        at = np.fromiter((self._places[s] for s in block.symbols), np.int64, len(block))
+        full = at[self._behind[at] == self.depth + _ROOM]
+        if len(full):
+            for values in (*self._figures.values(), self._ends):
+                values[full, : self.depth] = values[full, _ROOM:]
+            self._behind[full] = self.depth
+        where = self._behind[at]
         for name, values in self._figures.items():
-            if everybody:
-                values[:-1] = values[1:]
-            else:
-                values[:-1, at] = values[1:, at]
-            values[-1, at] = _as_floats(name, block)
+            values[at, where] = _as_floats(name, block)
+        self._ends[at, where] = block.end_us
+        self._behind[at] += 1
         self._newest_us = int(block.end_us[0])
 
     def panel(self, symbols: Sequence[Symbol], bars: int) -> Panel:
         """The newest `bars` rows of `symbols` (sorted), as they are now: a copy."""
-        at = np.fromiter((self._columns[s] for s in symbols), np.int64, len(symbols))
-        everybody = len(at) == len(self._columns)
-        cut = {
-            name: values[-bars:].copy() if everybody else values[-bars:, at]
-            for name, values in self._figures.items()
-        }
-        return Panel(self.timeframe, tuple(symbols), **cut)
+        at = np.fromiter((self._places[s] for s in symbols), np.int64, len(symbols))
+        behind = self._behind[at]
+        # Those whose bars end at the same place are copied together, each in one piece.
+        groups = [(int(b), np.flatnonzero(behind == b)) for b in np.unique(behind)]
+        cut = {name: np.empty((len(at), bars)) for name in FIGURES}
+        ends = np.empty((len(at), bars), np.int64)
+        for last, group in groups:
+            own, window = at[group], slice(last - bars, last)
+            for name, values in cut.items():
+                values[group] = self._figures[name][own, window]
+            ends[group] = self._ends[own, window]
+        return Panel(
+            self.timeframe,
+            tuple(symbols),
+            open=cut["open"].T,
+            high=cut["high"].T,
+            low=cut["low"].T,
+            close=cut["close"].T,
+            volume=cut["volume"].T,
+            end_us=ends.T,
+        )
 
 
 def _as_floats(name: str, block: BarBlock) -> Floats:
