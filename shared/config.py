@@ -37,6 +37,7 @@ LIVE_HOST = "api.alpaca.markets"
 OUR_PREFIXES = (
     "ALPACA_",
     "API_TOKEN_",
+    "DASHBOARD_",
     "DB_",
     "FINVIZ_",
     "GOTIFY_",
@@ -205,6 +206,7 @@ class Settings(BaseSettings):
     api_token_operate: SecretStr | None = None
     api_token_kill: SecretStr | None = None
     api_token_admin: SecretStr | None = None
+    dashboard_port: Port = 8000
     data_collector_port: Port = 8001
     strategy_engine_port: Port = 8002
     risk_manager_port: Port = 8003

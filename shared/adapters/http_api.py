@@ -41,7 +41,7 @@ from shared.ports import Timer
 
 MAX_BODY_BYTES = 64 * 1024
 BODY_WITHIN_S = 10.0
-_ALLOWED_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
+ALLOWED_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _SECURITY_HEADERS = [
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -374,7 +374,7 @@ def _refusal(scope: Scope) -> Response | None:
     values = {name.lower(): value for name, value in headers}
     host = values.get(b"host", b"").decode("latin-1")
     name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    if name not in _ALLOWED_HOSTS:
+    if name not in ALLOWED_HOSTS:
         return _problem(400, "unknown_host", "this host name is not served here", {})
     length = values.get(b"content-length", b"0")
     if not length.isdigit() or int(length) > MAX_BODY_BYTES:
@@ -412,7 +412,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(app: FastAPI, host: str, port: int) -> None:
+async def serve(app: ASGIApp, host: str, port: int) -> None:
     """Serve `app` until cancelled, then finish open requests within two seconds.
 
     Raises:

@@ -19,13 +19,15 @@ from typing import Annotated, Any
 import typer
 
 from shared.adapters.logs import set_up_console
-from shared.domain.errors import InvalidInput
+from shared.domain.errors import InvalidInput, Misconfigured
 from shared.domain.money import plain
 from trader.exits import ExitCode
 from trader.replay.bars_file import check_bars
 from trader.replay.screen import Screen, print_summary
 from trader.replay.session import Replay, ReplayPlan, open_replay
-from trader.runtime.instance import Instance
+from trader.runtime.errors import StackError
+from trader.runtime.instance import DASHBOARD, Instance
+from trader.runtime.stack import LocalStack
 
 app = typer.Typer()
 
@@ -78,6 +80,8 @@ async def _run(plan: ReplayPlan, *, exit_when_done: bool, as_json: bool) -> Exit
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with open_replay(Instance.of_project(), plan, say=_say) as replay:
+        # Whoever leaves at the end has nobody to look at it; the first bar does not wait for it either.
+        dashboard = None if exit_when_done else asyncio.create_task(_open_dashboard(replay.stack))
         ended_early = await _until_done_or_told(replay, stop, show=not as_json)
         summary = await replay.summary()
         if as_json:
@@ -87,11 +91,26 @@ async def _run(plan: ReplayPlan, *, exit_when_done: bool, as_json: bool) -> Exit
         if not (exit_when_done or ended_early):
             _say(
                 "the services stay up for you to look at (trader orders, trader positions, "
-                "http://127.0.0.1:8001 ... 8006); Ctrl-C stops everything"
+                "http://127.0.0.1:8000 ... 8006); Ctrl-C stops everything"
             )
             await stop.wait()
+        if dashboard is not None:
+            await dashboard
         _say("stopping everything")
     return ExitCode.OK
+
+
+async def _open_dashboard(stack: LocalStack) -> None:
+    """Start the dashboard and say where it is; without it the demo goes on."""
+    try:
+        await asyncio.to_thread(stack.start_programs, [DASHBOARD])
+    except (StackError, Misconfigured) as error:
+        _say(f"there is no dashboard: {error}")
+        return
+    _say(
+        f"dashboard: {stack.instance.url_of(DASHBOARD)} (log in with API_TOKEN_READ of .env to look, "
+        "API_TOKEN_OPERATE to act)"
+    )
 
 
 async def _until_done_or_told(replay: Replay, stop: asyncio.Event, *, show: bool) -> bool:

@@ -21,6 +21,7 @@ from trader.exits import ExitCode
 from trader.runtime.errors import NotRunning
 from trader.runtime.first_run import read_settings
 from trader.runtime.instance import (
+    DASHBOARD,
     POSTGRES,
     PROGRAMS,
     REDIS,
@@ -141,7 +142,7 @@ def health(as_json: JsonOption = False) -> None:
     for each in stack.status():
         alive = each.pid != 0 and stack.answers(each.name)
         ready = alive
-        if alive and each.name in SERVICES:
+        if alive and each.name in (*SERVICES, DASHBOARD):
             ready = probe(each.port, "/ready", token) == http.HTTPStatus.OK
         found.append({"program": each.name, "state": each.state, "alive": alive, "ready": ready})
     expected = [each for each in found if each["state"] != "STOPPED"]
@@ -224,7 +225,7 @@ def validate(as_json: JsonOption = False) -> None:
 
 def _chosen(instance: Instance, service: str | None) -> Sequence[str]:
     if service is None:
-        return (POSTGRES, REDIS, *SERVICES)
+        return (POSTGRES, REDIS, *SERVICES, DASHBOARD)
     instance.port_of(service)
     return tuple(dict.fromkeys((POSTGRES, REDIS, service)))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from shared.domain.errors import Misconfigured
 from trader.runtime import first_run
-from trader.runtime.credentials import LOGIN_ROLES, SERVICE_ROLES, password_of
+from trader.runtime.credentials import LOGIN_ROLES, OPERATOR, SERVICE_ROLES, password_of
 from trader.runtime.errors import UnknownProgram
 from trader.runtime.ports import LOOPBACK, Ports, port_setting
 
@@ -25,7 +25,9 @@ SERVICES = SERVICE_ROLES
 SIMULATOR = "simulator"
 POSTGRES = "postgres"
 REDIS = "redis"
-PROGRAMS = (POSTGRES, REDIS, SIMULATOR, *SERVICES)
+# Shows all of them and trades nothing: a replay does not wait for it.
+DASHBOARD = "dashboard"
+PROGRAMS = (POSTGRES, REDIS, SIMULATOR, *SERVICES, DASHBOARD)
 
 # Who is handed a secret. One that is not named here is handed to nobody: a new key stays unused
 # until somebody decides who needs it.
@@ -41,11 +43,11 @@ HOLDERS: Mapping[str, tuple[str, ...]] = {
     # The command line's own: see `trader kill`.
     "ALPACA_KILL_API_KEY": (),
     "ALPACA_KILL_SECRET_KEY": (),
-    "REDIS_PASSWORD": SERVICES,
-    "API_TOKEN_READ": SERVICES,
-    "API_TOKEN_OPERATE": SERVICES,
-    "API_TOKEN_KILL": SERVICES,
-    "API_TOKEN_ADMIN": SERVICES,
+    "REDIS_PASSWORD": (*SERVICES, DASHBOARD),
+    "API_TOKEN_READ": (*SERVICES, DASHBOARD),
+    "API_TOKEN_OPERATE": (*SERVICES, DASHBOARD),
+    "API_TOKEN_KILL": (*SERVICES, DASHBOARD),
+    "API_TOKEN_ADMIN": (*SERVICES, DASHBOARD),
 }
 SECRET_ENDINGS = ("_KEY", "_TOKEN", "_PASSWORD", "_SECRET")
 # The machine's own settings that a program may need: where to look for commands and how to trust a
@@ -197,6 +199,9 @@ class Instance:
         told |= self.addresses()
         if program in SERVICES:
             told |= {"DB_USER": program, "DB_PASSWORD": self.database_password(program)}
+        if program == DASHBOARD:
+            # It writes nothing, so the role that may only look is its role.
+            told |= {"DB_USER": OPERATOR, "DB_PASSWORD": self.database_password(OPERATOR)}
         return told
 
     def operator_environment(self) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Which TCP port does each program listen on, and is it free?
 
-The specification names 8001 to 8006. PostgreSQL and Redis take neighbours of their usual ports, so
+The specification names 8001 to 8005; the dashboard and the simulator are their neighbours. PostgreSQL and Redis take neighbours of their usual ports, so
 that servers which the machine already runs are left alone.
 """
 
@@ -26,6 +26,7 @@ class Ports:
 
     postgres: int = 5433
     redis: int = 6380
+    dashboard: int = 8000
     data_collector: int = 8001
     strategy_engine: int = 8002
     risk_manager: int = 8003

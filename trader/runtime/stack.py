@@ -26,7 +26,15 @@ from trader.runtime.errors import (
     ProgramFailed,
     TimedOut,
 )
-from trader.runtime.instance import POSTGRES, PROGRAMS, REDIS, SERVICES, SIMULATOR, Instance
+from trader.runtime.instance import (
+    DASHBOARD,
+    POSTGRES,
+    PROGRAMS,
+    REDIS,
+    SERVICES,
+    SIMULATOR,
+    Instance,
+)
 from trader.runtime.launch import record_identity
 from trader.runtime.orphans import identity_in, sweep
 from trader.runtime.ports import LOOPBACK, require_free
@@ -57,7 +65,7 @@ class LocalStack:
     def __init__(
         self,
         instance: Instance,
-        programs: Sequence[str] = (*SERVERS, *SERVICES),
+        programs: Sequence[str] = (*SERVERS, *SERVICES, DASHBOARD),
         *,
         simulator_args: Sequence[str] = (),
         owned: bool = False,
@@ -140,7 +148,7 @@ class LocalStack:
         identity = identity_in(self._supervisor_record)
         try:
             # The listener goes first, or it would count what we stop.
-            for group in ((CRASH_LOOP,), (SIMULATOR, *SERVICES), SERVERS):
+            for group in ((CRASH_LOOP,), (DASHBOARD, SIMULATOR, *SERVICES), SERVERS):
                 self._stop_group(group)
             self._supervisor.shut_down()
         except NotRunning:
@@ -324,7 +332,7 @@ class LocalStack:
         record_identity(self._supervisor_record, pid, os.path.realpath(sys.executable))
 
     def _bring_up(self, names: Sequence[str], say: Callable[[str], None]) -> None:
-        groups = (SERVERS, (SIMULATOR,), SERVICES)
+        groups = (SERVERS, (SIMULATOR,), SERVICES, (DASHBOARD,))
         for group in groups:
             chosen = [name for name in group if name in names]
             if not chosen:

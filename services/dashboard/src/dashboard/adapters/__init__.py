@@ -1,0 +1,1 @@
+"""How the dashboard reaches the services: by their HTTP APIs."""

@@ -1,0 +1,1 @@
+"""What pages are built from: the frame around them, tables, charts, dialogs."""

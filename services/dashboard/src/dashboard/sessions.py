@@ -1,0 +1,111 @@
+"""Who is logged in, what may they do, and until when?
+
+A session stands for one accepted token. It ends when nobody has used it for a while, when it is old, or when its
+person logs out; a restart ends all of them. Wrong tokens are counted, and too many in a row close the door for a
+moment, since a login is the one thing that anybody on this machine may try.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from dataclasses import dataclass, field
+
+from shared.domain.errors import RateLimited
+from shared.ports import Ids, Timer
+
+IDLE_S = 30 * 60.0
+LONGEST_S = 12 * 3600.0
+MOST_SESSIONS = 100
+WRONG_TRIES = 10
+WRONG_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What a role may do; everybody who is logged in may look."""
+
+    role: str
+    may_halt: bool = False
+    may_operate: bool = False
+    may_set_limits: bool = False
+
+
+@dataclass(slots=True)
+class Session:
+    """One person's login. `token` opens the services' APIs; it never leaves this process."""
+
+    token: str = field(repr=False)
+    rights: Rights
+    began_s: float
+    used_s: float
+    ended: bool = False
+
+
+class Sessions:
+    """All logins of this process, by the digest of the key in the browser's cookie."""
+
+    def __init__(self, timer: Timer, ids: Ids) -> None:
+        self._timer = timer
+        self._ids = ids
+        self._open: dict[str, Session] = {}
+        self._wrong: deque[float] = deque(maxlen=WRONG_TRIES)
+
+    def begin(self, token: str, rights: Rights) -> str:
+        """Log somebody in; returns the key for the cookie. The oldest login makes room for the newest."""
+        now_s = self._timer.monotonic_s()
+        self._forget(now_s)
+        while len(self._open) >= MOST_SESSIONS:
+            oldest = min(self._open, key=lambda digest: self._open[digest].used_s)
+            self._open.pop(oldest).ended = True
+        # Two ids: one alone has a few bits that everybody knows.
+        key = self._ids.new() + self._ids.new()
+        self._open[_digest(key)] = Session(token, rights, now_s, now_s)
+        return key
+
+    def find(self, key: str) -> Session | None:
+        """The living session of `key`, now used again; None when there is none any more."""
+        session = self._open.get(_digest(key))
+        if session is None or not self.lives(session):
+            return None
+        session.used_s = self._timer.monotonic_s()
+        return session
+
+    def lives(self, session: Session) -> bool:
+        """Whether `session` still counts; looking does not prolong it."""
+        now_s = self._timer.monotonic_s()
+        if now_s - session.used_s > IDLE_S or now_s - session.began_s > LONGEST_S:
+            session.ended = True
+        return not session.ended
+
+    def touch(self, session: Session) -> None:
+        """Note that somebody has it open or has done something."""
+        session.used_s = self._timer.monotonic_s()
+
+    def end(self, key: str) -> None:
+        """Log out."""
+        session = self._open.pop(_digest(key), None)
+        if session is not None:
+            session.ended = True
+
+    def note_wrong(self) -> None:
+        """Count a token that is not one of ours."""
+        self._wrong.append(self._timer.monotonic_s())
+
+    def require_patience(self) -> None:
+        """Raise RateLimited after too many wrong tokens in a short time."""
+        if len(self._wrong) < WRONG_TRIES:
+            return
+        pause_s = self._wrong[0] + WRONG_WITHIN_S - self._timer.monotonic_s()
+        if pause_s > 0:
+            raise RateLimited("the login", pause_s)
+
+    def _forget(self, now_s: float) -> None:
+        for digest, session in list(self._open.items()):
+            if now_s - session.used_s > IDLE_S or now_s - session.began_s > LONGEST_S:
+                session.ended = True
+                del self._open[digest]
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

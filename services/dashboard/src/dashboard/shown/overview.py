@@ -1,0 +1,171 @@
+"""What does the first page say?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from dashboard.shown.texts import (
+    BAD,
+    DASH,
+    WARN,
+    Cell,
+    Column,
+    Row,
+    age,
+    count,
+    figure,
+    moment,
+    money,
+    number,
+    percent,
+    price,
+    shares,
+    side,
+    signed,
+    signed_percent,
+    span,
+    state,
+    title,
+    tone,
+    words,
+)
+
+STATS = (
+    ("equity", "Equity", "USD"),
+    ("day", "Today", "USD"),
+    ("drawdown", "Drawdown", ""),
+    ("gross", "Gross exposure", ""),
+    ("cash", "Cash", "USD"),
+    ("open", "Open orders", ""),
+    ("signals", "Signals today", ""),
+    ("decisions", "Decisions today", ""),
+)
+SERVICES = (
+    Column("service", "Service"),
+    Column("state", "State"),
+    Column("answered", "Answered in", right=True),
+    Column("detail", "Detail", wide=True),
+)
+ACTIVITY = (
+    Column("at", "Time"),
+    Column("symbol", "Symbol"),
+    Column("what", "Order"),
+    Column("state", "State"),
+    Column("filled", "Filled", right=True),
+)
+FILLS = (
+    Column("at", "Time"),
+    Column("symbol", "Symbol"),
+    Column("side", "Side"),
+    Column("quantity", "Shares", right=True),
+    Column("price", "Price", "USD", right=True),
+)
+
+
+def stats(
+    equity: Sequence[Mapping[str, Any]],
+    day_start: Decimal | None,
+    counts: Mapping[str, Any],
+    portfolio: Mapping[str, Any],
+) -> dict[str, Cell]:
+    """The strip of figures."""
+    if equity:
+        last = equity[-1]
+        worth, drawdown, cash = last["equity"], last["drawdown"], last["cash"]
+        gross = last["gross_exposure"] / worth if worth else None
+    else:
+        worth = number(portfolio.get("equity"))
+        cash = number(portfolio.get("cash"))
+        drawdown, gross = portfolio.get("drawdown"), portfolio.get("gross_exposure_ratio")
+    change = None if worth is None or day_start is None else worth - day_start
+    share = change / day_start if change is not None and day_start else None
+    reserved = portfolio.get("reserved_cash")
+    unknown = counts.get("unknown", 0)
+    return {
+        "equity": Cell(money(worth), sub="" if equity else "not marked yet"),
+        "day": Cell(signed(change), tone(change), sub=signed_percent(share)),
+        "drawdown": Cell(
+            percent(drawdown), BAD if drawdown and drawdown > 0.1 else "", sub="below the peak"
+        ),
+        "gross": Cell(percent(gross, 1), sub="of equity"),
+        "cash": Cell(
+            money(cash), sub=f"{money(reserved)} reserved" if reserved is not None else ""
+        ),
+        "open": Cell(
+            count(counts.get("open")),
+            WARN if unknown else "",
+            sub=f"{count(unknown)} unknown" if unknown else "none unknown",
+        ),
+        "signals": Cell(count(counts.get("signals")), sub=f"{count(counts.get('fills'))} fills"),
+        "decisions": Cell(
+            count(counts.get("approved", 0) + counts.get("refused", 0)),
+            sub=f"{count(counts.get('approved'))} approved, {count(counts.get('refused'))} refused",
+        ),
+    }
+
+
+def services(items: Sequence[Mapping[str, Any]], now: datetime) -> list[Row]:
+    """How each service answered last."""
+    return [
+        Row(
+            words(each["service"]),
+            {
+                "service": Cell(title(each["service"])),
+                "state": state(each["state"]),
+                "answered": figure(each["answered_in_s"], span(each["answered_in_s"])),
+                "detail": Cell(
+                    words(each["detail"])
+                    if each["detail"]
+                    else f"asked {age(each['checked_at'], now)}"
+                ),
+            },
+        )
+        for each in items
+    ]
+
+
+def activity(intents: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The newest orders."""
+    return [
+        Row(
+            str(each["client_order_id"]),
+            {
+                "at": moment(each["created_at"]),
+                "symbol": Cell(words(each["symbol"])),
+                "what": Cell(
+                    f"{words(each['purpose'])} {words(each['side'])} {shares(each['quantity'])}"
+                ),
+                "state": state(each["state"]),
+                "filled": figure(each["filled_quantity"], shares(each["filled_quantity"])),
+            },
+            to=f"/orders?id={each['client_order_id']}",
+        )
+        for each in intents
+    ]
+
+
+def fills(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The newest executions."""
+    return [
+        Row(
+            str(each["execution_id"]),
+            {
+                "at": moment(each["executed_at"]),
+                "symbol": Cell(words(each["symbol"])),
+                "side": side(each["side"]),
+                "quantity": figure(each["quantity"], shares(each["quantity"])),
+                "price": figure(each["price"], price(each["price"])),
+            },
+        )
+        for each in rows
+    ]
+
+
+def curve_note(equity: Sequence[Mapping[str, Any]]) -> str:
+    """What the curve spans."""
+    if not equity:
+        return DASH
+    return f"{count(len(equity))} marks since {moment(equity[0]['instant_at']).text} New York"

@@ -1,0 +1,65 @@
+"""The reads on real PostgreSQL, as the role that may only look."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from dashboard.store import PostgresReads
+from shared.adapters.clocks import MonotonicTimer
+from shared.adapters.postgres import open_database
+from shared.testing.servers import SettingsFor
+
+MIDNIGHT = datetime(2026, 1, 5, 5, tzinfo=UTC)
+READS = sorted(
+    name
+    for name, method in inspect.getmembers(PostgresReads, inspect.iscoroutinefunction)
+    if not name.startswith("_")
+)
+ARGUMENTS: dict[str, Any] = {"midnight": MIDNIGHT}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_every_read_works_on_an_account_that_has_nothing_yet(
+    settings_for: SettingsFor, account: str, name: str
+) -> None:
+    settings = settings_for("dashboard")
+
+    async def main() -> Any:
+        async with open_database(settings, MonotonicTimer(), application="test") as database:
+            read = getattr(PostgresReads(database, account), name)
+            wanted = [
+                ARGUMENTS.get(parameter.name, "x")
+                for parameter in inspect.signature(read).parameters.values()
+                if parameter.default is inspect.Parameter.empty
+            ]
+            return await read(*wanted)
+
+    found = asyncio.run(main())
+
+    if name == "counts":
+        assert set(found.values()) == {0}
+    else:
+        assert found in ([], None)
+
+
+def test_the_dashboards_role_can_write_nothing(settings_for: SettingsFor) -> None:
+    settings = settings_for("dashboard")
+
+    async def main() -> str:
+        async with open_database(settings, MonotonicTimer(), application="test") as database:
+
+            async def write(connection: Any) -> None:
+                await connection.execute(text("DELETE FROM risk_manager.modes"))
+
+            with pytest.raises(DBAPIError) as refused:
+                await database.run(write)
+            return str(refused.value.orig)
+
+    assert "permission denied" in asyncio.run(main())

@@ -1,0 +1,271 @@
+"""Who is let in, and who is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from dashboard.api import COOKIE, SESSION, Door, rights_of
+from dashboard.sessions import IDLE_S, LONGEST_S, WRONG_TRIES, WRONG_WITHIN_S, Sessions
+from shared.adapters.http_api import Role, Tokens, make_app
+from shared.config import load_settings
+from shared.testing.time import CountingIds, FakeTimer
+
+HERE = "http://127.0.0.1:8000"
+SETTINGS = load_settings(
+    {
+        "API_TOKEN_READ": "read-token-0",
+        "API_TOKEN_OPERATE": "operate-token-0",
+        "API_TOKEN_KILL": "kill-token-0",
+        "API_TOKEN_ADMIN": "admin-token-0",
+    }
+)
+
+
+async def pages(scope: Scope, receive: Receive, send: Send) -> None:
+    """Says who came through the door."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        return
+    role = scope[SESSION].rights.role
+    prefix = dict(scope["headers"]).get(b"x-forwarded-prefix", b"none").decode()
+    await PlainTextResponse(f"{role} at {scope['path']}, prefix {prefix}")(scope, receive, send)
+
+
+class House:
+    """A door with pages behind it, and a clock for its sessions."""
+
+    def __init__(self) -> None:
+        self.timer = FakeTimer()
+        self.sessions = Sessions(self.timer, CountingIds())
+        common = make_app("dashboard", SETTINGS, {}, self.timer)
+        self.door = Door(common, pages, self.sessions, Tokens(SETTINGS))
+
+    def visit(self, steps: Callable[[httpx.AsyncClient], Awaitable[Any]]) -> Any:
+        async def main() -> Any:
+            transport = httpx.ASGITransport(self.door)
+            async with httpx.AsyncClient(transport=transport, base_url=HERE) as http:
+                return await steps(http)
+
+        return asyncio.run(main())
+
+
+async def log_in(http: httpx.AsyncClient, token: str, **form: str) -> httpx.Response:
+    return await http.post("/login", data={"token": token, **form}, headers={"Origin": HERE})
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_token_logs_in_with_its_role(role: Role) -> None:
+    async def steps(http: httpx.AsyncClient) -> tuple[httpx.Response, httpx.Response]:
+        entered = await log_in(http, f"{role.name.lower()}-token-0", next="/orders")
+        return entered, await http.get("/orders")
+
+    entered, page = House().visit(steps)
+
+    assert (entered.status_code, entered.headers["location"]) == (303, "/orders")
+    assert page.text.startswith(f"{role.name.lower()} at /orders")
+
+
+def test_the_cookie_is_out_of_reach_of_scripts_and_of_other_sites() -> None:
+    entered = House().visit(lambda http: log_in(http, "read-token-0"))
+
+    cookie = entered.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=lax" in cookie
+    assert "read-token-0" not in cookie
+
+
+def test_each_role_may_do_what_its_token_may() -> None:
+    may = {role: rights_of(role) for role in Role}
+
+    assert [r.name for r in Role if may[r].may_halt] == ["KILL", "OPERATE", "ADMIN"]
+    assert [r.name for r in Role if may[r].may_operate] == ["OPERATE", "ADMIN"]
+    assert [r.name for r in Role if may[r].may_set_limits] == ["ADMIN"]
+
+
+@pytest.mark.parametrize("token", ["", "read-token-1", "read-token-0x", "\udcff"])
+def test_a_wrong_token_is_refused_without_a_session(token: str) -> None:
+    text = token.encode("utf-8", "replace").decode()
+    answer = House().visit(lambda http: log_in(http, text))
+
+    assert answer.status_code == 401
+    assert "set-cookie" not in answer.headers
+
+
+def test_too_many_wrong_tokens_close_the_door_for_a_while_even_for_the_right_one() -> None:
+    house = House()
+
+    async def steps(http: httpx.AsyncClient) -> list[int]:
+        for _ in range(WRONG_TRIES):
+            await log_in(http, "guess")
+        closed = await log_in(http, "read-token-0")
+        await house.timer.advance(WRONG_WITHIN_S + 1)
+        return [closed.status_code, (await log_in(http, "read-token-0")).status_code]
+
+    assert house.visit(steps) == [429, 303]
+
+
+def test_without_a_session_a_browser_is_sent_to_the_login_and_anything_else_is_refused() -> None:
+    async def steps(http: httpx.AsyncClient) -> tuple[httpx.Response, httpx.Response]:
+        return await http.get("/risk", headers={"Accept": "text/html"}), await http.get(
+            "/_nicegui/x.js"
+        )
+
+    browser, other = House().visit(steps)
+
+    assert (browser.status_code, browser.headers["location"]) == (303, "/login?next=/risk")
+    assert other.status_code == 401
+
+
+@pytest.mark.parametrize("origin", [None, "null", "http://evil.example", "http://127.0.0.1:9999"])
+def test_a_request_that_changes_something_must_come_from_our_own_pages(origin: str | None) -> None:
+    async def steps(http: httpx.AsyncClient) -> list[int]:
+        headers = {} if origin is None else {"Origin": origin}
+        form = {"token": "read-token-0"}
+        entered = await http.post("/login", data=form, headers=headers)
+        await log_in(http, "read-token-0")
+        left = await http.post("/logout", headers=headers)
+        return [entered.status_code, left.status_code]
+
+    assert House().visit(steps) == [403, 403]
+
+
+@pytest.mark.parametrize(
+    "target", ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "/a\r\nX: y"]
+)
+def test_the_login_leads_to_no_other_site(target: str) -> None:
+    entered = House().visit(lambda http: log_in(http, "read-token-0", next=target))
+
+    assert entered.headers["location"] == "/"
+
+
+def test_the_login_page_shows_what_it_was_given_as_text() -> None:
+    answer = House().visit(
+        lambda http: http.get("/login", params={"next": '/"><script>x</script>'})
+    )
+
+    assert "<script>" not in answer.text
+
+
+def test_a_strange_host_name_is_not_served() -> None:
+    answer = House().visit(lambda http: http.get("/login", headers={"Host": "evil.example"}))
+
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(("pauses", "expected"), [((IDLE_S - 1,), 200), ((IDLE_S + 1,), 401)])
+def test_a_session_that_nobody_uses_ends(pauses: tuple[float, ...], expected: int) -> None:
+    house = House()
+
+    async def steps(http: httpx.AsyncClient) -> int:
+        await log_in(http, "read-token-0")
+        for pause_s in pauses:
+            await house.timer.advance(pause_s)
+        return (await http.get("/")).status_code
+
+    assert house.visit(steps) == expected
+
+
+def test_a_session_that_is_used_all_day_ends_as_well() -> None:
+    house = House()
+
+    async def steps(http: httpx.AsyncClient) -> int:
+        await log_in(http, "read-token-0")
+        for _ in range(int(LONGEST_S // (IDLE_S / 2)) + 1):
+            await house.timer.advance(IDLE_S / 2)
+            answer = await http.get("/")
+        return answer.status_code
+
+    assert house.visit(steps) == 401
+
+
+def test_logging_out_ends_the_session_and_not_only_the_cookie() -> None:
+    async def steps(http: httpx.AsyncClient) -> int:
+        await log_in(http, "read-token-0")
+        key = http.cookies[COOKIE]
+        await http.post("/logout", headers={"Origin": HERE})
+        return (await http.get("/", headers={"Cookie": f"{COOKIE}={key}"})).status_code
+
+    assert House().visit(steps) == 401
+
+
+def test_every_answer_forbids_framing_sniffing_and_other_hosts() -> None:
+    async def steps(http: httpx.AsyncClient) -> list[httpx.Response]:
+        await log_in(http, "read-token-0")
+        return [await http.get(path) for path in ("/", "/login", "/assets/dashboard.css")]
+
+    for answer in House().visit(steps):
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "http" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_prefix_that_a_stranger_sends_does_not_reach_the_pages() -> None:
+    async def steps(http: httpx.AsyncClient) -> str:
+        await log_in(http, "read-token-0")
+        return (await http.get("/", headers={"X-Forwarded-Prefix": "/evil"})).text
+
+    assert House().visit(steps).endswith("prefix none")
+
+
+def test_what_all_services_answer_is_asked_with_a_token_and_not_with_a_session() -> None:
+    async def steps(http: httpx.AsyncClient) -> list[int]:
+        await log_in(http, "read-token-0")
+        bearer = {"Authorization": "Bearer read-token-0"}
+        return [
+            (await http.get("/health")).status_code,
+            (await http.get("/metrics")).status_code,
+            (await http.get("/metrics", headers=bearer)).status_code,
+        ]
+
+    assert House().visit(steps) == [200, 401, 200]
+
+
+@pytest.mark.parametrize(
+    ("origin", "with_session", "path", "accepted"),
+    [
+        (HERE, True, "/_nicegui_ws/socket.io/", True),
+        (HERE, False, "/_nicegui_ws/socket.io/", False),
+        ("http://evil.example", True, "/_nicegui_ws/socket.io/", False),
+        (None, True, "/_nicegui_ws/socket.io/", False),
+        (HERE, True, "/elsewhere", False),
+    ],
+)
+def test_a_socket_needs_a_session_and_our_own_origin(
+    origin: str | None, with_session: bool, path: str, accepted: bool
+) -> None:
+    house, sent = House(), list[Any]()
+    key = house.sessions.begin("read-token-0", rights_of(Role.READ))
+    headers = [(b"host", b"127.0.0.1:8000")]
+    if origin is not None:
+        headers.append((b"origin", origin.encode()))
+    if with_session:
+        headers.append((b"cookie", f"{COOKIE}={key}".encode()))
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    scope = {"type": "websocket", "path": path, "headers": headers, "scheme": "ws"}
+    asyncio.run(house.door(scope, receive, send))
+
+    assert sent == ["websocket.accept" if accepted else "websocket.close"]
+
+
+def test_long_polling_is_no_way_around_the_check_of_sockets() -> None:
+    async def steps(http: httpx.AsyncClient) -> int:
+        await log_in(http, "read-token-0")
+        return (await http.get("/_nicegui_ws/socket.io/?transport=polling")).status_code
+
+    assert House().visit(steps) == 404

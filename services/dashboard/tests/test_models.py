@@ -1,0 +1,276 @@
+"""What a person reads, given the rows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dashboard.shown import charts, frame, limits, orders, overview, positions, risk, texts
+
+AT = datetime(2026, 1, 5, 15, 30, tzinfo=UTC)
+HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m\x00"
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (texts.money(Decimal("1234567.891")), "1,234,567.89"),
+        (texts.money(-5), "\u22125.00"),
+        (texts.money(None), texts.DASH),
+        (texts.money("NaN"), texts.DASH),
+        (texts.money(0), "0.00"),
+        (texts.signed(Decimal("12.3")), "+12.30"),
+        (texts.price("101.5"), "101.50"),
+        (texts.price("0.1234567"), "0.1235"),
+        (texts.shares(Decimal("100.000")), "100"),
+        (texts.shares(Decimal("0.5")), "0.5"),
+        (texts.percent(0.0506), "5.06 %"),
+        (texts.signed_percent(-0.1, 0), "\u221210 %"),
+        (texts.span(0.0121), "12 ms"),
+        (texts.span(119), "119 s"),
+        (texts.span(3600), "60 min"),
+        (texts.span(None), texts.DASH),
+        (texts.day_time(AT), "05 Jan 10:30"),
+        (texts.full_time(AT), "2026-01-05 10:30:00 New York"),
+        (texts.day_time("2026-01-05T15:30:00Z"), "05 Jan 10:30"),
+        (texts.day_time("nonsense"), texts.DASH),
+        (texts.title("trade_executor"), "Trade executor"),
+    ],
+)
+def test_a_figure_is_written_in_one_way(shown: str, expected: str) -> None:
+    assert shown == expected
+
+
+@given(st.one_of(st.decimals(), st.floats(), st.integers(), st.text(), st.none()))
+def test_no_figure_whatever_it_is_breaks_a_page(value: Any) -> None:
+    for write in (texts.money, texts.signed, texts.price, texts.shares, texts.percent, texts.tone):
+        assert isinstance(write(value), str)
+
+
+@given(st.text())
+def test_text_from_outside_is_shown_without_what_a_screen_would_obey(text: str) -> None:
+    shown = texts.words(text)
+
+    assert shown.isprintable()
+    assert len(shown) <= 401
+
+
+def test_a_cell_that_is_only_text_travels_as_text() -> None:
+    assert texts.Cell("100").wire() == "100"
+    assert texts.Cell("100", texts.GOOD, sort=100.0).wire() == {"t": "100", "k": "good", "v": 100.0}
+
+
+def test_an_unknown_state_is_shown_and_not_guessed_at() -> None:
+    assert texts.state("NEW_STATE") == texts.Cell(
+        "new state", texts.MUTED, chip=True, sort="NEW_STATE"
+    )
+    assert texts.state("UNKNOWN").tone == texts.BAD
+
+
+def check(
+    code: str, usage: float, limit: float, unit: str = "of equity", *, passed: bool = True
+) -> Any:
+    return {
+        "code": code,
+        "usage": usage,
+        "limit": limit,
+        "unit": unit,
+        "passed": passed,
+        "text": "t",
+    }
+
+
+def test_limits_are_ordered_by_how_full_they_are_and_coloured_from_four_fifths_on() -> None:
+    rows = limits.rows(
+        [
+            check("GROSS_EXPOSURE", 0.5, 1.0),
+            check("POSITION_SIZE", 0.051, 0.05, passed=False),
+            check("PORTFOLIO_RISK", 0.016, 0.02),
+        ]
+    )
+
+    assert [(row.key, row.cells["share"].text, row.cells["share"].tone) for row in rows] == [
+        ("POSITION_SIZE", "102 %", "bad"),
+        ("PORTFOLIO_RISK", "80 %", "warn"),
+        ("GROSS_EXPOSURE", "50 %", "good"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "expected"),
+    [
+        (0.05, "of equity", "5.00 %"),
+        (2537.4, "USD", "2,537 USD"),
+        (12.0, "entries a day", "12 entries a day"),
+    ],
+)
+def test_a_limit_is_written_in_its_unit(value: float, unit: str, expected: str) -> None:
+    assert limits.amount(value, unit) == expected
+
+
+def position(symbol: str, quantity: str, value: str | None, gain: str | None) -> Any:
+    return {
+        "symbol": symbol,
+        "quantity": quantity,
+        "average_price": "100",
+        "last_price": None if value is None else "101",
+        "market_value": value,
+        "unrealised_pnl": gain,
+    }
+
+
+def resting(symbol: str, stop: str | None, limit: str | None, quantity: str = "10") -> Any:
+    return {
+        "symbol": symbol,
+        "quantity": Decimal(quantity),
+        "stop_price": stop and Decimal(stop),
+        "limit_price": limit and Decimal(limit),
+    }
+
+
+def test_a_position_shows_the_stop_that_rests_at_the_broker_and_misses_the_one_that_does_not() -> (
+    None
+):
+    protection = positions.by_symbol([resting("AAPL", "95", None), resting("AAPL", None, "110")])
+    items = [position("AAPL", "10", "1010", "10"), position("MSFT", "5", "505", "5")]
+
+    rows = positions.rows(items, protection, Decimal(10_000), may_close=True)
+
+    assert [(r.cells["stop"].text, r.cells["target"].text) for r in rows] == [
+        ("95.00", "110.00"),
+        ("none", texts.DASH),
+    ]
+    assert positions.stats(items, protection)["bare"] == texts.Cell("1", "bad", "MSFT")
+
+
+def test_a_stop_for_fewer_shares_than_are_held_says_so() -> None:
+    protection = positions.by_symbol([resting("AAPL", "95", None, "4")])
+
+    row = positions.rows([position("AAPL", "10", "1010", "10")], protection, None, may_close=False)[
+        0
+    ]
+
+    assert (row.cells["stop"].tone, row.cells["stop"].sub) == ("warn", "4 of 10")
+
+
+def test_a_position_without_a_price_is_worth_a_dash_and_not_zero() -> None:
+    row = positions.rows([position("AAPL", "10", None, None)], {}, Decimal(1), may_close=False)[0]
+
+    assert (row.cells["value"].text, row.cells["gain"].text) == (texts.DASH, texts.DASH)
+
+
+def test_only_who_may_act_is_shown_a_button() -> None:
+    items = [position("AAPL", "10", "1010", "10")]
+
+    assert positions.rows(items, {}, None, may_close=False)[0].actions == ()
+    assert positions.rows(items, {}, None, may_close=True)[0].actions == (("close", "Close"),)
+    assert risk.limits({"limits": {"max_positions": 20}}, may_change=False)[0].actions == ()
+
+
+def intent(state: str, filled: str = "0", reason: str | None = None) -> Any:
+    return {
+        "client_order_id": f"id-{state}", "decision_id": "d", "signal_id": "s", "symbol": "AAPL", "side": "buy",
+        "purpose": "entry", "type": "market", "order_class": "bracket", "time_in_force": "gtc",
+        "quantity": Decimal(10), "filled_quantity": Decimal(filled), "limit_price": None, "stop_price": None,
+        "stop_loss": Decimal(95), "take_profit": Decimal(110), "state": state, "reason": reason,
+        "broker_order_id": None, "act_from": AT, "act_until": AT, "created_at": AT, "sent_at": None,
+        "ended_at": None,
+    }  # fmt: skip
+
+
+def test_orders_are_chosen_by_what_became_of_them() -> None:
+    intents = [
+        intent("UNKNOWN"),
+        intent("FILLED", "10"),
+        intent("PARTIAL", "4"),
+        intent("REJECTED"),
+    ]
+
+    def states(which: str) -> list[str]:
+        return [each["state"] for each in orders.chosen(intents, which)]
+
+    assert states("open") == ["UNKNOWN", "PARTIAL"]
+    assert states("unknown") == ["UNKNOWN"]
+    assert states("filled") == ["FILLED", "PARTIAL"]
+    assert len(states("all")) == 4
+
+
+def test_a_partly_filled_order_says_how_far_it_is() -> None:
+    row = orders.rows([intent("PARTIAL", "4")])[0]
+
+    assert (row.cells["filled"].text, row.cells["filled"].sub) == ("4", "40 %")
+
+
+def test_hostile_text_arrives_as_the_text_that_it_is() -> None:
+    row = orders.rows([intent("REJECTED", reason=HOSTILE)])[0]
+
+    assert row.cells["reason"].text == "<img src=x onerror=alert(1)> [31m "
+
+
+def test_what_a_person_must_know_stands_above_every_page_worst_first() -> None:
+    mode = {
+        "mode": "REDUCING",
+        "reason": "drawdown",
+        "version": 2,
+        "actor": "risk",
+        "changed_at": AT,
+    }
+
+    told = frame.notices(mode, {"unknown": 2, "differences": 1}, {"state": "READY", "reason": ""})
+
+    assert [(each.title, each.tone) for each in told] == [
+        ("2 orders of unknown outcome.", "bad"),
+        ("Only exits leave.", "warn"),
+        ("1 open difference with the broker.", "warn"),
+    ]
+
+
+def test_one_service_that_is_unwell_is_named() -> None:
+    chip = frame.health_chip(
+        [
+            {"service": "risk_manager", "state": "ready"},
+            {"service": "trade_executor", "state": "down"},
+        ]
+    )
+
+    assert (chip.text, chip.tone) == ("trade executor unwell", "bad")
+
+
+def mark(worth: str, at: datetime = AT) -> Any:
+    return {
+        "instant_at": at, "equity": Decimal(worth), "cash": Decimal(5), "drawdown": 0.01,
+        "peak_equity": Decimal(worth), "gross_exposure": Decimal(50), "net_exposure": Decimal(50),
+    }  # fmt: skip
+
+
+def test_the_days_result_is_measured_from_where_the_day_began() -> None:
+    counts = {"open": 1, "unknown": 0, "signals": 3, "fills": 2, "approved": 2, "refused": 1}
+
+    cells = overview.stats([mark("110")], Decimal(100), counts, {})
+
+    assert (cells["day"].text, cells["day"].sub, cells["day"].tone) == (
+        "+10.00",
+        "+10.00 %",
+        "good",
+    )
+    assert cells["decisions"].sub == "2 approved, 1 refused"
+
+
+def test_before_the_first_valuation_nothing_is_invented() -> None:
+    cells = overview.stats([], None, {"approved": 0, "refused": 0}, {})
+
+    assert {cells[key].text for key in ("equity", "day", "drawdown", "cash")} == {texts.DASH}
+
+
+def test_a_long_history_stays_drawable_and_ends_where_it_ends() -> None:
+    rows = [mark(str(100 + n), AT + timedelta(minutes=n)) for n in range(5_001)]
+
+    drawn = charts.equity(rows)["series"][0]["data"]
+
+    assert len(drawn) <= charts.MOST_POINTS + 1
+    assert drawn[-1] == 5_100.0
