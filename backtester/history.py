@@ -304,8 +304,9 @@ def stored_history(
     missing = sorted(set(symbols) - set(block.symbols))
     if missing:
         raise NoData(
-            f"the store has no {timeframe} bars of {', '.join(missing)}: collect them with the running "
-            "system (make up, then POST /collect/market-data), or give a CSV or Parquet file with --data PATH"
+            f"the store has no {timeframe} bars of {', '.join(missing)}: fetch them with the running system (trader "
+            f"data fetch {missing[0]} --timeframe {timeframe}), bring a file in (trader data import FILE), make some up "
+            "(trader data generate bars.csv), or name a file with --data PATH"
         )
     return _from_block(block, calendar, sorted(set(symbols)))
 

@@ -5,15 +5,11 @@ Which engine runs, and whether its machine code is worth making, is decided here
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +19,11 @@ from backtester.history import History, NoData
 from backtester.plan import Plan
 from backtester.trips import Trips, round_trips
 from backtester.wishing import Wished, wishes_of
-from shared.domain.bar_blocks import from_epoch_us
 from shared.domain.errors import InvalidInput
 from strategy_engine.strategy import Strategy
 
 # Fewer bars than this run sooner than Numba is imported.
 COMPILED_FROM_CELLS = 200_000
-KINDS = ("entry", "signal", "stop", "target")
 
 
 class Engine(StrEnum):
@@ -230,122 +224,3 @@ def _warnings(
     if outcome.max_drawdown >= 1.0:
         found.append("equity fell to zero or below")
     return found
-
-
-# ---------------------------------------------------------------------- the document
-
-
-def document(result: Result) -> dict[str, Any]:
-    """The whole result as plain values: manifest, summary, trades, equity, warnings."""
-    history = result.history
-    times = [from_epoch_us(us).isoformat() for us in history.end_us.tolist()]
-    starts = [from_epoch_us(us).isoformat() for us in history.open_us.tolist()]
-    return {
-        "manifest": manifest(result),
-        "summary": dict(result.summary),
-        "trades": [trade for trade in _trades(result, starts) if trade["exit_at"] is not None],
-        "open_positions": [trade for trade in _trades(result, starts) if trade["exit_at"] is None],
-        "equity": [
-            {"at": at, "equity": value}
-            for at, value in zip(times, result.outcome.equity.tolist(), strict=True)
-        ],
-        "warnings": list(result.warnings),
-    }
-
-
-def _trades(result: Result, starts: Sequence[str]) -> list[dict[str, Any]]:
-    trips, panel = result.trips, result.history.panel
-    rows = []
-    for i in range(len(trips.column)):
-        column = int(trips.column[i])
-        is_closed = i < trips.closed
-        shares, bought, sold = trips.shares[i], trips.bought[i], trips.sold[i]
-        worth = sold
-        if not is_closed:
-            closes = panel.close[:, column]
-            sold_shares = _sold_shares(result, column, int(trips.entry_row[i]))
-            left = shares - sold_shares
-            worth = sold + left * float(closes[~np.isnan(closes)][-1])
-        profit = worth - bought - trips.fees[i]
-        kind = int(trips.kind[i])
-        reason = result.wished.exit_reason if kind == kernel.EXIT else KINDS[kind]
-        rows.append(
-            {
-                "symbol": panel.symbols[column],
-                "entry_at": starts[trips.entry_row[i]],
-                "exit_at": starts[trips.exit_row[i]] if is_closed else None,
-                "quantity": float(shares),
-                "entry_price": float(bought / shares),
-                "exit_price": float(sold / shares) if is_closed else None,
-                "profit": float(profit),
-                "return": float(profit / bought),
-                "fees": float(trips.fees[i]),
-                "slippage_cost": float(trips.slippage[i]),
-                "bars": int((trips.exit_row[i] if is_closed else len(panel)) - trips.entry_row[i]),
-                "entry_reason": result.wished.entry_reason,
-                "exit_reason": reason if is_closed else None,
-            }
-        )
-    return rows
-
-
-def _sold_shares(result: Result, column: int, since: int) -> float:
-    outcome = result.outcome
-    mine = (
-        (outcome.fill_column == column)
-        & (outcome.fill_row >= since)
-        & (outcome.fill_kind != kernel.ENTRY)
-    )
-    return float(np.sum(outcome.fill_shares[mine]))
-
-
-def manifest(result: Result) -> dict[str, Any]:
-    """What was run on what: enough to run it again and to see that it was the same."""
-    history = result.history
-    config = {
-        "strategy": result.strategy.name,
-        "parameters": dict(result.strategy.values),
-        "plan": result.plan.described(),
-    }
-    fills = hashlib.sha256()
-    for column in result.outcome[2:8]:
-        fills.update(np.ascontiguousarray(column).data)
-    return {
-        **config,
-        "engine": result.engine.value,
-        "symbols": list(history.panel.symbols),
-        "timeframe": history.panel.timeframe.value,
-        "first_on": history.day(0).isoformat(),
-        "last_on": history.day(-1).isoformat(),
-        "data": history.source,
-        "data_hash": history.digest,
-        "config_hash": hashlib.sha256(repr(config).encode()).hexdigest(),
-        "code_hash": code_hash(type(result.strategy)),
-        "result_hash": fills.hexdigest(),
-    }
-
-
-@lru_cache
-def code_hash(strategy: type[Strategy]) -> str:
-    """A hash of the source of everything that decides: engines, rules, indicators and the strategy."""
-    import inspect
-
-    import risk_manager
-    import shared.domain
-    import simulator
-    import strategy_engine
-
-    hashed = hashlib.sha256()
-    folders = [Path(__file__).parent]
-    folders += [
-        Path(module.__file__).parent
-        for module in (risk_manager, shared.domain, simulator, strategy_engine)
-        if module.__file__
-    ]
-    for folder in folders:
-        for path in sorted(folder.glob("*.py")):
-            hashed.update(path.read_bytes())
-    own = inspect.getsourcefile(strategy)
-    if own is not None:
-        hashed.update(Path(own).read_bytes())
-    return hashed.hexdigest()

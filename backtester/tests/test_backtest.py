@@ -9,7 +9,10 @@ import pytest
 
 from backtester.history import History, NoData, read_history
 from backtester.plan import Plan, read_sizing
-from backtester.run import Engine, backtest, document
+from backtester.results.manifest import manifest_of
+from backtester.results.testing import a_request, a_sheet
+from backtester.results.trades import trades_of
+from backtester.run import Engine, backtest
 from backtester.testing import a_calendar, a_market
 from backtester.wishing import StrategyFailed
 from shared.domain.errors import InvalidInput
@@ -56,30 +59,33 @@ def test_goog_gives_the_trades_and_the_equity_of_backtesting_py(
     GOOG.to_csv(tmp_path / "GOOG.csv", index_label="Date")
     history = read_history(tmp_path / "GOOG.csv", load_calendar(tmp_path))
 
-    ours = document(backtest(MovingAverage(), history, FREE, engine=engine))
+    result = backtest(MovingAverage(), history, FREE, engine=engine)
+    summary = result.summary
+    ours = [trade.document() for trade in trades_of(result) if not trade.is_open]
 
-    assert ours["summary"]["final_equity"] == pytest.approx(stats["Equity Final [$]"], abs=0.005)
-    assert [trade["quantity"] for trade in ours["trades"]] == theirs["Size"].tolist()
+    assert summary["final_equity"] == pytest.approx(stats["Equity Final [$]"], abs=0.005)
+    assert [trade["quantity"] for trade in ours] == theirs["Size"].tolist()
     for name, column in (
         ("entry_price", "EntryPrice"),
         ("exit_price", "ExitPrice"),
         ("profit", "PnL"),
     ):
-        assert [trade[name] for trade in ours["trades"]] == pytest.approx(
-            theirs[column].tolist(), abs=0.005
-        )
-    assert [trade["entry_at"][:10] for trade in ours["trades"]] == [
+        assert [trade[name] for trade in ours] == pytest.approx(theirs[column].tolist(), abs=0.005)
+    assert [str(trade["entry_at"])[:10] for trade in ours] == [
         str(at.date()) for at in theirs["EntryTime"]
     ]
-    assert ours["summary"]["max_drawdown"] == pytest.approx(-stats["Max. Drawdown [%]"] / 100)
+    assert summary["max_drawdown"] == pytest.approx(-stats["Max. Drawdown [%]"] / 100)
 
 
 def test_the_document_has_every_figure_of_the_summary_and_one_equity_per_bar() -> None:
     history = a_market(5, 300, 2, minutes=False, wild=0.02, holes=0.0)
 
-    said = document(backtest(MovingAverage(short_window=5, long_window=20), history, Plan()))
+    said = a_sheet(MovingAverage(short_window=5, long_window=20), history, Plan()).document()
 
-    assert set(said) == {"manifest", "summary", "trades", "open_positions", "equity", "warnings"}
+    assert set(said) == {
+        "manifest", "summary", "trades", "open_positions", "equity", "benchmark", "warnings",
+        "diagnoses", "envelope", "figures", "tables", "assumptions",
+    }  # fmt: skip
     assert list(said["summary"]) == [
         "bars", "trades", "final_equity", "total_return", "cagr", "volatility", "sharpe", "sortino",
         "calmar", "max_drawdown", "win_rate", "profit_factor", "expectancy", "exposure", "turnover",
@@ -94,7 +100,7 @@ def test_profits_of_all_trips_add_up_to_what_the_account_gained() -> None:
     history = a_market(8, 500, 3, minutes=True, wild=0.01, holes=0.05)
     plan = Plan(commission_bps=3.0, slippage_bps=5.0, max_volume_share=0.05)
 
-    said = document(backtest(MovingAverage(short_window=3, long_window=9), history, plan))
+    said = a_sheet(MovingAverage(short_window=3, long_window=9), history, plan).document()
 
     gained = sum(trade["profit"] for trade in said["trades"] + said["open_positions"])
     assert gained == pytest.approx(said["summary"]["final_equity"] - plan.cash, abs=0.01)
@@ -116,10 +122,10 @@ def test_bars_before_the_start_warm_up_and_are_not_traded() -> None:
 
 def test_the_same_backtest_has_the_same_hashes_and_another_has_not() -> None:
     history = a_market(5, 200, 1, minutes=False, wild=0.02, holes=0.0)
-    one, same, other = (
-        document(backtest(MovingAverage(short_window=n, long_window=20), history, FREE))["manifest"]
-        for n in (5, 5, 6)
-    )
+    results = [
+        backtest(MovingAverage(short_window=n, long_window=20), history, FREE) for n in (5, 5, 6)
+    ]
+    one, same, other = (manifest_of(a_request(result), result) for result in results)
 
     assert one == same
     assert one["data_hash"] == other["data_hash"]

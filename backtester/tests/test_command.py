@@ -12,27 +12,24 @@ import pytest
 from risk_manager.limits import Limits
 from shared.config import load_settings
 from shared.domain.calendar import TradingCalendar
+from trader.backtests import limits_of
 from trader.cli import main
-from trader.commands.backtest import _limits
 from trader.exits import ExitCode
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bars")
-    rng = np.random.default_rng(4)
-    days = [d for d in np.arange("2023-01-03", "2023-12-30", dtype="M8[D]") if np.is_busday(d)]
-    holidays = {"2023-01-16", "2023-02-20", "2023-04-07", "2023-05-29", "2023-06-19", "2023-07-04",
-                "2023-09-04", "2023-11-23", "2023-12-25"}  # fmt: skip
-    days = [d for d in days if str(d) not in holidays]
-    close = np.round(50 * np.exp(np.cumsum(rng.normal(0.001, 0.03, len(days)))), 2)
-    lines = ["date,open,high,low,close,volume"]
-    for day, price in zip(days, close, strict=True):
-        lines.append(f"{day},{price},{price + 1},{price - 1},{price},1000000")
-    (folder / "AAPL.csv").write_text("\n".join(lines) + "\n")
-    return folder / "AAPL.csv"
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Runs are kept in a folder of the test's own; the exchange's sessions come from the project's cache."""
+    monkeypatch.setenv("TRADING_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DATA_DIR", str(PROJECT / "data" / "parquet"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def bars(daily_bars: Path) -> Path:
+    return daily_bars
 
 
 def test_json_is_all_that_standard_output_holds(
@@ -62,7 +59,7 @@ def test_the_summary_is_shown_and_written(
 
     shown = capsys.readouterr().out
     assert "moving_average (short_window=20, long_window=50, allow_short=False) on AAPL" in shown
-    for title in ("Final equity", "Sharpe", "Max drawdown", "Profit factor", "Fees"):
+    for title in ("Final balance", "Sharpe", "Max drawdown", "Profit factor", "Regulatory fees"):
         assert title in shown
     assert json.loads(target.read_text())["summary"]["bars"] == 250
 
@@ -125,6 +122,8 @@ def test_no_data_in_the_store_says_how_to_get_some(
 
     said = capsys.readouterr().err
     assert "the store has no 1Day bars of AAPL" in said
+    for mend in ("trader data fetch AAPL", "trader data import FILE", "trader data generate"):
+        assert mend in said
     assert "--data PATH" in said
 
 
@@ -176,19 +175,20 @@ def test_the_stores_bars_are_traded(
         {},
         {"RISK_MAX_POSITION_SIZE": "0.2  # a fifth", "RISK_MAX_DAILY_TRADES": "7"},
         {"RISK_STOP_LOSS": "0.01", "RISK_MANAGER_PORT": "9000"},
+        {"RISK_PATTERN_DAY_TRADER_RULE": "false", "RISK_HALTED_SYMBOLS": "AAPL"},
     ],
 )
 def test_the_limits_are_those_of_live_trading(given: dict[str, str]) -> None:
-    assert _limits(given) == Limits.of(load_settings(given))
+    assert limits_of(given) == Limits.of(load_settings(given))
 
 
 def test_a_limit_that_cannot_be_read_is_named() -> None:
     from shared.domain.errors import Misconfigured
 
     with pytest.raises(Misconfigured, match="RISK_MAX_POSITION_SIZE"):
-        _limits({"RISK_MAX_POSITION_SIZE": "much"})
+        limits_of({"RISK_MAX_POSITION_SIZE": "much"})
     with pytest.raises(Misconfigured, match="did you mean RISK_MAX_POSITION_SIZE"):
-        _limits({"RISK_MAX_POSITON_SIZE": "0.1"})
+        limits_of({"RISK_MAX_POSITON_SIZE": "0.1"})
 
 
 def test_the_script_goes_on_in_the_projects_own_python(bars: Path, tmp_path: Path) -> None:

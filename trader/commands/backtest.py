@@ -1,15 +1,14 @@
 """Test a strategy on recorded bars: `trader backtest run`, and the same behind scripts/backtest.py.
 
-A thin door: options become a plan, the backtester does the rest, and its figures are shown. Nothing that runs is needed, no
-server and no key. With `--json -` standard output holds one JSON document and nothing else.
+A thin door: options become a request, the backtester does the rest, and what it says is shown. Runs are kept, so that
+they can be listed, shown, compared and verified later. Nothing that runs is needed, no server and no key. With
+`--json -` standard output holds one JSON document and nothing else.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+import sys
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,15 +17,14 @@ import typer
 
 from shared.domain.errors import InvalidInput
 from shared.domain.symbols import Symbol, parse_symbol
-from shared.domain.timeframes import Timeframe, parse_timeframe
+from shared.domain.timeframes import parse_timeframe
+from trader.exits import ExitCode
 from trader.runtime.errors import NotFound
 
 if TYPE_CHECKING:  # the command line's help needs none of the machinery
-    from backtester.history import History
     from backtester.plan import Plan
-    from backtester.run import Result
+    from backtester.results.tearsheet import Tearsheet
     from risk_manager.limits import Limits
-    from strategy_engine.strategy import Strategy
 
 app = typer.Typer()
 commands = typer.Typer(
@@ -36,28 +34,10 @@ commands = typer.Typer(
 app.add_typer(commands, name="backtest")
 commands.callback()(lambda: None)
 
-PROJECT = Path(__file__).resolve().parents[2]
-# How the figures are shown: title, name in the summary, and how to write it.
-ROWS = (
-    ("Bars", "bars", "{:,}"),
-    ("Trades", "trades", "{:,}"),
-    ("Final equity", "final_equity", "{:,.2f} USD"),
-    ("Total return", "total_return", "{:.2%}"),
-    ("Return before costs", "gross_return", "{:.2%}"),
-    ("Yearly return", "cagr", "{:.2%}"),
-    ("Volatility", "volatility", "{:.2%}"),
-    ("Sharpe", "sharpe", "{:.2f}"),
-    ("Sortino", "sortino", "{:.2f}"),
-    ("Calmar", "calmar", "{:.2f}"),
-    ("Max drawdown", "max_drawdown", "{:.2%}"),
-    ("Win rate", "win_rate", "{:.1%}"),
-    ("Profit factor", "profit_factor", "{:.2f}"),
-    ("Expectancy", "expectancy", "{:,.2f} USD a trade"),
-    ("Exposure", "exposure", "{:.1%} of bars"),
-    ("Turnover", "turnover", "{:.2f} a year"),
-    ("Fees", "fees", "{:,.2f} USD"),
-    ("Slippage", "slippage_cost", "{:,.2f} USD"),
-)
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="Its id, the beginning of it, or `latest`.")
+]
 
 
 @commands.command()
@@ -112,6 +92,17 @@ def run(
     engine: Annotated[
         str, typer.Option(help="fast, or reference: the objects that trade live, slowly.")
     ] = "fast",
+    benchmark: Annotated[
+        str | None,
+        typer.Option(help="Compare with holding this symbol; default: holding what is traded."),
+    ] = None,
+    envelope: Annotated[
+        bool,
+        typer.Option("--envelope", help="Also with better and with worse fills; shows the spread."),
+    ] = False,
+    seed: Annotated[
+        int, typer.Option(help="Of the resampling that says how sure a mean profit is.")
+    ] = 1,
     json_to: Annotated[
         str | None, typer.Option("--json", help="Write the result as JSON to this file, or - here.")
     ] = None,
@@ -126,42 +117,179 @@ def run(
     if start_on is not None and end_on is not None and start_on > end_on:
         raise InvalidInput(f"--start {start_on} is after --end {end_on}; exchange them")
     length = None if timeframe is None else parse_timeframe(timeframe)
+    other = None if benchmark is None else parse_symbol(benchmark.strip().upper())
+    if not 0 <= seed < 2**32:
+        raise InvalidInput(f"--seed must be 0 to {2**32 - 1}, was {seed}")
     if data is None and not asked:
         raise InvalidInput("say what to trade: --symbol AAPL, or --data with a file of bars")
+    _writable("--json", None if json_to == "-" else json_to)
 
     from backtester.history import NoData
-    from backtester.run import Engine, backtest
+    from backtester.results.manifest import Request
+    from backtester.run import Engine
+    from strategy_engine.parameters import read_assignments
+    from trader.backtests import Desk, strategy_of
 
     if engine not in list(Engine):
         raise InvalidInput(f"--engine must be fast or reference, was {engine[:40]!r}")
-    made = _strategy(strategy, param or [])
-    environment = _environment()
-    limits = None if no_risk else _limits(environment)
+    made = strategy_of(strategy, read_assignments(",".join(param or [])))
+    desk = Desk.of_project()
+    limits = None if no_risk else desk.limits
+    source = None if data is None else str(data.resolve())
     try:
-        history = _history(data, asked, length, end_on, environment)
-        if asked:
-            _refuse_others(history, asked)
-        plan = _plan(
-            sizing,
-            limits,
-            len(history.panel.symbols),
-            cash=cash,
-            commission_bps=commission_bps,
-            commission_per_share=commission_per_share,
-            slippage_bps=slippage_bps,
-            max_volume_share=max_volume_share,
-            fractional=fractional,
-            regulatory_fees=not no_fees,
+        history = desk.bars(source, desk.account, asked, length, end_on)
+        request = Request(
+            strategy=made.name,
+            parameters=made.values,
+            data=source,
+            account=desk.account,
+            symbols=asked,
+            timeframe=length,
+            start_on=start_on,
+            end_on=end_on,
+            plan=_plan(
+                sizing,
+                limits,
+                len(history.panel.symbols),
+                cash=cash,
+                commission_bps=commission_bps,
+                commission_per_share=commission_per_share,
+                slippage_bps=slippage_bps,
+                max_volume_share=max_volume_share,
+                fractional=fractional,
+                regulatory_fees=not no_fees,
+            ),
+            engine=Engine(engine),
+            benchmark=other,
+            seed=seed,
         )
-        result = backtest(
-            made, history, plan, engine=Engine(engine), start_on=start_on, end_on=end_on
-        )
+        result = desk.run(request, history, made)
+        sheet = desk.tearsheet(request, result, envelope=envelope)
     except NoData as error:
         raise NotFound(str(error)) from error
+    document = sheet.document(every_bar=False)
+    try:
+        desk.keep(document)
+    except InvalidInput as error:
+        # The figures are right all the same, and a full disk must not take them away.
+        print(f"trader: {error}", file=sys.stderr)
     if json_to is not None:
-        _write_json(result, json_to)
+        _write_json(sheet, json_to)
     if json_to != "-":
-        _show(result)
+        from trader.commands.backtest_screen import show_run
+
+        show_run(document)
+
+
+@commands.command("list")
+def list_runs(
+    strategy: Annotated[str | None, typer.Option(help="Of this strategy alone.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """List the runs that were kept, the newest first.
+
+    Example: trader backtest list --strategy moving_average
+    """
+    from trader.backtests import Desk
+
+    runs = [
+        kept
+        for kept in Desk.of_project().archive.runs()
+        if strategy is None or kept.manifest["strategy"] == strategy
+    ][:limit]
+    if as_json:
+        rows = [
+            {"ran_at": kept.ran_at, "manifest": kept.manifest, "summary": kept.summary}
+            for kept in runs
+        ]
+        print(json.dumps(rows))
+        return
+    from trader.commands.backtest_screen import show_list
+
+    show_list(runs)
+
+
+@commands.command()
+def show(run: RunArgument, as_json: JsonOption = False) -> None:
+    """Show a run that was kept.
+
+    Example: trader backtest show latest
+    """
+    from trader.backtests import Desk
+
+    document = _kept(Desk.of_project(), run)
+    if as_json:
+        print(json.dumps(document))
+        return
+    from trader.commands.backtest_screen import show_kept
+
+    show_kept(document)
+
+
+@commands.command()
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ID ID ...", help="Two to eight kept runs; the first is the measure."
+        ),
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Set kept runs side by side: what differs in what was asked, and in what came out.
+
+    Example: trader backtest compare latest k3v9
+    """
+    from backtester.results.comparison import compare_runs
+    from trader.backtests import Desk
+
+    desk = Desk.of_project()
+    if not 2 <= len(runs) <= 8:
+        raise InvalidInput(f"two to eight runs can be compared, {len(runs)} were named")
+    comparison = compare_runs([_kept(desk, run) for run in runs])
+    if as_json:
+        print(json.dumps(comparison.document()))
+        return
+    from trader.commands.backtest_screen import show_comparison
+
+    show_comparison(comparison)
+
+
+@commands.command()
+def verify(run: RunArgument, as_json: JsonOption = False) -> int:
+    """Do a kept run again and look whether it comes out the same, fill by fill; ends with 1 if not.
+
+    Example: trader backtest verify latest
+    """
+    from backtester.history import NoData
+    from backtester.results.comparison import Verification
+    from backtester.results.manifest import manifest_of, request_of
+    from trader.backtests import Desk
+
+    desk = Desk.of_project()
+    before = _kept(desk, run)["manifest"]
+    request = request_of(before)
+    try:
+        now = manifest_of(request, desk.run(request))
+    except NoData as error:
+        raise NotFound(f"run {before['id']} cannot be done again: {error}") from error
+    verification = Verification.of(before, now)
+    if as_json:
+        print(json.dumps(verification.document()))
+    else:
+        print(verification.sentence)
+    return ExitCode.OK if verification.is_same else ExitCode.ERROR
+
+
+def _kept(desk: Any, run: str) -> dict[str, Any]:
+    from backtester.results.archive import UnknownRun
+
+    try:
+        found: dict[str, Any] = desk.archive.document(run)
+    except UnknownRun as error:
+        raise NotFound(str(error)) from error
+    return found
 
 
 def _symbols(one: str | None, several: str | None) -> tuple[Symbol, ...]:
@@ -182,71 +310,6 @@ def _day(option: str, text: str | None) -> date | None:
         raise InvalidInput(f"{option} must be a day like 2023-01-31, was {text[:40]!r}") from None
 
 
-def _strategy(name: str, assignments: Sequence[str]) -> Strategy:
-    from strategy_engine.catalogue import discover
-    from strategy_engine.parameters import read_assignments
-
-    kind = discover().find(name)
-    return kind(**read_assignments(",".join(assignments)))
-
-
-def _environment() -> Mapping[str, str]:
-    from trader.runtime.first_run import read_settings
-
-    return {**read_settings(PROJECT / ".env"), **os.environ}
-
-
-def _limits(environment: Mapping[str, str]) -> Limits:
-    """The limits that live trading obeys.
-
-    Read here when each is a plain number, which they nearly always are: the settings' own machinery takes longer to
-    import than a backtest to run. Whatever else stands there is that machinery's to judge.
-    """
-    from backtester.plan import DEFAULT_LIMITS
-    from risk_manager.limits import Limits
-
-    known = {f"RISK_{field.name.upper()}": field.name for field in fields(Limits)}
-    ports = {"RISK_MANAGER_PORT"}
-    given = {k: v for k, v in environment.items() if k.startswith("RISK_") and k not in ports}
-    values = {name: getattr(DEFAULT_LIMITS, name) for name in known.values()}
-    plain = {int: int, float: float}
-    try:
-        for key, text in given.items():
-            kind = plain[type(values[known[key]])]
-            values[known[key]] = kind(text.split(" #", 1)[0].strip())
-        return Limits(**values)
-    except (KeyError, ValueError, InvalidInput):
-        from shared.config import load_settings
-
-        return Limits.of(load_settings(environment))
-
-
-def _history(
-    data: Path | None,
-    asked: Sequence[Symbol],
-    length: Timeframe | None,
-    end_on: date | None,
-    environment: Mapping[str, str],
-) -> History:
-    from backtester.history import NoData, read_history, stored_history
-    from shared.adapters.exchange_calendar import load_calendar
-
-    store = Path(environment.get("DATA_DIR") or PROJECT / "data" / "parquet")
-    calendar = load_calendar(store)
-    if data is None:
-        account = environment.get("TRADING_ACCOUNT") or "paper"
-        return stored_history(
-            store / account, calendar, asked, length or Timeframe.DAY, until_on=end_on
-        )
-    if not data.exists():
-        raise NoData(f"{data}: there is no such file or folder; correct --data")
-    return read_history(data, calendar, asked, length)
-
-
-def _refuse_others(history: History, asked: Sequence[Symbol]) -> None:
-    assert tuple(history.panel.symbols) == tuple(asked), "the reader gives what was asked for"
-
-
 def _plan(sizing: str | None, limits: Limits | None, count: int, **terms: Any) -> Plan:
     from backtester.plan import Plan, read_sizing
 
@@ -257,41 +320,36 @@ def _plan(sizing: str | None, limits: Limits | None, count: int, **terms: Any) -
     return Plan(sizing=read_sizing(sizing), limits=limits, **terms)
 
 
-def _write_json(result: Result, target: str) -> None:
-    from backtester.run import document
+def _writable(option: str, target: str | None) -> None:
+    """Refuse a target that cannot be written before a long run, not after it."""
+    if target is None:
+        return
+    folder = Path(target).resolve().parent
+    if not folder.is_dir():
+        raise InvalidInput(f"{option} {target}: there is no folder {folder}; make it first")
+    if Path(target).is_dir():
+        raise InvalidInput(f"{option} {target} is a folder; name a file in it")
 
-    text = json.dumps(document(result), allow_nan=False, separators=(",", ":"))
+
+def _write_json(sheet: Tearsheet, target: str) -> None:
+    text = json.dumps(sheet.document(), allow_nan=False, separators=(",", ":"))
     if target == "-":
         print(text)
         return
+    _write("--json", target, text + "\n")
+
+
+def _write(option: str, target: str, text: str) -> None:
+    """All of `text` or nothing: a reader never finds half a file."""
+    import os
+
+    path = Path(target)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        Path(target).write_text(text + "\n")
+        try:
+            unfinished.write_text(text, encoding="utf-8")
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
     except OSError as error:
-        raise InvalidInput(f"--json {target} cannot be written: {error.strerror}") from error
-
-
-def _show(result: Result) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    history = result.history
-    names = list(history.panel.symbols)
-    shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-    values = ", ".join(f"{k}={v}" for k, v in result.strategy.values.items())
-    console = Console(highlight=False)
-    console.print(f"{result.strategy.name} ({values}) on {shown}", markup=False)
-    console.print(
-        f"{history.panel.timeframe} bars, {history.day(0)} to {history.day(-1)}, from "
-        f"{history.source}; {'risk rules on' if result.plan.limits else 'no risk rules'}, "
-        f"sizing {result.plan.sizing.name}",
-        markup=False,
-    )
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column()
-    table.add_column(justify="right")
-    for title, name, form in ROWS:
-        value = result.summary[name]
-        table.add_row(title, "-" if value is None else form.format(value))
-    console.print(table)
-    for warning in result.warnings:
-        console.print(f"note: {warning}", markup=False)
+        raise InvalidInput(f"{option} {target} cannot be written: {error.strerror}") from error

@@ -1,0 +1,427 @@
+"""Is what a report says of a backtest true?"""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backtester.history import History, NoData
+from backtester.plan import Plan, read_sizing
+from backtester.results.archive import MOST_RUNS, Archive, UnknownRun
+from backtester.results.assumptions import assumptions_of
+from backtester.results.benchmark import Benchmark, compared, held, on_days_of
+from backtester.results.comparison import Verification, compare_runs
+from backtester.results.envelope import envelope_of, optimistic, pessimistic
+from backtester.results.manifest import manifest_of, request_of
+from backtester.results.significance import (
+    deflated_sharpe,
+    mean_profit_interval,
+    probabilistic_sharpe,
+)
+from backtester.results.tearsheet import streaks
+from backtester.results.testing import a_request, a_sheet
+from backtester.run import Engine, backtest
+from backtester.testing import a_market
+from shared.domain.errors import InvalidInput
+from strategy_engine.strategies.moving_average import MovingAverage
+
+QUICK = {"short_window": 3, "long_window": 9}
+COSTLY = Plan(
+    commission_bps=3.0, commission_per_share=0.01, slippage_bps=5.0, max_volume_share=0.05
+)
+FREELY = replace(COSTLY, limits=None, sizing=read_sizing("fraction=0.4"))
+NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def market() -> History:
+    return a_market(8, 400, 3, minutes=False, wild=0.02, holes=0.05)
+
+
+# ---------------------------------------------------------------------- what came from where
+
+
+@pytest.mark.parametrize("plan", [COSTLY, FREELY])
+@pytest.mark.parametrize("minutes", [False, True])
+def test_profits_add_up_whichever_way_they_are_cut(plan: Plan, minutes: bool) -> None:
+    history = a_market(8, 500, 3, minutes=minutes, wild=0.02, holes=0.05)
+    sheet = a_sheet(MovingAverage(**QUICK), history, plan)
+    gained = float(sheet.result.summary["final_equity"] or 0) - plan.cash
+    parts = sheet.attribution
+
+    assert len(sheet.trades) > 10
+    assert sum(trade.profit for trade in sheet.trades) == pytest.approx(gained, abs=0.01)
+    assert sum(parts.by_symbol.values()) == pytest.approx(gained, abs=0.01)
+    assert sum(parts.by_month.values()) == pytest.approx(gained, abs=1e-6)
+    costs = sheet.evidence.fees + sheet.evidence.slippage_cost
+    assert parts.overnight + parts.intraday == pytest.approx(gained + costs, abs=1e-6)
+
+
+def test_a_night_is_earned_by_who_held_through_it_and_a_session_by_who_held_in_it(
+    market: History,
+) -> None:
+    # Prices move overnight alone: opens differ from the closes before, closes do not from opens.
+    panel = market.panel
+    path = np.concatenate(
+        [np.linspace(90.0, 50.0, 100), np.linspace(50.0, 120.0, len(market) - 100)]
+    )
+    opens = np.round(path, 2)[:, None] * np.ones((1, 3))
+    still = replace(panel, open=opens, high=opens, low=opens, close=opens)
+    sheet = a_sheet(MovingAverage(**QUICK), replace(market, panel=still), FREELY)
+
+    assert sheet.attribution.overnight > 1_000.0
+    assert sheet.attribution.intraday == pytest.approx(0.0, abs=1e-6)
+    # None of these nights moved by two per cent.
+    assert sheet.attribution.gaps == 0.0
+
+
+def test_exposure_is_what_was_held_over_equity(market: History) -> None:
+    sheet = a_sheet(MovingAverage(**QUICK), market, FREELY)
+    gross = sheet.attribution.gross_exposure
+
+    assert np.all(gross >= 0.0)
+    assert float(np.mean(gross > 0.0)) == sheet.result.summary["exposure"]
+    assert np.array_equal(gross, sheet.attribution.net_exposure)
+
+
+def test_jumps_of_a_held_symbol_are_named_with_their_day(market: History) -> None:
+    panel = market.panel
+    first = a_sheet(MovingAverage(**QUICK), market, FREELY)
+    trade = next(t for t in first.trades if t.exit_row - t.entry_row >= 4)
+    column = panel.symbols.index(trade.symbol)
+    at = trade.entry_row + 2
+    figures = {name: getattr(panel, name).copy() for name in ("open", "high", "low", "close")}
+    for values in figures.values():
+        values[at:, column] *= 3.0
+
+    sheet = a_sheet(
+        MovingAverage(**QUICK), replace(market, panel=replace(panel, **figures)), FREELY
+    )
+
+    assert [(j.symbol, j.on) for j in sheet.attribution.jumps] == [
+        (trade.symbol, market.day(at).isoformat())
+    ]
+
+
+def test_a_trade_carries_reasons_stop_target_and_how_far_it_went(market: History) -> None:
+    sheet = a_sheet(MovingAverage(**QUICK), market, COSTLY)
+
+    reasons = {trade.exit_reason for trade in sheet.trades}
+    assert {"stop", "target", "SMA 3 crossed below SMA 9", None} >= reasons
+    assert len(reasons) >= 2
+    for trade in sheet.trades:
+        assert trade.entry_reason == "SMA 3 crossed above SMA 9"
+        assert trade.stop is not None
+        assert trade.target is not None
+        assert trade.stop < trade.target
+        assert trade.worst <= 0.01
+        assert trade.best >= -0.01
+        if trade.exit_reason == "target":
+            assert trade.exit_price is not None
+            assert trade.exit_price >= trade.target - 1e-9
+
+
+def test_without_the_risk_rules_no_trade_claims_a_stop(market: History) -> None:
+    trades = a_sheet(MovingAverage(**QUICK), market, FREELY).trades
+
+    assert {(trade.stop, trade.target) for trade in trades} == {(None, None)}
+
+
+def test_orders_that_had_to_wait_are_counted(market: History) -> None:
+    panel = market.panel
+    whole = a_sheet(MovingAverage(**QUICK), market, FREELY)
+    trade = whole.trades[0]
+    column = panel.symbols.index(trade.symbol)
+    volume = panel.volume.copy()
+    volume[trade.entry_row, column] = 0.0
+
+    silent = a_sheet(
+        MovingAverage(**QUICK), replace(market, panel=replace(panel, volume=volume)), FREELY
+    )
+
+    assert silent.attribution.late_fills == whole.attribution.late_fills + 1
+
+
+def test_the_most_in_a_row_is_counted_per_side() -> None:
+    assert streaks([1.0, 2.0, -1.0, 0.0, -1.0, -1.0, -1.0, 5.0]) == (2, 3)
+    assert streaks([]) == (0, 0)
+
+
+# ---------------------------------------------------------------------- benchmark
+
+
+def test_holding_earns_what_the_prices_did(market: History) -> None:
+    closes, opens = market.panel.close[:, 0], market.panel.open[:, 0]
+    alone = replace(market, panel=market.panel.of(0))
+
+    benchmark = held(alone, 1_000.0)
+
+    assert benchmark.closing[-1] == pytest.approx(1_000.0 * closes[-1] / opens[0])
+    assert held(market, 900.0).closing[0] == pytest.approx(
+        sum(300.0 * market.panel.close[0, k] / market.panel.open[0, k] for k in range(3)), rel=0.1
+    )
+
+
+def test_a_benchmark_is_aligned_by_day_and_must_reach_back(market: History) -> None:
+    alone = replace(market, panel=market.panel.of(0))
+    later = market.cut(100, 400)
+
+    benchmark = on_days_of(later, alone, 1_000.0)
+
+    assert len(benchmark.closing) == 300
+    assert benchmark.closing[-1] == pytest.approx(
+        1_000.0 * alone.panel.close[-1, 0] / alone.panel.open[100, 0]
+    )
+    with pytest.raises(NoData, match="leave --benchmark out"):
+        on_days_of(market, alone.cut(100, 400), 1_000.0)
+
+
+def test_twice_the_benchmark_has_a_beta_of_two_and_no_alpha() -> None:
+    rng = np.random.default_rng(1)
+    moves = rng.normal(0.0005, 0.01, 300)
+    theirs = np.asarray(100.0 * np.cumprod(1.0 + moves), np.float64)
+    ours = np.asarray(100.0 * np.cumprod(1.0 + 2.0 * moves), np.float64)
+
+    found = compared(100.0, ours, Benchmark("it", theirs))
+
+    assert found["beta"] == pytest.approx(2.0)
+    assert found["alpha"] == pytest.approx(0.0, abs=1e-12)
+    assert found["correlation"] == pytest.approx(1.0)
+    assert found["tracking_error"] == pytest.approx(float(np.std(moves, ddof=1)) * sqrt(252))
+
+
+# ---------------------------------------------------------------------- luck
+
+
+def test_the_probabilistic_sharpe_is_the_published_formula() -> None:
+    rng = np.random.default_rng(2)
+    returns = rng.normal(0.0004, 0.01, 500)
+
+    sure = probabilistic_sharpe(returns)
+
+    # Of normal returns it is close to the t test of their mean.
+    t = float(np.mean(returns) / np.std(returns, ddof=1) * sqrt(500))
+    from statistics import NormalDist
+
+    assert sure == pytest.approx(NormalDist().cdf(t), abs=0.01)
+    assert probabilistic_sharpe(np.zeros(10)) is None
+
+
+def test_more_trials_make_the_same_result_less_sure() -> None:
+    returns = np.random.default_rng(2).normal(0.0008, 0.01, 750)
+    sure = [deflated_sharpe(returns, trials, 0.5) for trials in (1, 2, 10, 100)]
+
+    assert None not in sure
+    assert sure == sorted(sure, reverse=True)  # type: ignore[type-var]
+    assert sure[0] == probabilistic_sharpe(returns)
+
+
+def test_the_mean_profits_interval_is_repeatable_and_holds_the_mean() -> None:
+    profits = np.random.default_rng(5).normal(10.0, 50.0, 80)
+
+    interval = mean_profit_interval(profits, seed=4)
+
+    assert interval is not None
+    assert interval[0] < float(np.mean(profits)) < interval[1]
+    assert interval == mean_profit_interval(profits, seed=4)
+    assert interval != mean_profit_interval(profits, seed=5)
+    assert mean_profit_interval(profits[:4], seed=4) is None
+
+
+# ---------------------------------------------------------------------- other fills
+
+
+def test_worse_fills_earn_less_than_better_ones(market: History) -> None:
+    # With volume enough, so that thin bars do not keep losses small.
+    panel = market.panel
+    deep = replace(market, panel=replace(panel, volume=panel.volume * 1e6))
+    base = backtest(MovingAverage(**QUICK), deep, FREELY)
+
+    found = envelope_of(base, lambda plan: backtest(MovingAverage(**QUICK), deep, plan))
+
+    returns = [found[name]["total_return"] for name in ("optimistic", "base", "pessimistic")]
+    assert returns == sorted(returns, reverse=True)
+    assert len(set(returns)) == 3
+
+
+def test_the_pessimist_fears_slippage_even_where_none_was_assumed() -> None:
+    assert pessimistic(Plan()).slippage_bps == 5.0
+    assert pessimistic(Plan(slippage_bps=20.0)).slippage_bps == 40.0
+    assert pessimistic(Plan(slippage_bps=5_000.0)).slippage_bps == 5_000.0
+    assert pessimistic(Plan()).max_volume_share == 0.05
+    assert optimistic(Plan(slippage_bps=20.0)).slippage_bps == 0.0
+
+
+# ---------------------------------------------------------------------- the manifest
+
+
+@pytest.mark.parametrize("plan", [COSTLY, FREELY, Plan()])
+def test_a_request_is_read_back_from_its_manifest(plan: Plan, market: History) -> None:
+    result = backtest(MovingAverage(**QUICK), market, plan)
+    request = a_request(result, engine=Engine.REFERENCE, start_on=market.day(3), seed=7)
+
+    stored = json.loads(json.dumps(manifest_of(request, result)))
+
+    assert request_of(stored) == request
+
+
+def test_a_manifest_of_another_version_is_refused_with_the_mend(market: History) -> None:
+    result = backtest(MovingAverage(**QUICK), market, Plan())
+    stored = manifest_of(a_request(result), result)
+
+    with pytest.raises(InvalidInput, match="run it anew"):
+        request_of({**stored, "format": 99})
+    with pytest.raises(InvalidInput, match="run it anew"):
+        request_of({**stored, "plan": {**stored["plan"], "sizing": {"name": "lots"}, "odd": 1}})
+
+
+def test_the_same_run_has_the_same_id_and_every_difference_shows_in_its_hash(
+    market: History,
+) -> None:
+    def run(history: History, plan: Plan, **parameters: int) -> dict[str, str]:
+        result = backtest(MovingAverage(**{**QUICK, **parameters}), history, plan)
+        return manifest_of(a_request(result), result)
+
+    base, same = run(market, Plan()), run(market, Plan())
+    other_plan, other_bars = run(market, Plan(cash=90_000.0)), run(market.cut(0, 300), Plan())
+
+    assert base == same
+    assert base["id"] != other_plan["id"] != other_bars["id"]
+    assert Verification.of(base, same).is_same
+    assert "config_hash" in Verification.of(base, other_plan).changed
+    assert "data_hash" in Verification.of(base, other_bars).changed
+    assert not Verification.of(base, other_bars).is_same
+    assert "the bars" in Verification.of(base, other_bars).sentence
+
+
+def test_what_is_assumed_is_said_in_the_terms_of_the_run() -> None:
+    text = " ".join(assumptions_of(replace(FREELY, regulatory_fees=False), Engine.REFERENCE))
+
+    assert "5 bps worse" in text
+    assert "0.05 of its volume" in text
+    assert "FINRA are left out" in text
+    assert "risk rules are off" in text
+    assert "fraction (0.4 of equity)" in text
+
+
+# ---------------------------------------------------------------------- kept runs
+
+
+def a_document(market: History, **parameters: int) -> dict[str, object]:
+    return a_sheet(MovingAverage(**{**QUICK, **parameters}), market, Plan()).document(
+        every_bar=False
+    )
+
+
+def test_a_kept_run_is_read_back_whole_and_by_the_beginning_of_its_id(
+    market: History, tmp_path: Path
+) -> None:
+    archive, document = Archive(tmp_path / "runs"), a_document(market)
+    archive.keep(document, NOW)
+    run = document["manifest"]["id"]  # type: ignore[index]
+
+    for given in (run, run[:4], run.upper(), "latest"):
+        read = archive.document(given)
+        assert {name: read[name] for name in document} == json.loads(json.dumps(document))
+    assert [kept.id for kept in archive.runs()] == [run]
+    assert [path.name for path in (tmp_path / "runs").iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_same_run_again_takes_the_place_of_the_first(market: History, tmp_path: Path) -> None:
+    archive, document = Archive(tmp_path), a_document(market)
+    archive.keep(document, NOW)
+    archive.keep(document, NOW + timedelta(hours=1))
+
+    (kept,) = archive.runs()
+    assert kept.ran_at == (NOW + timedelta(hours=1)).isoformat()
+    assert archive.trials(kept.manifest["data_hash"], kept.id) == []
+
+
+def test_other_runs_on_the_same_bars_are_trials(market: History, tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    documents = [a_document(market, long_window=n) for n in (9, 12)]
+    documents.append(a_document(market.cut(0, 300)))
+    for document in documents:
+        archive.keep(document, NOW)
+    mine = documents[0]["manifest"]
+
+    trials = archive.trials_with(mine["data_hash"], mine["id"], 0.5)  # type: ignore[index]
+
+    assert trials.count == 2
+    assert trials.sharpes == [documents[1]["summary"]["sharpe"], 0.5]  # type: ignore[index]
+
+
+def test_an_unclear_id_names_what_it_could_be(market: History, tmp_path: Path) -> None:
+    archive = Archive(tmp_path)
+    with pytest.raises(UnknownRun, match="no backtest is kept yet"):
+        archive.find("latest")
+    document = a_document(market)
+    for run in ("abcd", "abce"):
+        archive.keep(
+            {**document, "manifest": {**document["manifest"], "id": run}},  # type: ignore[dict-item]
+            NOW,
+        )
+
+    with pytest.raises(UnknownRun, match=r"could be abc[de], abc[de]"):
+        archive.find("abc")
+    with pytest.raises(UnknownRun, match="no kept backtest is called 'zz'"):
+        archive.find("zz")
+    with pytest.raises(UnknownRun, match="no kept backtest"):
+        archive.find("")
+
+
+def test_a_damaged_file_hides_no_other_and_is_named(market: History, tmp_path: Path) -> None:
+    archive, document = Archive(tmp_path), a_document(market)
+    archive.keep(document, NOW)
+    (tmp_path / "broken-0000.json.gz").write_bytes(b"\x1f\x8bnothing")
+
+    assert len(archive.runs()) == 1
+    with pytest.raises(UnknownRun, match="is damaged"):
+        archive.document("broken")
+
+
+def test_only_so_many_runs_are_kept_and_the_newest_stay(market: History, tmp_path: Path) -> None:
+    import os
+
+    archive, document = Archive(tmp_path), a_document(market)
+    for number in range(MOST_RUNS):
+        path = tmp_path / f"old{number:04d}-0000.json.gz"
+        path.write_bytes(b"")
+        os.utime(path, (number, number))
+    (tmp_path / ".left.tmp").write_bytes(b"")
+    os.utime(tmp_path / ".left.tmp", (1, 1))
+
+    archive.keep(document, NOW)
+
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert len(left) == MOST_RUNS
+    assert "old0000-0000.json.gz" not in left
+    assert "old0001-0000.json.gz" in left
+    assert ".left.tmp" not in left
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(market: History, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(InvalidInput, match="cannot be kept in"):
+        Archive(tmp_path / "file").keep(a_document(market), NOW)
+
+
+def test_runs_are_compared_by_what_differs(market: History) -> None:
+    documents = [a_document(market, long_window=n) for n in (9, 12)]
+    documents.append(a_document(market.cut(0, 300)))
+
+    same_bars = compare_runs(documents[:2])
+    other_bars = compare_runs(documents)
+
+    assert dict(same_bars.differing) == {"parameters.long_window": [9, 12]}
+    assert same_bars.notes == []
+    assert "last_on" in dict(other_bars.differing)
+    assert "different bars" in other_bars.notes[0]
+    figures = same_bars.document()["figures"]
+    assert figures["sharpe"] == [d["summary"]["sharpe"] for d in documents[:2]]  # type: ignore[index]
+    assert "All of them traded exactly the same." in compare_runs([documents[0]] * 2).notes

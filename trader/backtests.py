@@ -1,0 +1,213 @@
+"""How is a backtest carried out on this machine?
+
+Where the bars, the limits and the kept runs are; what a request becomes; and how a kept run is done again. The command line
+asks here, and so may whatever else wants to run one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backtester.history import History, NoData, read_history, stored_history
+from backtester.plan import DEFAULT_LIMITS, Plan
+from backtester.run import Result, backtest
+from risk_manager.limits import Limits
+from shared.adapters.clocks import WallClock
+from shared.adapters.exchange_calendar import load_calendar
+from shared.domain.calendar import TradingCalendar
+from shared.domain.errors import InvalidInput
+from shared.domain.symbols import Symbol
+from shared.domain.timeframes import Timeframe
+from strategy_engine.strategy import Strategy
+
+if TYPE_CHECKING:  # what is said about a run is needed only once there is one
+    from backtester.results.archive import Archive
+    from backtester.results.benchmark import Benchmark
+    from backtester.results.manifest import Request
+    from backtester.results.tearsheet import Tearsheet
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The machine's own things: settings by name, from `.env` and the process environment."""
+
+    environment: Mapping[str, str]
+
+    @classmethod
+    def of_project(cls) -> Desk:
+        """With the settings of this project; the process environment stands above `.env`."""
+        from trader.runtime.first_run import read_settings
+
+        return cls({**read_settings(PROJECT / ".env"), **os.environ})
+
+    @property
+    def home(self) -> Path:
+        """The folder of everything that this project stores."""
+        return Path(self.environment.get("TRADING_HOME") or PROJECT / "data")
+
+    @property
+    def store(self) -> Path:
+        """The folder of the bars, with one folder per account."""
+        return Path(self.environment.get("DATA_DIR") or self.home / "parquet")
+
+    @property
+    def account(self) -> str:
+        """Whose bars are read where no file is given."""
+        return self.environment.get("TRADING_ACCOUNT") or "paper"
+
+    @property
+    def archive(self) -> Archive:
+        """The kept runs."""
+        from backtester.results.archive import Archive
+
+        return Archive(self.home / "backtests")
+
+    @cached_property
+    def calendar(self) -> TradingCalendar:
+        """The exchange's sessions."""
+        return load_calendar(self.store)
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that live trading obeys.
+
+        Read here when each is a plain number, which they nearly always are: the settings' own machinery takes longer to
+        import than a backtest to run. Whatever else stands there is that machinery's to judge.
+        """
+        return limits_of(self.environment)
+
+    def bars(
+        self,
+        data: str | None,
+        account: str,
+        symbols: tuple[Symbol, ...],
+        timeframe: Timeframe | None,
+        end_on: date | None,
+    ) -> History:
+        """The bars that were asked for.
+
+        Raises:
+            NoData: there are none; the text says how to get some.
+        """
+        if data is None:
+            return stored_history(
+                self.store / account,
+                self.calendar,
+                symbols,
+                timeframe or Timeframe.DAY,
+                until_on=end_on,
+            )
+        path = Path(data)
+        if not path.exists():
+            raise NoData(f"{path}: there is no such file or folder; correct --data")
+        return read_history(path, self.calendar, symbols, timeframe)
+
+    def run(
+        self,
+        request: Request,
+        history: History | None = None,
+        strategy: Strategy | None = None,
+    ) -> Result:
+        """Carry `request` out; `history` and `strategy` are its own, if they are at hand already."""
+        if history is None:
+            history = self.bars(
+                request.data, request.account, request.symbols, request.timeframe, request.end_on
+            )
+        return backtest(
+            strategy or strategy_of(request.strategy, request.parameters),
+            history,
+            request.plan,
+            engine=request.engine,
+            start_on=request.start_on,
+            end_on=request.end_on,
+        )
+
+    def benchmark(self, request: Request, result: Result) -> Benchmark | None:
+        """What `request` wants to be compared with: from the same bars, from --data or from the store, in this order.
+
+        Raises:
+            NoData: none of them has it.
+        """
+        from backtester.results.benchmark import on_days_of
+
+        symbol = request.benchmark
+        if symbol is None:
+            return None
+        timeframe = result.history.panel.timeframe
+        sources = [request.data, None] if request.data is not None else [None]
+        for source in sources:
+            try:
+                other = self.bars(source, request.account, (symbol,), timeframe, request.end_on)
+            except NoData:
+                continue
+            return on_days_of(result.history, other, request.plan.cash)
+        where = f"neither {request.data} nor the store has" if request.data else "the store has no"
+        raise NoData(
+            f"{where} {timeframe} bars of the benchmark {symbol}; fetch them (trader data fetch {symbol}), bring them "
+            f"in (trader data import FILE), or leave --benchmark out"
+        )
+
+    def tearsheet(self, request: Request, result: Result, *, envelope: bool = False) -> Tearsheet:
+        """Everything about `result`; `envelope` runs it twice more, under better and worse fills."""
+        from dataclasses import replace
+
+        from backtester.results.envelope import envelope_of
+        from backtester.results.manifest import manifest_of
+        from backtester.results.tearsheet import tearsheet_of
+
+        def again(plan: Plan) -> Result:
+            # From the whole history as before: bars ahead of the start warm the indicators up.
+            return self.run(replace(request, plan=plan), strategy=result.strategy)
+
+        manifest = manifest_of(request, result)
+        return tearsheet_of(
+            request,
+            result,
+            manifest,
+            benchmark=self.benchmark(request, result),
+            trials=self.archive.trials_with(
+                manifest["data_hash"], manifest["id"], result.summary["sharpe"]
+            ),
+            envelope=envelope_of(result, again) if envelope else None,
+        )
+
+    def keep(self, document: Mapping[str, Any]) -> None:
+        """Keep a run's `document`, daily equity in it, among the others.
+
+        Raises:
+            InvalidInput: it cannot be written.
+        """
+        self.archive.keep(document, WallClock().now())
+
+
+def strategy_of(name: str, parameters: Mapping[str, object]) -> Strategy:
+    """The strategy called `name` with these parameters."""
+    from strategy_engine.catalogue import discover
+
+    return discover().find(name)(**parameters)
+
+
+def limits_of(environment: Mapping[str, str]) -> Limits:
+    """See `Desk.limits`."""
+    known = {f"RISK_{field.name.upper()}": field.name for field in fields(Limits)}
+    ports = {"RISK_MANAGER_PORT"}
+    given = {k: v for k, v in environment.items() if k.startswith("RISK_") and k not in ports}
+    values = {name: getattr(DEFAULT_LIMITS, name) for name in known.values()}
+    try:
+        for key, text in given.items():
+            # Numbers alone: bool("false") is True.
+            kind = {int: int, float: float}[type(values[known[key]])]
+            values[known[key]] = kind(text.split(" #", 1)[0].strip())
+        return Limits(**values)
+    except (KeyError, ValueError, InvalidInput):
+        from shared.config import load_settings
+
+        return Limits.of(load_settings(environment))
