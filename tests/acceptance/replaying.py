@@ -10,8 +10,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.parquet import ParquetBars
+from shared.adapters.postgres import open_database
+from shared.config import load_settings
+from shared.domain.lots import ZERO, match
+from trader.audit import Audit, verify
 from trader.explain import Explainer
+from trader.exports.executions import executions_of
 from trader.replay.rest import Phase, Step
 from trader.replay.session import Replay, ReplayPlan, open_replay
 from trader.runtime.instance import Instance
@@ -113,6 +119,28 @@ async def assert_ledger_is_the_venues_book(replay: Replay) -> None:
         "WHERE d.account = i.account AND d.decision_id = i.decision_id AND d.outcome = 'approved')"
     )
     assert rows[0][0] == 0, "an order was sent without a stored approval"
+
+
+async def assert_books_can_be_taken_out(replay: Replay) -> None:
+    """What exports write adds up to the ledger, and the audit chain holds every booked row."""
+    settings = load_settings(replay.stack.instance.operator_environment())
+    async with open_database(
+        settings, MonotonicTimer(), pool_size=1, application="test"
+    ) as database:
+        heads = await verify(Audit(database, replay.account), {})
+        executions = await executions_of(database, replay.account)
+    book = await replay.venue.book()
+    lengths = {head.chain: head.length for head in heads}
+    assert lengths["trade_executor.fills"] == len(book["executions"]) == len(executions)
+    assert lengths["risk_manager.decisions"] > 0
+
+    matching = match(executions)
+    gains = sum((closing.gain or ZERO for closing in matching.closings), ZERO)
+    tied = sum((lot.amount or ZERO for lot in matching.open_lots), ZERO)
+    rows = await replay.truth.latest(
+        "SELECT amount FROM trade_executor.v_cash_entries WHERE account = :account"
+    )
+    assert Decimal(book["cash"]) == sum(row[0] for row in rows) + gains - tied
 
 
 async def assert_all_is_explained(replay: Replay) -> None:

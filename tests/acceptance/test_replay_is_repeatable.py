@@ -11,6 +11,7 @@ from tests.acceptance.replaying import (
     GOOG,
     Outcome,
     assert_all_is_explained,
+    assert_books_can_be_taken_out,
     assert_ledger_is_the_venues_book,
     outcome,
     replaying,
@@ -30,6 +31,7 @@ async def _play_goog(home: Path, last: int | None) -> tuple[Summary, Outcome]:
         await replay.run()
         await assert_ledger_is_the_venues_book(replay)
         await assert_all_is_explained(replay)
+        await assert_books_can_be_taken_out(replay)
         return await replay.summary(), outcome(await replay.venue.book())
 
 

@@ -3,7 +3,6 @@
 Asks what is stored and not the services, so it works while they are stopped, as long as PostgreSQL runs.
 """
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, datetime
@@ -14,26 +13,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.parquet import ParquetBars
-from shared.adapters.postgres import open_database
-from shared.config import load_settings
 from shared.domain.errors import InvalidInput
 from shared.domain.money import plain
 from shared.domain.symbols import parse_symbol
 from trader.commands.listing import cell
 from trader.commands.service_api import harmless
+from trader.commands.stored import AccountOption, ask_stored
 from trader.explain import Explainer
 from trader.replay.truth import Truth
-from trader.runtime.instance import Instance
 
 app = typer.Typer()
 T = TypeVar("T")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-AccountOption = Annotated[
-    str | None, typer.Option(help="Stored under this label; default: TRADING_ACCOUNT.")
-]
 
 
 @app.command()
@@ -49,7 +42,7 @@ def why(
 
     Example: trader why fat-0123456789abcdef-e0
     """
-    chain = _asking(account, lambda explainer: explainer.why(order_id))
+    chain = _explained(account, lambda explainer: explainer.why(order_id))
     document = _plain(chain.document())
     if as_json:
         print(json.dumps(document, sort_keys=True))
@@ -72,7 +65,7 @@ def why_not(
     Example: trader why-not AAPL 2026-03-02T15:00:00Z
     """
     wanted, at = parse_symbol(symbol.upper()), _instant(time)
-    document = _plain(_asking(account, lambda explainer: explainer.why_not(wanted, at)))
+    document = _plain(_explained(account, lambda explainer: explainer.why_not(wanted, at)))
     if as_json:
         print(json.dumps(document, sort_keys=True))
         return
@@ -81,19 +74,13 @@ def why_not(
         _show(chain)
 
 
-def _asking(account: str | None, ask: Callable[[Explainer], Awaitable[T]]) -> T:
-    instance = Instance.of_project()
-    settings = load_settings(instance.operator_environment())
-    label = account or settings.trading_account
-
-    async def answer() -> T:
-        async with open_database(
-            settings, MonotonicTimer(), pool_size=1, application="trader"
-        ) as database:
-            bars = ParquetBars(settings.data_dir / label)
-            return await ask(Explainer(Truth(database, label), bars))
-
-    return asyncio.run(answer())
+def _explained(account: str | None, ask: Callable[[Explainer], Awaitable[T]]) -> T:
+    return ask_stored(
+        account,
+        lambda stored: ask(
+            Explainer(Truth(stored.database, stored.account), ParquetBars(stored.bars_folder))
+        ),
+    )
 
 
 def _instant(text: str | None) -> datetime | None:
