@@ -38,13 +38,14 @@ _MINUTE_US = 60_000_000
 _COLUMNS = ("start_us", "end_us", "open", "high", "low", "close", "volume")
 
 
-def _names(count: int) -> tuple[Symbol, ...]:
+def names_of(count: int) -> tuple[Symbol, ...]:
+    """The first `count` made-up symbols, sorted."""
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
     names = (f"{a}{b}{c}{d}" for a in letters for b in letters for c in letters for d in letters)
     return tuple(Symbol(name) for name, _ in zip(names, range(count), strict=False))
 
 
-def _block(symbols: tuple[Symbol, ...], starts_us: np.ndarray, seed: int) -> BarBlock:
+def market_of(symbols: tuple[Symbol, ...], starts_us: np.ndarray, seed: int) -> BarBlock:
     """Every symbol at every start, sorted as blocks are."""
     rng = np.random.default_rng(seed)
     n = len(symbols) * len(starts_us)
@@ -88,14 +89,14 @@ def _print(name: str, ours_ms: float, raw_ms: float, wanted: str) -> None:
 
 def live(folder: Path) -> None:
     """Append minute after minute of the whole market, then ask for the last 200 bars of all."""
-    symbols = _names(10_000)
+    symbols = names_of(10_000)
     opens = to_epoch_us(datetime(2026, 11, 20, 14, 30, tzinfo=UTC))
     store = ParquetBars(folder / "live")
     raw_folder = folder / "raw"
     raw_folder.mkdir()
     ours, raw = [], []
     for minute in range(390):
-        block = _block(symbols, np.array([opens + minute * _MINUTE_US]), minute)
+        block = market_of(symbols, np.array([opens + minute * _MINUTE_US]), minute)
         began = time.perf_counter()
         store.append(block, provider="bench", fetched_at=_FETCHED_AT)
         ours.append((time.perf_counter() - began) * 1_000)
@@ -122,7 +123,7 @@ def live(folder: Path) -> None:
 
 def years(folder: Path) -> None:
     """Two years of minutes of 500 symbols, backfilled symbol by symbol, asked for one of them."""
-    symbols = _names(500)
+    symbols = names_of(500)
     store = ParquetBars(folder / "years")
     first = datetime(2024, 11, 18, 14, 30, tzinfo=UTC)
     days = [
@@ -133,7 +134,7 @@ def years(folder: Path) -> None:
     writer = None
     group = 5
     for at in range(0, len(symbols), group):
-        block = _block(symbols[at : at + group], starts, at)
+        block = market_of(symbols[at : at + group], starts, at)
         store.append(block, provider="bench", fetched_at=_FETCHED_AT)
         table = _table(block)
         writer = writer or pyarrow.parquet.ParquetWriter(raw_path, table.schema, compression="zstd")
@@ -162,7 +163,7 @@ def years(folder: Path) -> None:
 
 def csv(folder: Path) -> None:
     """A million rows of text become stored bars."""
-    symbols = _names(20)
+    symbols = names_of(20)
     calendar = load_calendar(Path(tempfile.gettempdir()) / "full-ai-trader-bench")
     sessions = calendar.between(date(2026, 1, 1), date(2026, 11, 20))[:129]
     starts = np.concatenate(
@@ -172,7 +173,7 @@ def csv(folder: Path) -> None:
             for s in sessions
         ]
     )
-    block = _block(symbols, starts, 1)
+    block = market_of(symbols, starts, 1)
     path = folder / "bars.csv"
     pl.DataFrame(
         {

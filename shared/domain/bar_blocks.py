@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 
 Int64s = NDArray[np.int64]
+COLUMNS = ("start_us", "end_us", "open", "high", "low", "close", "volume")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -51,7 +53,7 @@ class BarBlock:
 
     def __post_init__(self) -> None:
         n = len(self.symbols)
-        for name in ("start_us", "end_us", "open", "high", "low", "close", "volume"):
+        for name in COLUMNS:
             if getattr(self, name).shape != (n,):
                 raise InvalidBar(f"column {name} must have one value for each of {n} bars")
 
@@ -60,6 +62,16 @@ class BarBlock:
 
     def __iter__(self) -> Iterator[Bar]:
         return (self.bar(i) for i in range(len(self)))
+
+    def picked(self, rows: NDArray[np.intp] | NDArray[np.bool_]) -> BarBlock:
+        """The rows that `rows` names, by number or by mask."""
+        numbers = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+        names = self.symbols
+        return BarBlock(
+            self.timeframe,
+            tuple(names[i] for i in numbers.tolist()),
+            *(getattr(self, name)[numbers] for name in COLUMNS),
+        )
 
     def bar(self, i: int) -> Bar:
         """Row `i` as a value object."""
@@ -97,3 +109,26 @@ def block_of(timeframe: Timeframe, bars: Sequence[Bar]) -> BarBlock:
         column([to_micros(bar.close) for bar in rows]),
         column([bar.volume for bar in rows]),
     )
+
+
+def joined(timeframe: Timeframe, blocks: Sequence[BarBlock]) -> BarBlock:
+    """All rows of `blocks` in order; of rows with one symbol and start those of earlier blocks first."""
+    if len(blocks) == 1:
+        return in_order(blocks[0])
+    empty = np.empty(0, np.int64)
+    return in_order(
+        BarBlock(
+            timeframe,
+            tuple(symbol for block in blocks for symbol in block.symbols),
+            *(np.concatenate([empty, *(getattr(b, name) for b in blocks)]) for name in COLUMNS),
+        )
+    )
+
+
+def in_order(block: BarBlock) -> BarBlock:
+    """`block` sorted by symbol, then start; rows that have both in common stay as they came."""
+    names, starts = block.symbols, block.start_us.tolist()
+    keys = list(zip(names, starts, strict=True))
+    if all(earlier <= later for earlier, later in pairwise(keys)):
+        return block
+    return block.picked(np.array(sorted(range(len(names)), key=keys.__getitem__), dtype=np.intp))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from data_collector.boundary import RawBar, admit
 from data_collector.catching_up import WARM_UP_BARS, by_instant, plan, warm_up_start
 from data_collector.testing import raw
 from shared.domain.bars import Bar
+from shared.domain.money import parse_price
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.testing.bar_stores import NOON, a_bar, a_block
@@ -148,10 +150,10 @@ def batches(grace_s: float | None = 2.0, until: datetime | None = None) -> Batch
 
 def test_a_batch_closes_when_every_tracked_symbol_is_in() -> None:
     open_ones = batches()
-    open_ones.add(a_bar("MSFT"), 0.0)
+    open_ones.add(a_block(a_bar("MSFT")), 0.0)
     assert open_ones.due(NOON + MINUTE, 0.0) == []
 
-    open_ones.add(a_bar("AAPL"), 0.0)
+    open_ones.add(a_block(a_bar("AAPL")), 0.0)
 
     (block,) = open_ones.due(NOON + MINUTE, 0.0)
     assert block.symbols == (AAPL, MSFT)
@@ -160,7 +162,7 @@ def test_a_batch_closes_when_every_tracked_symbol_is_in() -> None:
 
 def test_a_batch_closes_at_the_sources_end_marker() -> None:
     open_ones = batches(grace_s=None)
-    open_ones.add(a_bar("MSFT"), 0.0)
+    open_ones.add(a_block(a_bar("MSFT")), 0.0)
 
     open_ones.end(NOON + MINUTE)
 
@@ -169,7 +171,7 @@ def test_a_batch_closes_at_the_sources_end_marker() -> None:
 
 def test_a_batch_closes_after_the_grace_time_and_not_before() -> None:
     open_ones = batches()
-    open_ones.add(a_bar("MSFT"), 10.0)
+    open_ones.add(a_block(a_bar("MSFT")), 10.0)
 
     assert open_ones.due(NOON + MINUTE, 11.9) == []
     assert len(open_ones.due(NOON + MINUTE, 12.0)) == 1
@@ -177,15 +179,15 @@ def test_a_batch_closes_after_the_grace_time_and_not_before() -> None:
 
 def test_without_a_grace_time_a_batch_waits_for_its_marker_however_long() -> None:
     open_ones = batches(grace_s=None)
-    open_ones.add(a_bar("MSFT"), 0.0)
+    open_ones.add(a_block(a_bar("MSFT")), 0.0)
 
     assert open_ones.due(NOON + MINUTE, 1e9) == []
 
 
 def test_no_batch_closes_before_its_end() -> None:
     open_ones = batches()
-    open_ones.add(a_bar("AAPL"), 0.0)
-    open_ones.add(a_bar("MSFT"), 0.0)
+    open_ones.add(a_block(a_bar("AAPL")), 0.0)
+    open_ones.add(a_block(a_bar("MSFT")), 0.0)
     open_ones.end(NOON + MINUTE)
 
     assert open_ones.due(NOON + MINUTE - timedelta(microseconds=1), 99.0) == []
@@ -194,16 +196,17 @@ def test_no_batch_closes_before_its_end() -> None:
 def test_a_bar_of_a_closed_instant_is_late_and_changes_nothing() -> None:
     open_ones = batches(until=NOON + MINUTE)
 
-    assert not open_ones.add(a_bar("AAPL"), 0.0)
-    assert open_ones.pending == 0
-    assert open_ones.add(a_bar("AAPL", 1), 0.0)
+    late = open_ones.add(a_block(a_bar("AAPL"), a_bar("AAPL", 1)), 0.0)
+
+    assert list(late) == [a_bar("AAPL")]
+    assert open_ones.pending == 1
 
 
 def test_an_older_instant_closes_before_a_newer_one_that_is_complete() -> None:
     open_ones = batches()
-    open_ones.add(a_bar("AAPL", 0), 0.0)
-    open_ones.add(a_bar("AAPL", 1), 0.0)
-    open_ones.add(a_bar("MSFT", 1), 0.0)
+    open_ones.add(a_block(a_bar("AAPL", 0)), 0.0)
+    open_ones.add(a_block(a_bar("AAPL", 1)), 0.0)
+    open_ones.add(a_block(a_bar("MSFT", 1)), 0.0)
 
     closed = open_ones.due(NOON + 2 * MINUTE, 0.0)
 
@@ -211,13 +214,13 @@ def test_an_older_instant_closes_before_a_newer_one_that_is_complete() -> None:
         [a_bar("AAPL", 0)],
         [a_bar("AAPL", 1), a_bar("MSFT", 1)],
     ]
-    assert not open_ones.add(a_bar("MSFT", 0), 0.0)
+    assert list(open_ones.add(a_block(a_bar("MSFT", 0)), 0.0)) == [a_bar("MSFT", 0)]
 
 
 def test_of_two_bars_of_one_symbol_the_later_one_counts() -> None:
     open_ones = batches()
-    open_ones.add(a_bar("AAPL", close=1), 0.0)
-    open_ones.add(a_bar("AAPL", close=2), 0.0)
+    open_ones.add(a_block(a_bar("AAPL", close=1)), 0.0)
+    open_ones.add(a_block(a_bar("AAPL", close=2)), 0.0)
     open_ones.end(NOON + MINUTE)
 
     (block,) = open_ones.due(NOON + MINUTE, 0.0)
@@ -228,7 +231,7 @@ def test_of_two_bars_of_one_symbol_the_later_one_counts() -> None:
 def test_the_number_of_open_instants_is_bounded() -> None:
     open_ones = batches(grace_s=None)
     for minute in range(200):
-        open_ones.add(a_bar("AAPL", minute), 0.0)
+        open_ones.add(a_block(a_bar("AAPL", minute)), 0.0)
         open_ones.due(NOON, 0.0)
 
     assert open_ones.pending == 64
@@ -245,7 +248,7 @@ def test_however_bars_arrive_before_their_markers_the_batches_are_the_same(
 ) -> None:
     open_ones = batches(grace_s=None)
     for bar in arrived:
-        open_ones.add(bar, 0.0)
+        open_ones.add(a_block(bar), 0.0)
     closed = []
     for minute in range(1, 5):
         open_ones.end(NOON + minute * MINUTE)
@@ -280,6 +283,58 @@ def test_a_night_does_not_age_a_bar() -> None:
     assert age_in_bars(close_at, next_open_at + 2 * MINUTE, Timeframe.MINUTE, CALENDAR) == 2
     next_close_at = datetime(2026, 1, 16, 21, 0, tzinfo=UTC)
     assert age_in_bars(close_at, next_close_at, Timeframe.DAY, CALENDAR) == 1
+
+
+odd_figures = st.one_of(
+    st.sampled_from(
+        [0, -1, True, None, "1", 1e-7, 1.0000005, 2.5, float("nan"), float("inf"), 10**400]
+    ),
+    st.floats(),
+    st.integers(1, 1_000),
+    st.decimals(1, 500, places=4).map(float),
+)
+odd_rows = st.builds(
+    row,
+    st.sampled_from(["AAPL", "MSFT", "../x", "aapl", 7]),
+    t=st.sampled_from(
+        [NOON.isoformat(), (NOON + MINUTE).isoformat(), "2026-01-15", "2026-01-15T03:00:00Z", None]
+    ),
+    o=odd_figures,
+    h=st.one_of(odd_figures, st.just(600.0)),
+    l=st.one_of(odd_figures, st.just(0.5)),
+    c=odd_figures,
+    v=odd_figures,
+)
+
+
+@given(rows=st.lists(odd_rows, max_size=12))
+def test_many_rows_come_to_the_same_as_each_looked_at_by_itself(rows: list[RawBar]) -> None:
+    now = NOON + 2 * MINUTE
+    together = admit(rows, Timeframe.MINUTE, CALENDAR, now)
+    # Prices as texts are never read column by column.
+    apart = [
+        admit([one._replace(open=str(one.open))], Timeframe.MINUTE, CALENDAR, now)
+        if isinstance(one.open, float)
+        else admit([one], Timeframe.MINUTE, CALENDAR, now)
+        for one in rows
+    ]
+
+    key = attrgetter("symbol", "start_at")
+    assert list(together.bars) == sorted((b for each in apart for b in each.bars), key=key)
+    assert sorted(map(str, together.refused)) == sorted(
+        str(bad) for each in apart for bad in each.refused
+    )
+    assert together.passed_over == sum(each.passed_over for each in apart)
+
+
+@given(price=st.decimals("0.000001", "9999999", places=6))
+def test_a_price_that_columns_take_is_the_price_that_was_written(price: Decimal) -> None:
+    figure = float(price)
+    (bar,) = admit(
+        [row(o=figure, h=figure, l=figure, c=figure)], Timeframe.MINUTE, CALENDAR, NOON + MINUTE
+    ).bars
+
+    assert bar.open == parse_price(figure) == price
 
 
 # ---------------------------------------------------------------- catching up

@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from shared.domain.bar_blocks import BarBlock, block_of
-from shared.domain.bars import Bar
+import numpy as np
+
+from shared.domain.bar_blocks import COLUMNS, BarBlock, from_epoch_us, joined
 from shared.domain.calendar import TradingCalendar
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
@@ -32,7 +33,8 @@ class _Open:
     """A batch that may still grow."""
 
     began_s: float
-    bars: dict[Symbol, Bar] = field(default_factory=dict)
+    blocks: list[BarBlock] = field(default_factory=list)
+    symbols: set[Symbol] = field(default_factory=set)
     ended: bool = False
 
 
@@ -65,15 +67,24 @@ class Batches:
         """How many instants are open."""
         return len(self._open)
 
-    def add(self, bar: Bar, timer_s: float) -> bool:
-        """Take `bar` into the batch of its instant; False when that is closed already.
+    def add(self, block: BarBlock, timer_s: float) -> BarBlock:
+        """Take the bars of `block` into the batches of their instants; returns those of closed ones.
 
         Of two bars of one symbol the later one counts: a venue corrects itself that way.
         """
-        if self._closed_until is not None and bar.end_at <= self._closed_until:
-            return False
-        self._open.setdefault(bar.end_at, _Open(timer_s)).bars[bar.symbol] = bar
-        return True
+        ends = np.unique(block.end_us)
+        late = np.zeros(len(block), dtype=np.bool_)
+        for end_us in ends.tolist():
+            rows = block.end_us == end_us
+            end_at = from_epoch_us(end_us)
+            if self._closed_until is not None and end_at <= self._closed_until:
+                late |= rows
+                continue
+            some = block if len(ends) == 1 else block.picked(rows)
+            batch = self._open.setdefault(end_at, _Open(timer_s))
+            batch.blocks.append(some)
+            batch.symbols.update(some.symbols)
+        return block.picked(late)
 
     def close_until(self, end_at: datetime) -> None:
         """Note that everything up to `end_at` was announced in another way."""
@@ -101,22 +112,26 @@ class Batches:
         until = max(complete)
         closed = [instant for instant in by_age if instant <= until]
         self._closed_until = until
-        return [
-            block_of(self._timeframe, list(self._open.pop(instant).bars.values()))
-            for instant in closed
-        ]
+        return [_last_ones(joined(self._timeframe, self._open.pop(at).blocks)) for at in closed]
 
     def _is_complete(self, batch: _Open, timer_s: float) -> bool:
-        if batch.ended or batch.bars.keys() >= self._symbols:
+        if batch.ended or batch.symbols >= self._symbols:
             return True
         return self._grace_s is not None and timer_s - batch.began_s >= self._grace_s
+
+
+def _last_ones(block: BarBlock) -> BarBlock:
+    """Of each symbol the bar that came last."""
+    names = block.symbols
+    last = np.array([i == len(names) - 1 or names[i] != names[i + 1] for i in range(len(names))])
+    return block if last.all() else block.picked(last)
 
 
 def digest_of(block: BarBlock) -> str:
     """64 hexadecimal characters that name exactly these bars, however they arrived."""
     digest = hashlib.sha256(block.timeframe.value.encode())
     digest.update("\x1f".join(block.symbols).encode())
-    for name in ("start_us", "end_us", "open", "high", "low", "close", "volume"):
+    for name in COLUMNS:
         digest.update(getattr(block, name).astype("<i8").tobytes())
     return digest.hexdigest()
 

@@ -3,24 +3,30 @@
 Everything a provider says is checked here, once: a bar that contradicts itself is refused with its reason,
 one that is none of our business (outside the session, still running) is passed over, the rest are exact
 and complete. One bad bar never holds up the others. Nothing here reads a clock or a table.
+
+The whole market's minute comes in at once, so what is written plainly (figures as numbers, exact to a micro) is checked
+column by column. A row that does not pass there is looked at by itself, and only that decides about it, so both ways
+come to the same bars.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
 
-from shared.domain.bar_blocks import EPOCH
-from shared.domain.bars import Bar
+from shared.domain.bar_blocks import EPOCH, BarBlock, block_of, in_order, joined, to_epoch_us
+from shared.domain.bars import MAX_VOLUME, Bar
 from shared.domain.calendar import NEW_YORK, TradingCalendar
 from shared.domain.errors import InvalidBar, InvalidInput, InvalidSymbol, InvalidTime
-from shared.domain.money import parse_price
-from shared.domain.quality import bad_print
-from shared.domain.symbols import parse_symbol
+from shared.domain.money import MAX_PRICE, MICROS, parse_price
+from shared.domain.quality import WIDEST_INTRADAY, bad_print
+from shared.domain.symbols import Symbol, parse_symbol
 from shared.domain.timeframes import Timeframe
 
 # How far this machine's clock may be behind the venue's before a bar counts as coming from the future.
@@ -30,8 +36,7 @@ _MAX_REASON = 400
 _MAX_RAW = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class RawBar:
+class RawBar(NamedTuple):
     """A bar in a provider's words, nothing of it believed yet; `raw` is kept as evidence."""
 
     symbol: object
@@ -55,15 +60,23 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """What came in, what was refused, and how many were none of our business."""
+    """What came in, what was refused, and how many were none of our business.
 
-    bars: tuple[Bar, ...]
+    `block` is sorted by symbol, then start; of a bar that came twice both are there, in the order of arrival.
+    """
+
+    block: BarBlock
     refused: tuple[Refused, ...]
     passed_over: int
 
+    @property
+    def bars(self) -> tuple[Bar, ...]:
+        """What came in, one by one."""
+        return tuple(self.block)
+
 
 def admit(
-    rows: Iterable[RawBar],
+    rows: Sequence[RawBar],
     timeframe: Timeframe,
     calendar: TradingCalendar,
     now: datetime,
@@ -74,10 +87,12 @@ def admit(
 
     `vouched_for`: a person says that the figures are right although no market lets them be.
     """
-    bars: list[Bar] = []
+    plain, rest = _plain_ones(rows, timeframe, calendar, now)
+    blocks: list[BarBlock] = [plain]
     bad: list[Refused] = []
     passed_over = 0
-    for row in rows:
+    for number in rest:
+        row = rows[number]
         try:
             bar = _admit(row, timeframe, calendar, now)
             if bar is not None and not vouched_for:
@@ -90,8 +105,82 @@ def admit(
         if bar is None:
             passed_over += 1
         else:
-            bars.append(bar)
-    return Admitted(tuple(bars), tuple(bad), passed_over)
+            blocks.append(block_of(timeframe, [bar]))
+    return Admitted(joined(timeframe, blocks), tuple(bad), passed_over)
+
+
+def _plain_ones(
+    rows: Sequence[RawBar], timeframe: Timeframe, calendar: TradingCalendar, now: datetime
+) -> tuple[BarBlock, Sequence[int]]:
+    """The rows that are good beyond doubt, as columns, and the numbers of all others."""
+    # Thousands of rows of one minute share one text.
+    texts = {row.start for row in rows if isinstance(row.start, str)}
+    spans = {text: _span(text, timeframe, calendar, now) for text in texts}
+    numbers = [number for number, row in enumerate(rows) if _is_plain(row, spans)]
+    figures = np.array([rows[i][2:7] for i in numbers], dtype=np.float64).reshape(-1, 5).T
+    prices, volume = figures[:4], figures[4]
+    micros = np.rint(prices * MICROS)
+    good = (
+        # Written with no more than six places: then this is exactly the price that was written.
+        (micros / MICROS == prices).all(axis=0)
+        & (micros > 0).all(axis=0)
+        & (micros <= float(MAX_PRICE) * MICROS).all(axis=0)
+        & (prices[1] >= prices.max(axis=0))
+        & (prices[2] <= prices.min(axis=0))
+        & (volume >= 0)
+        & (volume <= MAX_VOLUME)
+        & (volume == np.rint(volume))
+    )
+    if timeframe.is_intraday:
+        good &= prices[1] <= prices[2] * WIDEST_INTRADAY
+    rest = set(range(len(rows))).difference(numbers[i] for i in np.flatnonzero(good))
+    # A bar that came twice is one of these as a whole, so that its order of arrival is kept.
+    odd = {rows[i].symbol for i in rest if isinstance(rows[i].symbol, str)}
+    kept = [i for i in np.flatnonzero(good).tolist() if rows[numbers[i]].symbol not in odd]
+    bounds = np.array([spans[rows[numbers[i]].start] for i in kept], dtype=np.int64)  # type: ignore[index]
+    block = BarBlock(
+        timeframe,
+        tuple(Symbol(str(rows[numbers[i]].symbol)) for i in kept),
+        *(
+            *bounds.reshape(-1, 2).T,
+            *micros[:, kept].astype(np.int64),
+            volume[kept].astype(np.int64),
+        ),
+    )
+    taken = {numbers[i] for i in kept}
+    return in_order(block), [i for i in range(len(rows)) if i not in taken]
+
+
+def _is_plain(row: RawBar, spans: Mapping[str, tuple[int, int] | None]) -> bool:
+    """Whether a row's symbol and time are good, and its figures numbers that columns can hold."""
+    symbol, start = row.symbol, row.start
+    if not (isinstance(symbol, str) and isinstance(start, str)):
+        return False
+    for value in row[2:7]:
+        # A bool is an int as well, and no figure.
+        if type(value) is not float and (type(value) is not int or abs(value) > MAX_VOLUME):
+            return False
+    return spans[start] is not None and _is_symbol(symbol)
+
+
+@lru_cache(maxsize=1 << 16)
+def _is_symbol(text: str) -> bool:
+    try:
+        parse_symbol(text)
+    except InvalidSymbol:
+        return False
+    return True
+
+
+def _span(
+    text: str, timeframe: Timeframe, calendar: TradingCalendar, now: datetime
+) -> tuple[int, int] | None:
+    """Start and end, in microseconds, of the bars stamped like this; None when they need a closer look."""
+    try:
+        found = _bounds(text, timeframe, calendar, now)
+    except InvalidInput:
+        return None
+    return None if found is None else (to_epoch_us(found[0]), to_epoch_us(found[1]))
 
 
 def _admit(
@@ -100,7 +189,30 @@ def _admit(
     if not isinstance(row.symbol, str):
         raise InvalidSymbol(f"{_short(row.symbol)} is not a symbol")
     symbol = parse_symbol(row.symbol)
-    start_at = _instant(row.start)
+    found = _bounds(row.start, timeframe, calendar, now)
+    if found is None:
+        return None
+    return Bar(
+        symbol,
+        timeframe,
+        *found,
+        parse_price(row.open),  # type: ignore[arg-type]  # it refuses what is no number
+        parse_price(row.high),  # type: ignore[arg-type]
+        parse_price(row.low),  # type: ignore[arg-type]
+        parse_price(row.close),  # type: ignore[arg-type]
+        _volume(row.volume),
+    )
+
+
+def _bounds(
+    start: object, timeframe: Timeframe, calendar: TradingCalendar, now: datetime
+) -> tuple[datetime, datetime] | None:
+    """Start and end of a bar; None when it is outside of the session, or not over yet.
+
+    Raises:
+        InvalidTime: no bar can be stamped like this.
+    """
+    start_at = _instant(start)
     if timeframe is Timeframe.DAY:
         # Providers stamp a day as they like; New York midnight is its one key here.
         day = start_at.astimezone(NEW_YORK).date()
@@ -110,17 +222,6 @@ def _admit(
     end_at = calendar.bar_end(start_at, timeframe)
     if timeframe.is_intraday and not _meets_session(start_at, end_at, calendar):
         return None
-    bar = Bar(
-        symbol,
-        timeframe,
-        start_at,
-        end_at,
-        parse_price(row.open),  # type: ignore[arg-type]  # it refuses what is no number
-        parse_price(row.high),  # type: ignore[arg-type]
-        parse_price(row.low),  # type: ignore[arg-type]
-        parse_price(row.close),  # type: ignore[arg-type]
-        _volume(row.volume),
-    )
     if end_at > now and timeframe is Timeframe.DAY:
         # The running day's bar, which still changes.
         return None
@@ -128,7 +229,7 @@ def _admit(
         raise InvalidTime(f"the bar of {start_at.isoformat()} comes from the future")
     if end_at > now + CLOCK_SKEW:
         return None
-    return bar
+    return start_at, end_at
 
 
 def _meets_session(start_at: datetime, end_at: datetime, calendar: TradingCalendar) -> bool:
@@ -167,5 +268,9 @@ def refused(symbol: object, reason: str, said: Mapping[str, Any]) -> Refused:
     name = symbol if isinstance(symbol, str) else repr(symbol)
     # Escaped, so that no control character of a provider reaches a terminal or the database.
     shown = name.encode("unicode_escape").decode()[:_MAX_SYMBOL]
-    raw = orjson.dumps(said, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        raw = orjson.dumps(said, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:
+        # A whole number beyond 64 bits, which no provider's JSON holds.
+        raw = repr(said)
     return Refused(shown, reason[:_MAX_REASON], raw[:_MAX_RAW])

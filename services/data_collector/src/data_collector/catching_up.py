@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -94,12 +94,4 @@ def _back(at: datetime, bars: int, timeframe: Timeframe, calendar: TradingCalend
 def by_instant(block: BarBlock) -> Iterator[BarBlock]:
     """`block` cut into one block per instant at which bars end, oldest first."""
     for end_us in np.unique(block.end_us):
-        rows = np.flatnonzero(block.end_us == end_us)
-        yield replace(
-            block,
-            symbols=tuple(block.symbols[i] for i in rows),
-            **{
-                name: getattr(block, name)[rows]
-                for name in ("start_us", "end_us", "open", "high", "low", "close", "volume")
-            },
-        )
+        yield block.picked(block.end_us == end_us)

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+import numpy as np
 import structlog
 
 from data_collector.backfill import Piece, pieces
 from data_collector.boundary import RawBar, admit
 from data_collector.outcomes import SymbolsRefused
 from data_collector.ports import ActionSource, CollectedBars, History, Job, JobState, Journal
-from shared.domain.bar_blocks import block_of
+from shared.domain.bar_blocks import to_epoch_us
 from shared.domain.calendar import TradingCalendar
 from shared.domain.corporate_actions import exchange_day
 from shared.domain.errors import (
@@ -271,13 +272,13 @@ class CollectionJobs:
     ) -> Job:
         now = self._clock.now()
         admitted = admit(rows, job.timeframe, self._calendar, now)
-        bars = [b for b in admitted.bars if b.end_at <= now and b.symbol in symbols]
+        wanted, came = frozenset(symbols), admitted.block
+        asked_for = np.array([symbol in wanted for symbol in came.symbols], dtype=np.bool_)
+        block = came.picked(asked_for & (came.end_us <= to_epoch_us(now)))
         await self._journal.quarantine(admitted.refused, job.timeframe, provider=provider, at=now)
-        new = await asyncio.to_thread(
-            self._store.append, block_of(job.timeframe, bars), provider=provider, fetched_at=now
-        )
+        new = await asyncio.to_thread(self._store.append, block, provider=provider, fetched_at=now)
         providers = job.providers
-        if bars and provider not in providers:
+        if len(block) and provider not in providers:
             providers = (*providers, provider)
         return replace(
             job,

@@ -17,6 +17,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NoReturn
 
+import numpy as np
 import structlog
 
 from data_collector import batches as picture
@@ -32,8 +33,7 @@ from data_collector.ports import (
     InstantEnded,
     Journal,
 )
-from shared.domain.bar_blocks import BarBlock, block_of, from_epoch_us
-from shared.domain.bars import Bar
+from shared.domain.bar_blocks import BarBlock, from_epoch_us, to_epoch_us
 from shared.domain.calendar import TradingCalendar
 from shared.domain.errors import RateLimited, Retryable
 from shared.domain.symbols import Symbol
@@ -177,8 +177,7 @@ class Collector:
         for block in missed:
             if self._may_still_grow(block, now):
                 # REST may not have every symbol of an instant that has just ended.
-                for bar in block:
-                    collecting.add(bar, self.timer.monotonic_s())
+                collecting.add(block, self.timer.monotonic_s())
                 continue
             await self._announce(block)
             collecting.close_until(_end_of(block))
@@ -195,10 +194,8 @@ class Collector:
             async for rows in self.history.pages(
                 wanted.symbols, self.timeframe, wanted.start_at, wanted.end_at
             ):
-                bars = await self._let_in(rows, now)
-                await self._store(
-                    [bar for bar in bars if bar.end_at <= now and bar.symbol in self._tracked]
-                )
+                block = self._tracked(await self._let_in(rows, now))
+                await self._store(block.picked(block.end_us <= to_epoch_us(now)))
 
     async def _missed(self, announced: Announced | None, now: datetime) -> list[BarBlock]:
         """The stored instants that have to be announced, oldest first."""
@@ -246,7 +243,7 @@ class Collector:
             lost = next((event for event in events if isinstance(event, _Lost)), None)
             await self._take([e for e in events if not isinstance(e, _Lost)], collecting)
             for block in collecting.due(self.clock.now(), self.timer.monotonic_s()):
-                await self._store(list(block))
+                await self._store(block)
                 await self._announce(block)
                 looked_s, looked_at = self.timer.monotonic_s(), self.clock.now()
             if lost is not None:
@@ -259,15 +256,15 @@ class Collector:
 
     async def _take(self, events: Sequence[FeedEvent], collecting: picture.Batches) -> None:
         """Sort what came into batches; late bars are stored, markers close."""
-        late: list[Bar] = []
+        late: list[BarBlock] = []
         rows: list[RawBar] = []
 
         async def place() -> None:
-            for bar in await self._let_in(rows, self.clock.now()):
-                if bar.symbol not in self._tracked:
-                    self.figures.bars_passed_over += 1
-                elif not collecting.add(bar, self.timer.monotonic_s()):
-                    late.append(bar)
+            if rows:
+                came = await self._let_in(rows, self.clock.now())
+                block = self._tracked(came)
+                self.figures.bars_passed_over += len(came) - len(block)
+                late.append(collecting.add(block, self.timer.monotonic_s()))
             rows.clear()
 
         for event in events:
@@ -279,12 +276,14 @@ class Collector:
             else:
                 rows.append(event)
         await place()
-        if late:
-            self.figures.late_bars += await self._store(late)
+        for block in late:
+            self.figures.late_bars += await self._store(block)
 
-    @property
-    def _tracked(self) -> frozenset[Symbol]:
-        return frozenset(self.symbols)
+    def _tracked(self, block: BarBlock) -> BarBlock:
+        """The rows of tracked symbols."""
+        ours = frozenset(self.symbols)
+        mask = np.array([symbol in ours for symbol in block.symbols], dtype=np.bool_)
+        return block if mask.all() else block.picked(mask)
 
     async def _doubt_silence(self) -> None:
         """End the round when REST has an instant that the stream did not bring: it is deaf.
@@ -309,7 +308,7 @@ class Collector:
 
     # ---------------------------------------------------------------- both
 
-    async def _let_in(self, rows: Sequence[RawBar], now: datetime) -> tuple[Bar, ...]:
+    async def _let_in(self, rows: Sequence[RawBar], now: datetime) -> BarBlock:
         """The rows that pass the boundary; refused ones are kept in quarantine."""
         admitted = admit(rows, self.timeframe, self.calendar, now)
         self.figures.bars_passed_over += admitted.passed_over
@@ -320,12 +319,11 @@ class Collector:
             _log.warning(
                 "bars refused", count=len(admitted.refused), first=admitted.refused[0].reason
             )
-        return admitted.bars
+        return admitted.block
 
-    async def _store(self, bars: Sequence[Bar]) -> int:
-        if not bars:
+    async def _store(self, block: BarBlock) -> int:
+        if not len(block):
             return 0
-        block = block_of(self.timeframe, bars)
         new = await asyncio.to_thread(
             self.store.append, block, provider=self.history.provider, fetched_at=self.clock.now()
         )

@@ -29,6 +29,7 @@ from shared.domain.timeframes import Timeframe
 from shared.ports import Clock
 from simulator.app import make_doors
 from simulator.book import BookRules
+from simulator.clock_file import ClockFile
 from simulator.server import Server, bind
 from simulator.tape import Segment, Tape
 from simulator.venue import open_venue
@@ -125,9 +126,12 @@ def running_simulator(
     credits_per_minute: int = 0,
     machine_clock: Clock | None = None,
     actions: Sequence[CorporateAction] = (),
+    clock_file: Path | None = None,
 ) -> Iterator[RunningSimulator]:
     """Run a lock-step simulator as long as the context lasts."""
     venue = open_venue(tape, account, rules, state_dir)
+    if clock_file is not None:
+        venue.attach_clock(ClockFile(clock_file, venue.venue_at))
     doors = make_doors(
         venue,
         timer=MonotonicTimer(),
