@@ -20,12 +20,18 @@ ARGS ?=
 SERVICE ?=
 STRATEGY ?= moving_average
 SYMBOL ?=
+FILE ?=
+# Read by the commands: CONFIRM=yes does not ask.
+export CONFIRM
+
+# The value of a variable that a target cannot do without.
+needed = $(if $($(1)),$($(1)),$(error say which one: make $@ $(1)=name))
 
 .PHONY: help
 help: ## Show all commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-##@ Running
+##@ Setting up
 
 .PHONY: setup
 setup: install ## Set the project up: packages, settings file, secrets
@@ -35,13 +41,24 @@ setup: install ## Set the project up: packages, settings file, secrets
 install:
 	@scripts/setup.sh runtime
 
+.PHONY: build
+build: install ## Make ready what is run
+	@$(TRADER) build $(ARGS)
+
+.PHONY: init-db
+init-db: install ## Make the database, its roles and tables
+	@$(TRADER) db migrate $(ARGS)
+
+.PHONY: check-env
+check-env: install ## Check the settings and this machine
+	@$(TRADER) config validate
+	@$(TRADER) doctor $(ARGS)
+
+##@ Running
+
 .PHONY: demo
 demo: install ## Run a trading session offline and watch it (ARGS="--exit --json")
 	@$(TRADER) demo $(ARGS)
-
-.PHONY: backtest
-backtest: install ## Test a strategy on recorded bars (STRATEGY=name SYMBOL=name)
-	@$(TRADER) backtest run --strategy $(STRATEGY) $(if $(SYMBOL),--symbol $(SYMBOL)) $(ARGS)
 
 .PHONY: up
 up: install ## Start all services, or one (SERVICE=name)
@@ -54,17 +71,94 @@ start: up ## The same as up
 stop: install ## Stop all services, or one (SERVICE=name)
 	@$(TRADER) down $(SERVICE) $(ARGS)
 
+.PHONY: restart
+restart: install ## Restart all services, or one (SERVICE=name)
+	@$(TRADER) restart $(SERVICE) $(ARGS)
+
+.PHONY: dev
+dev: install ## Trade against the simulator; a service starts anew when its code changes
+	@$(TRADER) demo --reload --speed 60 $(ARGS)
+
+.PHONY: prod
+prod: install ## Start all services, if this machine and the settings are fit for it
+	@$(TRADER) doctor
+	@$(TRADER) up $(ARGS)
+
+.PHONY: debug
+debug: install ## Start all services with verbose logs
+	@LOG_LEVEL=DEBUG $(TRADER) up $(SERVICE) $(ARGS)
+
+##@ Watching
+
 .PHONY: status
 status: install ## Show which services run
 	@$(TRADER) status $(ARGS)
+
+.PHONY: health
+health: install ## Ask every service whether it is well
+	@$(TRADER) health $(ARGS)
 
 .PHONY: logs
 logs: install ## Show the logs of all services, or of one (SERVICE=name)
 	@$(TRADER) logs $(SERVICE) $(ARGS)
 
-.PHONY: health
-health: install ## Ask every service whether it is well
-	@$(TRADER) health $(ARGS)
+.PHONY: logs-service
+logs-service: install ## Show the logs of one service (SERVICE=name)
+	@$(TRADER) logs $(call needed,SERVICE) $(ARGS)
+
+.PHONY: monitor
+monitor: install ## Watch what runs and how trading stands, until Ctrl-C
+	@$(TRADER) monitor $(ARGS)
+
+.PHONY: stats
+stats: install ## Show once what runs, what it uses, how trading stands
+	@$(TRADER) stats $(ARGS)
+
+.PHONY: shell
+shell: install ## Python with the settings of a service (SERVICE=name)
+	@$(TRADER) shell $(call needed,SERVICE) $(ARGS)
+
+.PHONY: shell-db
+shell-db: install ## The database's own client, read-only (ARGS="--role trading" may change)
+	@$(TRADER) shell db $(ARGS)
+
+.PHONY: shell-redis
+shell-redis: install ## Redis' own client
+	@$(TRADER) shell redis $(ARGS)
+
+.PHONY: backtest
+backtest: install ## Test a strategy on recorded bars (STRATEGY=name SYMBOL=name)
+	@$(TRADER) backtest run --strategy $(STRATEGY) $(if $(SYMBOL),--symbol $(SYMBOL)) $(ARGS)
+
+##@ Keeping
+
+.PHONY: backup
+backup: install ## Keep the database in data/backups
+	@$(TRADER) backup $(ARGS)
+
+.PHONY: backup-data
+backup-data: install ## Keep market data and settings in data/backups
+	@$(TRADER) backup --data $(ARGS)
+
+.PHONY: restore
+restore: install ## Put a backup back (FILE=path; else the newest of the database); asks first
+	@$(TRADER) restore $(FILE) $(ARGS)
+
+.PHONY: migrate
+migrate: install ## Bring the database to the newest step
+	@$(TRADER) db migrate $(ARGS)
+
+.PHONY: reset-db
+reset-db: install ## Back the database up and begin with an empty one; asks first
+	@$(TRADER) db reset $(ARGS)
+
+.PHONY: update
+update: install ## Install or fetch anew what is run
+	@$(TRADER) update $(ARGS)
+
+.PHONY: clean-data
+clean-data: install ## Remove market data and logs older than the retention settings; asks first
+	@$(TRADER) prune $(ARGS)
 
 ##@ Developing
 
@@ -83,6 +177,10 @@ test-unit: install-dev-deps ## Run the tests that need no server
 .PHONY: test-integration
 test-integration: install-dev-deps ## Run the tests on real servers and processes
 	@$(PYTEST) $(WORKERS) -m "(integration or acceptance) and not prove" $(ARGS)
+
+.PHONY: test-coverage
+test-coverage: install-dev-deps ## Run all tests and report which lines they reach
+	@$(PYTEST) $(WORKERS) -m "not prove" --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 .PHONY: prove
 prove: install-dev-deps ## Run the long tests and print their figures

@@ -42,6 +42,7 @@ OUR_PREFIXES = (
     "FINVIZ_",
     "GOTIFY_",
     "REDIS_",
+    "RETENTION_",
     "RISK_",
     "STRATEGY_",
     "TRADING_",
@@ -192,6 +193,11 @@ class Settings(BaseSettings):
     # What the strategies run with, e.g. `short_window=20,long_window=50`.
     strategy_name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = "moving_average"
     strategy_params: str = ""
+
+    # How long what can be made again is kept; the ledger is kept for ever.
+    retention_bars_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+    retention_logs_days: Annotated[int, Field(ge=1, le=3_650)] = 30
+    retention_backups: Annotated[int, Field(ge=1, le=1_000)] = 14
 
     # This machine.
     data_dir: Path = Path("data/parquet")

@@ -21,6 +21,7 @@ applied on read.
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -136,6 +137,24 @@ class ParquetBars:
                 merged += [_merge(folder, run)] if len(run) > 1 else run
             _drop_superseded(folder, merged)
         return before, len(merged)
+
+    def forget(self, timeframe: Timeframe, before_at: datetime) -> int:
+        """Drop the bars that ended before `before_at`; how many. The newest append is always kept."""
+        folder = self._folder(timeframe)
+        if not folder.exists():
+            return 0
+        before_us = to_epoch_us(before_at)
+        with sole_writer(folder):
+            files = _settled(folder)
+            old = list(itertools.takewhile(lambda file: file.end_us < before_us, files[:-1]))
+            if not old:
+                return 0
+            # Numbers have no gaps, so what is dropped lives on as the name of the next file.
+            heir = files[len(old)]
+            rows = _read(folder, [heir], None, None)
+            kept = _put(folder, rows, old[0].first, heir.last, heir.level)
+            _drop_superseded(folder, [kept, *files[len(old) + 1 :]])
+        return sum(file.rows for file in old)
 
     def contents(self, timeframe: Timeframe) -> list[Contents]:
         """What is stored of each symbol, sorted; revisions count as one bar."""

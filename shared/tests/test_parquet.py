@@ -366,3 +366,21 @@ def test_a_file_of_splits_that_cannot_be_read_is_told_and_not_taken_for_none(
     with pytest.raises(StateMismatch, match="fetch splits and dividends anew"):
         store.last(Timeframe.MINUTE, [bar.symbol], 1, bar.end_at, adjustment=Adjustment.SPLIT)
     assert len(store.last(Timeframe.MINUTE, [bar.symbol], 1, bar.end_at)) == 1
+
+
+def test_bars_past_the_retention_are_forgotten_and_the_rest_reads_as_before(tmp_path: Path) -> None:
+    store = ParquetBars(tmp_path)
+    for minute in range(6):
+        bar = a_bar(minute=minute)
+        store.append(a_block(bar), provider="test", fetched_at=END)
+    before = everything(store)
+
+    assert store.forget(Timeframe.MINUTE, NOON + 3 * MINUTE) == 2
+
+    assert everything(store) == before[2:]
+    later = a_bar(minute=9)
+    store.append(a_block(later), provider="test", fetched_at=END)
+    assert everything(store) == [*before[2:], later]
+    # The newest append stays, however old, since the next one is numbered after it.
+    assert store.forget(Timeframe.MINUTE, END) == 4
+    assert everything(store) == [later]

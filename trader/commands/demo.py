@@ -58,6 +58,9 @@ def demo(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the generated market.")] = 7,
     cash: Annotated[int, typer.Option(min=1_000, help="Dollars in a new account.")] = 100_000,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Start a service anew when its code changes.")
+    ] = False,
 ) -> ExitCode:
     """Run a trading session offline, on real PostgreSQL and Redis, and watch it.
 
@@ -69,7 +72,13 @@ def demo(
     if bars is not None:
         check_bars(bars, last=last, symbols=symbols)
     plan = ReplayPlan(
-        bars=bars, last=last, speed=speed, symbols=symbols, seed=seed, cash=Decimal(cash)
+        bars=bars,
+        last=last,
+        speed=speed,
+        symbols=symbols,
+        seed=seed,
+        cash=Decimal(cash),
+        reload=reload,
     )
     return asyncio.run(_run(plan, exit_when_done=exit_when_done, as_json=as_json))
 

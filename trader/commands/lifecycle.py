@@ -1,4 +1,4 @@
-"""Start, stop and look at the system of this project: up, down, status, health, logs, config.
+"""Start, stop and look at the system of this project: up, down, restart, status, health, logs, config.
 
 Thin: every question is answered by `trader.runtime`. With `--json` standard output holds one JSON
 document and nothing else; words about what is being done go to standard error.
@@ -31,7 +31,8 @@ from trader.runtime.instance import (
     project_folder,
 )
 from trader.runtime.logs import Follower, follow
-from trader.runtime.stack import LocalStack, probe
+from trader.runtime.runtimes import runtime_of
+from trader.runtime.stack import probe
 
 app = typer.Typer()
 config_app = typer.Typer(
@@ -66,14 +67,11 @@ def up(
     _refuse_placeholders(instance)
     if service in (None, "trade_executor"):
         settings.require("alpaca_api_key", "alpaca_secret_key")
-    stack = LocalStack(instance, wanted)
-    running = {each.name for each in stack.status() if each.pid} if stack.runs else set()
+    runtime = runtime_of(instance)
+    running = {each.name for each in runtime.status() if each.pid} if runtime.runs else set()
     missing = [name for name in wanted if name not in running]
-    if not dry_run:
-        if stack.runs:
-            stack.start_programs(missing)
-        else:
-            stack.start(_say)
+    if missing and not dry_run:
+        runtime.start(missing, _say)
     _result(
         {"started": missing, "already_running": sorted(running), "dry_run": dry_run},
         as_json,
@@ -90,9 +88,8 @@ def down(
     Example: trader down strategy_engine
     """
     instance = Instance.of_project()
-    stack = LocalStack(instance)
-    stack.supervisor_pid()
-    running = [each.name for each in stack.status() if each.pid]
+    runtime = runtime_of(instance)
+    running = [each.name for each in runtime.status() if each.pid]
     if service is not None:
         instance.port_of(service)
         if service not in running:
@@ -100,14 +97,38 @@ def down(
         running = [service]
     if not dry_run:
         if service is None:
-            stack.stop()
+            runtime.stop_all()
         else:
-            stack.stop_programs(running)
+            runtime.stop(running)
     _result(
         {"stopped": running, "dry_run": dry_run},
         as_json,
         f"{'would stop' if dry_run else 'stopped'}: {', '.join(running)}",
     )
+
+
+@app.command()
+def restart(service: ServiceArgument = None, as_json: JsonOption = False) -> None:
+    """Stop and start the system, or one service of it, with the settings read anew.
+
+    Example: trader restart strategy_engine
+    """
+    instance = Instance.of_project()
+    wanted = _chosen(instance, service)
+    settings = load_settings(instance.settings)
+    _refuse_placeholders(instance)
+    settings.require("alpaca_api_key", "alpaca_secret_key")
+    runtime = runtime_of(instance)
+    if not runtime.runs:
+        raise NotRunning("nothing runs here; start it with trader up")
+    if service is None:
+        runtime.stop_all()
+        runtime.start(wanted, _say)
+    else:
+        runtime.stop([service])
+        runtime.start([service], _say)
+    names = list(wanted) if service is None else [service]
+    _result({"restarted": names}, as_json, f"restarted: {', '.join(names)}")
 
 
 @app.command()
@@ -117,10 +138,13 @@ def status(as_json: JsonOption = False) -> None:
     Example: trader status --json
     """
     instance = Instance.of_project()
-    states = LocalStack(instance).status()
+    runtime = runtime_of(instance)
+    states = runtime.status()
     if as_json:
-        _result({"home": str(instance.home), "programs": [asdict(each) for each in states]}, True)
+        document = {"home": str(instance.home), "runtime": runtime.name.value}
+        _result({**document, "programs": [asdict(each) for each in states]}, True)
         return
+    print(f"runtime: {runtime.name.value}")
     table = Table("program", "state", "pid", "up", "port")
     for each in states:
         table.add_row(
@@ -136,11 +160,11 @@ def health(as_json: JsonOption = False) -> None:
     Example: trader health
     """
     instance = Instance.of_project()
-    stack = LocalStack(instance)
+    runtime = runtime_of(instance)
     token = instance.settings["API_TOKEN_READ"]
     found: list[dict[str, str | bool]] = []
-    for each in stack.status():
-        alive = each.pid != 0 and stack.answers(each.name)
+    for each in runtime.status():
+        alive = each.pid != 0 and runtime.answers(each.name)
         ready = alive
         if alive and each.name in (*SERVICES, DASHBOARD):
             ready = probe(each.port, "/ready", token) == http.HTTPStatus.OK

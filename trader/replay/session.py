@@ -48,6 +48,8 @@ class ReplayPlan:
     seed: int = 7
     cash: Decimal = Decimal(100_000)
     account: str | None = None
+    # For developers: services start anew when their code changes.
+    reload: bool = False
 
     @property
     def source(self) -> str:
@@ -325,6 +327,7 @@ async def open_replay(
         (POSTGRES, REDIS, SIMULATOR),
         simulator_args=plan.simulator_arguments(account, clock_file, instance.home / "simulator"),
         owned=True,
+        reload=plan.reload,
     )
     async with AsyncExitStack() as resources:
         # Starting and stopping wait for processes; the event loop stays free meanwhile. A start that fails

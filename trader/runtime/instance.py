@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.config import Settings
 from shared.domain.errors import Misconfigured
 from trader.runtime import first_run
 from trader.runtime.credentials import LOGIN_ROLES, OPERATOR, SERVICE_ROLES, password_of
@@ -255,7 +256,7 @@ def _make_private(folder: Path) -> None:
 
 
 def _from_environment(stored: Mapping[str, str]) -> dict[str, str]:
-    ours = {*stored, *HOLDERS, "DB_PASSWORD", *map(port_setting, Ports().as_mapping())}
+    ours = {*stored, *HOLDERS, *(name.upper() for name in Settings.model_fields)}
     return {key: os.environ[key] for key in ours if os.environ.get(key)}
 
 

@@ -18,6 +18,7 @@ from trader.runtime.instance import POSTGRES, REDIS, SIMULATOR, Instance
 
 # A fast shutdown: open transactions are rolled back and the rest is written out.
 POSTGRES_STOPS_BY = signal.SIGINT
+RELOADING = ("shared.adapters.reloading",)
 STOP_SIGNALS: Mapping[str, signal.Signals] = {POSTGRES: POSTGRES_STOPS_BY}
 
 
@@ -35,8 +36,10 @@ class Program:
     stdin: str = field(default="", repr=False)
 
 
-def program(instance: Instance, name: str, simulator_args: Sequence[str] = ()) -> Program:
-    """Describe the program called `name`.
+def program(
+    instance: Instance, name: str, simulator_args: Sequence[str] = (), *, reload: bool = False
+) -> Program:
+    """Describe the program called `name`; with `reload` a service that starts anew when its code changes.
 
     Raises:
         UnknownProgram: there is none of that name.
@@ -64,10 +67,11 @@ def program(instance: Instance, name: str, simulator_args: Sequence[str] = ()) -
         )
     arguments: tuple[str, ...] = ()
     if name == SIMULATOR:
+        reload = False  # it is the world outside, whose book and clock must not start anew
         arguments = ("--port", str(instance.ports.simulator), *simulator_args)
     return Program(
         name=name,
-        command=(sys.executable, "-m", name, *arguments),
+        command=(sys.executable, "-m", *(RELOADING if reload else ()), name, *arguments),
         directory=instance.project,
         environment=environment,
     )

@@ -38,7 +38,7 @@ from trader.runtime.instance import (
 from trader.runtime.launch import record_identity
 from trader.runtime.orphans import identity_in, sweep
 from trader.runtime.ports import LOOPBACK, require_free
-from trader.runtime.programs import STOP_SIGNALS, program, write_sheet
+from trader.runtime.programs import STOP_SIGNALS, Program, program, write_sheet
 from trader.runtime.supervisor import (
     CRASH_LOOP,
     ProgramState,
@@ -69,6 +69,7 @@ class LocalStack:
         *,
         simulator_args: Sequence[str] = (),
         owned: bool = False,
+        reload: bool = False,
         ready_within_s: float = READY_WITHIN_S,
     ) -> None:
         """Describe a stack; nothing is started or looked at yet.
@@ -78,6 +79,7 @@ class LocalStack:
             programs: which programs `start` brings up; the servers always come along.
             simulator_args: what the simulator is told beside its port.
             owned: whether the stack ends by itself soon after this process has ended.
+            reload: whether a service starts anew when its code changes; for developers.
             ready_within_s: bound on waiting for each group of programs.
         """
         for name in programs:
@@ -86,6 +88,7 @@ class LocalStack:
         self._programs = tuple(name for name in PROGRAMS if name in {*SERVERS, *programs})
         self._simulator_args = tuple(simulator_args)
         self._owned = owned
+        self._reload = reload
         self._ready_within_s = ready_within_s
         self._supervisor = Supervisor(instance.socket)
         self._started = False
@@ -208,7 +211,7 @@ class LocalStack:
         """
         require_free({name: self.instance.port_of(name) for name in names})
         for name in names:
-            write_sheet(self.instance, program(self.instance, name, self._simulator_args))
+            write_sheet(self.instance, self._program(name))
         self._bring_up([name for name in PROGRAMS if name in names], lambda _: None)
 
     def stop_programs(self, names: Sequence[str]) -> None:
@@ -288,8 +291,11 @@ class LocalStack:
         finally:
             os.close(handle)
 
+    def _program(self, name: str) -> Program:
+        return program(self.instance, name, self._simulator_args, reload=self._reload)
+
     def _write_programs(self) -> None:
-        wanted = [program(self.instance, name, self._simulator_args) for name in PROGRAMS]
+        wanted = [self._program(name) for name in PROGRAMS]
         listener = listener_program(self.instance)
         for each in (*wanted, listener):
             write_sheet(self.instance, each)

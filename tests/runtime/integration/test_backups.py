@@ -1,0 +1,149 @@
+"""Backups restore: every table is compared, and what does not agree takes nobody's place."""
+
+import asyncio
+import io
+import json
+import stat
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from shared.testing.servers import Servers
+from trader.cli import main
+from trader.exits import ExitCode
+from trader.runtime import backups
+from trader.runtime.credentials import OWNER
+from trader.runtime.errors import NotFound, StackError
+from trader.runtime.instance import DATABASE, Instance
+from trader.runtime.local import LocalRuntime
+from trader.runtime.ports import LOOPBACK
+from trader.runtime.stack import LocalStack
+
+
+def silent(_: str) -> None:
+    """Nobody listens."""
+
+
+def execute(instance: Instance, statement: str) -> None:
+    async def work() -> None:
+        connection = await asyncpg.connect(
+            host=LOOPBACK,
+            port=instance.ports.postgres,
+            user=OWNER,
+            password=instance.database_password(OWNER),
+            database=DATABASE,
+            ssl=False,
+        )
+        await connection.execute(statement)
+        await connection.close()
+
+    asyncio.run(work())
+
+
+@pytest.fixture
+def runtime(servers: Servers) -> LocalRuntime:
+    """The shared pair: a drill restores beside its database and leaves that alone."""
+    return LocalRuntime(servers.instance)
+
+
+def test_a_backup_is_its_owners_alone_and_a_drill_finds_every_table_as_written(
+    runtime: LocalRuntime,
+) -> None:
+    file = backups.back_up_database(runtime, silent)
+
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    found = backups.drill(runtime, file, silent)
+    assert found == backups.hashes_of(runtime, DATABASE)
+    assert "trade_executor.fills" in found
+
+
+def test_a_backup_with_one_row_less_than_written_is_refused(
+    runtime: LocalRuntime, tmp_path: Path
+) -> None:
+    file = backups.back_up_database(runtime, silent)
+    forged = tmp_path / file.name
+    with tarfile.open(file) as whole, tarfile.open(forged, "w") as other:
+        manifest = json.loads(whole.extractfile("manifest.json").read())  # type: ignore[union-attr]
+        manifest["tables"]["trade_executor.fills"][0] += 1
+        text = json.dumps(manifest).encode()
+        entry = tarfile.TarInfo("manifest.json")
+        entry.size = len(text)
+        other.addfile(entry, io.BytesIO(text))
+        other.addfile(whole.getmember("database.dump"), whole.extractfile("database.dump"))
+
+    with pytest.raises(StackError, match=r"trade_executor\.fills differ"):
+        backups.drill(runtime, forged, silent)
+
+
+def test_a_file_that_is_no_backup_is_refused_in_a_sentence(
+    runtime: LocalRuntime, tmp_path: Path
+) -> None:
+    stranger = tmp_path / "x.tar"
+    stranger.write_text("nothing")
+
+    with pytest.raises(Exception, match=r"x\.tar is no backup of this system"):
+        backups.drill(runtime, stranger, silent)
+
+
+def test_only_as_many_backups_stay_as_the_setting_says(servers: Servers, tmp_path: Path) -> None:
+    settings = {"RETENTION_BACKUPS": "2"}
+    instance = Instance.create(tmp_path / "home", servers.instance.ports, settings, tmp_path)
+    folder = backups.folder_of(instance)
+    for day in (1, 2, 3):
+        (folder / f"data-2020010{day}T000000Z.tar").touch()
+    (folder / "mine.tar").touch()
+
+    newest = backups.back_up_data(instance, silent)
+
+    kept = sorted(file.name for file in folder.iterdir())
+    assert kept == sorted(["data-20200103T000000Z.tar", "mine.tar", newest.name])
+    assert backups.newest(instance, backups.DATA_KIND) == newest
+    with pytest.raises(NotFound, match="there is no database backup"):
+        backups.newest(instance, backups.DATABASE_KIND)
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Instance]:
+    """A project of the test's own behind the commands, with its database running."""
+    instance = Instance.create(tmp_path / "home")
+    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: instance))
+    stack = LocalStack(instance, [], owned=True)
+    stack.start()
+    yield instance
+    stack.remove()
+
+
+def test_a_restored_database_takes_the_place_of_the_other_and_trading_stays_halted(
+    own: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execute(own, "CREATE TABLE kept AS SELECT generate_series(1, 3) AS n")
+    assert main(["backup"]) == ExitCode.OK
+    execute(own, "DELETE FROM kept")
+    capsys.readouterr()
+
+    assert main(["restore"]) == ExitCode.USAGE
+    assert "CONFIRM=yes" in capsys.readouterr().err
+    assert main(["restore", "--yes", "--json"]) == ExitCode.OK
+
+    assert json.loads(capsys.readouterr().out)["drill"] is False
+    runtime = LocalRuntime(own)
+    assert backups.hashes_of(runtime, DATABASE)["public.kept"].rows == 3
+    assert backups.hashes_of(runtime, backups.BEFORE)["public.kept"].rows == 0
+    assert "was restored from" in own.halt_file.read_text()
+
+
+def test_a_reset_keeps_a_backup_of_what_it_removes(
+    own: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execute(own, "CREATE TABLE kept AS SELECT 1 AS n")
+
+    assert main(["db", "reset", "--yes", "--json"]) == ExitCode.OK
+
+    said = json.loads(capsys.readouterr().out)
+    runtime = LocalRuntime(own)
+    assert "public.kept" not in backups.hashes_of(runtime, DATABASE)
+    assert "public.kept" in backups.drill(runtime, Path(said["backup"]), silent)

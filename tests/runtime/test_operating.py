@@ -1,0 +1,131 @@
+"""What an operator's commands say and refuse, without any server."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trader.cli import main
+from trader.exits import ExitCode
+from trader.runtime.clients import postgres_client, redis_shell
+from trader.runtime.instance import Instance, project_folder
+from trader.runtime.waiting import wait_until
+
+RESTARTED_WITHIN_S = 30
+A_DAY_S = 86_400
+
+
+@pytest.fixture
+def own_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instance:
+    """A project of the test's own behind the commands, so that the person's is not touched."""
+    instance = Instance.create(tmp_path / "home", project=tmp_path)
+    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: instance))
+    return instance
+
+
+@pytest.mark.parametrize("words", [["db", "reset"], ["prune"]])
+def test_what_cannot_be_undone_asks_first_and_a_script_must_say_the_word(
+    words: list[str], own_project: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == ExitCode.USAGE
+
+    assert "say CONFIRM=yes" in capsys.readouterr().err
+    assert not (own_project.home / "postgres").exists()
+
+
+def test_prune_removes_rotated_logs_past_the_retention_and_nothing_else(
+    own_project: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own_project.logs.mkdir()
+    (own_project.home / "parquet").mkdir()
+    files = {name: own_project.logs / name for name in ("a.log", "a.log.1", "a.log.2")}
+    for name, file in files.items():
+        file.touch()
+        if name != "a.log.1":
+            os.utime(file, (file.stat().st_mtime - 31 * A_DAY_S,) * 2)
+
+    assert main(["prune", "--yes", "--json"]) == ExitCode.OK
+
+    assert json.loads(capsys.readouterr().out)["logs"] == ["a.log.2"]
+    assert [name for name, file in files.items() if file.exists()] == ["a.log", "a.log.1"]
+
+
+def test_doctor_names_each_thing_that_is_not_well(
+    own_project: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (own_project.home / "postgres").mkdir()
+    (own_project.home / "postgres" / "PG_VERSION").write_text("16\n")
+    (own_project.project / ".env").touch(mode=0o644)
+
+    assert main(["doctor", "--offline", "--json"]) == ExitCode.ERROR
+
+    found = {
+        each["about"]: each["said"]
+        for each in json.loads(capsys.readouterr().out)["findings"]
+        if not each["well"]
+    }
+    assert set(found) <= {"settings", "permissions", "database", "disk"}
+    assert "ALPACA_API_KEY" in found["settings"]
+    assert "chmod 600" in found["permissions"]
+
+
+@pytest.mark.parametrize("words", [["shell", "db"], ["stats"], ["monitor"], ["restart"]])
+def test_what_needs_a_running_system_says_so(
+    words: list[str], own_project: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = {"ALPACA_API_KEY": "k", "ALPACA_SECRET_KEY": "s"}
+    with pytest.MonkeyPatch.context() as machine:
+        running = Instance(
+            own_project.project,
+            own_project.home,
+            own_project.ports,
+            {**own_project.settings, **own},
+        )
+        machine.setattr(Instance, "of_project", classmethod(lambda _: running))
+
+        assert main(words) == ExitCode.NOT_RUNNING
+    assert "start" in capsys.readouterr().err
+
+
+def test_an_unknown_shell_names_those_there_are(
+    own_project: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["shell", "dbs"]) == ExitCode.USAGE
+    assert "choose one of db, redis" in capsys.readouterr().err
+
+
+def test_no_password_stands_on_the_command_line_of_a_client(tmp_path: Path) -> None:
+    instance = Instance.create(tmp_path)
+
+    for client in (postgres_client(instance, "psql", "operator"), redis_shell(instance)):
+        shown = " ".join(client.command("-c", "x")) + repr(client)
+        assert instance.database_password("operator") not in shown
+        assert instance.settings["REDIS_PASSWORD"] not in shown
+
+
+def test_a_service_starts_anew_when_its_code_changes(tmp_path: Path) -> None:
+    package = tmp_path / "reloaded"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text("print('first', flush=True)\ninput()\n")
+    log = tmp_path / "log"
+    path = f"{tmp_path}{os.pathsep}{project_folder()}"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "shared.adapters.reloading", "reloaded"],
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        try:
+            assert wait_until(lambda: "first" in log.read_text(), RESTARTED_WITHIN_S)
+            (package / "__main__.py").write_text("print('second', flush=True)\ninput()\n")
+            assert wait_until(lambda: "second" in log.read_text(), RESTARTED_WITHIN_S)
+        finally:
+            process.terminate()
+            process.communicate()
+    assert "__main__.py was changed" in log.read_text()

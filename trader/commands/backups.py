@@ -1,0 +1,105 @@
+"""Keep what must not be lost, and put it back: `trader backup`, `trader restore`.
+
+After a restored database nothing is sent before a person has looked: the halt file stands until `trader
+resume`, and the executor compares its books with the broker's when it starts.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shared.adapters.halt_file import HaltFile
+from trader.commands.asking import YesOption, confirm
+from trader.commands.database import refuse_while_services_run
+from trader.runtime import backups
+from trader.runtime.instance import Instance
+from trader.runtime.runtimes import runtime_of
+
+app = typer.Typer()
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+@app.command()
+def backup(
+    data: Annotated[
+        bool, typer.Option("--data", help="Market data and settings instead of the database.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a backup below data/backups, readable by you alone; old ones beyond the setting go.
+
+    Example: trader backup --data
+    """
+    instance = Instance.of_project()
+    if data:
+        kept = backups.back_up_data(instance, _say)
+    else:
+        runtime = runtime_of(instance)
+        with runtime.database(_say):
+            kept = backups.back_up_database(runtime, _say)
+    document = {"file": str(kept), "bytes": kept.stat().st_size}
+    _result(document, as_json, f"{kept} ({kept.stat().st_size:,} bytes)")
+
+
+@app.command()
+def restore(
+    file: Annotated[
+        Path | None, typer.Argument(help="The backup; left out: the newest of the database.")
+    ] = None,
+    drill: Annotated[
+        bool,
+        typer.Option("--drill", help="Only prove that it restores; what is in use stays."),
+    ] = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a backup back, of the database or of market data, after comparing every table with it.
+
+    Example: trader restore --drill
+    """
+    instance = Instance.of_project()
+    runtime = runtime_of(instance)
+    chosen = file or backups.newest(instance, backups.DATABASE_KIND)
+    kind = backups.kind_of(chosen)
+    if kind == backups.DATA_KIND:
+        refuse_while_services_run(runtime)
+        confirm(f"market data is replaced by what {chosen.name} holds", yes)
+        settings = backups.restore_data(instance, chosen, _say)
+        words = (
+            f"market data is back; the settings of the backup are in {settings}: compare them with "
+            ".env and take over what you want"
+        )
+        _result({"file": str(chosen), "settings": str(settings)}, as_json, words)
+        return
+    if not drill:
+        refuse_while_services_run(runtime)
+        confirm(f"the database is replaced by what {chosen.name} holds", yes)
+        HaltFile(instance.halt_file).throw(f"the database was restored from {chosen.name}")
+    with runtime.database(_say):
+        if drill:
+            tables = backups.drill(runtime, chosen, _say)
+        else:
+            tables = backups.restore_database(runtime, chosen, _say)
+    rows = sum(found.rows for found in tables.values())
+    document = {"file": str(chosen), "tables": len(tables), "rows": rows, "drill": drill}
+    if drill:
+        words = f"{chosen.name} restores: {len(tables)} tables, {rows} rows, every hash as written"
+    else:
+        words = (
+            f"restored {len(tables)} tables, {rows} rows, every hash as written. Trading is halted: "
+            "make start (the books are compared with the broker), look at trader orders and trader "
+            'positions, then trader resume --reason "restored"'
+        )
+    _result(document, as_json, words)
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def _result(document: dict[str, Any], as_json: bool, words: str) -> None:
+    print(json.dumps(document, sort_keys=True) if as_json else words)

@@ -1,0 +1,227 @@
+"""How is the system doing? `trader stats` says it once, `trader monitor` goes on until Ctrl-C.
+
+One picture from three places: what the runtime knows of its programs, what the services answer, and how full
+the disk is. A service that does not answer leaves its rows out and is named; nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+
+from shared.domain.errors import TradingError
+from trader.commands.listing import cell, field, listing, money, order_phrase, progress, time_of
+from trader.commands.service_api import ServiceApi, items
+from trader.runtime.instance import Instance
+from trader.runtime.runtimes import Runtime, runtime_of
+from trader.runtime.waiting import wait_until
+
+app = typer.Typer()
+
+NEWEST_ORDERS = 8
+MEBIBYTE = 2**20
+ORDERS = (time_of("created_at"), field("symbol", "symbol"), order_phrase(), progress("state"))
+BUDGETS = (field("provider", "provider"), field("used", "used"), field("of", "limit"))
+JOBS = (
+    field("job", "job_id"),
+    field("last run", "last"),
+    time_of("next_due_at", "next"),
+    field("missed", "missed"),
+)
+FIGURES = (
+    money("equity", "equity"),
+    money("cash", "cash"),
+    field("mode", "mode"),
+    field("market", "phase"),
+    field("positions", "positions"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramFigures:
+    """What one program is and uses; a share of 1.0 is one whole processor."""
+
+    name: str
+    state: str
+    up_s: int
+    cpu_share: float | None
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All that is shown; `silent` names what gave no answer, with the reason."""
+
+    runtime: str
+    programs: list[ProgramFigures]
+    trading: dict[str, Any]
+    orders: list[dict[str, Any]]
+    budgets: list[dict[str, Any]]
+    jobs: list[dict[str, Any]]
+    disk: dict[str, int]
+    silent: dict[str, str]
+
+
+@app.command()
+def stats(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Show once what runs, what it uses, and how trading stands.
+
+    Example: trader stats --json
+    """
+    instance = Instance.of_project()
+    picture = look(instance, runtime_of(instance), ServiceApi(instance))
+    if as_json:
+        print(json.dumps(asdict(picture), sort_keys=True))
+    else:
+        Console().print(shown(picture))
+
+
+@app.command()
+def monitor(
+    every: Annotated[
+        float, typer.Option(min=0.5, max=3600, help="Seconds between two looks.")
+    ] = 2.0,
+    looks: Annotated[
+        int | None, typer.Option(min=1, help="End after so many; else at Ctrl-C.")
+    ] = None,
+) -> None:
+    """Watch what runs, what it uses, and how trading stands, until Ctrl-C.
+
+    Example: trader monitor --every 5
+    """
+    instance = Instance.of_project()
+    runtime, api = runtime_of(instance), ServiceApi(instance)
+    console = Console()
+    first = shown(look(instance, runtime, api))
+    with Live(first, console=console, screen=console.is_terminal, auto_refresh=False) as screen:
+        done = 1
+        while looks is None or done < looks:
+            wait_until(lambda: False, every)
+            screen.update(shown(look(instance, runtime, api)), refresh=True)
+            done += 1
+
+
+def look(instance: Instance, runtime: Runtime, api: ServiceApi) -> Picture:
+    """Gather the picture as it is now.
+
+    Raises:
+        NotRunning: nothing of the system runs.
+    """
+    states, used = runtime.status(), runtime.usage()
+    programs = [
+        ProgramFigures(
+            name=each.name,
+            state=each.state,
+            up_s=each.up_s,
+            cpu_share=used[each.name].cpu_share if each.name in used else None,
+            memory_bytes=used[each.name].memory_bytes if each.name in used else None,
+        )
+        for each in states
+    ]
+    silent: dict[str, str] = {}
+
+    def ask(
+        service: str, path: str, query: Mapping[str, str | int] | None = None
+    ) -> dict[str, Any]:
+        if service in silent:
+            return {}
+        try:
+            return api.get(service, path, query)
+        except TradingError as error:
+            silent[service] = str(error)
+            return {}
+
+    portfolio = ask("risk_manager", "/risk/portfolio")
+    mode = ask("risk_manager", "/risk/mode")
+    market = ask("scheduler", "/status")
+    orders = ask("trade_executor", "/orders", {"limit": NEWEST_ORDERS})
+    held = ask("trade_executor", "/positions")
+    trading = {
+        "equity": portfolio.get("equity"),
+        "cash": portfolio.get("cash"),
+        "mode": mode.get("mode"),
+        "phase": market.get("phase"),
+        "positions": len(items(held, "trade executor")) if held else None,
+    }
+    return Picture(
+        runtime=runtime.name.value,
+        programs=programs,
+        trading=trading,
+        orders=items(orders, "trade executor") if orders else [],
+        budgets=_rows(ask("data_collector", "/providers")),
+        jobs=[_job(row) for row in _rows(ask("scheduler", "/jobs"))],
+        disk=_disk(instance),
+        silent=silent,
+    )
+
+
+def shown(picture: Picture) -> RenderableType:
+    """The picture for a terminal."""
+    programs = Table("program", "state", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for title in ("up", "cpu", "memory"):
+        programs.add_column(title, justify="right")
+    for each in picture.programs:
+        programs.add_row(
+            each.name,
+            each.state,
+            _duration(each.up_s),
+            "-" if each.cpu_share is None else f"{each.cpu_share:.0%}",
+            "-" if each.memory_bytes is None else f"{each.memory_bytes / MEBIBYTE:,.0f} MiB",
+        )
+    parts: list[RenderableType] = [f"runtime: {picture.runtime}", programs, ""]
+    parts += [listing([picture.trading], FIGURES), ""]
+    if picture.orders:
+        parts += [listing(picture.orders, ORDERS, "newest orders"), ""]
+    if picture.budgets:
+        parts += [listing(picture.budgets, BUDGETS, "requests of providers"), ""]
+    if picture.jobs:
+        parts += [listing(picture.jobs, JOBS, "jobs"), ""]
+    parts.append(
+        "disk: "
+        + ", ".join(f"{name} {size / MEBIBYTE:,.0f} MiB" for name, size in picture.disk.items())
+    )
+    parts += [cell(f"{service}: {why}") for service, why in picture.silent.items()]
+    return Group(*parts)
+
+
+def _rows(said: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return items(said, "service") if said else []
+
+
+def _job(row: Mapping[str, Any]) -> dict[str, Any]:
+    last = row.get("last_run")
+    state = last.get("state") if isinstance(last, dict) else None
+    return {**{key: row.get(key) for key in ("job_id", "next_due_at", "missed")}, "last": state}
+
+
+def _disk(instance: Instance) -> dict[str, int]:
+    home = instance.home
+    sizes = {name: _size(home / name) for name in ("parquet", "logs", "backups")}
+    return {**sizes, "free": shutil.disk_usage(home).free}
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for file in folder.rglob("*"):
+        try:
+            total += file.lstat().st_size
+        except OSError:
+            continue  # gone since it was listed
+    return total
+
+
+def _duration(seconds: int) -> str:
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

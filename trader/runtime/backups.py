@@ -1,0 +1,356 @@
+"""What is in a backup, and does it restore?
+
+One file each, readable by its owner alone: the database as pg_dump's archive with the hash of every table,
+taken from one and the same snapshot; or market data with the settings. A restored database is compared with
+those hashes beside the one in use, and takes its place only when all agree; the old one is kept until the
+next restore.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from shared.adapters.clocks import WallClock
+from shared.config import load_settings
+from shared.domain.errors import InvalidInput, Misconfigured
+from trader.runtime.credentials import SUPERUSER
+from trader.runtime.errors import NotFound, StackError, TimedOut
+from trader.runtime.instance import DATABASE, Instance
+from trader.runtime.runtimes import Runtime
+
+Say = Callable[[str], None]
+
+DATABASE_KIND, DATA_KIND = "database", "data"
+KINDS = (DATABASE_KIND, DATA_KIND)
+DRILL, BEFORE = f"{DATABASE}_restored", f"{DATABASE}_before_restore"
+WITHIN_S = 3600
+OWNER_ONLY = 0o600
+NAME = re.compile(r"(database|data)-\d{8}T\d{6}Z\.tar")
+# Of each row a hash, of the hashes two sums: no order and no memory is needed, and no table is too large.
+HASHES = """
+SET timezone = 'UTC'; SET datestyle = 'ISO'; SET extra_float_digits = 1;
+SELECT format(
+  'SELECT %L, count(*), coalesce(sum((''x'' || substr(h, 1, 15))::bit(60)::bigint), 0), '
+  'coalesce(sum((''x'' || substr(h, 16, 15))::bit(60)::bigint), 0) FROM '
+  '(SELECT encode(sha256(convert_to(t::text, ''UTF8'')), ''hex'') AS h FROM %I.%I AS t) AS rows',
+  schemaname || '.' || tablename, schemaname, tablename)
+FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')
+ORDER BY schemaname COLLATE "C", tablename COLLATE "C" \\gexec
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TableHash:
+    """How many rows a table has, and what they add up to."""
+
+    rows: int
+    mark: str
+
+
+def folder_of(instance: Instance) -> Path:
+    """Where backups are kept; made on first use, its owner's alone."""
+    folder = instance.home / "backups"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(f"{folder} cannot be made: {error.strerror}") from error
+    return folder
+
+
+def back_up_database(runtime: Runtime, say: Say) -> Path:
+    """Write the database, which must be up, into a new backup; return its file."""
+    say("writing the database")
+    with _drafts(runtime.instance) as drafts:
+        dump = drafts / "database.dump"
+        with _snapshot(runtime) as (snapshot, hashes):
+            client = runtime.postgres_client("pg_dump", SUPERUSER, DATABASE, terminal=False)
+            with dump.open("wb") as out:
+                _run(
+                    client.command("--format=custom", f"--snapshot={snapshot}"),
+                    client.environment,
+                    stdout=out,
+                )
+        manifest = {
+            "kind": DATABASE_KIND,
+            "made_at": _now().isoformat(),
+            "tables": {name: [found.rows, found.mark] for name, found in hashes.items()},
+        }
+        return _keep(runtime.instance, DATABASE_KIND, manifest, {"database.dump": dump})
+
+
+def back_up_data(instance: Instance, say: Say) -> Path:
+    """Write market history and the settings file into a new backup; return its file."""
+    say("writing market data and settings")
+    parts = {"parquet": instance.home / "parquet", ".env": instance.project / ".env"}
+    there = {name: path for name, path in parts.items() if path.exists()}
+    manifest = {"kind": DATA_KIND, "made_at": _now().isoformat(), "parts": sorted(there)}
+    return _keep(instance, DATA_KIND, manifest, there)
+
+
+def newest(instance: Instance, kind: str) -> Path:
+    """The newest backup of a kind.
+
+    Raises:
+        NotFound: there is none.
+    """
+    found = _of_kind(folder_of(instance), kind)
+    if not found:
+        raise NotFound(
+            f"there is no {kind} backup in {folder_of(instance)}; make one with make backup"
+        )
+    return found[-1]
+
+
+def kind_of(file: Path) -> str:
+    """What a backup holds. Raises InvalidInput when it is none."""
+    return str(_manifest(file)["kind"])
+
+
+def drill(runtime: Runtime, file: Path, say: Say) -> dict[str, TableHash]:
+    """Restore a database backup beside the database in use and compare every table; then drop it.
+
+    Raises:
+        StackError: a table differs from what was written, or the archive cannot be read.
+    """
+    try:
+        return _restored_beside(runtime, file, say)
+    finally:
+        _sql(runtime, f"DROP DATABASE IF EXISTS {DRILL} WITH (FORCE)")
+
+
+def restore_database(runtime: Runtime, file: Path, say: Say) -> dict[str, TableHash]:
+    """Put a database backup in the place of the database, once every table agrees with it.
+
+    What was in use before is kept as a database of its own until the next restore.
+    """
+    try:
+        hashes = _restored_beside(runtime, file, say)
+    except BaseException:
+        _sql(runtime, f"DROP DATABASE IF EXISTS {DRILL} WITH (FORCE)")
+        raise
+    say("putting it in the place of the database")
+    _sql(runtime, f"DROP DATABASE IF EXISTS {BEFORE} WITH (FORCE)")
+    known = f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"  # noqa: S608  a constant
+    if _sql(runtime, known):
+        _sql(runtime, f"ALTER DATABASE {DATABASE} RENAME TO {BEFORE}")
+    _sql(runtime, f"ALTER DATABASE {DRILL} RENAME TO {DATABASE}")
+    runtime.migrate()
+    return hashes
+
+
+def restore_data(instance: Instance, file: Path, say: Say) -> Path:
+    """Put back market history; what was there is kept beside it. The settings are laid beside `.env`.
+
+    Returns:
+        The file that now holds the backup's settings.
+    """
+    say("unpacking")
+    home = instance.home
+    fresh = Path(tempfile.mkdtemp(prefix="restore-", dir=home))
+    try:
+        with tarfile.open(file) as archive:
+            archive.extractall(fresh, filter="data")
+        settings = instance.project / ".env.restored"
+        if (fresh / ".env").exists():
+            handle = os.open(settings, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, OWNER_ONLY)
+            with os.fdopen(handle, "wb") as out:
+                out.write((fresh / ".env").read_bytes())
+        before = home / "parquet-before-restore"
+        shutil.rmtree(before, ignore_errors=True)
+        if (home / "parquet").exists():
+            (home / "parquet").rename(before)
+        (fresh / "parquet").rename(home / "parquet")
+    except (OSError, tarfile.TarError) as error:
+        raise StackError(f"{file.name} cannot be unpacked: {error}") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return settings
+
+
+def hashes_of(runtime: Runtime, database: str) -> dict[str, TableHash]:
+    """The hash of every table of `database` as it is now."""
+    client = runtime.postgres_client("psql", SUPERUSER, database, terminal=False)
+    words = client.command("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1")
+    answer = _run(words, client.environment, stdin=HASHES.encode())
+    return _parsed(answer.decode().splitlines())
+
+
+def _restored_beside(runtime: Runtime, file: Path, say: Say) -> dict[str, TableHash]:
+    manifest = _manifest(file)
+    if manifest["kind"] != DATABASE_KIND:
+        raise InvalidInput(f"{file.name} holds market data and settings, not the database")
+    expected = {
+        name: TableHash(int(rows), str(mark)) for name, (rows, mark) in manifest["tables"].items()
+    }
+    say(f"restoring {file.name} beside the database in use")
+    _sql(runtime, f"DROP DATABASE IF EXISTS {DRILL} WITH (FORCE)")
+    _sql(runtime, f"CREATE DATABASE {DRILL} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'")
+    client = runtime.postgres_client("pg_restore", SUPERUSER, DRILL, terminal=False)
+    with tarfile.open(file) as archive, tempfile.TemporaryFile() as dump:
+        member = archive.extractfile("database.dump")
+        if member is None:
+            raise StackError(f"{file.name} holds no database")
+        shutil.copyfileobj(member, dump)
+        dump.seek(0)
+        _run(client.command(f"--dbname={DRILL}", "--exit-on-error"), client.environment, stdin=dump)
+    say("comparing every table")
+    found = hashes_of(runtime, DRILL)
+    differing = sorted(
+        name for name in {*expected, *found} if expected.get(name) != found.get(name)
+    )
+    if differing:
+        raise StackError(
+            f"{file.name} does not restore to what was written ({', '.join(differing[:5])} differ); "
+            "take another backup, nothing was changed"
+        )
+    return found
+
+
+@contextmanager
+def _snapshot(runtime: Runtime) -> Iterator[tuple[str, dict[str, TableHash]]]:
+    """Hold one state of the database still: its name for pg_dump, and its hashes."""
+    client = runtime.postgres_client("psql", SUPERUSER, DATABASE, terminal=False)
+    session = subprocess.Popen(  # noqa: S603  our own client
+        client.command("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"),
+        env=dict(client.environment),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert session.stdin is not None  # both are pipes
+    assert session.stdout is not None
+    try:
+        session.stdin.write(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSELECT pg_export_snapshot();\n"
+            f"{HASHES}\n\\echo done\n"
+        )
+        session.stdin.flush()
+        snapshot = session.stdout.readline().strip()
+        lines = list(iter(session.stdout.readline, "done\n"))[:10_000] if snapshot else []
+        if not snapshot:
+            words = session.stderr.read().strip() if session.stderr is not None else ""
+            raise StackError(f"the database gave no snapshot: {words}")
+        yield snapshot, _parsed(lines)
+    finally:
+        session.stdin.close()
+        session.stdout.close()
+        if session.stderr is not None:
+            session.stderr.close()
+        session.wait(timeout=60)
+
+
+def _parsed(lines: list[str]) -> dict[str, TableHash]:
+    rows = [line.strip().split("|") for line in lines if line.strip()]
+    return {name: TableHash(int(count), f"{one}-{two}") for name, count, one, two in rows}
+
+
+def _sql(runtime: Runtime, statement: str) -> str:
+    client = runtime.postgres_client("psql", SUPERUSER, "postgres", terminal=False)
+    words = client.command("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement)
+    return _run(words, client.environment).decode().strip()
+
+
+def _run(
+    words: list[str],
+    environment: Mapping[str, str],
+    *,
+    stdin: bytes | Any = None,
+    stdout: Any = subprocess.PIPE,
+) -> bytes:
+    given: dict[str, Any] = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
+    if stdin is None:
+        given = {"stdin": subprocess.DEVNULL}
+    try:
+        done = subprocess.run(  # noqa: S603  PostgreSQL's own client programs
+            words,
+            env=dict(environment),
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=WITHIN_S,
+            **given,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TimedOut(f"the database did not finish within {WITHIN_S} s") from error
+    except OSError as error:
+        raise StackError(f"{words[0]} cannot be run: {error.strerror}") from error
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise StackError(f"the database tools failed: {' '.join(said[:2])[:400]}")
+    return done.stdout or b""
+
+
+def _keep(
+    instance: Instance, kind: str, manifest: Mapping[str, Any], parts: Mapping[str, Path]
+) -> Path:
+    folder = folder_of(instance)
+    target = folder / f"{kind}-{_now():%Y%m%dT%H%M%SZ}.tar"
+    draft = target.with_suffix(".draft")
+    try:
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, OWNER_ONLY)
+        with os.fdopen(handle, "wb") as out:
+            with tarfile.open(fileobj=out, mode="w") as archive:
+                text = json.dumps(manifest, sort_keys=True).encode()
+                entry = tarfile.TarInfo("manifest.json")
+                entry.size = len(text)
+                archive.addfile(entry, io.BytesIO(text))
+                for name, path in parts.items():
+                    archive.add(path, arcname=name)
+            out.flush()
+            os.fsync(out.fileno())
+        draft.replace(target)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise StackError(
+            f"{target} cannot be written: {error.strerror}; make room there"
+        ) from error
+    kept = load_settings(instance.settings).retention_backups
+    for old in _of_kind(folder, kind)[:-kept]:
+        old.unlink(missing_ok=True)
+    return target
+
+
+def _of_kind(folder: Path, kind: str) -> list[Path]:
+    found = (file for file in folder.glob(f"{kind}-*.tar") if NAME.fullmatch(file.name))
+    return sorted(found, key=lambda file: file.name)
+
+
+def _manifest(file: Path) -> dict[str, Any]:
+    try:
+        with tarfile.open(file) as archive:
+            member = archive.extractfile("manifest.json")
+            found = json.loads(member.read()) if member is not None else None
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {file}") from None
+    except (OSError, tarfile.TarError, KeyError, ValueError) as error:
+        raise InvalidInput(f"{file.name} is no backup of this system: {error}") from None
+    if not isinstance(found, dict) or found.get("kind") not in KINDS:
+        raise InvalidInput(f"{file.name} is no backup of this system")
+    return found
+
+
+@contextmanager
+def _drafts(instance: Instance) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="draft-", dir=folder_of(instance)))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _now() -> datetime:
+    return WallClock().now().astimezone(UTC)
