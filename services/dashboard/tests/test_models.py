@@ -10,7 +10,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.shown import charts, frame, limits, orders, overview, positions, risk, texts
+from dashboard.shown import (
+    candles,
+    charts,
+    data_health,
+    decisions,
+    frame,
+    jobs,
+    limits,
+    logs,
+    orders,
+    overview,
+    positions,
+    reconciliation,
+    risk,
+    settings,
+    signals,
+    texts,
+)
 
 AT = datetime(2026, 1, 5, 15, 30, tzinfo=UTC)
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m\x00"
@@ -274,3 +291,224 @@ def test_a_long_history_stays_drawable_and_ends_where_it_ends() -> None:
 
     assert len(drawn) <= charts.MOST_POINTS + 1
     assert drawn[-1] == 5_100.0
+
+
+def decision(outcome: str = "approved", reason: str | None = None) -> Any:
+    return {
+        "decision_id": "dec-1", "signal_id": "sig-1", "decided_at": AT, "instant_at": AT, "strategy": "moving_average",
+        "symbol": "AAPL", "side": "buy", "purpose": "entry", "quantity": Decimal(10), "outcome": outcome,
+        "reason_code": None if outcome == "approved" else "DAILY_TRADES", "reason": reason,
+        "stop_loss": Decimal(95) if outcome == "approved" else None,
+        "take_profit": Decimal(110) if outcome == "approved" else None,
+        "checks": [check("DAILY_TRADES", 51, 50, "entries a day", passed=outcome == "approved")],
+        "figures": {"equity": "100000"},
+    }  # fmt: skip
+
+
+def wish() -> Any:
+    return {
+        "signal_id": "sig-1", "strategy": "moving_average", "symbol": "AAPL", "timeframe": "1Min", "bar_end_at": AT,
+        "direction": "LONG", "conviction": 0.4, "reason": "SMA 20 crossed above SMA 50",
+        "reference_price": Decimal(100), "figures": {"sma_short": "99.5"},
+    }  # fmt: skip
+
+
+def test_a_decision_is_told_in_one_sentence() -> None:
+    assert decisions.sentence(decision()) == (
+        "Moving average wished for an entry in AAPL: buy 10 shares approved, stop 95.00, target 110.00."
+    )
+    assert decisions.sentence(decision("refused", "entry 51 of at most 50")) == (
+        "Moving average wished for an entry in AAPL: refused, because entry 51 of at most 50."
+    )
+
+
+def test_the_chain_goes_from_the_bar_to_the_fill_in_order() -> None:
+    order = {**intent("FILLED", "10"), "sent_at": AT}
+    fill = {
+        "executed_at": AT,
+        "side": "buy",
+        "quantity": Decimal(10),
+        "price": Decimal("100.1"),
+        "fee": Decimal(0),
+    }
+
+    steps = decisions.chain(decision(), wish(), [order], [fill])
+
+    assert [row.cells["step"].text for row in steps] == [
+        "Bar",
+        "Signal",
+        "Decision",
+        "Order",
+        "Sent",
+        "Fill",
+    ]
+
+
+def test_an_approval_that_no_order_followed_yet_says_so() -> None:
+    steps = decisions.chain(decision(), None, [], [])
+
+    assert steps[-1].cells["what"].text == "not yet taken by the executor"
+
+
+def test_the_check_that_refused_stands_out() -> None:
+    row = decisions.checks(decision("refused", "too many"))[0]
+
+    assert (row.cells["passed"].text, row.cells["passed"].tone) == ("refused", "bad")
+    assert row.cells["usage"].text == "51 entries a day"
+
+
+def test_a_signal_leads_to_its_decision() -> None:
+    assert signals.rows([wish()])[0].to == "/decisions?id=sig-1"
+
+
+def test_a_strategy_that_was_turned_off_can_be_turned_on_by_who_may_operate() -> None:
+    strategy = {
+        "name": "x", "about": "", "state": "off", "parameters": [], "bars_needed": 1, "failures": 3,
+        "last_error": "division by zero", "last_run": None,
+    }  # fmt: skip
+    answer = {"items": [strategy], "broken": {"bad": "no module"}}
+
+    acting, looking = (signals.strategies(answer, may_resume=may) for may in (True, False))
+
+    assert [row.actions for row in acting] == [(("resume", "Turn on"),), ()]
+    assert [row.actions for row in looking] == [(), ()]
+    assert acting[1].cells["state"].text == "broken"
+
+
+def bar(minute: int, close: float) -> Any:
+    start = AT + timedelta(minutes=minute)
+    return {
+        "timeframe": "1Min", "start_at": start.isoformat(), "end_at": (start + timedelta(minutes=1)).isoformat(),
+        "open": str(close), "high": str(close + 1), "low": str(close - 1), "close": str(close), "volume": 100,
+    }  # fmt: skip
+
+
+def test_a_fill_stands_on_the_bar_in_which_it_happened_and_a_signal_on_the_bar_that_closed() -> (
+    None
+):
+    bars = [bar(n, 100 + n) for n in range(3)]
+    at = AT + timedelta(minutes=1)
+    mine = {**wish(), "bar_end_at": at}
+    filled = {"executed_at": at, "price": Decimal(101), "side": "buy"}
+
+    drawn = candles.options(bars, [mine], [filled], [], [])
+    named = {each["name"]: each for each in drawn["series"]}
+
+    assert named["Signals"]["data"][0]["value"][0] == drawn["xAxis"][0]["data"][0]
+    assert named["Fills"]["data"][0]["value"][0] == drawn["xAxis"][0]["data"][1]
+
+
+def test_marks_outside_of_the_drawn_bars_are_left_out() -> None:
+    drawn = candles.options(
+        [bar(0, 100)], [{**wish(), "bar_end_at": AT - timedelta(days=1)}], [], [], []
+    )
+
+    assert drawn["series"][-2]["data"] == []
+
+
+def test_resting_stops_and_targets_are_lines_with_their_prices() -> None:
+    drawn = candles.options(
+        [bar(0, 100)], [], [], [resting("AAPL", "95", None), resting("AAPL", None, "110")], []
+    )
+
+    lines = drawn["series"][0]["markLine"]["data"]
+    assert [line["label"]["formatter"] for line in lines] == ["stop 95.00", "target 110.00"]
+
+
+@given(st.lists(st.floats(1, 1000), max_size=60), st.integers(1, 30))
+def test_an_average_begins_with_its_first_whole_window(closes: list[float], window: int) -> None:
+    means = candles.average(closes, window)
+
+    assert len(means) == len(closes)
+    assert [m is None for m in means] == [index < window - 1 for index in range(len(closes))]
+    assert all(min(closes) - 0.01 <= m <= max(closes) + 0.01 for m in means if m is not None)
+
+
+def test_a_chart_without_bars_is_empty_and_not_an_error() -> None:
+    assert candles.options([], [wish()], [], [], ["sma20"])["series"][0]["data"] == []
+    assert candles.stats([], None) == {}
+
+
+def test_a_provider_near_the_end_of_its_budget_is_marked() -> None:
+    budget = {
+        "provider": "twelve_data", "used": 8, "limit": 8, "window_s": 60, "used_today": 700, "day_limit": 800,
+        "blocked_until_at": AT, "blocked_why": "asked for a pause", "waiting": [1],
+    }  # fmt: skip
+
+    row = data_health.providers([budget])[0]
+
+    assert [row.cells[key].tone for key in ("window", "day", "waiting")] == ["bad", "warn", "warn"]
+    assert row.cells["blocked"].text == "asked for a pause"
+
+
+def test_an_instant_that_lacks_symbols_says_how_many() -> None:
+    rows = [
+        {
+            "id": n,
+            "timeframe": "1Min",
+            "end_at": AT,
+            "announced_at": AT,
+            "symbols": many,
+            "decidable": True,
+        }
+        for n, many in ((2, 5), (1, 3))
+    ]
+
+    assert [row.cells["symbols"].sub for row in data_health.batches(rows)] == ["", "2 lacking"]
+
+
+def test_a_dead_collector_is_shown_as_such() -> None:
+    assert data_health.stats({}, 0, AT)["feed"].tone == "bad"
+
+
+def job(**more: Any) -> Any:
+    return {
+        "job_id": "reconcile", "description": "Compare.", "schedule": "before the open", "last_run": None,
+        "next_due_at": None, "next_in_s": None, "missed": 2, **more,
+    }  # fmt: skip
+
+
+def test_a_job_can_be_paused_only_where_the_scheduler_knows_how() -> None:
+    plain = jobs.rows([job()], may_run=True)[0]
+    paused = jobs.rows([job(paused=True)], may_run=True)[0]
+
+    assert plain.actions == (("run", "Run now"),)
+    assert paused.actions == (("run", "Run now"), ("resume", "Resume"))
+    assert jobs.rows([job()], may_run=False)[0].actions == ()
+    assert plain.cells["missed"].tone == "warn"
+
+
+def test_an_open_difference_can_be_acknowledged_and_a_closed_one_cannot() -> None:
+    def difference(closed: bool) -> Any:
+        return {
+            "id": 1, "kind": "POSITION", "subject": "AAPL", "symbol": "AAPL", "ours": "10", "theirs": "12",
+            "opened_at": AT, "closed_at": AT if closed else None, "closed_by": "token:operate" if closed else None,
+        }  # fmt: skip
+
+    found = reconciliation.rows([difference(False), difference(True)], may_acknowledge=True)
+
+    assert [row.actions for row in found] == [(("acknowledge", "Acknowledge"),), ()]
+
+
+def test_a_log_line_is_shown_with_what_it_holds_and_no_escape() -> None:
+    line = {
+        "timestamp": "2026-01-05T15:30:00Z",
+        "level": "error",
+        "service": "risk_manager",
+        "event": HOSTILE,
+        "order": "x",
+    }
+
+    row = logs.rows([line])[0]
+
+    assert row.cells["event"].text == "<img src=x onerror=alert(1)> [31m "
+    assert row.cells["event"].sub == "order=x"
+    assert row.cells["level"].tone == "bad"
+
+
+def test_a_secret_is_shown_as_set_and_never_by_its_text() -> None:
+    shown = settings.rows(
+        [("api_token_read", True, True, False), ("gotify_token", False, True, True)]
+    )
+
+    assert [row.cells["value"].text for row in shown] == ["set", "not set"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from contextlib import AsyncExitStack
 
@@ -31,6 +32,8 @@ _RECONNECT_WITHIN_S = 20.0
 async def run(settings: Settings) -> None:
     """Assemble the dashboard and run it until a part fails or it is cancelled."""
     settings.require("db_password")
+    # It notes each socket that opens, with the page's id; nobody needs that in the trading log.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     clock, timer, ids = clock_for(settings.clock_file), MonotonicTimer(), RandomIds()
     account = settings.trading_account
     async with AsyncExitStack() as stack:
@@ -41,7 +44,9 @@ async def run(settings: Settings) -> None:
         services = await stack.enter_async_context(open_services(settings))
         feed = Feed(RedisBells(redis, account, timer), timer)
         sessions = Sessions(timer, ids)
-        rooms = Rooms(PostgresReads(database, account), services, feed, sessions, clock, timer, ids)
+        rooms = Rooms(
+            PostgresReads(database, account), services, feed, sessions, clock, timer, ids, settings
+        )
 
         async def redis_answers() -> bool:
             return await redis_is_answering(redis)

@@ -105,9 +105,25 @@ class Door:
         elif not is_safe:
             answer = _refusal(405, "Pages act over their socket.")
         else:
-            await self._pages(_for_pages(scope, session), receive, send)
+            await self._page(_for_pages(scope, session), receive, send)
             return
         await answer(scope, receive, send)
+
+    async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_gone = False
+
+        async def heard() -> Message:
+            nonlocal is_gone
+            message = await receive()
+            is_gone = is_gone or message["type"] == "http.disconnect"
+            return message
+
+        try:
+            await self._pages(scope, heard, send)
+        except RuntimeError:
+            # The framework takes an answer that nobody waited for as a fault of ours.
+            if not is_gone:
+                raise
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)

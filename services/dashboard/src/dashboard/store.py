@@ -86,6 +86,99 @@ _MODES = """
     SELECT version, mode, previous, reason, actor, changed_at FROM risk_manager.v_modes
     WHERE account = :account ORDER BY version DESC LIMIT :rows
 """
+_DECISIONS = """
+    SELECT id, decision_id, signal_id, decided_at, strategy, symbol, side, purpose, outcome, quantity, reason_code,
+           reason, stop_loss, take_profit, reference_price
+    FROM risk_manager.v_decisions
+    WHERE account = :account AND (CAST(:symbol AS text) IS NULL OR symbol = :symbol)
+      AND (CAST(:outcome AS text) IS NULL OR outcome = :outcome)
+    ORDER BY id DESC LIMIT :rows
+"""
+# By any id that stands in the chain: the decision's, the signal's, ours of an order, or the broker's.
+_DECISION = """
+    SELECT d.* FROM risk_manager.v_decisions d
+    WHERE d.account = :account AND (d.decision_id = :id OR d.signal_id = :id OR d.decision_id IN (
+        SELECT i.decision_id FROM trade_executor.v_intents i
+        WHERE i.account = :account AND (i.client_order_id = :id OR i.broker_order_id = :id)))
+    ORDER BY d.id DESC LIMIT 1
+"""
+_SIGNAL = "SELECT * FROM strategy_engine.v_signals WHERE account = :account AND signal_id = :id"
+_SIGNALS = """
+    SELECT id, signal_id, strategy, symbol, timeframe, bar_end_at, direction, conviction, reason, reference_price, figures
+    FROM strategy_engine.v_signals
+    WHERE account = :account AND (CAST(:symbol AS text) IS NULL OR symbol = :symbol)
+    ORDER BY id DESC LIMIT :rows
+"""
+_INTENTS_OF = """
+    SELECT client_order_id, symbol, side, purpose, type, order_class, quantity, filled_quantity, limit_price, stop_price,
+           state, reason, created_at, sent_at, ended_at
+    FROM trade_executor.v_intents WHERE account = :account AND decision_id = :id ORDER BY sequence LIMIT 50
+"""
+_FILLS_OF = """
+    SELECT execution_id, symbol, side, quantity, price, fee, executed_at
+    FROM trade_executor.v_fills
+    WHERE account = :account AND client_order_id IN (
+        SELECT client_order_id FROM trade_executor.v_intents WHERE account = :account AND decision_id = :id)
+    ORDER BY id LIMIT 200
+"""
+_REFUSALS = """
+    SELECT reason_code, count(*) AS many, max(decided_at) AS last_at
+    FROM risk_manager.v_decisions
+    WHERE account = :account AND outcome = 'refused' AND decided_at >= :midnight
+    GROUP BY reason_code ORDER BY many DESC, reason_code LIMIT 50
+"""
+_BATCHES = """
+    SELECT id, timeframe, start_at, end_at, symbols, decidable, announced_at
+    FROM data_collector.v_bar_batches WHERE account = :account ORDER BY id DESC LIMIT :rows
+"""
+_COLLECTIONS = """
+    SELECT job_id, timeframe, cardinality(symbols) AS symbols, start_at, end_at, state, bars_read, bars_new, bars_refused,
+           error, requested_at, ended_at
+    FROM data_collector.v_collection_jobs WHERE account = :account ORDER BY requested_at DESC LIMIT :rows
+"""
+_RUNS = """
+    SELECT run_id, job_id, kind, state, due_at, occurrences, actor, started_at, finished_at, duration_s, detail
+    FROM scheduler.v_job_runs WHERE account = :account ORDER BY number DESC LIMIT :rows
+"""
+_DIFFERENCES = """
+    SELECT id, kind, subject, symbol, ours, theirs, opened_at, closed_at, closed_by
+    FROM trade_executor.v_differences WHERE account = :account ORDER BY closed_at IS NOT NULL, id DESC LIMIT :rows
+"""
+# Everything that a person had done, from wherever it is stored.
+_AUDIT = """
+    SELECT at, actor, what, reason FROM (
+        SELECT changed_at AS at, actor, 'mode ' || mode AS what, reason
+        FROM risk_manager.v_modes WHERE account = :account
+        UNION ALL
+        SELECT changed_at, actor, 'limits, version ' || version, reason
+        FROM risk_manager.v_limit_changes WHERE account = :account
+        UNION ALL
+        SELECT coalesce(started_at, due_at), actor, 'job ' || job_id, detail
+        FROM scheduler.v_job_runs WHERE account = :account AND kind = 'manual'
+        UNION ALL
+        SELECT created_at, coalesce(payload -> 'body' ->> 'actor', ''),
+               'order ' || coalesce(payload -> 'body' ->> 'side', '') || ' ' || coalesce(payload -> 'body' ->> 'symbol', ''),
+               coalesce(payload -> 'body' ->> 'quantity', '') || ' shares'
+        FROM trade_executor.v_outbox WHERE account = :account AND topic = 'manual_orders'
+        UNION ALL
+        SELECT closed_at, closed_by, 'difference ' || kind || ' ' || subject, 'closed'
+        FROM trade_executor.v_differences WHERE account = :account AND closed_at IS NOT NULL
+    ) AS acts ORDER BY at DESC LIMIT :rows
+"""
+_LAGS = """
+    SELECT 'strategy_engine' AS reader, coalesce(max(b.id), 0) - coalesce(
+        (SELECT position FROM strategy_engine.v_cursors WHERE account = :account AND source = 'data_collector'), 0)
+        AS waiting
+    FROM data_collector.v_bar_batches b WHERE b.account = :account
+    UNION ALL
+    SELECT 'risk_manager', coalesce(max(o.id), 0) - coalesce(
+        (SELECT position FROM risk_manager.v_cursors WHERE account = :account AND source = 'strategy_engine'), 0)
+    FROM strategy_engine.v_outbox o WHERE o.account = :account AND o.topic = 'evaluations'
+    UNION ALL
+    SELECT 'trade_executor', coalesce(max(o.id), 0) - coalesce(
+        (SELECT position FROM trade_executor.v_cursors WHERE account = :account AND source = 'risk_manager'), 0)
+    FROM risk_manager.v_outbox o WHERE o.account = :account AND o.topic = 'reviews'
+"""
 
 
 class PostgresReads:
@@ -135,6 +228,60 @@ class PostgresReads:
     async def modes(self, rows: int = 50) -> list[Row]:
         """How the mode has changed, newest first."""
         return await self._rows(_MODES, rows=rows)
+
+    async def decisions(
+        self, rows: int = 300, symbol: str | None = None, outcome: str | None = None
+    ) -> list[Row]:
+        """What was approved and refused, newest first."""
+        return await self._rows(_DECISIONS, rows=rows, symbol=symbol, outcome=outcome)
+
+    async def decision(self, any_id: str) -> Row | None:
+        """The decision that belongs to an id of its chain, whole."""
+        return await self._first(_DECISION, id=any_id)
+
+    async def signal(self, signal_id: str) -> Row | None:
+        """One wish of a strategy, whole."""
+        return await self._first(_SIGNAL, id=signal_id)
+
+    async def signals(self, rows: int = 300, symbol: str | None = None) -> list[Row]:
+        """What strategies wished for, newest first."""
+        return await self._rows(_SIGNALS, rows=rows, symbol=symbol)
+
+    async def intents_of(self, decision_id: str) -> list[Row]:
+        """The orders that a decision led to."""
+        return await self._rows(_INTENTS_OF, id=decision_id)
+
+    async def fills_of(self, decision_id: str) -> list[Row]:
+        """The executions of those orders."""
+        return await self._rows(_FILLS_OF, id=decision_id)
+
+    async def refusals(self, midnight: datetime) -> list[Row]:
+        """How often each reason refused since `midnight`."""
+        return await self._rows(_REFUSALS, midnight=midnight)
+
+    async def batches(self, rows: int = 100) -> list[Row]:
+        """The newest announced instants."""
+        return await self._rows(_BATCHES, rows=rows)
+
+    async def collections(self, rows: int = 50) -> list[Row]:
+        """History that was asked for, newest first."""
+        return await self._rows(_COLLECTIONS, rows=rows)
+
+    async def runs(self, rows: int = 200) -> list[Row]:
+        """Runs of all jobs, newest first."""
+        return await self._rows(_RUNS, rows=rows)
+
+    async def differences(self, rows: int = 300) -> list[Row]:
+        """What we and the broker disagreed on, open ones first."""
+        return await self._rows(_DIFFERENCES, rows=rows)
+
+    async def audit(self, rows: int = 300) -> list[Row]:
+        """What people had done, newest first."""
+        return await self._rows(_AUDIT, rows=rows)
+
+    async def lags(self) -> list[Row]:
+        """How many messages each stage has not read yet."""
+        return await self._rows(_LAGS)
 
     async def _first(self, query: str, **values: Any) -> Row | None:
         rows = await self._rows(query, **values)

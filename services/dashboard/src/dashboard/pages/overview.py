@@ -18,8 +18,11 @@ def build(visit: Visit) -> Refresh:
     """The page, and what brings it up to date."""
     stats = Stats(overview.STATS)
     with element("div", "grid"):
-        with card("Equity", "w8") as (note, _):
-            curve = Chart("Equity over time", "chart-m")
+        with element("div", "w8 stack"):
+            with card("Equity") as (note, _):
+                curve = Chart("Equity over time", "chart-m")
+            with card("Drawdown", note="below the peak so far"):
+                depth = Chart("Drawdown over time", "chart-s")
         with card("Limits in use", "w4"):
             used = Table(
                 "Limits in use",
@@ -62,6 +65,7 @@ def build(visit: Visit) -> Refresh:
         stats.show(overview.stats(equity, day_start, counts, portfolio[0]))
         say(note, overview.curve_note(equity))
         curve.show(charts.equity(equity))
+        depth.show(charts.drawdown(equity))
         used.show(limits.rows(portfolio[0].get("limits", []), explained=False))
         orders.show(overview.activity(intents))
         fills.show(overview.fills(filled))

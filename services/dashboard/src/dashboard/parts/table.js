@@ -52,7 +52,7 @@ export default {
   },
   data() {
     const down = (this.sort || "").startsWith("-");
-    return { query: "", limit: 100, order: { key: (this.sort || "").replace("-", ""), down } };
+    return { query: "", limit: 30, order: { key: (this.sort || "").replace("-", ""), down } };
   },
   computed: {
     acting() { return this.rows.some((r) => r.actions && r.actions.length); },

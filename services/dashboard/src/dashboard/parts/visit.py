@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, time
 from typing import Any
 
+from dashboard.adapters.log_files import newest_lines
 from dashboard.adapters.services import HttpServices
 from dashboard.service import Feed
 from dashboard.sessions import Rights, Session, Sessions
 from dashboard.store import PostgresReads
+from shared.config import Settings
 from shared.domain.calendar import NEW_YORK
 from shared.domain.errors import Rejected, TradingError
 from shared.ports import Clock, Ids, Timer
@@ -29,6 +31,7 @@ class Rooms:
     clock: Clock
     timer: Timer
     ids: Ids
+    settings: Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,15 @@ class Visit:
             return await self.answer(service, path, least_age_s, **query), None
         except TradingError as error:
             return {}, str(error)
+
+    async def log_lines(self, least: str, most: int) -> list[dict[str, Any]]:
+        """The newest lines of all services' log from level `least` on."""
+        folder = self.rooms.settings.log_dir
+        return await self.rooms.feed.get(
+            ("log", least, most),
+            lambda: newest_lines(folder, least=least, most=most),
+            least_age_s=2.0,
+        )
 
     async def act(
         self,

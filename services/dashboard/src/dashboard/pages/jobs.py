@@ -1,0 +1,75 @@
+"""Jobs and calendar: what runs by itself, and the trading day it follows."""
+
+from __future__ import annotations
+
+import asyncio
+
+from dashboard.parts.controls import Stats, card, element
+from dashboard.parts.dialogs import REASON, ask
+from dashboard.parts.table import Table
+from dashboard.parts.visit import Refresh, Visit
+from dashboard.shown import jobs
+from dashboard.shown.texts import title
+
+
+def build(visit: Visit) -> Refresh:
+    """The page, and what brings it up to date."""
+    known: set[str] = set()
+
+    def act(name: str, job_id: str) -> None:
+        if job_id in known and visit.rights.may_operate:
+            _act(visit, name, job_id)
+
+    stats = Stats(jobs.STATS)
+    with element("div", "grid"):
+        with card("Jobs"):
+            table = Table(
+                "Jobs",
+                jobs.COLUMNS,
+                empty="No job is known.",
+                hint="The scheduler does not answer.",
+                on_act=act,
+            )
+        with card("Runs"):
+            runs = Table(
+                "Runs",
+                jobs.RUNS,
+                empty="Nothing has run yet.",
+                hint="Jobs follow the exchange's calendar.",
+            )
+
+    async def refresh() -> None:
+        status, listed, ran = await asyncio.gather(
+            visit.answer_or("scheduler", "/status", 1.0),
+            visit.answer("scheduler", "/jobs", 1.0),
+            visit.rows("runs", 200),
+        )
+        items = listed.get("items", [])
+        known.clear()
+        known.update(str(each["job_id"]) for each in items)
+        stats.show(jobs.stats(status[0], visit.now()))
+        table.show(jobs.rows(items, may_run=visit.rights.may_operate))
+        runs.show(jobs.runs(ran))
+
+    return refresh
+
+
+def _act(visit: Visit, name: str, job_id: str) -> None:
+    async def run(_: dict[str, str]) -> str:
+        await visit.act("scheduler", f"/jobs/{job_id}/trigger", {}, once=True)
+        return f"{title(job_id)} is queued."
+
+    async def change(given: dict[str, str]) -> str:
+        await visit.act("scheduler", f"/jobs/{job_id}/{name}", given)
+        return f"{title(job_id)}: {name}d."
+
+    if name == "run":
+        ask(
+            f"Run {title(job_id).lower()} now?",
+            "It takes its place in the queue.",
+            [],
+            run,
+            yes="Run now",
+        )
+    elif name in ("pause", "resume"):
+        ask(f"{title(name)} {title(job_id).lower()}?", "", [REASON], change, yes=title(name))

@@ -1,0 +1,78 @@
+"""What have the services said, and what did people have done?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dashboard.shown.texts import (
+    ACCENT,
+    BAD,
+    MUTED,
+    WARN,
+    Cell,
+    Column,
+    Row,
+    instant,
+    moment,
+    title,
+    words,
+)
+
+COLUMNS = (
+    Column("at", "Time", "UTC"),
+    Column("level", "Level"),
+    Column("service", "Service"),
+    Column("event", "What", wide=True),
+)
+AUDIT = (
+    Column("at", "Time"),
+    Column("actor", "By"),
+    Column("what", "What"),
+    Column("reason", "Reason", wide=True),
+)
+_TONES = {"critical": BAD, "error": BAD, "warning": WARN, "info": ACCENT, "debug": MUTED}
+_TOLD = ("timestamp", "level", "service", "event", "logger", "exception")
+_LONGEST_DETAIL = 300
+
+
+def rows(lines: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """One row per line, newest first; what else a line holds stands small below."""
+    found = []
+    for number, line in enumerate(lines):
+        at = instant(line.get("timestamp"))
+        rest = "  ".join(f"{key}={value}" for key, value in line.items() if key not in _TOLD)
+        level = words(line.get("level"))
+        found.append(
+            Row(
+                f"{number}:{line.get('timestamp')}",
+                {
+                    "at": Cell(
+                        "" if at is None else f"{at:%m-%d %H:%M:%S}",
+                        sort=None if at is None else at.timestamp(),
+                    ),
+                    "level": Cell(level, _TONES.get(level, MUTED), chip=True),
+                    "service": Cell(title(line.get("service"))),
+                    "event": Cell(
+                        words(line.get("event")), sub=words(rest)[:_LONGEST_DETAIL] if rest else ""
+                    ),
+                },
+            )
+        )
+    return found
+
+
+def audit(acts: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """What people had done, newest first."""
+    return [
+        Row(
+            f"{number}",
+            {
+                "at": moment(each["at"]),
+                "actor": Cell(words(each["actor"])),
+                "what": Cell(title(str(each["what"]).lower())),
+                "reason": Cell(words(each["reason"])),
+            },
+        )
+        for number, each in enumerate(acts)
+    ]
