@@ -52,6 +52,7 @@ COMMANDS = {
     "resume": ("trader.commands.trading", "Let trading go on."),
     "flatten": ("trader.commands.trading", "Close every position."),
     "backtest": ("trader.commands.backtest", "Test a strategy on recorded bars."),
+    "costs": ("trader.commands.costs", "Show what trading cost beside what a backtest assumes."),
     "export": ("trader.commands.export", "Take trades, taxes and the audit chain out as files."),
     "audit": ("trader.commands.audit", "Check that nothing written was changed since."),
     "why": ("trader.commands.explaining", "Explain how an order came about."),
