@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.domain.errors import Misconfigured
 from shared.domain.signals import Direction
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
@@ -18,14 +17,20 @@ from strategy_engine.parameters import UnknownName
 from strategy_engine.strategy import Wish
 
 README = (USER_FOLDER / "README.md").read_text(encoding="utf-8")
+SHIPPED = {
+    path.stem
+    for path in (USER_FOLDER.parent / "strategy_engine" / "strategies").glob("*.py")
+    if path.stem != "__init__"
+}
 EXAMPLE = re.search(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_shipped_strategy_is_found() -> None:
-    catalogue = discover()
+def test_the_shipped_strategies_are_found() -> None:
+    found = discover()
 
-    assert catalogue.find("moving_average").name == "moving_average"
-    assert catalogue.broken == {}
+    assert set(found.strategies) == SHIPPED
+    assert found.find("moving_average").name == "moving_average"
+    assert found.broken == {}
 
 
 def test_the_example_of_the_users_folder_is_found_there_and_works(tmp_path: Path) -> None:
@@ -51,12 +56,12 @@ def test_an_unknown_strategy_names_the_nearest_one() -> None:
 def test_a_module_that_fails_is_reported_and_hides_no_other(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("raise RuntimeError('half-written')", encoding="utf-8")
 
-    catalogue = discover(tmp_path)
+    found = discover(tmp_path)
 
-    assert list(catalogue.strategies) == ["moving_average"]
-    assert catalogue.broken == {str(tmp_path / "broken.py"): "RuntimeError: half-written"}
+    assert set(found.strategies) == SHIPPED
+    assert found.broken == {str(tmp_path / "broken.py"): "RuntimeError: half-written"}
     with pytest.raises(UnknownName, match="RuntimeError: half-written"):
-        catalogue.find("mine")
+        found.find("mine")
 
 
 def test_a_file_with_an_underscore_in_front_is_left_alone(tmp_path: Path) -> None:
@@ -81,15 +86,48 @@ def test_what_a_module_merely_imports_is_not_taken_for_its_own(
     )
     monkeypatch.syspath_prepend(library)
 
-    assert list(discover(mine).strategies) == ["mine", "moving_average"]
+    assert set(discover(mine).strategies) == {"mine", *SHIPPED}
 
 
-def test_two_strategies_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_of_two_strategies_of_one_name_neither_is_meant_and_the_others_go_on(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "mine.py").write_text(
         "from strategy_engine.strategies.moving_average import MovingAverage as Shipped\n"
-        "class MovingAverage(Shipped):\n    '''Mine.'''\n",
+        "class MovingAverage(Shipped):\n    '''Mine.'''\n"
+        "class Another(Shipped):\n    '''Mine, too.'''\n",
         encoding="utf-8",
     )
 
-    with pytest.raises(Misconfigured, match="two strategies are called moving_average"):
-        discover(tmp_path)
+    found = discover(tmp_path)
+
+    assert {"another", "macd"} < set(found.strategies)
+    with pytest.raises(UnknownName, match=r"^two strategies are called moving_average: .*mine\.py"):
+        found.find("moving_average")
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("class Half(\n", "SyntaxError: '(' was never closed (mine.py, line 1)"),
+        (
+            "import sys\nsys.exit(3)\n",
+            "EndedTheProcess: it raised SystemExit, which ends a program",
+        ),
+        ("raise ValueError('two\\nlines')", "ValueError: two lines"),
+    ],
+)
+def test_whatever_a_file_does_is_one_clear_sentence(
+    tmp_path: Path, source: str, reason: str
+) -> None:
+    (tmp_path / "mine.py").write_text(source, encoding="utf-8")
+
+    assert discover(tmp_path).broken == {str(tmp_path / "mine.py"): reason}
+
+
+def test_a_file_that_never_ends_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("while True:\n    pass\n", encoding="utf-8")
+
+    assert discover(tmp_path, import_within_s=0.05).broken == {
+        str(tmp_path / "mine.py"): "TookTooLong: it took longer than 0.05 s and was stopped"
+    }

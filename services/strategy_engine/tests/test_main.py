@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import ClassVar
 
 import numpy as np
@@ -13,21 +14,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.config import load_settings
+from shared.domain.bar_blocks import to_epoch_us
 from shared.domain.bars import Bar
+from shared.domain.corporate_actions import Split
 from shared.domain.errors import InvalidInput, Misconfigured, Unavailable
 from shared.domain.ids import signal_id
 from shared.domain.signals import Direction, Evaluation
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.messages import BELL_EVALUATIONS
-from shared.testing.bar_stores import a_bar
+from shared.testing.bar_stores import NOON, a_bar, a_block
 from strategy_engine.catalogue import discover
 from strategy_engine.choosing import chosen_strategy
-from strategy_engine.panels import View
+from strategy_engine.evaluation import evaluate
+from strategy_engine.panels import Panel, View
+from strategy_engine.parameters import Whole
 from strategy_engine.ports import Batch, StrategyRun
 from strategy_engine.strategies.moving_average import MovingAverage
-from strategy_engine.strategy import Strategy, Wish
-from strategy_engine.testing import Market, MemoryEvaluations, work_off
+from strategy_engine.strategy import Strategy, VectorStrategy, Wish, Wishes
+from strategy_engine.testing import Market, MemoryEvaluations, batch_of, work_off
+from strategy_engine.universe import Screen
+from strategy_engine.windows import Windows
 
 QUICK = MovingAverage(short_window=1, long_window=2)
 SYMBOLS = ("AAPL", "MSFT", "TSLA")
@@ -159,6 +166,128 @@ def test_a_failing_strategy_is_off_after_three_failures_in_a_row_and_others_go_o
     assert run.last_error is not None
     assert run.last_error.endswith("ZeroDivisionError: odd")
     assert market.store.fared["moving_average"].failures == 0
+
+
+def test_a_split_overnight_is_no_fall_of_the_price() -> None:
+    market = Market()
+    market.keep(*(a_bar("AAPL", minute, close=200) for minute in range(3)))
+    today = NOON + timedelta(days=1)
+    split = Split(Symbol("AAPL"), today.date(), Decimal(2), Decimal(1))
+    market.bars.actions.put([split], provider="test", fetched_at=NOON)
+    for minute, close in enumerate([100, 101]):
+        market.announce(a_bar("AAPL", minute, close=close, begins_at=today))
+
+    asyncio.run(work_off(market.engine(QUICK)))
+
+    # A hundred is what two hundred were; only the dollar after it is a rise.
+    assert wishes(market.store.outbox) == [[], [("AAPL", "LONG")]]
+
+
+class Endless(Strategy):
+    """Never answers."""
+
+    @property
+    def bars_needed(self) -> int:
+        return 1
+
+    def generate_signal(self, view: View) -> None:
+        while True:
+            pass
+
+
+def test_a_strategy_that_never_ends_is_a_failure_and_the_others_are_heard() -> None:
+    bar = a_bar("AAPL", close=2)
+    block, windows = a_block(bar), Windows(Timeframe.MINUTE, 3)
+    windows.load([bar.symbol], a_block(), 0)
+    windows.push(block)
+
+    found = evaluate(
+        [Endless(), Moody()],
+        {},
+        windows,
+        block,
+        batch_of(1, [bar]),
+        "paper",
+        bar.end_at,
+        limit_s=0.05,
+    )
+
+    assert [signal.strategy for signal in found.signals] == ["moody"]
+    endless = next(run for run in found.runs if run.strategy == "endless")
+    assert endless.failures == 1
+    assert endless.last_error is not None
+    assert endless.last_error.endswith("TookTooLong: it took longer than 0.05 s and was stopped")
+
+
+class Shapeless(VectorStrategy):
+    """Answers with something else than wishes of the panel's shape."""
+
+    how = Whole(0, low=0, high=2, about="what it answers")
+
+    @property
+    def bars_needed(self) -> int:
+        return 1
+
+    def wishes(self, panel: Panel) -> Wishes:
+        nothing = np.zeros(panel.close.shape, np.bool_)
+        answers: list[object] = [
+            None,
+            Wishes(nothing[:, :0], nothing, "", ""),
+            Wishes(~nothing, nothing, "", "", figures={"x": np.full(nothing.shape, np.nan)}),
+        ]
+        return answers[self.how]  # type: ignore[return-value]  # nonsense on purpose
+
+
+@pytest.mark.parametrize(
+    ("how", "complaint"),
+    [
+        (0, "wishes must give Wishes, gave None"),
+        (1, "entries must be an array of shape (1, 1)"),
+        (2, "figure x of AAPL is nan"),
+    ],
+)
+def test_wishes_that_cannot_be_meant_are_a_failure(how: int, complaint: str) -> None:
+    market = Market()
+    market.announce(a_bar("AAPL"))
+
+    asyncio.run(work_off(market.engine(Shapeless(how=how), Moody())))
+
+    error = market.store.fared["shapeless"].last_error
+    assert error is not None
+    assert error.endswith(f"InvalidWish: {complaint}")
+    assert market.store.fared["moody"].failures == 0
+
+
+class Screened(VectorStrategy):
+    """Long in what passes the screen."""
+
+    uses_screens: ClassVar[bool] = True
+
+    @property
+    def bars_needed(self) -> int:
+        return 1
+
+    def wishes(self, panel: Panel) -> Wishes:
+        passed = panel.passed_screen == 1.0
+        return Wishes(passed, panel.passed_screen == 0.0, "passed", "did not pass")
+
+
+def test_a_strategy_that_asks_for_screens_sees_the_one_taken_by_the_end_of_the_bar() -> None:
+    market = Market()
+    bars = [a_bar(symbol) for symbol in ("AAPL", "MSFT")]
+    batch = market.announce(*bars)
+    end_us = to_epoch_us(batch.end_at)
+    market.store.taken = [
+        Screen(end_us, frozenset({"MSFT"})),
+        Screen(end_us + 1, frozenset({"AAPL", "MSFT"})),
+    ]
+    engine = market.engine(Screened())
+
+    preview = asyncio.run(engine.preview(Screened(), batch))
+    asyncio.run(work_off(engine))
+
+    assert wishes(market.store.outbox) == [[("AAPL", "FLAT"), ("MSFT", "LONG")]]
+    assert preview.signals == market.store.outbox[0].signals
 
 
 @pytest.mark.parametrize(

@@ -12,41 +12,78 @@ from shared.domain.signals import Direction
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from strategy_engine.catalogue import discover
-from strategy_engine.panels import Floats, Panel
+from strategy_engine.panels import FIGURES, Floats, Panel
+from strategy_engine.strategies.bollinger import Bollinger
+from strategy_engine.strategies.donchian_breakout import DonchianBreakout
+from strategy_engine.strategies.hybrid import Hybrid
+from strategy_engine.strategies.macd import Macd
+from strategy_engine.strategies.momentum import Momentum
 from strategy_engine.strategies.moving_average import MovingAverage
-from strategy_engine.strategy import VectorStrategy, Wishes
+from strategy_engine.strategies.rsi_reversion import RsiReversion
+from strategy_engine.strategy import Strategy, VectorStrategy, Wishes
 
-# Small windows, so that short random markets hold many crossings.
-SHIPPED = [
+# Small windows, so that short random markets hold many wishes.
+SHIPPED: list[VectorStrategy] = [
     MovingAverage(short_window=2, long_window=4),
-    MovingAverage(short_window=1, long_window=3),
+    MovingAverage(short_window=1, long_window=3, allow_short=True),
+    RsiReversion(window=2, oversold=40, recovered=60),
+    Macd(fast=1, slow=3, signal=2),
+    Bollinger(window=3, width=0.5),
+    DonchianBreakout(entry_window=3, exit_window=2),
+    Hybrid(short_window=2, long_window=4, enter=0.5, leave=0.4, ranging_extra=0.1),
+    Momentum(lookback=3, skip=1, top=2, every_days=1),
 ]
+BY_THEMSELVES = [strategy for strategy in SHIPPED if not strategy.compares_symbols]
 prices = st.integers(95, 105).map(float)
 markets = st.integers(1, 4).flatmap(
     lambda symbols: st.lists(
         st.lists(prices | st.just(float("nan")), min_size=symbols, max_size=symbols),
         min_size=1,
-        max_size=30,
+        max_size=40,
     )
 )
+DAY_US = 86_400_000_000
+
+
+def named(strategy: Strategy) -> str:
+    return f"{strategy.name} {dict(strategy.values)}"
 
 
 def a_panel(close: Floats) -> Panel:
-    names = tuple(Symbol(f"S{i}") for i in range(close.shape[1]))
-    return Panel(Timeframe.DAY, names, close, close, close, close, close)
+    """Daily bars with ranges of up to two dollars, of which every third passes a screen."""
+    symbols = tuple(Symbol(f"S{i}") for i in range(close.shape[1]))
+    numbers = np.arange(close.size).reshape(close.shape)
+    return Panel(
+        Timeframe.DAY,
+        symbols,
+        open=close,
+        high=close + numbers % 3,
+        low=close - numbers % 2,
+        close=close,
+        volume=close,
+        end_us=np.repeat(np.arange(1, len(close) + 1)[:, None] * DAY_US, close.shape[1], axis=1),
+        screened=np.where(numbers % 3 == 0, 1.0, 0.0),
+    )
+
+
+def rows(panel: Panel, kept: slice) -> Panel:
+    figures = {name: getattr(panel, name)[kept] for name in (*FIGURES, "end_us", "screened")}
+    return Panel(panel.timeframe, panel.symbols, **figures)
 
 
 def same(a: Wishes, b: Wishes) -> bool:
     return (
         np.array_equal(a.entries, b.entries)
         and np.array_equal(a.exits, b.exits)
+        and np.array_equal(a.wished, b.wished)
         and all(np.array_equal(a.figures[k], b.figures[k], equal_nan=True) for k in a.figures)
     )
 
 
 def cut(wishes: Wishes, rows: slice) -> Wishes:
     figures = {name: values[rows] for name, values in wishes.figures.items()}
-    return Wishes(wishes.entries[rows], wishes.exits[rows], "", "", None, figures)
+    shorts = None if wishes.shorts is None else wishes.shorts[rows]
+    return Wishes(wishes.entries[rows], wishes.exits[rows], "", "", None, figures, shorts)
 
 
 def test_every_shipped_vector_strategy_is_among_those_tested_here() -> None:
@@ -55,7 +92,30 @@ def test_every_shipped_vector_strategy_is_among_those_tested_here() -> None:
     assert shipped == {type(strategy) for strategy in SHIPPED}
 
 
-@pytest.mark.parametrize("strategy", SHIPPED)
+@pytest.mark.parametrize("strategy", SHIPPED, ids=named)
+def test_every_shipped_strategy_gives_every_kind_of_wish(strategy: VectorStrategy) -> None:
+    close = np.random.default_rng(5).integers(90, 111, (300, 3)).astype(np.float64)
+    wishes = strategy.wishes(a_panel(close))
+
+    assert wishes.entries.any()
+    assert wishes.exits.any() != strategy.allows_shorts
+    assert (wishes.shorts is not None and wishes.shorts.any()) == strategy.allows_shorts
+
+
+@pytest.mark.parametrize("strategy", SHIPPED, ids=named)
+def test_every_shipped_strategy_says_what_each_parameter_and_a_sell_mean(
+    strategy: VectorStrategy,
+) -> None:
+    assert type(strategy).__doc__
+    assert "sell_means" in vars(type(strategy))
+    for parameter in strategy.parameters.values():
+        assert parameter.about
+        if parameter.kind is not bool:
+            assert parameter.low is not None
+            assert parameter.high is not None
+
+
+@pytest.mark.parametrize("strategy", BY_THEMSELVES, ids=named)
 @given(market=markets)
 def test_the_vectorised_form_says_what_the_form_per_bar_says(
     strategy: VectorStrategy, market: list[list[float]]
@@ -72,7 +132,7 @@ def test_the_vectorised_form_says_what_the_form_per_bar_says(
                 assert strategy.generate_signal(view) == wishes.at(row, column)
 
 
-@pytest.mark.parametrize("strategy", SHIPPED)
+@pytest.mark.parametrize("strategy", SHIPPED, ids=named)
 @given(market=markets, data=st.data())
 def test_what_comes_later_changes_nothing_said_before(
     strategy: VectorStrategy, market: list[list[float]], data: st.DataObject
@@ -87,27 +147,55 @@ def test_what_comes_later_changes_nothing_said_before(
     assert same(cut(before, slice(t + 1)), cut(after, slice(t + 1)))
 
 
-@pytest.mark.parametrize("strategy", SHIPPED)
-@given(market=markets, surplus=st.integers(0, 10))
-def test_bars_needed_are_enough(
-    strategy: VectorStrategy, market: list[list[float]], surplus: int
+@pytest.mark.parametrize("strategy", SHIPPED, ids=named)
+@given(market=markets)
+def test_every_wish_comes_with_figures_and_a_conviction_that_can_be_stored(
+    strategy: VectorStrategy, market: list[list[float]]
 ) -> None:
     panel = a_panel(np.asarray(market))
-    for column in range(len(panel.symbols)):
-        own = panel.of(column)
-        if len(own) == 0:
-            continue
-        short = a_panel(own.close[-strategy.bars_needed - surplus :])
+    wishes = strategy.wishes(panel)
 
-        assert strategy.generate_signal(short.view(0)) == strategy.generate_signal(own.view(0))
+    wishes.check(panel)
+    assert not wishes.wished[np.isnan(panel.close)].any()
+    for values in wishes.figures.values():
+        assert np.isfinite(values[wishes.wished]).all()
+    if wishes.conviction is not None:
+        said = wishes.conviction[wishes.wished]
+        assert ((said >= 0) & (said <= 1)).all()
+
+
+@pytest.mark.parametrize("strategy", SHIPPED, ids=named)
+@given(seed=st.integers(0, 2**32), surplus=st.integers(0, 10), holes=st.booleans())
+def test_a_live_window_of_the_bars_needed_says_what_the_whole_history_says(
+    strategy: VectorStrategy, seed: int, surplus: int, holes: bool
+) -> None:
+    random = np.random.default_rng(seed)
+    # Longer than anybody's memory, so that the window does not hold the beginning.
+    close = random.integers(90, 111, (2 * strategy.bars_needed + 5, 3)).astype(np.float64)
+    if holes:
+        close[random.random(close.shape) < 0.1] = np.nan
+        close[-1, 0] = 100.0
+    panel = a_panel(close)
+    row = len(panel) - 1
+
+    window = panel.newest(row, strategy.bars_needed + surplus)
+    live, whole = strategy.wishes(window), strategy.wishes(panel)
+
+    for column, symbol in enumerate(window.symbols):
+        assert live.at(-1, column) == whole.at(row, panel.symbols.index(symbol))
 
 
 @given(price=st.integers(1, 10**13), n=st.integers(1, 120))
 def test_a_price_that_does_not_move_gives_no_signal(price: int, n: int) -> None:
-    wishes = MovingAverage().wishes(a_panel(np.full((n, 1), price / MICROS)))
-
-    assert not wishes.entries.any()
-    assert not wishes.exits.any()
+    close = np.full((n, 1), price / MICROS)
+    still = Panel(
+        Timeframe.DAY,
+        (Symbol("AAPL"),),
+        *(close for _ in FIGURES),
+        end_us=np.arange(1, n + 1)[:, None] * DAY_US,
+    )
+    for strategy in [MovingAverage(), *BY_THEMSELVES]:
+        assert not strategy.wishes(still).wished.any(), strategy.name
 
 
 def test_a_rise_is_bought_and_a_fall_sold_once_each_with_the_figures() -> None:

@@ -2,7 +2,8 @@
 
 A batch is its composition: exactly the announced symbols at exactly its instant, whether they come from the
 stream or from the store. Bars before it are those that were in time; one that came after its batch had
-been announced stays out of every later window, so that a restart decides as if there had been none.
+been announced stays out of every later window, so that a restart decides as if there had been none. They are put
+into the shares of the batch's own day.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from shared.domain.bar_blocks import BarBlock, from_epoch_us, to_epoch_us
+from shared.domain.corporate_actions import Adjustment, exchange_day
 from shared.domain.errors import Unavailable
 from shared.domain.symbols import Symbol
 from shared.ports import BarStore, BarStream
@@ -66,8 +68,15 @@ class AnnouncedBars:
     ) -> BarBlock:
         asked = count
         while True:
+            # In the shares of the deciding day: a split would else look like a crash.
             block = await asyncio.to_thread(
-                self._store.last, batch.timeframe, symbols, asked, from_epoch_us(until_us)
+                self._store.last,
+                batch.timeframe,
+                symbols,
+                asked,
+                from_epoch_us(until_us),
+                adjustment=Adjustment.SPLIT,
+                as_of_on=exchange_day(batch.end_at),
             )
             instants = [from_epoch_us(us) for us in np.unique(block.end_us).tolist()]
             announced = await self._batches.compositions(batch.timeframe, instants)

@@ -2,7 +2,8 @@
 
 Every class in a module of `strategy_engine.strategies` (shipped), in a file of the folder `strategies` beside
 this package (the user's own) and behind the entry points `full_ai_trader.strategies` (installed packages). No
-list names them. A module that cannot be imported is reported with its reason and hides no other.
+list names them. A module that cannot be imported is reported with its reason and hides no other; nor do two strategies of
+one name, of which neither can be meant.
 """
 
 from __future__ import annotations
@@ -22,19 +23,20 @@ from types import ModuleType
 import structlog
 
 import strategy_engine.strategies
-from shared.domain.errors import Misconfigured
 from strategy_engine.parameters import UnknownName, did_you_mean
+from strategy_engine.patience import within
 from strategy_engine.strategy import Strategy
 
 _log = structlog.get_logger(__name__)
 ENTRY_POINTS = "full_ai_trader.strategies"
 USER_FOLDER = Path(__file__).parents[1] / "strategies"
 _USER_PREFIX = "user_strategies_"
+IMPORT_WITHIN_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Strategies by name, and modules that gave none because they failed, with the reason."""
+    """Strategies by name; modules that gave none because they failed, and names that two claim, with the reason."""
 
     strategies: Mapping[str, type[Strategy]]
     broken: Mapping[str, str] = field(default_factory=dict)
@@ -47,53 +49,60 @@ class Catalogue:
         """
         if name in self.strategies:
             return self.strategies[name]
+        if name in self.broken:
+            raise UnknownName(self.broken[name])
         broken = "".join(f"; {where} is broken: {why}" for where, why in self.broken.items())
         raise UnknownName(
             f"there is no strategy {name[:64]!r}; {did_you_mean(name, self.strategies)}{broken}"
         )
 
 
-def discover(user_folder: Path = USER_FOLDER) -> Catalogue:
-    """Look for strategies in all three places.
-
-    Raises:
-        Misconfigured: two strategies have one name.
-    """
-    found: dict[str, type[Strategy]] = {}
+def discover(
+    user_folder: Path = USER_FOLDER, import_within_s: float = IMPORT_WITHIN_S
+) -> Catalogue:
+    """Look for strategies in all three places; a stranger's module may take so long to be imported."""
+    found: dict[str, list[type[Strategy]]] = {}
     broken: dict[str, str] = {}
-    for where, load in _modules(user_folder):
+    for where, load in _modules(user_folder, import_within_s):
         try:
             classes = _strategies_in(load())
             for strategy in classes:
                 strategy()  # one that cannot be made with its own defaults is broken
         except Exception as error:  # noqa: BLE001  # a stranger's module may raise anything
-            broken[where] = f"{type(error).__name__}: {error}"[:300]
+            broken[where] = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             _log.warning("strategy module cannot be imported", module=where, exc_info=error)
             continue
         for strategy in classes:
-            other = found.setdefault(strategy.name, strategy)
-            if other is not strategy:
-                raise Misconfigured(
-                    f"two strategies are called {strategy.name}: {_place(other)} and "
-                    f"{_place(strategy)}; give one of them another name"
-                )
-    return Catalogue(dict(sorted(found.items())), broken)
+            others = found.setdefault(strategy.name, [])
+            if strategy not in others:
+                others.append(strategy)
+    for name, claiming in found.items():
+        if len(claiming) > 1:
+            # Trading the one that was not meant would be worse than trading neither.
+            broken[name] = (
+                f"two strategies are called {name}: {_place(claiming[0])} and "
+                f"{_place(claiming[1])}; give one of them another name"
+            )
+    known = {name: claiming[0] for name, claiming in sorted(found.items()) if name not in broken}
+    return Catalogue(known, broken)
 
 
 def _place(strategy: type[Strategy]) -> str:
     return f"{inspect.getsourcefile(strategy)} class {strategy.__name__}"
 
 
-def _modules(user_folder: Path) -> Iterator[tuple[str, Callable[[], ModuleType | type[Strategy]]]]:
+def _modules(
+    user_folder: Path, limit_s: float
+) -> Iterator[tuple[str, Callable[[], ModuleType | type[Strategy]]]]:
     shipped = strategy_engine.strategies
     for info in pkgutil.iter_modules(shipped.__path__):
         name = f"{shipped.__name__}.{info.name}"
         yield name, partial(importlib.import_module, name)
     for path in sorted(user_folder.glob("*.py")):
         if not path.name.startswith("_"):
-            yield str(path), partial(_load_file, path)
+            yield str(path), partial(within, limit_s, partial(_load_file, path))
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        yield f"entry point {point.name}", point.load
+        yield f"entry point {point.name}", partial(within, limit_s, point.load)
 
 
 def _load_file(path: Path) -> ModuleType:

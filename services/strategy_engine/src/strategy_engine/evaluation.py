@@ -1,8 +1,8 @@
 """What do the strategies wish for at this instant?
 
-Panels go in, signals come out, and what each strategy's run was like. A strategy is code that somebody else
-wrote: one that raises, or answers what cannot be meant, is heard no further at this instant, none of its
-wishes count, and after three such runs in a row it is off. The others are evaluated all the same.
+Windows go in, signals come out, and what each strategy's run was like. A strategy is code that somebody else
+wrote: one that raises, takes too long, or answers what cannot be meant, is heard no further at this instant, none of
+its wishes count, and after three such runs in a row it is off. The others are evaluated all the same.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 import structlog
@@ -19,14 +20,21 @@ from shared.domain.bar_blocks import BarBlock
 from shared.domain.ids import signal_id
 from shared.domain.money import MICROS, from_micros, plain
 from shared.domain.signals import Direction, Signal
+from shared.domain.symbols import Symbol
 from strategy_engine.panels import Panel
+from strategy_engine.patience import within
 from strategy_engine.ports import Batch, StrategyRun
-from strategy_engine.strategy import InvalidWish, Strategy, VectorStrategy, Wish
+from strategy_engine.strategy import InvalidWish, Strategy, VectorStrategy, Wish, Wishes
+from strategy_engine.universe import Screen, with_screens
 from strategy_engine.windows import Windows
 
 _log = structlog.get_logger(__name__)
 FAILURES_UNTIL_OFF = 3
+# A minute's bars have to be decided on well within the minute, whoever fails.
+LIMIT_S = 10.0
 _LONGEST_ERROR = 300
+# Values per figure that a strategy is asked about at a time: they stay in the processor's cache.
+_AT_ONCE = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +45,17 @@ class Evaluated:
     runs: tuple[StrategyRun, ...]
 
 
-def newest_wishes(strategy: Strategy, panel: Panel) -> dict[int, Wish]:
-    """What `strategy` newly wishes for in the last row of `panel`, by column.
+def newest_wishes(strategy: Strategy, panel: Panel) -> dict[Symbol, Wish]:
+    """What `strategy` newly wishes for in the last row of `panel`.
 
     Raises:
         InvalidWish: the answer cannot be meant. Whatever else the strategy raises passes through.
     """
-    wishes: dict[int, Wish] = {}
+    wishes: dict[Symbol, Wish] = {}
     if isinstance(strategy, VectorStrategy):
         stated = strategy.wishes(panel)
+        if not isinstance(stated, Wishes):
+            raise InvalidWish(f"wishes must give Wishes, gave {stated!r:.80}")
         stated.check(panel)
         columns = np.flatnonzero(stated.wished[-1]).tolist()
         found = ((column, stated.at(-1, column)) for column in columns)
@@ -57,14 +67,37 @@ def newest_wishes(strategy: Strategy, panel: Panel) -> dict[int, Wish]:
     for column, wish in found:
         if wish is None:
             continue
+        symbol = panel.symbols[column]
         if wish.direction is Direction.SHORT and not strategy.allows_shorts:
             raise InvalidWish(
                 "a strategy that wishes to be SHORT must declare a switch allow_short, and it must be on"
             )
         for name, value in wish.figures.items():
             if not math.isfinite(value):
-                raise InvalidWish(f"figure {name} of {panel.symbols[column]} is {value}")
-        wishes[column] = wish
+                raise InvalidWish(f"figure {name} of {symbol} is {value}")
+        wishes[symbol] = wish
+    return wishes
+
+
+def wishes_in(
+    strategy: Strategy,
+    windows: Windows,
+    symbols: Sequence[Symbol],
+    screens: Sequence[Screen],
+) -> dict[Symbol, Wish]:
+    """What `strategy` newly wishes for, of `symbols` (sorted), which all have a bar at this instant.
+
+    One that does not compare symbols is asked about a few at a time, which changes no answer.
+    """
+    width = len(symbols)
+    if not strategy.compares_symbols:
+        width = max(1, _AT_ONCE // strategy.bars_needed)
+    wishes: dict[Symbol, Wish] = {}
+    for first in range(0, len(symbols), width):
+        panel = windows.panel(symbols[first : first + width], strategy.bars_needed)
+        if strategy.uses_screens:
+            panel = with_screens(panel, screens)
+        wishes |= newest_wishes(strategy, panel)
     return wishes
 
 
@@ -77,31 +110,41 @@ def _as_wish(answer: object) -> Wish | None:
 
 
 def signals_of(
-    strategy: Strategy, panel: Panel, block: BarBlock, batch: Batch, account: str
+    strategy: Strategy,
+    windows: Windows,
+    block: BarBlock,
+    batch: Batch,
+    account: str,
+    screens: Sequence[Screen] = (),
+    limit_s: float = LIMIT_S,
 ) -> list[Signal]:
-    """The signals `strategy` gives for `batch`, whose bars are `block` and the last row of `panel`."""
-    made = []
-    for column, wish in sorted(newest_wishes(strategy, panel).items()):
-        symbol = panel.symbols[column]
-        made.append(
-            Signal(
-                signal_id=signal_id(
-                    account, strategy.name, symbol, batch.timeframe.value, batch.end_at
-                ),
-                account=account,
-                strategy=strategy.name,
-                symbol=symbol,
-                timeframe=batch.timeframe,
-                bar_start_at=batch.start_at,
-                bar_end_at=batch.end_at,
-                direction=wish.direction,
-                conviction=float(wish.conviction),
-                reason=wish.reason,
-                reference_price=from_micros(int(block.close[column])),
-                figures={name: figure_text(value) for name, value in wish.figures.items()},
-            )
+    """The signals `strategy` gives for `batch`, whose bars are `block` and the newest of `windows`.
+
+    Raises:
+        TookTooLong: it took longer than `limit_s`.
+        InvalidWish: the answer cannot be meant. Whatever else the strategy raises passes through.
+    """
+    wishes = within(limit_s, partial(wishes_in, strategy, windows, block.symbols, screens))
+    closes = dict(zip(block.symbols, block.close.tolist(), strict=True)) if wishes else {}
+    return [
+        Signal(
+            signal_id=signal_id(
+                account, strategy.name, symbol, batch.timeframe.value, batch.end_at
+            ),
+            account=account,
+            strategy=strategy.name,
+            symbol=symbol,
+            timeframe=batch.timeframe,
+            bar_start_at=batch.start_at,
+            bar_end_at=batch.end_at,
+            direction=wish.direction,
+            conviction=float(wish.conviction),
+            reason=wish.reason,
+            reference_price=from_micros(closes[symbol]),
+            figures={name: figure_text(value) for name, value in wish.figures.items()},
         )
-    return made
+        for symbol, wish in sorted(wishes.items())
+    ]
 
 
 def figure_text(value: float) -> str:
@@ -117,6 +160,8 @@ def evaluate(
     batch: Batch,
     account: str,
     ran_at: datetime,
+    screens: Sequence[Screen] = (),
+    limit_s: float = LIMIT_S,
 ) -> Evaluated:
     """Ask every strategy that is on; `windows` must already hold `block`, the bars of `batch`."""
     signals: list[Signal] = []
@@ -126,8 +171,7 @@ def evaluate(
         if before.is_off:
             continue
         try:
-            panel = windows.panel(block.symbols, strategy.bars_needed)
-            made = signals_of(strategy, panel, block, batch, account)
+            made = signals_of(strategy, windows, block, batch, account, screens, limit_s)
         except Exception as error:  # noqa: BLE001  # a stranger's code may raise anything
             run = after_failure(before, error, batch, ran_at)
             _log.warning(

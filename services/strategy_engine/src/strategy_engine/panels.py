@@ -21,6 +21,7 @@ Bools = NDArray[np.bool_]
 Instants = NDArray[np.int64]
 
 FIGURES = ("open", "high", "low", "close", "volume")
+_OPTIONAL = {"end_us": np.int64, "screened": np.float64}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class Panel:
     row is the same instant for all; so what compares symbols with each other must do it in the last row.
 
     `end_us`: when each bar ended, microseconds since 1970 UTC; of no meaning where there is no bar. It may be left
-    out where no strategy asks for times, and is then None.
+    out where no strategy asks for times, and is then None. `screened`: 1 where the newest screen that had been taken by then
+    let the symbol through, 0 where it did not, NaN where none is known (see `universe`); None is NaN everywhere.
     """
 
     timeframe: Timeframe
@@ -42,6 +44,7 @@ class Panel:
     close: Floats
     volume: Floats
     end_us: Instants | None = field(default=None, kw_only=True)
+    screened: Floats | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         shape = self.close.shape
@@ -57,12 +60,15 @@ class Panel:
             window = column.view()
             window.flags.writeable = False
             object.__setattr__(self, name, window)
-        if self.end_us is not None:
-            if self.end_us.shape != shape or self.end_us.dtype != np.int64:
-                raise InvalidInput(f"end_us of a panel must be int64 of shape {shape}")
-            ends = self.end_us.view()
-            ends.flags.writeable = False
-            object.__setattr__(self, "end_us", ends)
+        for name, kind in _OPTIONAL.items():
+            optional = getattr(self, name)
+            if optional is None:
+                continue
+            if optional.shape != shape or optional.dtype != kind:
+                raise InvalidInput(f"{name} of a panel must be {kind.__name__} of shape {shape}")
+            window = optional.view()
+            window.flags.writeable = False
+            object.__setattr__(self, name, window)
 
     def __len__(self) -> int:
         return len(self.close)
@@ -78,6 +84,11 @@ class Panel:
             raise InvalidInput("these bars came without their times, which the strategy needs")
         return self.end_us
 
+    @property
+    def passed_screen(self) -> Floats:
+        """`screened`, NaN everywhere when this panel was made without."""
+        return np.full(self.close.shape, np.nan) if self.screened is None else self.screened
+
     def until(self, row: int) -> Panel:
         """The panel as it was when row `row` was its newest."""
         return self._cut(slice(0, row + 1), slice(None), self.symbols)
@@ -91,8 +102,38 @@ class Panel:
     def _cut(self, rows: slice | Bools, columns: slice, symbols: tuple[Symbol, ...]) -> Panel:
         # Copies, because from a NumPy slice one gets back to the whole, future included.
         cut = {name: getattr(self, name)[rows, columns].copy() for name in FIGURES}
-        ends = None if self.end_us is None else self.end_us[rows, columns].copy()
-        return Panel(self.timeframe, symbols, **cut, end_us=ends)
+        optional = {
+            name: getattr(self, name)[rows, columns].copy()
+            for name in _OPTIONAL
+            if getattr(self, name) is not None
+        }
+        return Panel(self.timeframe, symbols, **cut, **optional)
+
+    def newest(self, row: int, count: int) -> Panel:
+        """What a live strategy sees when row `row` is the newest: the last `count` own bars of each symbol that has one.
+
+        Only the last row is one instant for all, as live.
+        """
+        columns = np.flatnonzero(~np.isnan(self.close[row]))
+        first = max(0, row + 1 - count)
+        rows = np.arange(row + 1 - count, row + 1)[:, None]
+        if np.isnan(self.close[first : row + 1, columns]).any():
+            # Each symbol's own bars, found by counting backwards from the newest.
+            present = ~np.isnan(self.close[: row + 1, columns])
+            from_end = np.cumsum(present[::-1], axis=0)[::-1]
+            rows = np.full((count, len(columns)), -1)
+            kept = present & (from_end <= count)
+            at, column = np.nonzero(kept)
+            rows[count - from_end[kept], column] = at
+        known, at = rows >= 0, np.maximum(rows, 0)
+        cut = {name: np.where(known, getattr(self, name)[at, columns], np.nan) for name in FIGURES}
+        optional = {
+            name: getattr(self, name)[at, columns]
+            for name in _OPTIONAL
+            if getattr(self, name) is not None
+        }
+        symbols = tuple(self.symbols[column] for column in columns.tolist())
+        return Panel(self.timeframe, symbols, **cut, **optional)
 
     def view(self, column: int) -> View:
         """That symbol's own bars; `column` must have at least one."""
@@ -102,6 +143,7 @@ class Panel:
             self.symbols[column],
             *(getattr(alone, name)[:, 0] for name in FIGURES),
             end_us=None if alone.end_us is None else alone.end_us[:, 0],
+            screened=None if alone.screened is None else alone.screened[:, 0],
         )
 
 
@@ -117,6 +159,7 @@ class View:
     close: Floats
     volume: Floats
     end_us: Instants | None = field(default=None, kw_only=True)
+    screened: Floats | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.close)
@@ -128,4 +171,5 @@ class View:
             (self.symbol,),
             *(getattr(self, name)[:, None] for name in FIGURES),
             end_us=None if self.end_us is None else self.end_us[:, None],
+            screened=None if self.screened is None else self.screened[:, None],
         )

@@ -15,6 +15,7 @@ from typing import Protocol
 from shared.domain.signals import Evaluation, Signal
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
+from strategy_engine.universe import Screen
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,10 @@ class EvaluationStore(Protocol):
         self, timeframe: Timeframe, instants: Sequence[datetime]
     ) -> dict[datetime, AbstractSet[Symbol]]:
         """The symbols announced at each of `instants` (ends of bars) that had a batch."""
+        ...
+
+    async def screens(self, until_at: datetime, limit: int) -> list[Screen]:
+        """The newest `limit` screens that had been taken by `until_at`, in no order."""
         ...
 
     async def commit(

@@ -25,12 +25,13 @@ from strategy_engine.bars import AnnouncedBars
 from strategy_engine.evaluation import Evaluated, evaluate, signals_of
 from strategy_engine.ports import Batch, EvaluationStore, StrategyRun
 from strategy_engine.strategy import Strategy
+from strategy_engine.universe import Screen
 from strategy_engine.windows import Windows
 
 _log = structlog.get_logger(__name__)
-# Values per figure above which asking the strategies would keep the event loop from answering.
-_LARGE = 50_000
 _CATCH_UP_S = 5.0
+# Two days of them, one every five minutes: a decision compares this bar with the one before.
+_SCREENS = 200
 
 
 class StrategyFailed(Rejected):
@@ -152,10 +153,16 @@ class StrategyEngine:
             batch,
             self._account,
             self._clock.now(),
+            await self._screens(tuple(self.strategies.values()), batch),
         )
-        if len(block) * self._depth < _LARGE:
-            return evaluate(*arguments)
+        # In a thread, since a strategy may take its time and the event loop has others to answer.
         return await asyncio.to_thread(evaluate, *arguments)
+
+    async def _screens(self, strategies: Sequence[Strategy], batch: Batch) -> Sequence[Screen]:
+        """The newest screens that `batch` may know, if one of `strategies` asks for them."""
+        if not any(strategy.uses_screens for strategy in strategies):
+            return ()
+        return await self._store.screens(batch.end_at, _SCREENS)
 
     async def _see(self, windows: Windows, batch: Batch, block: BarBlock) -> None:
         """Move `windows` on by `batch`, reading from the store what it does not follow on."""
@@ -201,10 +208,10 @@ class StrategyEngine:
         block = await self._bars.of(batch)
         windows = Windows(self.timeframe, strategy.bars_needed)
         await self._see(windows, batch, block)
-        panel = windows.panel(block.symbols, strategy.bars_needed)
+        screens = await self._screens([strategy], batch)
         try:
             signals = await asyncio.to_thread(
-                signals_of, strategy, panel, block, batch, self._account
+                signals_of, strategy, windows, block, batch, self._account, screens
             )
         except Exception as error:
             raise StrategyFailed(

@@ -16,11 +16,13 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.adapters.postgres import Cursor, Database, Outbox
+from shared.domain.bar_blocks import to_epoch_us
 from shared.domain.signals import Direction, Evaluation, Signal
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.messages import EVALUATION, EVALUATIONS
 from strategy_engine.ports import Batch, StoredSignal, StrategyRun
+from strategy_engine.universe import Screen
 
 SCHEMA = "strategy_engine"
 SOURCE = "data_collector"
@@ -113,6 +115,21 @@ class PostgresEvaluations:
                 },
             )
             return {row.end_at: frozenset(row.composition) for row in result}
+
+        return await self._database.run(read)
+
+    async def screens(self, until_at: datetime, limit: int) -> list[Screen]:
+        """See `EvaluationStore`."""
+
+        async def read(connection: AsyncConnection) -> list[Screen]:
+            result = await connection.execute(
+                text(
+                    "SELECT taken_at, symbols FROM data_collector.v_screens "
+                    "WHERE account = :account AND taken_at <= :until ORDER BY taken_at DESC LIMIT :limit"
+                ),
+                {"account": self._account, "until": until_at, "limit": limit},
+            )
+            return [Screen(to_epoch_us(row.taken_at), frozenset(row.symbols)) for row in result]
 
         return await self._database.run(read)
 

@@ -124,6 +124,10 @@ class Strategy(ABC):
     name: ClassVar[str]
     # What a SELL does, in words, for whoever lists strategies.
     sell_means: ClassVar[str] = "closes the long position"
+    # Whether what it says of one symbol depends on the others of the same instant.
+    compares_symbols: ClassVar[bool] = False
+    # Whether it reads which symbols had passed the screen (`Panel.screened`).
+    uses_screens: ClassVar[bool] = False
     parameters: ClassVar[Mapping[str, Parameter[Any]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -183,7 +187,7 @@ class VectorStrategy(Strategy):
         """All new wishes in `panel`; a row's may depend on that row and earlier ones only."""
 
     def generate_signal(self, view: View) -> Wish | None:
-        """See `Strategy`: the last row of `wishes`."""
+        """See `Strategy`: the last row of `wishes`. One that compares symbols is best among itself alone."""
         panel = view.as_panel()
         wishes = self.wishes(panel)
         wishes.check(panel)

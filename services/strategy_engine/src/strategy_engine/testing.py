@@ -9,7 +9,7 @@ from datetime import datetime
 
 from prometheus_client import CollectorRegistry
 
-from shared.domain.bar_blocks import block_of
+from shared.domain.bar_blocks import block_of, to_epoch_us
 from shared.domain.bars import Bar
 from shared.domain.signals import Evaluation, Signal
 from shared.domain.symbols import Symbol
@@ -21,6 +21,7 @@ from strategy_engine.bars import AnnouncedBars
 from strategy_engine.ports import Batch, EvaluationStore, StoredSignal, StrategyRun
 from strategy_engine.service import Meters, StrategyEngine
 from strategy_engine.strategy import Strategy
+from strategy_engine.universe import Screen
 
 
 def batch_of(number: int, bars: Sequence[Bar], *, decidable: bool = True) -> Batch:
@@ -43,6 +44,7 @@ class MemoryEvaluations:
     outbox: list[Evaluation] = field(default_factory=list)
     kept: list[StoredSignal] = field(default_factory=list)
     fared: dict[str, StrategyRun] = field(default_factory=dict)
+    taken: list[Screen] = field(default_factory=list)
     read: int = 0
 
     async def position(self) -> int:
@@ -70,6 +72,11 @@ class MemoryEvaluations:
             for batch in self.batches
             if batch.timeframe is timeframe and batch.end_at in instants
         }
+
+    async def screens(self, until_at: datetime, limit: int) -> list[Screen]:
+        """See `EvaluationStore`."""
+        known = [screen for screen in self.taken if screen.taken_us <= to_epoch_us(until_at)]
+        return sorted(known, key=lambda screen: screen.taken_us)[-limit:]
 
     async def commit(
         self,

@@ -189,7 +189,8 @@ def test_killed_in_the_middle_with_redis_emptied_it_leaves_the_same_evaluations(
                 ask = {"dry_run": False}
                 generated = (await http.post("/signals/generate", json=ask)).json()
                 dry = (await http.post("/signals/generate", json={})).json()
-                [average] = (await http.get("/strategies")).json()["items"]
+                listed = (await http.get("/strategies")).json()["items"]
+                average = next(item for item in listed if item["name"] == "moving_average")
             assert process.end(signal.SIGTERM) == 0
 
             assert generated["signals"] == dry["signals"]

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import Outbox, open_database
+from shared.domain.bar_blocks import to_epoch_us
 from shared.domain.bars import Bar
 from shared.domain.ids import signal_id
 from shared.domain.signals import Direction, Evaluation, Signal
@@ -25,6 +26,7 @@ from shared.testing.servers import SettingsFor
 from strategy_engine.ports import Batch, EvaluationStore, StrategyRun
 from strategy_engine.store import PostgresEvaluations
 from strategy_engine.testing import MemoryEvaluations, batch_of
+from strategy_engine.universe import Screen
 
 Announce = Callable[..., Awaitable[Batch]]
 Scenario = Callable[[EvaluationStore, Announce], Awaitable[None]]
@@ -194,6 +196,38 @@ def test_compositions_are_those_of_the_instants_asked_for(run: Run, account: str
         assert await store.compositions(Timeframe.DAY, [first.end_at]) == {}
 
     run(scenario)
+
+
+def test_the_newest_screens_taken_until_then_are_read_as_the_collector_keeps_them(
+    settings_for: SettingsFor, account: str
+) -> None:
+    insert = text(
+        "INSERT INTO data_collector.screens (account, screen, filters, taken_at, symbols) "
+        "VALUES (:account, 'liquid', '{}', :taken_at, :symbols)"
+    )
+    taken = [(NOON, ["AAPL"]), (LATER, ["AAPL", "MSFT"]), (LATER + timedelta(hours=1), [])]
+
+    async def keep(connection: AsyncConnection) -> None:
+        for owner in (account, f"{account[:20]}-other"):
+            for taken_at, symbols in taken:
+                row = {"account": owner, "taken_at": taken_at, "symbols": symbols}
+                await connection.execute(insert, row)
+
+    async def main() -> None:
+        collector = settings_for("data_collector")
+        async with open_database(collector, MonotonicTimer(), application="test") as database:
+            await database.run(keep)
+        engine = settings_for("strategy_engine")
+        async with open_database(engine, MonotonicTimer(), application="test") as database:
+            store = PostgresEvaluations(database, account)
+
+            assert await store.screens(LATER, 5) == [
+                Screen(to_epoch_us(LATER), frozenset({"AAPL", "MSFT"})),
+                Screen(to_epoch_us(NOON), frozenset({"AAPL"})),
+            ]
+            assert len(await store.screens(LATER, 1)) == 1
+
+    asyncio.run(main())
 
 
 def test_what_is_off_stays_off_until_it_is_turned_on(run: Run, account: str) -> None:

@@ -1,0 +1,47 @@
+"""Which symbols had passed the screen, as far as anybody knew at the end of each bar?
+
+A screen is a provider's list of symbols that satisfy fundamental and other filters, kept with the instant at which it was
+taken. A bar knows the newest one taken until its end and no later one; one that is too old says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import numpy as np
+
+from strategy_engine.panels import Panel
+
+# Over the longest weekend, and no further: after that the list speaks of another company's figures.
+OLDEST = timedelta(days=5)
+_OLDEST_US = OLDEST // timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What a screen let through at `taken_us`, microseconds since 1970 UTC."""
+
+    taken_us: int
+    symbols: frozenset[str]
+
+
+def with_screens(panel: Panel, screens: Sequence[Screen]) -> Panel:
+    """`panel` with what `screens` said by the end of each of its bars.
+
+    Raises:
+        InvalidInput: the panel has no times.
+    """
+    ends = panel.times
+    ordered = sorted(screens, key=lambda screen: screen.taken_us)
+    taken = np.array([screen.taken_us for screen in ordered], np.int64)
+    # One more row for "none was taken yet".
+    through = np.full((len(ordered) + 1, len(panel.symbols)), np.nan)
+    for row, screen in enumerate(ordered):
+        through[row] = [symbol in screen.symbols for symbol in panel.symbols]
+    newest = np.searchsorted(taken, ends, side="right") - 1
+    known = through[newest, np.arange(len(panel.symbols))]
+    if len(taken):
+        known = np.where(ends - taken[np.maximum(newest, 0)] > _OLDEST_US, np.nan, known)
+    return replace(panel, screened=known)
