@@ -12,10 +12,17 @@ from trader.commands.listing import field, figure, listing
 from trader.commands.stored import AccountOption, Stored, ask_stored
 
 app = typer.Typer()
-audit_app = typer.Typer(help="Check that nothing written was changed since.", no_args_is_help=True)
+audit_app = typer.Typer(no_args_is_help=True)
 app.add_typer(audit_app, name="audit")
-# A callback keeps this a group even while it has one command.
-audit_app.callback()(lambda: None)
+
+
+# Without it a group of one command would be that command.
+@audit_app.callback()
+def _overview() -> None:
+    """Check that nothing written was changed since.
+
+    Example: trader audit verify
+    """
 
 
 @audit_app.command("verify")
