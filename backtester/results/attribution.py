@@ -31,7 +31,7 @@ MOST_JUMPS = 20
 
 @dataclass(frozen=True, slots=True)
 class Jump:
-    """An overnight move beyond `JUMP` in a symbol that was held."""
+    """An overnight move beyond `JUMP` in a symbol that was traded, held or not: indicators saw it, too."""
 
     symbol: str
     on: str
@@ -110,7 +110,7 @@ def attribute(result: Result, trades: list[Trade]) -> Attribution:
         earned = before * moves
         overnight += float(np.sum(earned))
         gaps += float(np.sum(earned[np.abs(relative) > GAP]))
-        for i in np.flatnonzero((np.abs(relative) > JUMP) & (before != 0.0)).tolist():
+        for i in np.flatnonzero(np.abs(relative) > JUMP).tolist():
             on = history.day(int(own[nights[i]])).isoformat()
             jumps.append(
                 Jump(panel.symbols[column], on, float(opens[nights[i]] / closes[nights[i] - 1]))

@@ -11,6 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from backtester.results.figures import Kind
+from shared.domain.errors import TradingError
+
+
+class Unrepeatable(TradingError):
+    """A kept run does not come out the same today."""
+
 
 # What is compared of the figures, with whether more is better.
 FIGURES = (

@@ -519,13 +519,13 @@ def missing_bars(evidence: Evidence) -> Diagnosis | None:
 
 
 def unadjusted_jumps(evidence: Evidence) -> Diagnosis | None:
-    """A symbol jumped overnight while held as splits make prices jump."""
+    """A traded symbol jumped overnight as splits make prices jump."""
     if not evidence.jumps:
         return None
     return Diagnosis(
         "JUMPS",
         Severity.WARNING,
-        f"Held through overnight moves of more than a third ({evidence.jumps[0]}"
+        f"There are overnight moves of more than a third ({evidence.jumps[0]}"
         + (f" and {len(evidence.jumps) - 1} more" if len(evidence.jumps) > 1 else "")
         + "): look whether these are splits that the prices were not adjusted for.",
     )

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+# From here on cents say nothing.
+_NO_CENTS = 10_000_000
 # Durations are shown in the two largest units that say something.
 _DAY_S, _HOUR_S, _MINUTE_S = 86_400, 3_600, 60
 
@@ -130,7 +132,7 @@ def shown(value: Any, kind: Kind) -> str:
     if kind is Kind.COUNT:
         return f"{value:,}"
     if kind is Kind.MONEY:
-        return f"{value:,.2f}"
+        return f"{value:,.2f}" if abs(value) < _NO_CENTS else f"{value:,.0f}"
     if kind is Kind.FRACTION:
         return f"{value * 100:,.2f} %"
     if kind is Kind.DURATION:

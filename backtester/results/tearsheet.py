@@ -573,5 +573,5 @@ def _honesty_figures(evidence: Evidence) -> list[Figure]:
         Figure("trials", "Runs made on these bars", evidence.trials, Kind.COUNT),
         Figure("deflated_sharpe", "Deflated Sharpe", evidence.deflated_sharpe, Kind.FRACTION),
         Figure("missing_share", "Missing bars", evidence.missing_share, Kind.FRACTION),
-        Figure("jumps", "Jumps while held", len(evidence.jumps), Kind.COUNT),
+        Figure("jumps", "Jumps beyond a third", len(evidence.jumps), Kind.COUNT),
     ]

@@ -76,6 +76,18 @@ def test_a_shown_run_says_what_it_said_when_it_ran(
         assert title in then
 
 
+def test_a_kept_run_gets_its_report_later(
+    home: Path, daily_bars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = id_of(a_run(capsys, daily_bars, "--envelope"))
+    report = tmp_path / "report.html"
+
+    said(capsys, "backtest", "show", run, "--report", str(report))
+
+    assert run in report.read_text()
+    assert "The same decisions under other fills" in report.read_text()
+
+
 def test_changed_bars_are_found_by_verify(
     home: Path, daily_bars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,6 +103,9 @@ def test_changed_bars_are_found_by_verify(
     assert "NOT the same; the bars changed" in said(
         capsys, "backtest", "verify", run, code=ExitCode.ERROR
     )
+    report = tmp_path / "report.html"
+    assert main(["backtest", "show", run, "--report", str(report)]) == ExitCode.ERROR
+    assert not report.exists()
     mine.unlink()
     assert main(["backtest", "verify", run]) == ExitCode.NOT_FOUND
     assert "cannot be done again" in capsys.readouterr().err

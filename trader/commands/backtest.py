@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # the command line's help needs none of the machinery
     from backtester.plan import Plan
     from backtester.results.tearsheet import Tearsheet
     from risk_manager.limits import Limits
+    from trader.backtests import Desk
 
 app = typer.Typer()
 commands = typer.Typer(
@@ -103,6 +105,9 @@ def run(
     seed: Annotated[
         int, typer.Option(help="Of the resampling that says how sure a mean profit is.")
     ] = 1,
+    report: Annotated[
+        str | None, typer.Option(help="Write a report to this HTML file; it needs no network.")
+    ] = None,
     json_to: Annotated[
         str | None, typer.Option("--json", help="Write the result as JSON to this file, or - here.")
     ] = None,
@@ -123,6 +128,7 @@ def run(
     if data is None and not asked:
         raise InvalidInput("say what to trade: --symbol AAPL, or --data with a file of bars")
     _writable("--json", None if json_to == "-" else json_to)
+    _writable("--report", report)
 
     from backtester.history import NoData
     from backtester.results.manifest import Request
@@ -175,6 +181,8 @@ def run(
         print(f"trader: {error}", file=sys.stderr)
     if json_to is not None:
         _write_json(sheet, json_to)
+    if report is not None:
+        _write_report(sheet, report)
     if json_to != "-":
         from trader.commands.backtest_screen import show_run
 
@@ -211,14 +219,29 @@ def list_runs(
 
 
 @commands.command()
-def show(run: RunArgument, as_json: JsonOption = False) -> None:
+def show(
+    run: RunArgument,
+    report: Annotated[
+        str | None, typer.Option(help="Do it again and write its report to this HTML file.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show a run that was kept.
 
-    Example: trader backtest show latest
+    Example: trader backtest show latest --report report.html
     """
+    from backtester.results.comparison import Unrepeatable, Verification
     from trader.backtests import Desk
 
-    document = _kept(Desk.of_project(), run)
+    _writable("--report", report)
+    desk = Desk.of_project()
+    document = _kept(desk, run)
+    if report is not None:
+        again = _again(desk, document)
+        verification = Verification.of(document["manifest"], again.manifest)
+        if not verification.is_same:
+            raise Unrepeatable(verification.sentence)
+        _write_report(again, report)
     if as_json:
         print(json.dumps(document))
         return
@@ -262,19 +285,12 @@ def verify(run: RunArgument, as_json: JsonOption = False) -> int:
 
     Example: trader backtest verify latest
     """
-    from backtester.history import NoData
     from backtester.results.comparison import Verification
-    from backtester.results.manifest import manifest_of, request_of
     from trader.backtests import Desk
 
     desk = Desk.of_project()
-    before = _kept(desk, run)["manifest"]
-    request = request_of(before)
-    try:
-        now = manifest_of(request, desk.run(request))
-    except NoData as error:
-        raise NotFound(f"run {before['id']} cannot be done again: {error}") from error
-    verification = Verification.of(before, now)
+    document = _kept(desk, run)
+    verification = Verification.of(document["manifest"], _again(desk, document).manifest)
     if as_json:
         print(json.dumps(verification.document()))
     else:
@@ -282,14 +298,26 @@ def verify(run: RunArgument, as_json: JsonOption = False) -> int:
     return ExitCode.OK if verification.is_same else ExitCode.ERROR
 
 
-def _kept(desk: Any, run: str) -> dict[str, Any]:
+def _again(desk: Desk, document: Mapping[str, Any]) -> Tearsheet:
+    """The kept run of `document`, done again with what stands there today."""
+    from backtester.history import NoData
+    from backtester.results.manifest import request_of
+
+    request = request_of(document["manifest"])
+    try:
+        return desk.tearsheet(request, desk.run(request), envelope=bool(document["envelope"]))
+    except NoData as error:
+        run = document["manifest"]["id"]
+        raise NotFound(f"run {run} cannot be done again: {error}") from error
+
+
+def _kept(desk: Desk, run: str) -> dict[str, Any]:
     from backtester.results.archive import UnknownRun
 
     try:
-        found: dict[str, Any] = desk.archive.document(run)
+        return desk.archive.document(run)
     except UnknownRun as error:
         raise NotFound(str(error)) from error
-    return found
 
 
 def _symbols(one: str | None, several: str | None) -> tuple[Symbol, ...]:
@@ -337,6 +365,12 @@ def _write_json(sheet: Tearsheet, target: str) -> None:
         print(text)
         return
     _write("--json", target, text + "\n")
+
+
+def _write_report(sheet: Tearsheet, target: str) -> None:
+    from backtester.report.page import page_of
+
+    _write("--report", target, page_of(sheet))
 
 
 def _write(option: str, target: str, text: str) -> None:

@@ -88,7 +88,7 @@ def test_exposure_is_what_was_held_over_equity(market: History) -> None:
     assert np.array_equal(gross, sheet.attribution.net_exposure)
 
 
-def test_jumps_of_a_held_symbol_are_named_with_their_day(market: History) -> None:
+def test_jumps_of_a_traded_symbol_are_named_with_their_day(market: History) -> None:
     panel = market.panel
     first = a_sheet(MovingAverage(**QUICK), market, FREELY)
     trade = next(t for t in first.trades if t.exit_row - t.entry_row >= 4)

@@ -1,0 +1,1 @@
+"""A backtest as one HTML file that needs no network."""
