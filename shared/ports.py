@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from shared.domain.bar_blocks import BarBlock
 from shared.domain.bars import Bar
 from shared.domain.corporate_actions import Adjustment, CorporateAction
-from shared.domain.orders import OrderRequest
+from shared.domain.orders import OrderChange, OrderRequest
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 
@@ -235,6 +235,16 @@ class Broker(Protocol):
         `last_look` is called when the connection stands, right before the first byte is written; what it raises
         is raised here, and nothing was sent.
         """
+        ...
+
+    async def replace(
+        self,
+        broker_order_id: str,
+        client_order_id: str,
+        change: OrderChange,
+        last_look: Callable[[], None],
+    ) -> BrokerOrder:
+        """Put another order in the place of one, once; the rest as `submit`."""
         ...
 
     async def find(self, client_order_id: str) -> BrokerOrder | None:

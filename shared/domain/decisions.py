@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from shared.domain.orders import OrderType, Side, TimeInForce
+from shared.domain.orders import PLAIN_TERMS, OrderTerms, OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
 
 
@@ -72,6 +72,7 @@ class Approved:
     act_from: datetime
     act_until: datetime
     checks: tuple[Check, ...]
+    terms: OrderTerms = PLAIN_TERMS
 
 
 @dataclass(frozen=True, slots=True)

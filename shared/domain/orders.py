@@ -1,7 +1,8 @@
 """What is an order, which states can it be in, and which moves between them exist?
 
 The transition tables are data: executor, simulator and checkers share them. `IntentState` is what we
-know of our wish to send; `OrderStatus` is what the broker says of the order.
+know of our wish to send; `OrderStatus` is what the broker says of the order, and `order_life` what each of its
+words means.
 """
 
 from __future__ import annotations
@@ -181,11 +182,29 @@ def intent_state_of(status: OrderStatus, filled_qty: Decimal) -> IntentState:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderTerms:
+    """What a person may ask of an order beyond type, quantity and prices; risk passes it on as it is.
+
+    Without an `order_class` an entry with both exits is a bracket and everything else simple.
+    """
+
+    order_class: OrderClass | None = None
+    trail_price: Decimal | None = None
+    trail_percent: Decimal | None = None
+    # Makes the stop of a pair a stop-limit.
+    stop_loss_limit: Decimal | None = None
+    extended_hours: bool = False
+
+
+PLAIN_TERMS = OrderTerms()
+
+
+@dataclass(frozen=True, slots=True)
 class OrderRequest:
     """One order as it is sent to a broker; prices in dollars, quantity in shares.
 
     A bracket carries both `take_profit` (limit) and `stop_loss` (stop); an OCO likewise, with its own
-    `side` being the exit's.
+    `side` being the exit's; an OTO one of them. `trail_percent` 1 means 1 %.
     """
 
     client_order_id: str
@@ -199,6 +218,21 @@ class OrderRequest:
     stop_price: Decimal | None = None
     take_profit: Decimal | None = None
     stop_loss: Decimal | None = None
+    stop_loss_limit: Decimal | None = None
+    trail_price: Decimal | None = None
+    trail_percent: Decimal | None = None
+    extended_hours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OrderChange:
+    """New terms for an order that stands; None leaves a term as it is, one at least is set."""
+
+    quantity: Decimal | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    trail: Decimal | None = None
+    time_in_force: TimeInForce | None = None
 
 
 @dataclass(frozen=True, slots=True)

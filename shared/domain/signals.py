@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from shared.domain.orders import OrderType, Side, TimeInForce
+from shared.domain.orders import PLAIN_TERMS, OrderTerms, OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 
@@ -76,3 +76,4 @@ class ManualOrder:
     stop_loss: Decimal | None
     requested_at: datetime
     actor: str
+    terms: OrderTerms = PLAIN_TERMS

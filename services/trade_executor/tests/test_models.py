@@ -88,9 +88,8 @@ def an_intent(**changes: Any) -> Intent:
 
 
 def an_exit(**changes: Any) -> Intent:
-    return an_intent(
-        side=Side.SELL, purpose=IntentPurpose.EXIT, order_class=OrderClass.SIMPLE, **changes
-    )
+    plain = {"order_class": OrderClass.SIMPLE, "stop_loss": None, "take_profit": None}
+    return an_intent(side=Side.SELL, purpose=IntentPurpose.EXIT, **{**plain, **changes})
 
 
 def seen(**changes: Any) -> BrokerOrder:

@@ -378,9 +378,9 @@ def make_router(manager: RiskManager, account: str, ids: Ids) -> APIRouter:
         body: ValidateBody, role: Annotated[Role, requires(Role.OPERATE)]
     ) -> ValidationView:
         """Would this order pass? Every check with its figures; stored, but nothing is reserved."""
-        if (body.limit_price is None) == (body.type is OrderType.LIMIT):
+        if (body.limit_price is None) == body.type.has_limit:
             raise ProblemError(422, "invalid_request", "give limit_price with a limit order only")
-        if (body.stop_price is None) == (body.type is OrderType.STOP):
+        if (body.stop_price is None) == (body.type in (OrderType.STOP, OrderType.STOP_LIMIT)):
             raise ProblemError(422, "invalid_request", "give stop_price with a stop order only")
         validation_id = f"val-{ids.new()}"
         order = ManualOrder(

@@ -47,7 +47,7 @@ from shared.domain.decisions import Approved, Check, Purpose, Refused, Review, T
 from shared.domain.errors import InvalidTime
 from shared.domain.ids import flatten_signal_id
 from shared.domain.money import plain
-from shared.domain.orders import OrderType, Side, TimeInForce
+from shared.domain.orders import PLAIN_TERMS, OrderTerms, OrderType, Side, TimeInForce
 from shared.domain.signals import Direction, Evaluation, ManualOrder, Signal
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
@@ -125,6 +125,7 @@ class _Wish:
     wants_to_hold: bool
     figures: dict[str, str]
     conviction: float = 1.0
+    terms: OrderTerms = PLAIN_TERMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,6 +407,7 @@ def _manual(order: ManualOrder, exposure: Exposure) -> _Wish:
         order.requested_at,
         wants_to_hold=False,
         figures={"actor": order.actor},
+        terms=order.terms,
     )
 
 
@@ -555,7 +557,7 @@ def _decide_entry(wish: _Wish, exposure: Exposure, case: _Case) -> Decision:
         ),
         rules.intraday_margin(figure(exposure.committed), value, equity, limits.maintenance_margin),
         rules.wash_trade(
-            _float(wish.limit_price) if wish.type is OrderType.LIMIT else None,
+            _float(wish.limit_price) if wish.type.has_limit else None,
             [_float(s.limit_price) for s in case.recent.open_sales if s.symbol == symbol],
         ),
     ]
@@ -773,6 +775,7 @@ def _answer(
         act_from,
         act_until,
         checks,
+        wish.terms,
     )
     return Decision(approved, wish.strategy, quantity, trade_on, kept)
 

@@ -109,7 +109,7 @@ class Working:
 
     def price(self, market: Decimal | None) -> Decimal:
         """What a share of it is expected to cost: its limit or stop, else the higher of then and now."""
-        if self.type is OrderType.LIMIT and self.limit_price is not None:
+        if self.type.has_limit and self.limit_price is not None:
             return self.limit_price
         if self.type is OrderType.STOP and self.stop_price is not None:
             return self.stop_price
@@ -117,7 +117,7 @@ class Working:
 
     def cash(self, market: Decimal | None) -> Decimal:
         """What it may cost; anything but a limit may fill above its price."""
-        gap = Decimal(1) if self.type is OrderType.LIMIT else _GAP
+        gap = Decimal(1) if self.type.has_limit else _GAP
         return self.quantity * self.price(market) * gap
 
     def risk(self, market: Decimal | None) -> Decimal:

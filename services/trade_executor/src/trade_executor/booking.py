@@ -89,6 +89,8 @@ class Booker:
         # A line that nobody understood, or an event not known to exist: ask what is true.
         if any(frame.problem is not None for frame, _ in read):
             self._ask(True)
+        elif any(update.meaning is not None and update.meaning.asks for update in updates):
+            self._ask(False)
 
     @staticmethod
     def _read(line: str | bytes) -> tuple[Frame, TradeUpdate | None]:
@@ -99,5 +101,5 @@ class Booker:
             return Frame(raw, None, None, str(error)[:500]), None
         if update is None:
             return Frame(raw), None
-        problem = None if update.is_known else f"unknown event {update.event!r}"
+        problem = f"unknown event {update.event!r}" if update.meaning is None else None
         return Frame(raw, update.event, update.order.broker_order_id, problem), update

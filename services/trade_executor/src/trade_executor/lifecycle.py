@@ -17,8 +17,10 @@ from typing import Any
 
 from shared.domain.decisions import TradingMode
 from shared.domain.errors import InvalidInput
+from shared.domain.order_life import STATUSES
 from shared.domain.orders import (
     IntentState,
+    OrderChange,
     OrderClass,
     OrderRequest,
     OrderStatus,
@@ -29,39 +31,13 @@ from shared.domain.orders import (
 )
 from shared.domain.symbols import Symbol
 from shared.ports import BrokerExecution, BrokerOrder
+from trade_executor.preflight import problem_with
 
 ZERO = Decimal(0)
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 PROBE_OFFSETS_S = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
 # A protective order that the broker keeps refusing is a person's business.
 MAX_PROTECTION_REFUSALS = 3
-
-# Which word is further on its way.
-_PROGRESS = {
-    status: rank
-    for rank, status in enumerate(
-        (
-            OrderStatus.PENDING_NEW,
-            OrderStatus.ACCEPTED,
-            OrderStatus.ACCEPTED_FOR_BIDDING,
-            OrderStatus.PENDING_REVIEW,
-            OrderStatus.HELD,
-            OrderStatus.NEW,
-            OrderStatus.SUSPENDED,
-            OrderStatus.STOPPED,
-            OrderStatus.PARTIALLY_FILLED,
-            OrderStatus.DONE_FOR_DAY,
-            OrderStatus.CALCULATED,
-            OrderStatus.PENDING_REPLACE,
-            OrderStatus.PENDING_CANCEL,
-            OrderStatus.REJECTED,
-            OrderStatus.EXPIRED,
-            OrderStatus.CANCELED,
-            OrderStatus.REPLACED,
-            OrderStatus.FILLED,
-        )
-    )
-}
 
 
 class IntentPurpose(StrEnum):
@@ -109,6 +85,12 @@ class Intent:
     posts: int
     probes: int
     sent_at: datetime | None
+    trail_price: Decimal | None = None
+    trail_percent: Decimal | None = None
+    stop_loss_limit: Decimal | None = None
+    extended_hours: bool = False
+    # The intent whose order this one takes the place of; its quantity then counts what that one filled.
+    replaces: str | None = None
 
     def with_quantity(self, quantity: Decimal) -> Intent:
         """The same wish for so many shares."""
@@ -128,6 +110,10 @@ class Intent:
             stop_price=self.stop_price,
             take_profit=self.take_profit,
             stop_loss=self.stop_loss,
+            stop_loss_limit=self.stop_loss_limit,
+            trail_price=self.trail_price,
+            trail_percent=self.trail_percent,
+            extended_hours=self.extended_hours,
         )
 
 
@@ -236,30 +222,19 @@ def merged(record: OrderRecord, seen: BrokerOrder) -> OrderRecord:
     )
 
 
-_NOT_YET_LIVE = frozenset(
-    {
-        OrderStatus.PENDING_NEW,
-        OrderStatus.ACCEPTED,
-        OrderStatus.ACCEPTED_FOR_BIDDING,
-        OrderStatus.PENDING_REVIEW,
-        OrderStatus.HELD,
-    }
-)
-
-
 def _standing(record: OrderRecord) -> tuple[Any, ...]:
     """Which of two pieces of evidence is further; the broker's own times are only the fourth witness.
 
     An answer may bear a later time than the event that overtook it, so stages and fills come first.
     """
-    progress = _PROGRESS[record.status]
+    row = STATUSES[record.status]
     return (
-        progress if record.status.is_final else -1,
-        record.status not in _NOT_YET_LIVE,
+        row.rank if row.is_final else -1,
+        row.is_live,
         record.filled_quantity,
-        progress if record.status in _NOT_YET_LIVE else 0,
+        0 if row.is_live else row.rank,
         record.updated_at,
-        progress,
+        row.rank,
         # Ties are broken by content, so that the outcome never depends on who came first.
         record.limit_price or ZERO,
         record.stop_price or ZERO,
@@ -309,14 +284,39 @@ def difference_to(intent: Intent, found: BrokerOrder) -> str | None:
         # What the broker leaves out says nothing against it.
         ("side", intent.side.value, found.side or intent.side.value),
         ("type", intent.type.value, found.type or intent.type.value),
-        (
-            "quantity",
-            intent.quantity,
-            intent.quantity if found.quantity is None else found.quantity,
-        ),
+        ("quantity", intent.quantity, _quantity_meant(intent, found)),
     )
     unlike = [f"{what} {theirs}, not {ours}" for what, ours, theirs in wanted if ours != theirs]
     return "; ".join(unlike) or None
+
+
+def _quantity_meant(intent: Intent, found: BrokerOrder) -> Decimal:
+    if found.quantity is None:
+        return intent.quantity
+    if intent.replaces is not None and found.quantity < intent.quantity:
+        return intent.quantity  # the rest was filled by the order it replaced
+    return found.quantity
+
+
+def change_between(old: Intent, new: Intent) -> OrderChange:
+    """What has to change in the order of `old` to make it the order of `new`."""
+    return OrderChange(
+        quantity=new.quantity if new.quantity != old.quantity else None,
+        limit_price=new.limit_price if new.limit_price != old.limit_price else None,
+        stop_price=new.stop_price if new.stop_price != old.stop_price else None,
+        trail=next(
+            (
+                after
+                for before, after in (
+                    (old.trail_price, new.trail_price),
+                    (old.trail_percent, new.trail_percent),
+                )
+                if after != before
+            ),
+            None,
+        ),
+        time_in_force=new.time_in_force if new.time_in_force != old.time_in_force else None,
+    )
 
 
 # ---------------------------------------------------------------------- may it leave?
@@ -365,6 +365,9 @@ def may_leave(intent: Intent, seen: Circumstances) -> Verdict:
     is_entry = intent.purpose is IntentPurpose.ENTRY
     if seen.now > intent.act_until:
         return End(IntentState.EXPIRED_UNSENT, f"not sent before {intent.act_until.isoformat()}")
+    problem = problem_with(intent.request())
+    if problem is not None:
+        return End(IntentState.CANCELLED_UNSENT, f"the broker would refuse it: {problem}")
     if seen.now < intent.act_from:
         return Wait(f"to be sent from {intent.act_from.isoformat()}")
     if seen.mode is None:

@@ -8,7 +8,7 @@ unless look-ups under the same id have been answered.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Protocol
 
@@ -33,6 +33,7 @@ from trade_executor.lifecycle import (
     IntentPurpose,
     OrderRecord,
     Probes,
+    change_between,
     difference_to,
     quantity_to_exit,
 )
@@ -214,24 +215,7 @@ class Sender:
         if not await self._store.outgoing.begin_sending_again(intent, epoch=self._epoch, now=now):
             return False
         _log.warning("posting again under the same id", order=intent.client_order_id)
-        try:
-            accepted = await self._broker.submit(
-                intent.request(), lambda: self._require_fresh(intent, began_s)
-            )
-        except OutcomeUnknown as error:
-            await self._store.outgoing.record_unknown(intent, error.why, at=self._clock.now())
-            self._probes.begin(intent.client_order_id, self._timer.monotonic_s())
-            return await self._look_up(intent)
-        except OrderRejected as error:
-            # The first POST may have taken the very money this one was refused for.
-            found = await self._broker.find(intent.client_order_id)
-            if found is not None:
-                await self._adopt(intent, found)
-            else:
-                await self._refuse(intent, error)
-            return True
-        await self._booker.book([accepted])
-        return True
+        return await self._post(intent, began_s)
 
     # ------------------------------------------------------------------ new orders
 
@@ -241,7 +225,7 @@ class Sender:
             # It stays PENDING: whoever takes the halt back finds an entry withdrawn and an exit waiting.
             return False
         quantity: Decimal | None = intent.quantity
-        if intent.purpose is not IntentPurpose.ENTRY:
+        if intent.purpose is not IntentPurpose.ENTRY and intent.replaces is None:
             # Nothing is taken away for an exit that may not follow.
             verdict = await self._store.outgoing.verdict(
                 intent, epoch=self._epoch, now=self._clock.now()
@@ -270,25 +254,40 @@ class Sender:
             return True
         if not isinstance(verdict, Go):
             return False
-        await self._post(intent, quantity or intent.quantity, began_s)
+        await self._post(intent.with_quantity(quantity or intent.quantity), began_s)
         return True
 
-    async def _post(self, intent: Intent, quantity: Decimal, began_s: float) -> None:
-        intent = intent.with_quantity(quantity)
+    async def _post(self, intent: Intent, began_s: float) -> bool:
+        """Send what was just marked SENDING and record the answer; True when its outcome is known."""
         try:
-            accepted = await self._broker.submit(
-                intent.request(), lambda: self._require_fresh(intent, began_s)
-            )
+            accepted = await self._transmit(intent, lambda: self._require_fresh(intent, began_s))
         except OrderRejected as error:
+            if intent.state is IntentState.UNKNOWN:
+                # The first POST may have taken the very money this one was refused for.
+                found = await self._broker.find(intent.client_order_id)
+                if found is not None:
+                    await self._adopt(intent, found)
+                    return True
             await self._refuse(intent, error)
+            return True
         except OutcomeUnknown as error:
             _log.warning("outcome unknown", order=intent.client_order_id, reason=error.why)
             await self._store.outgoing.record_unknown(intent, error.why, at=self._clock.now())
             self._probes.begin(intent.client_order_id, self._timer.monotonic_s())
             # At once, even when the stream has told meanwhile: its legs are known from a look-up alone.
-            await self._look_up(intent)
-        else:
-            await self._booker.book([accepted])
+            return await self._look_up(intent)
+        await self._booker.book([accepted])
+        return True
+
+    async def _transmit(self, intent: Intent, last_look: Callable[[], None]) -> BrokerOrder:
+        if intent.replaces is None:
+            return await self._broker.submit(intent.request(), last_look)
+        old = await self._store.outgoing.replaced_by(intent)
+        if old is None or old.broker_order_id is None:
+            raise OrderRejected("there is no order to replace", status=404, code=None)
+        return await self._broker.replace(
+            old.broker_order_id, intent.client_order_id, change_between(old, intent), last_look
+        )
 
     def _require_fresh(self, intent: Intent, began_s: float) -> None:
         """Nothing was sent yet, but only look-ups may say so: another process may have taken over."""

@@ -66,11 +66,17 @@ class Executor:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._reconciler: Reconciler | None = None
+        self._wake: Wake | None = None
 
     @property
     def is_leading(self) -> bool:
         """Whether this process holds the account's lease."""
         return self._reconciler is not None
+
+    def wake(self) -> None:
+        """Something was stored that the sender may work off at once; elsewhere its poll finds it."""
+        if self._wake is not None:
+            self._wake.set()
 
     async def reconcile_now(self) -> Report:
         """Compare everything now, as a person asked.
@@ -107,7 +113,7 @@ class Executor:
             parts.store, parts.broker, parts.gate, booker, held, parts.clock, parts.timer, wake,
             reconciler.ask, parts.halt, epoch=epoch,
         )  # fmt: skip
-        self._reconciler = reconciler
+        self._reconciler, self._wake = reconciler, wake
         inbox: asyncio.Queue[StreamItem] = asyncio.Queue(_INBOX)
         try:
             async with AsyncExitStack() as stack:
@@ -126,7 +132,7 @@ class Executor:
                     name="sender",
                 )
         finally:
-            self._reconciler = None
+            self._reconciler = self._wake = None
             with suppress(Retryable, TimeoutError):
                 async with asyncio.timeout(1):
                     await parts.store.terms.set_state(

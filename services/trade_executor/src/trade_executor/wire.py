@@ -18,7 +18,8 @@ import orjson
 
 from shared.domain.errors import InvalidInput
 from shared.domain.money import plain
-from shared.domain.orders import OrderClass, OrderRequest
+from shared.domain.order_life import EVENTS, EventRow
+from shared.domain.orders import OrderChange, OrderClass, OrderRequest
 from shared.domain.symbols import Symbol
 from shared.ports import BrokerAccount, BrokerExecution, BrokerOrder
 
@@ -26,13 +27,6 @@ from shared.ports import BrokerAccount, BrokerExecution, BrokerOrder
 _LARGEST = Decimal(10) ** 15
 _MAX_TEXT = 200
 _MAX_LEGS = 8
-KNOWN_EVENTS = frozenset(
-    {
-        "accepted", "calculated", "canceled", "done_for_day", "expired", "fill", "held", "new",
-        "order_cancel_rejected", "order_replace_rejected", "partial_fill", "pending_cancel", "pending_new",
-        "pending_replace", "rejected", "replaced", "restated", "stopped", "suspended",
-    }
-)  # fmt: skip
 
 
 def order_body(order: OrderRequest) -> dict[str, Any]:
@@ -50,13 +44,37 @@ def order_body(order: OrderRequest) -> dict[str, Any]:
         body["limit_price"] = plain(order.limit_price)
     if order.stop_price is not None:
         body["stop_price"] = plain(order.stop_price)
+    if order.trail_price is not None:
+        body["trail_price"] = plain(order.trail_price)
+    if order.trail_percent is not None:
+        body["trail_percent"] = plain(order.trail_percent)
+    if order.extended_hours:
+        body["extended_hours"] = True
     if order.order_class is not OrderClass.SIMPLE:
         body["order_class"] = order.order_class.value
         if order.take_profit is not None:
             body["take_profit"] = {"limit_price": plain(order.take_profit)}
         if order.stop_loss is not None:
             body["stop_loss"] = {"stop_price": plain(order.stop_loss)}
+            if order.stop_loss_limit is not None:
+                body["stop_loss"]["limit_price"] = plain(order.stop_loss_limit)
     return body
+
+
+def change_body(client_order_id: str, change: OrderChange) -> dict[str, Any]:
+    """The JSON body that puts another order, of that client id, in the place of one."""
+    figures = {
+        "qty": change.quantity,
+        "limit_price": change.limit_price,
+        "stop_price": change.stop_price,
+        "trail": change.trail,
+    }
+    body: dict[str, Any] = {
+        name: plain(value) for name, value in figures.items() if value is not None
+    }
+    if change.time_in_force is not None:
+        body["time_in_force"] = change.time_in_force.value
+    return {**body, "client_order_id": client_order_id}
 
 
 def read_order(raw: Any) -> BrokerOrder:
@@ -160,9 +178,9 @@ class TradeUpdate:
     execution: BrokerExecution | None
 
     @property
-    def is_known(self) -> bool:
-        """Whether the event stands in the broker's documentation."""
-        return self.event in KNOWN_EVENTS
+    def meaning(self) -> EventRow | None:
+        """What the broker's documentation says of the event; None when it says nothing."""
+        return EVENTS.get(self.event)
 
 
 def decode_frame(raw: str | bytes) -> Mapping[str, Any]:
@@ -193,7 +211,8 @@ def read_update(frame: Mapping[str, Any]) -> TradeUpdate | None:
     data = _object(frame.get("data"), "trade update")
     order = read_order(data.get("order"))
     event = _text(data, "event")
-    if event not in {"fill", "partial_fill"}:
+    meaning = EVENTS.get(event)
+    if meaning is None or not meaning.is_execution:
         return TradeUpdate(event, order, None)
     quantity, price = _number(data, "qty"), _number(data, "price")
     executed_at = _instant(data.get("timestamp")) or order.updated_at

@@ -28,7 +28,7 @@ from shared.domain.errors import (
     RateLimited,
     Unavailable,
 )
-from shared.domain.orders import OrderRequest
+from shared.domain.orders import OrderChange, OrderRequest
 from shared.domain.symbols import Symbol
 from shared.ports import BrokerAccount, BrokerExecution, BrokerOrder
 from trade_executor import wire
@@ -95,7 +95,31 @@ class AlpacaBroker:
 
     async def submit(self, order: OrderRequest, last_look: Callable[[], None]) -> BrokerOrder:
         """See `Broker`. The gate was passed before the order was marked SENDING, so nothing waits here."""
-        mine = order.client_order_id
+        return await self._send(
+            "POST", "/v2/orders", order.client_order_id, wire.order_body(order), last_look
+        )
+
+    async def replace(
+        self,
+        broker_order_id: str,
+        client_order_id: str,
+        change: OrderChange,
+        last_look: Callable[[], None],
+    ) -> BrokerOrder:
+        """See `Broker`."""
+        body = wire.change_body(client_order_id, change)
+        path = f"/v2/orders/{quote(broker_order_id)}"
+        return await self._send("PATCH", path, client_order_id, body, last_look)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        mine: str,
+        body: Mapping[str, Any],
+        last_look: Callable[[], None],
+    ) -> BrokerOrder:
+        """Ask once for the order called `mine`; anything but a definite answer is unknown."""
 
         async def look(happening: str, _: Mapping[str, Any]) -> None:
             if happening == _BEFORE_THE_WRITE:
@@ -103,15 +127,12 @@ class AlpacaBroker:
 
         try:
             status, headers, content = await self._exchange(
-                "POST",
-                "/v2/orders",
-                content=orjson.dumps(wire.order_body(order)),
-                extensions={"trace": look},
+                method, path, content=orjson.dumps(body), extensions={"trace": look}
             )
         except (httpx.HTTPError, OSError, TimeoutError) as error:
             raise OutcomeUnknown(mine, f"no answer ({type(error).__name__})") from error
-        body = _json(content)
-        refusal = definite_refusal(status, body)
+        answer = _json(content)
+        refusal = definite_refusal(status, answer)
         if refusal is not None:
             if refusal.names_a_taken_id:
                 raise OutcomeUnknown(mine, "the broker knows this id already")
@@ -121,7 +142,7 @@ class AlpacaBroker:
         if status != httpx.codes.OK:
             raise OutcomeUnknown(mine, f"the broker answered {status}: {_excerpt(content)}")
         try:
-            accepted = wire.read_order(body)
+            accepted = wire.read_order(answer)
         except InvalidInput as error:
             raise OutcomeUnknown(mine, f"{error}: {_excerpt(content)}") from error
         if accepted.client_order_id != mine:

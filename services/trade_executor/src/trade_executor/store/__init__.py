@@ -14,6 +14,7 @@ from trade_executor.store.outgoing import Outgoing
 from trade_executor.store.protection import Protection
 from trade_executor.store.questions import Questions
 from trade_executor.store.reads import Reads
+from trade_executor.store.requests import Requests
 from trade_executor.store.reviews import Reviews
 from trade_executor.store.tables import Frame
 from trade_executor.store.terms import Terms
@@ -34,4 +35,5 @@ class Store:
         self.ledger = Ledger(db, account, self.differences, self.protection)
         self.questions = Questions(db, account)
         self.manual = ManualOrders(db, account)
+        self.requests = Requests(db, account)
         self.reads = Reads(db, account)

@@ -388,6 +388,10 @@ class Ledger(Tables):
             batch.intents[intent.client_order_id] = replace(
                 intent,
                 state=intent_after(intent.state, record),
+                # What the replaced order filled is not this one's to fill any more.
+                quantity=intent.quantity
+                if intent.replaces is None or record.quantity is None
+                else min(intent.quantity, record.quantity),
                 filled_quantity=record.booked_quantity,
                 broker_order_id=record.broker_order_id,
             )
@@ -411,6 +415,7 @@ class Ledger(Tables):
                         "account": self.account,
                         "id": intent.client_order_id,
                         "state": intent.state.value,
+                        "quantity": intent.quantity,
                         "filled": intent.filled_quantity,
                         "broker_id": intent.broker_order_id,
                         "at": batch.at,
@@ -461,7 +466,7 @@ def _order_row(record: OrderRecord) -> dict[str, Any]:
 
 _MOVE_INTENT = text(
     f"""UPDATE {SCHEMA}.intents
-        SET state = :state, filled_quantity = :filled, broker_order_id = :broker_id,
+        SET state = :state, quantity = :quantity, filled_quantity = :filled, broker_order_id = :broker_id,
             sent_at = coalesce(sent_at, :at), ended_at = coalesce(ended_at, CAST(:ended_at AS timestamptz))
         WHERE account = :account AND client_order_id = :id"""
 )

@@ -221,6 +221,20 @@ class Outgoing(Tables):
 
         return await self._db.run(work)
 
+    async def replaced_by(self, intent: Intent) -> Intent | None:
+        """The intent whose order `intent` takes the place of, as it is now."""
+
+        async def work(connection: AsyncConnection) -> Intent | None:
+            row = await self._one(
+                connection,
+                f"""SELECT {INTENT_COLUMNS} FROM {SCHEMA}.intents
+                    WHERE account = :account AND client_order_id = :id""",
+                id=intent.replaces,
+            )
+            return None if row is None else intent_of(row)
+
+        return await self._db.read(work)
+
     async def begin_sending_again(self, intent: Intent, *, epoch: int, now: datetime) -> bool:
         """Count one more POST of an UNKNOWN intent, if it may be posted again."""
 

@@ -171,11 +171,16 @@ class Reviews(Tables):
 
 
 def _intent_row(approved: Approved, at: datetime) -> dict[str, Any]:
-    is_bracket = (
-        approved.purpose is Purpose.ENTRY
-        and approved.stop_loss is not None
-        and approved.take_profit is not None
-    )
+    terms = approved.terms
+    order_class = terms.order_class
+    if order_class is None:
+        is_bracket = (
+            approved.purpose is Purpose.ENTRY
+            and approved.stop_loss is not None
+            and approved.take_profit is not None
+        )
+        order_class = OrderClass.BRACKET if is_bracket else OrderClass.SIMPLE
+    has_exits = order_class is not OrderClass.SIMPLE
     leg = approved.purpose.value
     return {
         "account": approved.account,
@@ -189,12 +194,17 @@ def _intent_row(approved: Approved, at: datetime) -> dict[str, Any]:
         "generation": 0,
         "type": approved.type.value,
         "time_in_force": approved.time_in_force.value,
-        "order_class": (OrderClass.BRACKET if is_bracket else OrderClass.SIMPLE).value,
+        "order_class": order_class.value,
         "quantity": approved.quantity,
         "limit_price": approved.limit_price,
         "stop_price": approved.stop_price,
-        "stop_loss": approved.stop_loss if is_bracket else None,
-        "take_profit": approved.take_profit if is_bracket else None,
+        "stop_loss": approved.stop_loss if has_exits else None,
+        "take_profit": approved.take_profit if has_exits else None,
+        "trail_price": terms.trail_price,
+        "trail_percent": terms.trail_percent,
+        "stop_loss_limit": terms.stop_loss_limit if has_exits else None,
+        "extended_hours": terms.extended_hours,
+        "replaces": None,
         "reference_price": approved.reference_price,
         "act_from": approved.act_from,
         "act_until": approved.act_until,

@@ -134,7 +134,7 @@ INTENT_NAMES = (
     "client_order_id", "decision_id", "signal_id", "symbol", "side", "purpose", "generation", "type",
     "time_in_force", "order_class", "quantity", "filled_quantity", "limit_price", "stop_price", "stop_loss",
     "take_profit", "reference_price", "state", "broker_order_id", "act_from", "act_until", "posts", "probes",
-    "sent_at",
+    "sent_at", "trail_price", "trail_percent", "stop_loss_limit", "extended_hours", "replaces",
 )  # fmt: skip
 
 INTENT_COLUMNS = ", ".join(INTENT_NAMES)
@@ -180,6 +180,11 @@ def intent_of(row: Row[Any]) -> Intent:
         posts=row.posts,
         probes=row.probes,
         sent_at=row.sent_at,
+        trail_price=row.trail_price,
+        trail_percent=row.trail_percent,
+        stop_loss_limit=row.stop_loss_limit,
+        extended_hours=row.extended_hours,
+        replaces=row.replaces,
     )
 
 
@@ -210,10 +215,12 @@ INSERT_INTENT = text(
     f"""INSERT INTO {SCHEMA}.intents
         (account, client_order_id, decision_id, signal_id, symbol, side, purpose, leg, generation, type,
          time_in_force, order_class, quantity, limit_price, stop_price, stop_loss, take_profit,
-         reference_price, state, act_from, act_until, created_at)
+         trail_price, trail_percent, stop_loss_limit, extended_hours, replaces, reference_price, state,
+         act_from, act_until, created_at)
     VALUES (:account, :id, :decision_id, :signal_id, :symbol, :side, :purpose, :leg, :generation, :type,
             :time_in_force, :order_class, :quantity, :limit_price, :stop_price, :stop_loss, :take_profit,
-            :reference_price, 'PENDING', :act_from, :act_until, :at)
+            :trail_price, :trail_percent, :stop_loss_limit, :extended_hours, :replaces, :reference_price, 'PENDING',
+            :act_from, :act_until, :at)
     ON CONFLICT DO NOTHING"""
 )
 

@@ -1,0 +1,124 @@
+"""What may a person do to an order that stands?
+
+Taking back and asking for less are always allowed while the order lives. Asking for more is a new wish and takes the
+road through risk: a replacement never commits more than was approved for the order it replaces.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from shared.domain.ids import client_order_id
+from shared.domain.money import plain
+from shared.domain.order_life import STATUSES
+from shared.domain.orders import IntentState, OrderChange, OrderClass, OrderType, TimeInForce
+from trade_executor.lifecycle import Intent, IntentPurpose, OrderRecord, change_between
+from trade_executor.preflight import Problem, problem_with
+
+# A change that could not be sent for so long is not what the person looked at any more.
+_CHANGE_LASTS = timedelta(minutes=2)
+_UNDECIDED = (IntentState.SENDING, IntentState.UNKNOWN)
+_ANEW = "cancel it and send a new order"
+
+
+def obstacle_to_cancel(intent: Intent) -> Problem | None:
+    """Why this order cannot be taken back now; None when it can."""
+    if intent.state.is_final:
+        return Problem(
+            "order_ended",
+            f"the order is {intent.state.value} already",
+            "there is nothing to cancel",
+        )
+    if intent.state in _UNDECIDED:
+        return Problem(
+            "outcome_unknown", "whether the broker has the order is being verified", "ask again in a moment"
+        )  # fmt: skip
+    if intent.purpose is IntentPurpose.PROTECT:
+        return Problem(
+            "protects", f"the order guards {plain(intent.quantity)} shares of {intent.symbol}",
+            "close the position instead",
+        )  # fmt: skip
+    return None
+
+
+def replacement(
+    intent: Intent,
+    order: OrderRecord | None,
+    change: OrderChange,
+    *,
+    account: str,
+    generation: int,
+    at: datetime,
+) -> Intent | Problem:
+    """The intent that takes the place of `intent`, whose `order` stands at the broker, or why there is none."""
+    obstacle = obstacle_to_cancel(intent)
+    if obstacle is not None:
+        return obstacle
+    if intent.order_class is not OrderClass.SIMPLE:
+        return Problem("tied_order", f"the order is part of a {intent.order_class.value}", _ANEW)
+    if order is None or not STATUSES[order.status].can_replace:
+        stands = "waits here" if order is None else f"is {order.status.value}"
+        return Problem("not_replaceable", f"an order that {stands} cannot be replaced", _ANEW)
+    changed = replace(
+        intent,
+        client_order_id=client_order_id(
+            account, intent.signal_id, intent.purpose.value, generation
+        ),
+        generation=generation,
+        quantity=_or(change.quantity, intent.quantity),
+        filled_quantity=Decimal(0),
+        limit_price=change.limit_price or intent.limit_price,
+        stop_price=change.stop_price or intent.stop_price,
+        trail_price=(change.trail or intent.trail_price) if intent.trail_price else None,
+        trail_percent=(change.trail or intent.trail_percent) if intent.trail_percent else None,
+        time_in_force=change.time_in_force or intent.time_in_force,
+        state=IntentState.PENDING,
+        broker_order_id=None,
+        act_from=at,
+        act_until=at + _CHANGE_LASTS,
+        posts=0,
+        probes=0,
+        sent_at=None,
+        replaces=intent.client_order_id,
+    )
+    return _obstacle(intent, order, changed, change) or changed
+
+
+def _obstacle(
+    intent: Intent, order: OrderRecord, changed: Intent, change: OrderChange
+) -> Problem | None:
+    if change.trail is not None and intent.type is not OrderType.TRAILING_STOP:
+        return Problem("trail", f"a {intent.type.value} order does not trail", "leave trail out")
+    if change_between(intent, changed) == OrderChange():
+        return Problem("no_change", "the order has these terms already", "name a term to change")
+    if changed.quantity <= order.filled_quantity:
+        return Problem(
+            "quantity", f"{plain(order.filled_quantity)} shares are filled already",
+            "ask for more than that, or cancel the rest",
+        )  # fmt: skip
+    if change.quantity is not None and change.quantity != change.quantity.to_integral_value():
+        return Problem("fractional", "a replacement is for whole shares", _ANEW)
+    if changed.time_in_force not in (TimeInForce.DAY, TimeInForce.GTC):
+        return Problem(
+            "time_in_force", "a replacement is good for the day or till cancelled", _ANEW
+        )
+    problem = problem_with(changed.request())
+    if problem is not None:
+        return problem
+    is_entry = intent.purpose is IntentPurpose.ENTRY
+    if changed.quantity > intent.quantity or (is_entry and _cost(changed) > _cost(intent)):
+        return Problem(
+            "commits_more", f"risk approved {plain(_cost(intent))} dollars and {plain(intent.quantity)} shares",
+            f"ask for no more than that, or {_ANEW}, which risk reviews",
+        )  # fmt: skip
+    return None
+
+
+def _cost(intent: Intent) -> Decimal:
+    return intent.quantity * (intent.limit_price or intent.stop_price or intent.reference_price)
+
+
+def _or(value: Decimal | None, otherwise: Decimal) -> Decimal:
+    return otherwise if value is None else value

@@ -1,0 +1,185 @@
+"""What did a person ask of orders that stand?
+
+A cancel is a mark beside the order which the sender works off; a replacement is an intent of its own. Both are
+stored before anything goes to the broker, so that a crash in between forgets nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.domain.orders import IntentState, OrderChange
+from shared.domain.symbols import Symbol
+from trade_executor.changes import obstacle_to_cancel, replacement
+from trade_executor.lifecycle import Intent, IntentPurpose
+from trade_executor.preflight import Problem
+from trade_executor.store.tables import (
+    FINAL,
+    INSERT_INTENT,
+    INTENT_COLUMNS,
+    LIVE,
+    ORDER_COLUMNS,
+    SCHEMA,
+    Tables,
+    intent_of,
+    order_of,
+)
+
+_BY_A_PERSON = "cancelled by a person"
+NOT_FOUND = Problem("order_not_found", "no order of ours has this id", "GET /orders lists them")
+OTHER_CHANGE = Problem(
+    "idempotency_conflict", "this key was used for another change", "take a new one"
+)
+
+
+class Requests(Tables):
+    """Cancels and replacements."""
+
+    async def cancel(self, intent_id: str, *, at: datetime) -> Problem | None:
+        """Withdraw it if it waits here, ask to cancel it if the broker has it; or why not."""
+
+        async def work(connection: AsyncConnection) -> Problem | None:
+            intent = await self._locked(connection, intent_id)
+            if intent is None:
+                return NOT_FOUND
+            problem = obstacle_to_cancel(intent)
+            if problem is None:
+                await self._take_back(connection, intent, at)
+            return problem
+
+        return await self._db.run(work)
+
+    async def cancel_all(self, *, symbol: Symbol | None, at: datetime) -> list[str]:
+        """Take back every entry and exit that can be, of one symbol or all; returns their client ids."""
+
+        async def work(connection: AsyncConnection) -> list[str]:
+            rows = await self._all(
+                connection,
+                f"""SELECT {INTENT_COLUMNS} FROM {SCHEMA}.intents
+                    WHERE account = :account AND state IN {LIVE}
+                      AND (CAST(:symbol AS text) IS NULL OR symbol = :symbol)
+                    ORDER BY client_order_id FOR UPDATE""",
+                symbol=symbol,
+            )
+            able = [i for i in map(intent_of, rows) if obstacle_to_cancel(i) is None]
+            for intent in able:
+                await self._take_back(connection, intent, at)
+            return [intent.client_order_id for intent in able]
+
+        return await self._db.run(work)
+
+    async def replace(
+        self, intent_id: str, change: OrderChange, *, key: str, actor: str, at: datetime
+    ) -> str | Problem:
+        """Store the intent that takes its place and return its client id; or why there is none.
+
+        The same change under the same key is stored once.
+        """
+        wish = {"order": intent_id, **asdict(change)}
+        digest = hashlib.sha256(
+            orjson.dumps(wish, default=str, option=orjson.OPT_SORT_KEYS)
+        ).hexdigest()
+
+        async def work(connection: AsyncConnection) -> str | Problem:
+            intent = await self._locked(connection, intent_id)
+            if intent is None:
+                return NOT_FOUND
+            known = await self._one(
+                connection,
+                f"""SELECT digest, client_order_id FROM {SCHEMA}.replacements
+                    WHERE account = :account AND key = :key""",
+                key=key,
+            )
+            if known is not None:
+                return known.client_order_id if known.digest == digest else OTHER_CHANGE
+            found = await self._replacement(connection, intent, change, at)
+            if isinstance(found, Problem):
+                return found
+            await connection.execute(INSERT_INTENT, [_row(self.account, found, at)])
+            await self._do(
+                connection,
+                f"""INSERT INTO {SCHEMA}.replacements
+                        (account, key, digest, client_order_id, actor, asked_at)
+                    VALUES (:account, :key, :digest, :id, :actor, :at)""",
+                key=key,
+                digest=digest,
+                id=found.client_order_id,
+                actor=actor,
+                at=at,
+            )
+            return found.client_order_id
+
+        return await self._db.run(work)
+
+    async def _locked(self, connection: AsyncConnection, intent_id: str) -> Intent | None:
+        row = await self._one(
+            connection,
+            f"""SELECT {INTENT_COLUMNS} FROM {SCHEMA}.intents
+                WHERE account = :account AND client_order_id = :id FOR UPDATE""",
+            id=intent_id,
+        )
+        return None if row is None else intent_of(row)
+
+    async def _take_back(self, connection: AsyncConnection, intent: Intent, at: datetime) -> None:
+        if intent.state is IntentState.PENDING:
+            states = (IntentState.PENDING,)
+            await self._end(
+                connection, intent, states, IntentState.CANCELLED_UNSENT, _BY_A_PERSON, at
+            )
+            return
+        # Its first order alone: legs guard what is held, and the broker ends them where they must end.
+        await self._do(
+            connection,
+            f"""UPDATE {SCHEMA}.orders SET cancel_asked_at = coalesce(cancel_asked_at, :at)
+                WHERE account = :account AND client_order_id = :id AND status NOT IN {FINAL}""",
+            id=intent.client_order_id,
+            at=at,
+        )
+
+    async def _replacement(
+        self, connection: AsyncConnection, intent: Intent, change: OrderChange, at: datetime
+    ) -> Intent | Problem:
+        rows: Sequence[Any] = await self._all(
+            connection,
+            f"""SELECT client_order_id, generation, state FROM {SCHEMA}.intents
+                WHERE account = :account AND signal_id = :signal AND leg = :leg""",
+            signal=intent.signal_id,
+            leg=intent.purpose.value,
+        )
+        order = await self._one(
+            connection,
+            f"""SELECT {ORDER_COLUMNS} FROM {SCHEMA}.orders
+                WHERE account = :account AND client_order_id = :id""",
+            id=intent.client_order_id,
+        )
+        if any(row.state in ("PENDING", "SENDING", "UNKNOWN") for row in rows):
+            return Problem(
+                "being_replaced", "the order is being replaced already", "wait for that to end"
+            )
+        return replacement(
+            intent,
+            None if order is None else order_of(order),
+            change,
+            account=self.account,
+            generation=1 + max(int(row.generation) for row in rows),
+            at=at,
+        )
+
+
+def _row(account: str, intent: Intent, at: datetime) -> dict[str, Any]:
+    assert intent.purpose is not IntentPurpose.PROTECT
+    values = asdict(intent)
+    return {
+        **values,
+        "account": account,
+        "id": intent.client_order_id,
+        "leg": intent.purpose.value,
+        "at": at,
+    }

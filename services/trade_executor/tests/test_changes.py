@@ -1,0 +1,122 @@
+"""What a person may do to an order that stands, and what takes the road through risk again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from shared.domain.orders import (
+    IntentState,
+    OrderChange,
+    OrderClass,
+    OrderStatus,
+    OrderType,
+    Side,
+    TimeInForce,
+)
+from shared.domain.symbols import Symbol
+from trade_executor.changes import obstacle_to_cancel, replacement
+from trade_executor.lifecycle import Intent, IntentPurpose, OrderRecord, change_between
+from trade_executor.preflight import Problem
+
+NOW = datetime(2026, 1, 5, 15, 0, tzinfo=UTC)
+ENTRY = Intent(
+    client_order_id="fat-x-e0", decision_id="dec", signal_id="sig", symbol=Symbol("AAPL"), side=Side.BUY,
+    purpose=IntentPurpose.ENTRY, generation=0, type=OrderType.LIMIT, time_in_force=TimeInForce.DAY,
+    order_class=OrderClass.SIMPLE, quantity=Decimal(10), filled_quantity=Decimal(0),
+    limit_price=Decimal(100), stop_price=None, stop_loss=None, take_profit=None,
+    reference_price=Decimal(101), state=IntentState.ACKED, broker_order_id="b-1", act_from=NOW,
+    act_until=NOW, posts=1, probes=0, sent_at=NOW,
+)  # fmt: skip
+ORDER = OrderRecord(
+    broker_order_id="b-1", client_order_id="fat-x-e0", parent_order_id=None, intent_id="fat-x-e0",
+    symbol=Symbol("AAPL"), side=Side.BUY, type="limit", order_class="simple", status=OrderStatus.NEW,
+    quantity=Decimal(10), filled_quantity=Decimal(0), filled_average_price=None,
+    limit_price=Decimal(100), stop_price=None, submitted_at=NOW, updated_at=NOW,
+)  # fmt: skip
+
+
+def changed(
+    change: OrderChange, intent: Intent = ENTRY, order: OrderRecord | None = ORDER
+) -> Intent | Problem:
+    return replacement(intent, order, change, account="paper", generation=1, at=NOW)
+
+
+def test_a_replacement_is_a_wish_of_its_own_that_names_what_it_replaces() -> None:
+    change = OrderChange(limit_price=Decimal(99), time_in_force=TimeInForce.GTC)
+    new = changed(change)
+    assert isinstance(new, Intent)
+    assert (new.replaces, new.state, new.generation) == ("fat-x-e0", IntentState.PENDING, 1)
+    assert new.client_order_id.endswith("-e1")
+    assert change_between(ENTRY, new) == change
+    assert new.act_until == NOW + timedelta(minutes=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (OrderChange(), "no_change"),
+        (OrderChange(limit_price=Decimal(100)), "no_change"),
+        (OrderChange(limit_price=Decimal("99.001")), "price_step"),
+        (OrderChange(stop_price=Decimal(99)), "stop_price"),
+        (OrderChange(trail=Decimal(1)), "trail"),
+        (OrderChange(quantity=Decimal(11)), "commits_more"),
+        (OrderChange(limit_price=Decimal(101)), "commits_more"),
+        (OrderChange(quantity=Decimal("5.5")), "fractional"),
+        (OrderChange(time_in_force=TimeInForce.IOC), "time_in_force"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_asked_of_a_standing_order_is_said(change: OrderChange, code: str) -> None:
+    answer = changed(change)
+    assert isinstance(answer, Problem)
+    assert answer.code == code
+
+
+def test_a_higher_limit_is_free_as_long_as_it_commits_no_more_money() -> None:
+    assert isinstance(changed(OrderChange(quantity=Decimal(9), limit_price=Decimal(110))), Intent)
+
+
+def test_an_exit_may_ask_for_any_price_but_for_no_more_shares() -> None:
+    leaving = replace(ENTRY, purpose=IntentPurpose.EXIT, side=Side.SELL)
+    assert isinstance(changed(OrderChange(limit_price=Decimal(150)), leaving), Intent)
+    assert isinstance(changed(OrderChange(quantity=Decimal(11)), leaving), Problem)
+
+
+def test_fewer_shares_than_are_filled_cannot_be_asked_for() -> None:
+    answer = changed(
+        OrderChange(quantity=Decimal(4)), order=replace(ORDER, filled_quantity=Decimal(4))
+    )
+    assert isinstance(answer, Problem)
+    assert answer.code == "quantity"
+
+
+@pytest.mark.parametrize(
+    ("intent", "order", "code"),
+    [
+        ({"state": IntentState.FILLED}, ORDER, "order_ended"),
+        ({"state": IntentState.UNKNOWN}, ORDER, "outcome_unknown"),
+        ({"state": IntentState.SENDING}, ORDER, "outcome_unknown"),
+        ({"purpose": IntentPurpose.PROTECT}, ORDER, "protects"),
+        ({"order_class": OrderClass.BRACKET}, ORDER, "tied_order"),
+        ({"state": IntentState.PENDING}, None, "not_replaceable"),
+        ({}, replace(ORDER, status=OrderStatus.ACCEPTED), "not_replaceable"),
+        ({}, replace(ORDER, status=OrderStatus.PENDING_CANCEL), "not_replaceable"),
+    ],
+    ids=str,
+)
+def test_an_order_that_cannot_be_replaced_now_says_why(
+    intent: dict[str, Any], order: OrderRecord | None, code: str
+) -> None:
+    answer = changed(OrderChange(limit_price=Decimal(99)), replace(ENTRY, **intent), order)
+    assert isinstance(answer, Problem)
+    assert answer.code == code
+
+
+def test_whatever_waits_or_stands_may_be_taken_back() -> None:
+    for state in (IntentState.PENDING, IntentState.ACKED, IntentState.PARTIAL):
+        assert obstacle_to_cancel(replace(ENTRY, state=state)) is None
