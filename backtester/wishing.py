@@ -87,9 +87,10 @@ def wishes_of(strategy: Strategy, history: History, *, compiled: bool) -> Wished
         return _bar_by_bar(strategy, history)
     except TradingError:
         raise
-    except Exception as error:  # a stranger's code may raise anything
+    except (Exception, SystemExit) as error:  # a stranger's code may raise anything, or ask to end
+        said = " ".join(str(error).split())[:200]
         raise StrategyFailed(
-            f"strategy {strategy.name} failed: {type(error).__name__}: {str(error)[:200]}"
+            f"strategy {strategy.name} failed: {type(error).__name__}: {said}"
         ) from error
 
 

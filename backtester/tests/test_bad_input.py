@@ -1,0 +1,260 @@
+"""What becomes of input that cannot be right, or of markets in which nothing can be traded?
+
+Every refusal is one sentence with a code, and leaves nothing behind: no report, no document, no kept run. A market that is
+merely useless gives a whole result that says so.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trader.cli import main
+from trader.exits import ExitCode
+
+PROJECT = Path(__file__).resolve().parents[2]
+STRANGERS = """
+from typing import ClassVar
+import numpy as np
+from strategy_engine.strategy import Direction, Strategy, VectorStrategy, Wishes
+
+class Raises(VectorStrategy):
+    bars_needed: ClassVar[int] = 1
+    def wishes(self, panel):
+        raise ZeroDivisionError("nothing to divide by\\nsecond line")
+
+class RaisesLate(Strategy):
+    bars_needed: ClassVar[int] = 1
+    def generate_signal(self, view):
+        if view.close[-1] > 0 and len(view) and view.volume[-1] >= 0 and not hasattr(self, "calls"):
+            self.calls = 0
+        self.calls += 1
+        if self.calls == 100:
+            raise KeyError("late")
+        return Direction.LONG
+
+class NotNumber(VectorStrategy):
+    bars_needed: ClassVar[int] = 1
+    def wishes(self, panel):
+        entries = np.zeros(panel.close.shape, np.bool_)
+        entries[40] = True
+        odd = np.full(panel.close.shape, np.nan)
+        return Wishes(entries, np.zeros_like(entries), "in", "out", figures={"my_indicator": odd})
+
+class WrongShape(VectorStrategy):
+    bars_needed: ClassVar[int] = 1
+    def wishes(self, panel):
+        entries = np.zeros(3, np.bool_)
+        return Wishes(entries, entries, "in", "out")
+
+class NoWish(Strategy):
+    bars_needed: ClassVar[int] = 1
+    def generate_signal(self, view):
+        return "BUY"
+
+class Leaves(VectorStrategy):
+    bars_needed: ClassVar[int] = 1
+    def wishes(self, panel):
+        raise SystemExit(0)
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TRADING_HOME", str(tmp_path / "home"))
+    # The exchange's sessions come from the project's cache.
+    monkeypatch.setenv("DATA_DIR", str(PROJECT / "data" / "parquet"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed package with strategies that go wrong, found by its entry points."""
+    folder = tmp_path / "installed"
+    info = folder / "strangers-1.0.dist-info"
+    info.mkdir(parents=True)
+    (folder / "strangers_of_a_test.py").write_text(STRANGERS)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: strangers\nVersion: 1.0\n")
+    names = ("Raises", "RaisesLate", "NotNumber", "WrongShape", "NoWish", "Leaves")
+    points = "".join(f"{name} = strangers_of_a_test:{name}\n" for name in names)
+    (info / "entry_points.txt").write_text(f"[full_ai_trader.strategies]\n{points}")
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def changed(bars: Path, target: Path, change: Callable[[int, list[str]], list[str] | None]) -> Path:
+    """A copy of the bars in which `change` has had every row's cells: date, open, high, low, close, volume."""
+    head, *rows = bars.read_text().splitlines()
+    cells = [change(number, row.split(",")) for number, row in enumerate(rows)]
+    target.write_text(
+        "\n".join([head, *(",".join(row) for row in cells if row is not None)]) + "\n"
+    )
+    return target
+
+
+def refused(words: list[str], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run into a refusal, see that nothing is left, and give its sentence."""
+    targets = ["--report", str(tmp_path / "report.html"), "--json", str(tmp_path / "result.json")]
+
+    assert main(["backtest", "run", *words, *targets]) == code
+
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert list(tmp_path.glob("*re*.html")) == list(tmp_path.glob("*result*")) == []
+    assert not (tmp_path / "home" / "backtests").exists()
+    sentence: str = printed.err
+    return sentence
+
+
+@pytest.mark.parametrize(
+    ("strategy", "code", "sentence"),
+    [
+        ("raises", 1, "strategy raises failed: ZeroDivisionError: nothing to divide by"),
+        ("raises_late", 1, "strategy raises_late failed: KeyError: 'late'"),
+        ("not_number", 4, "my_indicator of AAPL is nan on 2023-03-02"),
+        ("wrong_shape", 4, "entries must be an array of shape (250, 1)"),
+        ("no_wish", 4, "generate_signal must give a Wish, a Direction or None, gave 'BUY'"),
+        ("leaves", 1, "strategy leaves failed: SystemExit"),
+    ],
+)
+def test_a_strategy_that_goes_wrong_is_named_with_its_reason(
+    strategy: str,
+    code: int,
+    sentence: str,
+    home: Path,
+    strangers: None,
+    daily_bars: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["--strategy", strategy, "--data", str(daily_bars)]
+
+    assert sentence in refused(words, code, tmp_path, capsys)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", 4),
+        ("date,open,high,low,close,volume\n", 4),
+        ("date,price\n2023-01-03,5\n", 4),
+        (
+            "date,open,high,low,close,volume\n2023-01-03,10,9,11,10,100\n2023-01-04,10,11,9,10,100\n",
+            4,
+        ),
+        (
+            "date,open,high,low,close,volume\n2023-01-03,nan,11,9,10,100\n2023-01-04,10,11,9,10,100\n",
+            4,
+        ),
+        (
+            "date,open,high,low,close,volume\n2023-01-03,10,11,9,10,100\n2023-01-03,10,11,9,10,100\n",
+            4,
+        ),
+        ("not a table at all\x00\x01", 4),
+    ],
+    ids=["empty", "header only", "no prices", "high below low", "nan", "one bar twice", "no text"],
+)
+def test_a_file_that_holds_no_bars_is_refused(
+    text: str, code: int, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "AAPL.csv").write_text(text)
+    words = ["--strategy", "moving_average", "--data", str(tmp_path / "AAPL.csv")]
+
+    assert "AAPL.csv" in refused(words, code, tmp_path, capsys)
+
+
+def test_one_bar_only_is_refused(
+    home: Path, daily_bars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = ["--strategy", "moving_average", "--data", str(daily_bars)]
+
+    sentence = refused([*one, "--start", "2023-05-03", "--end", "2023-05-03"], 4, tmp_path, capsys)
+
+    assert "there is only one bar" in sentence
+
+
+def test_one_symbol_in_two_files_is_refused(
+    home: Path, daily_bars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "bars"
+    folder.mkdir()
+    for name in ("AAPL.csv", "AAPL.US.csv"):
+        (folder / name).write_text(daily_bars.read_text())
+
+    sentence = refused(["--strategy", "moving_average", "--data", str(folder)], 4, tmp_path, capsys)
+
+    assert "AAPL is in more than one file" in sentence
+
+
+# ---------------------------------------------------------------------- whole results of useless markets
+
+
+def result_of(bars: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, list[str]]:
+    """Warnings and codes of the diagnoses of a run over `bars`."""
+    words = [
+        "--strategy",
+        "moving_average",
+        "--param",
+        "short_window=3",
+        "--param",
+        "long_window=10",
+    ]
+    assert (
+        main(["backtest", "run", *words, "--data", str(bars), "--json", "-", *more]) == ExitCode.OK
+    )
+    document = json.loads(capsys.readouterr().out)
+    assert document["summary"]["final_equity"] == document["equity"][-1]["equity"]
+    return {
+        "warnings": document["warnings"],
+        "diagnoses": [diagnosis["code"] for diagnosis in document["diagnoses"]],
+    }
+
+
+def test_a_constant_price_gives_a_whole_result_without_a_trade(
+    home: Path, daily_bars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flat = changed(
+        daily_bars, tmp_path / "A.csv", lambda _, row: [row[0], "50", "50", "50", "50", row[5]]
+    )
+
+    said = result_of(flat, capsys, "--report", str(tmp_path / "report.html"))
+
+    assert "the strategy gave no signal" in said["warnings"]
+    assert "NO_TRADES" in said["diagnoses"]
+    assert "No order was filled." in (tmp_path / "report.html").read_text()
+
+
+def test_without_volume_nothing_is_filled_and_that_is_said(
+    home: Path, daily_bars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = changed(daily_bars, tmp_path / "A.csv", lambda _, row: [*row[:5], "0"])
+
+    said = result_of(silent, capsys)
+
+    assert "250 bars have no volume; nothing is filled in them" in said["warnings"]
+    assert "NO_TRADES" in said["diagnoses"]
+
+
+def test_cash_that_buys_no_share_is_said_with_the_rule_that_refused(
+    home: Path, daily_bars: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = result_of(daily_bars, capsys, "--cash", "20")
+
+    assert "NO_TRADES" in said["diagnoses"]
+    assert "MOSTLY_REFUSED" in said["diagnoses"]
+    assert any("entries were refused" in warning for warning in said["warnings"])
+
+
+def test_gaps_are_counted_and_doubted(
+    home: Path, daily_bars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "bars"
+    folder.mkdir()
+    (folder / "MSFT.csv").write_text(daily_bars.read_text())
+    changed(daily_bars, folder / "AAPL.csv", lambda number, row: None if number % 10 == 3 else row)
+
+    said = result_of(folder, capsys)
+
+    assert "25 of 500 bars are missing; such a symbol's orders wait" in said["warnings"]
+    assert "MISSING_BARS" in said["diagnoses"]
