@@ -203,6 +203,8 @@ class Instance:
         if program == DASHBOARD:
             # It writes nothing, so the role that may only look is its role.
             told |= {"DB_USER": OPERATOR, "DB_PASSWORD": self.database_password(OPERATOR)}
+            # Backtests that are run from there are kept where the command line keeps them.
+            told |= {"TRADING_HOME": str(self.home)}
         return told
 
     def operator_environment(self) -> dict[str, str]:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard.shown import (
+    backtests,
     candles,
     charts,
     data_health,
@@ -512,3 +513,69 @@ def test_a_secret_is_shown_as_set_and_never_by_its_text() -> None:
     )
 
     assert [row.cells["value"].text for row in shown] == ["set", "not set"]
+
+
+def kept_run(run_id: str = "abc") -> Any:
+    return {
+        "ran_at": AT.isoformat(),
+        "manifest": {
+            "id": run_id, "strategy": "moving_average", "parameters": {"short_window": 5}, "traded_symbols": ["AAPL"],
+            "bar_length": "1Day", "first_on": "2024-01-02", "last_on": "2024-12-31",
+        },
+        "summary": {"total_return": 0.12, "cagr": 0.11, "max_drawdown": 0.05, "sharpe": 1.234, "trades": 20},
+        "diagnoses": {"warning": 1, "caution": 2},
+    }  # fmt: skip
+
+
+def test_a_kept_run_leads_to_its_whole_and_counts_the_doubts() -> None:
+    row = backtests.rows([kept_run()])[0]
+
+    assert (row.to, row.cells["return"].text, row.cells["doubts"].text) == (
+        "/backtests?id=abc",
+        "+12.00 %",
+        "3",
+    )
+
+
+def test_compared_runs_show_what_was_asked_differently_and_what_came_out() -> None:
+    columns, rows = backtests.comparison(
+        {
+            "runs": ["a", "b"],
+            "differing": {"parameters.short_window": [10, 20]},
+            "figures": {"total_return": [0.1, None], "final_equity": [110000.0, 90000.0]},
+        }
+    )
+
+    assert [column.label for column in columns] == ["Figure", "a", "b"]
+    assert [[row.cells[key].text for key in ("name", "r0", "r1")] for row in rows] == [
+        ["Short window", "10", "20"],
+        ["Total return", "10.00 %", texts.DASH],
+        ["Final equity", "110,000.00", "90,000.00"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ((None, None, None, None, None), ""),
+        (("--x=1", 3.0, None, None, None), "Running for 3 s: --x=1"),
+        (("--x=1", None, "no bars", None, 1.0), "Not run: no bars"),
+        (("--x=1", None, None, "abc", 5.0), "Kept as abc after 5 s."),
+    ],
+)
+def test_a_run_that_is_under_way_says_so(state: Any, expected: str) -> None:
+    assert backtests.progress(*state).text == expected
+
+
+def test_a_backtests_curve_stands_beside_its_benchmark_where_both_have_a_day() -> None:
+    drawn = backtests.curve(
+        {
+            "equity": [
+                {"at": "2024-01-02T21:00:00+00:00", "equity": 1.0},
+                {"at": "2024-01-03T21:00:00+00:00", "equity": 2.0},
+            ],
+            "benchmark": {"name": "holding", "equity": [{"at": "2024-01-03", "equity": 3.0}]},
+        }
+    )
+
+    assert [each["data"] for each in drawn["series"]] == [[1.0, 2.0], [None, 3.0]]

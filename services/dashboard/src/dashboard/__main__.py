@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from fastapi import FastAPI
 from nicegui import core, ui
 
+from dashboard.adapters.backtests import Backtests
 from dashboard.adapters.services import open_services
 from dashboard.api import Door
 from dashboard.pages import PAGES
@@ -43,9 +44,19 @@ async def run(settings: Settings) -> None:
         redis = await stack.enter_async_context(open_redis(settings))
         services = await stack.enter_async_context(open_services(settings))
         feed = Feed(RedisBells(redis, account, timer), timer)
-        sessions = Sessions(timer, ids)
+        sessions = Sessions(timer, ids, on_end=feed.wake)
+        backtests = Backtests(settings, timer)
+        stack.push_async_callback(backtests.close)
         rooms = Rooms(
-            PostgresReads(database, account), services, feed, sessions, clock, timer, ids, settings
+            PostgresReads(database, account),
+            services,
+            feed,
+            sessions,
+            clock,
+            timer,
+            ids,
+            settings,
+            backtests,
         )
 
         async def redis_answers() -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from shared.domain.errors import RateLimited
@@ -45,9 +46,11 @@ class Session:
 class Sessions:
     """All logins of this process, by the digest of the key in the browser's cookie."""
 
-    def __init__(self, timer: Timer, ids: Ids) -> None:
+    def __init__(self, timer: Timer, ids: Ids, on_end: Callable[[], None] = lambda: None) -> None:
+        """`on_end` is called when somebody logs out, so that open pages notice."""
         self._timer = timer
         self._ids = ids
+        self._on_end = on_end
         self._open: dict[str, Session] = {}
         self._wrong: deque[float] = deque(maxlen=WRONG_TRIES)
 
@@ -87,6 +90,7 @@ class Sessions:
         session = self._open.pop(_digest(key), None)
         if session is not None:
             session.ended = True
+            self._on_end()
 
     def note_wrong(self) -> None:
         """Count a token that is not one of ours."""

@@ -1,6 +1,7 @@
 """The pages: each puts what `shown` says onto the screen, and hands a person's wishes to the services."""
 
 from dashboard.pages import (
+    backtests,
     charts,
     data_health,
     decisions,
@@ -24,6 +25,7 @@ PAGES = [
     Page("/signals", "Signals & universe", "sensors", signals.build),
     Page("/charts", "Charts", "candlestick_chart", charts.build),
     Page("/risk", "Risk", "shield", risk.build, starts_group=True),
+    Page("/backtests", "Backtests", "science", backtests.build),
     Page("/reconciliation", "Reconciliation", "balance", reconciliation.build),
     Page("/data", "Data health", "monitor_heart", data_health.build, starts_group=True),
     Page("/jobs", "Jobs & calendar", "event", jobs.build),

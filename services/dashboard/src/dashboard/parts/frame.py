@@ -29,6 +29,7 @@ _LOGO = (
 )
 _THEMES = {"dark": True, "light": False}
 _LONGEST_RESPONSE_S = 15.0
+_FIRST_LOOK_S = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,10 @@ def _add(rooms: Rooms, page: Page, pages: list[Page]) -> None:
 
         # What is there at once is shown at once; what fails is said above the page.
         try:
-            await refresh()
+            async with asyncio.timeout(_FIRST_LOOK_S):
+                await refresh()
+        except TimeoutError:
+            pass  # a slow service keeps its figures waiting, and not the page
         except TradingError as error:
             strip.trouble(str(error))
         background_tasks.create(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, time
 from typing import Any
 
+from dashboard.adapters.backtests import Backtests
 from dashboard.adapters.log_files import newest_lines
 from dashboard.adapters.services import HttpServices
 from dashboard.service import Feed
@@ -32,6 +33,7 @@ class Rooms:
     timer: Timer
     ids: Ids
     settings: Settings
+    backtests: Backtests
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,261 @@
+"""What a person sees and does in a real browser, on a live local stack."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, expect
+
+from dashboard.pages import PAGES
+from dashboard.parts.frame import Page
+from tests.browser.conftest import PICTURES, Live, Person
+
+Enter = Callable[..., Person]
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}"
+# Each page has one look in `make test`, and all four in `make prove`.
+LOOKS = [(1440, "light"), (390, "dark"), (1440, "dark"), (390, "light")]
+
+
+def picture(person: Person, name: str) -> None:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    person.page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+
+
+def look_at(pages: Sequence[Page], person: Person, width: int, scheme: str) -> None:
+    for page in pages:
+        person.open(page.path)
+        expect(person.page.locator(".bar h1")).to_have_text(page.title)
+        # The first figures have come, and nothing stands over the edge of the screen.
+        expect(person.page.locator(".bar [data-test=mode]")).to_have_text("active")
+        over = person.page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        assert over <= 0, f"{page.path} is {over} px too wide at {width} px"
+        picture(person, f"{page.title.split()[0].lower()}-{width}-{scheme}")
+    assert person.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme", "pages"), [(*LOOKS[0], PAGES[::2]), (*LOOKS[1], PAGES[1::2])]
+)
+def test_every_page_opens_fits_the_screen_and_asks_nobody_else(
+    enter: Enter, width: int, scheme: str, pages: Sequence[Page]
+) -> None:
+    look_at(pages, enter("admin", width, scheme), width, scheme)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize(("width", "scheme"), LOOKS)
+def test_every_page_is_usable_on_a_phone_and_a_desk_in_light_and_dark(
+    enter: Enter, width: int, scheme: str
+) -> None:
+    look_at(PAGES, enter("admin", width, scheme), width, scheme)
+
+
+def test_a_wrong_token_is_refused_and_a_page_leads_back_to_where_one_wanted(
+    live: Live, chromium: Browser
+) -> None:
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(f"{live.url}/risk")
+    page.get_by_label("Access token").fill("not-a-token")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_have_text("This token is not known here.")
+
+    page.goto(f"{live.url}/risk")
+    page.get_by_label("Access token").fill(live.token("read"))
+    page.get_by_role("button", name="Log in").click()
+
+    expect(page.locator(".bar h1")).to_have_text("Risk")
+    context.close()
+
+
+def test_who_may_only_look_sees_no_button_that_acts(enter: Enter) -> None:
+    person = enter("read")
+    acting = re.compile(
+        r"^(halt|resume|only exits|close|cancel|change|release|run|fetch|compare now|acknowledge|new order|turn on)",
+        re.IGNORECASE,
+    )
+
+    found = {}
+    for page in PAGES:
+        person.open(page.path)
+        expect(person.page.locator(".bar [data-test=mode]")).to_have_text("active")
+        # Headings are buttons as well; they only sort.
+        names = person.page.locator("button.btn").all_inner_texts()
+        found[page.path] = [name for name in names if acting.match(name)]
+
+    assert found == {page.path: [] for page in PAGES}
+
+
+def test_halt_and_resume_ask_first_want_a_reason_and_show_at_once(enter: Enter) -> None:
+    person = enter("operate")
+    page = person.page
+    mode = page.locator(".bar [data-test=mode]")
+    person.open("/risk")
+
+    page.locator(".bar").get_by_role("button", name="Halt").click()
+    page.get_by_role("button", name="Halt trading").click()
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_have_text("Reason: fill this in.")
+    page.get_by_label("Reason").fill(HOSTILE)
+    page.get_by_role("button", name="Halt trading").click()
+    expect(mode).to_have_text("halted")
+    expect(page.locator(".banner.k-bad")).to_contain_text(HOSTILE)
+    picture(person, "halted-1440-light")
+
+    page.locator(".bar").get_by_role("button", name="Resume").click()
+    page.get_by_label("Reason").fill("looked at it")
+    page.get_by_role("button", name="Resume trading").click()
+    expect(mode).to_have_text("active")
+    assert person.complaints == []
+
+
+def test_an_order_leads_to_its_whole_chain(enter: Enter) -> None:
+    person = enter("read")
+    page = person.page
+    person.open("/orders")
+
+    page.get_by_role("table", name="Orders", exact=True).locator("tbody a").first.click()
+    expect(page.get_by_role("table", name="At the broker")).to_be_visible()
+    page.get_by_role("link", name="Why?").click()
+
+    steps = page.get_by_role("table", name="From the bar to the result")
+    expect(steps).to_contain_text("Signal")
+    expect(steps).to_contain_text("Fill")
+    expect(page.get_by_role("table", name="Every check")).to_contain_text("passed")
+    picture(person, "chain-1440-light")
+    assert person.complaints == []
+
+
+def test_hostile_text_is_shown_as_the_text_that_it_is(enter: Enter, live: Live) -> None:
+    person = enter("admin")
+    page = person.page
+    bearer = {"Authorization": f"Bearer {live.token('admin')}"}
+    risk = live.instance.url_of("risk_manager")
+    version = httpx.get(f"{risk}/risk/limits", headers=bearer).json()["version"]
+    httpx.post(
+        f"{risk}/risk/limits",
+        headers=bearer,
+        json={"changes": {"max_positions": 19}, "version": version, "reason": HOSTILE},
+    ).raise_for_status()
+
+    for path in ("/risk", "/logs"):
+        person.open(path)
+        expect(page.get_by_text(HOSTILE).first).to_be_visible()
+    for path in ("/orders", "/decisions", "/charts", "/backtests"):
+        for query in ("id", "symbol", "compare"):
+            person.open(f"{path}?{query}={HOSTILE}")
+    person.open("/orders")
+    page.get_by_role("button", name="New order").click()
+    page.get_by_label("Symbol").fill(HOSTILE)
+    page.get_by_label("Shares").fill(HOSTILE)
+    page.get_by_role("button", name="Send to risk").click()
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_be_visible()
+
+    assert not [each for each in person.complaints if "dialog" in each or "elsewhere" in each]
+
+
+def test_an_event_is_on_the_page_within_a_second(enter: Enter, live: Live) -> None:
+    person = enter("read")
+    mode = person.page.locator(".bar [data-test=mode]")
+    risk = live.instance.url_of("risk_manager")
+    bearer = {"Authorization": f"Bearer {live.token('operate')}"}
+    person.open("/")
+    expect(mode).to_have_text("active")
+    took = []
+
+    for wanted, path in (("reducing", "reduce"), ("active", "resume")) * 3:
+        body: dict[str, Any] = {"reason": "measured"}
+        if path == "resume":
+            body["version"] = httpx.get(f"{risk}/risk/mode", headers=bearer).json()["version"]
+        httpx.post(f"{risk}/risk/{path}", headers=bearer, json=body).raise_for_status()
+        began_s = time.monotonic()  # noqa: TID251  # what is measured is the machine's time
+        expect(mode).to_have_text(wanted)
+        took.append(time.monotonic() - began_s)  # noqa: TID251
+
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    (PICTURES / "latency.txt").write_text(
+        f"event to page, seconds: {', '.join(f'{each:.2f}' for each in took)}\n"
+    )
+
+
+def test_new_bars_reach_an_open_page(enter: Enter, live: Live) -> None:
+    person = enter("read")
+    person.open("/data")
+    rows = person.page.get_by_role("table", name="Newest instants").locator("tbody tr")
+    before = rows.first.inner_text()
+
+    live.go_on(2)
+
+    expect(rows.first).not_to_have_text(before)
+
+
+def test_the_keyboard_reaches_everything_and_escape_leaves_a_dialog(enter: Enter) -> None:
+    person = enter("operate")
+    page = person.page
+    person.open("/")
+
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
+    page.locator(".bar").get_by_role("button", name="Halt").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+    heading = page.get_by_role("table", name="Newest orders").get_by_role("button", name="Symbol")
+    heading.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("table", name="Newest orders").locator("th").nth(1)).to_have_attribute(
+        "aria-sort", "ascending"
+    )
+
+
+def test_another_site_cannot_open_the_socket(enter: Enter, live: Live) -> None:
+    person = enter("admin")
+    socket = live.url.replace("http", "ws") + "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+    attempt = """url => new Promise(done => {
+        const socket = new WebSocket(url);
+        socket.onopen = () => done("open"); socket.onerror = () => done("refused");
+    })"""
+    stranger = person.page.context.new_page()
+    stranger.goto("data:text/html,<p>elsewhere</p>")
+
+    assert stranger.evaluate(attempt, socket) == "refused"
+    assert person.page.evaluate(attempt, socket) == "open"
+
+
+def test_logging_out_closes_the_pages_that_are_still_open(enter: Enter, live: Live) -> None:
+    person = enter("operate")
+    other = person.page.context.new_page()
+    other.goto(f"{live.url}/risk")
+    other.locator(".bar h1").wait_for()
+
+    person.page.get_by_role("button", name="Log out").click()
+
+    expect(person.page.get_by_label("Access token")).to_be_visible()
+    expect(other.get_by_label("Access token")).to_be_visible()
+
+
+def test_a_backtest_runs_and_its_result_is_kept_and_opened(enter: Enter) -> None:
+    person = enter("operate")
+    page = person.page
+    person.open("/backtests")
+    page.get_by_role("button", name="Run a backtest").click()
+    page.get_by_label("Symbols").fill("AAPL,MSFT")
+    page.get_by_role("combobox", name="Bars").click()
+    page.get_by_role("option", name="1Min").click()
+    page.get_by_label("A parameter").fill("short_window=2")
+    page.get_by_role("button", name="Run", exact=True).click()
+
+    kept = page.get_by_role("table", name="Kept runs").locator("tbody a")
+    expect(kept.first).to_be_visible(timeout=60_000)
+    kept.first.click()
+    expect(page.get_by_role("table", name="Doubts")).to_be_visible()
+    picture(person, "backtest-1440-light")
+    assert person.complaints == []
