@@ -7,11 +7,9 @@ microseconds since the Unix epoch. One aligned read of eight bytes is never half
 
 from __future__ import annotations
 
-import asyncio
 import os
 import struct
 import time
-import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,6 +57,9 @@ class MonotonicTimer:
 
     async def sleep(self, pause_s: float) -> None:
         """See `Timer`."""
+        # Imported here, as below: whoever only asks for the date needs no event loop.
+        import asyncio
+
         await asyncio.sleep(pause_s)
 
 
@@ -67,6 +68,8 @@ class RandomIds:
 
     def new(self) -> str:
         """See `Ids`."""
+        import uuid
+
         return uuid.uuid4().hex
 
 

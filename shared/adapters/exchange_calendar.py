@@ -15,13 +15,10 @@ from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 
-import structlog
-
 from shared.adapters.clocks import WallClock
 from shared.domain.bar_blocks import from_epoch_us, to_epoch_us
 from shared.domain.calendar import Session, TradingCalendar
 
-_log = structlog.get_logger(__name__)
 _FIRST = "1990-01-01"
 # The package knows holidays about a year ahead; it is asked for no more than it is sure of.
 _EXCHANGE = "XNYS"
@@ -43,7 +40,12 @@ def load_calendar(cache_dir: Path) -> TradingCalendar:
             json.dump(rows, file)
         os.replace(file.name, path)
     except OSError as error:
-        _log.warning("sessions not cached", path=str(path), error=str(error))
+        # Imported here: a command that reads the cache logs nothing, and logging takes longer to import than that.
+        import structlog
+
+        structlog.get_logger(__name__).warning(
+            "sessions not cached", path=str(path), error=str(error)
+        )
     return TradingCalendar([_session(day, opens, closes) for day, opens, closes in rows])
 
 

@@ -20,14 +20,11 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
-import structlog
-
 import strategy_engine.strategies
 from strategy_engine.parameters import UnknownName, did_you_mean
 from strategy_engine.patience import within
 from strategy_engine.strategy import Strategy
 
-_log = structlog.get_logger(__name__)
 ENTRY_POINTS = "full_ai_trader.strategies"
 USER_FOLDER = Path(__file__).parents[1] / "strategies"
 _USER_PREFIX = "user_strategies_"
@@ -70,7 +67,12 @@ def discover(
                 strategy()  # one that cannot be made with its own defaults is broken
         except Exception as error:  # noqa: BLE001  # a stranger's module may raise anything
             broken[where] = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            _log.warning("strategy module cannot be imported", module=where, exc_info=error)
+            # Imported here: a backtest that finds its strategy logs nothing and starts quicker.
+            import structlog
+
+            structlog.get_logger(__name__).warning(
+                "strategy module cannot be imported", module=where, exc_info=error
+            )
             continue
         for strategy in classes:
             others = found.setdefault(strategy.name, [])
