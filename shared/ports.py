@@ -64,6 +64,10 @@ class HaltSwitch(Protocol):
         """Why nothing may leave; None while the switch is not thrown."""
         ...
 
+    def throw(self, note: str) -> None:
+        """Halt everything until a person takes it back; thrown already, it keeps the first note."""
+        ...
+
 
 class Bells(Protocol):
     """Wake-ups after a commit. A bell may be lost; the slow poll behind it then does the work."""

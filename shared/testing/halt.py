@@ -15,3 +15,6 @@ class FakeHalt:
     def note(self) -> str | None:
         self.looks += 1
         return self.thrown
+
+    def throw(self, note: str) -> None:
+        self.thrown = self.thrown or note

@@ -19,7 +19,7 @@ from shared.domain.calendar import TradingCalendar
 from shared.domain.errors import AccountMismatch, Retryable, Unavailable
 from shared.domain.money import plain
 from shared.domain.symbols import Symbol
-from shared.ports import Broker, BrokerOrder, Clock, Timer
+from shared.ports import Broker, BrokerOrder, Clock, HaltSwitch, Timer
 from trade_executor.booking import Booker
 from trade_executor.lifecycle import ExecutorState
 from trade_executor.store import Store
@@ -35,6 +35,7 @@ _CONFIRM_AFTER_S = 1.0
 _LOOKS = 4
 _CENT = Decimal("0.01")
 _STREAM_WITHIN_S = 5.0
+_BLOCKS = ("account_blocked", "trading_blocked")
 
 
 @dataclass(slots=True)
@@ -62,9 +63,11 @@ class Reconciler:
         clock: Clock,
         timer: Timer,
         wake: Wake,
+        halt: HaltSwitch,
         *,
         epoch: int,
     ) -> None:
+        self._halt = halt
         self._store = store
         self._broker = broker
         self._calendar = calendar
@@ -124,6 +127,7 @@ class Reconciler:
                 pause_s = LIGHT_EVERY_S
             except AccountMismatch as error:
                 _log.error("wrong account", reason=str(error))
+                self._halt.throw(str(error))
                 await self._say(ExecutorState.ACCOUNT_MISMATCH, str(error))
                 self._asked_deep, pause_s = True, DEEP_EVERY_S
             except Retryable as error:
@@ -225,6 +229,11 @@ class Reconciler:
             raise AccountMismatch(
                 f"TRADING_ACCOUNT={self._store.account} is pinned to broker account {pinned}, but the keys "
                 f"belong to {account.account_id}; give the new account a label of its own, or put the old keys back"
+            )
+        blocks = [name for name in _BLOCKS if account.raw.get(name) is True]
+        if blocks:
+            raise AccountMismatch(
+                f"the broker says {' and '.join(blocks)} of this account; settle it there, then resume"
             )
 
     async def _adopt(self) -> None:

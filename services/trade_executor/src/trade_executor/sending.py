@@ -46,6 +46,7 @@ _LOOK_AGAIN_S = 0.5
 _CANCEL_AGAIN_S = 5.0
 # A process that was frozen between the commit and the write gives up: the order's age was checked before.
 _STALE_AFTER_S = 1.0
+_UNAUTHORIZED = 401
 
 
 class Admission(Protocol):
@@ -53,6 +54,11 @@ class Admission(Protocol):
 
     async def admit(self, lane: Lane) -> None:
         """Return when one request of `lane` may go."""
+        ...
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the broker fails so often that nothing new should be begun."""
         ...
 
 
@@ -106,6 +112,7 @@ class Sender:
             return await self._work()
         except AccountMismatch as error:
             _log.error("the broker does not take our requests", reason=str(error))
+            self._halt.throw(str(error))
             self._ask(True)
             return False
 
@@ -224,6 +231,8 @@ class Sender:
         if self._halt.note() is not None:
             # It stays PENDING: whoever takes the halt back finds an entry withdrawn and an exit waiting.
             return False
+        if intent.purpose is IntentPurpose.ENTRY and self._gate.is_broken:
+            return False
         quantity: Decimal | None = intent.quantity
         if intent.purpose is not IntentPurpose.ENTRY and intent.replaces is None:
             # Nothing is taken away for an exit that may not follow.
@@ -301,6 +310,8 @@ class Sender:
     async def _refuse(self, intent: Intent, error: OrderRejected) -> None:
         _log.warning("order refused", order=intent.client_order_id, reason=error.reason)
         why = f"{error.status} {error.code}: {error.reason}"
+        if error.status == _UNAUTHORIZED:
+            self._halt.throw(f"the broker refuses the keys: {error.reason}")
         await self._store.outgoing.record_refusal(intent, why, at=self._clock.now())
 
     async def _shares_to_reduce(self, intent: Intent) -> Decimal | None:

@@ -105,7 +105,14 @@ class Executor:
         _log.info("executing", account=parts.store.account, epoch=epoch)
         wake = Wake()
         reconciler = Reconciler(
-            parts.store, parts.broker, parts.calendar, parts.clock, parts.timer, wake, epoch=epoch
+            parts.store,
+            parts.broker,
+            parts.calendar,
+            parts.clock,
+            parts.timer,
+            wake,
+            parts.halt,
+            epoch=epoch,
         )
         booker = Booker(parts.store, parts.bells, parts.clock, wake, reconciler.ask)
         reconciler.use(booker)

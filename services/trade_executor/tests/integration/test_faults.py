@@ -357,3 +357,57 @@ def test_an_account_that_already_holds_something_is_opened_with_it(make_desk: An
             assert await desk.store.differences.all_open() == []
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("match", "state"),
+    [(POST_ORDERS, "REJECTED"), ({"method": "GET", "path": "/v2/account"}, "PENDING")],
+    ids=["an order is refused", "the account is closed to us"],
+)
+def test_keys_that_the_broker_refuses_halt_everything_until_a_person_resumes(
+    make_desk: Any, match: dict[str, str], state: str
+) -> None:
+    async def scenario() -> None:
+        async with make_desk(hurry=8) as desk:
+            await desk.step(3)
+            body = '{"code": 40110000, "message": "request is not authorized"}'
+            desk.sim.fault(kind="status", status=401, body=body, match=match)
+
+            async def is_halted() -> bool:
+                return desk.parts.halt.thrown is not None
+
+            if match is POST_ORDERS:
+                await desk.review(desk.approved("sig-1"))
+            else:
+                desk.executor._reconciler.ask(True)
+            await desk.until(is_halted, "the halt is thrown")
+            await desk.review(desk.approved("sig-2", symbol=Symbol("MSFT")))
+
+            async def is_taken() -> bool:
+                return len(await desk.intents()) == (2 if match is POST_ORDERS else 1)
+
+            await desk.until(is_taken, "the second wish is taken")
+            assert "refuses the keys" in desk.parts.halt.thrown
+            assert (await desk.intents())[0][1] == state
+            assert our_orders(desk) == []
+
+    asyncio.run(scenario())
+
+
+def test_while_the_broker_is_ill_entries_wait_and_exits_go(make_desk: Any) -> None:
+    async def scenario() -> None:
+        async with make_desk(symbols=("AAPL", "MSFT")) as desk:
+            await desk.step(3)
+            await desk.review(desk.approved("sig-1"))
+            await desk.step(3)
+            for _ in range(5):
+                desk.parts.gate.failed()
+            await desk.review(desk.exit("sig-2"), desk.approved("sig-3", symbol=Symbol("MSFT")))
+
+            async def has_left() -> bool:
+                return ("exit", "ACKED", "AAPL", Decimal(10)) in await desk.intents()
+
+            await desk.until(has_left, "the exit has left")
+            assert (await desk.intents())[-1][:2] == ("entry", "PENDING")
+
+    asyncio.run(scenario())

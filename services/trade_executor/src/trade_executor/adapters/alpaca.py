@@ -266,6 +266,20 @@ class AlpacaBroker:
         self, method: str, path: str, **request: Any
     ) -> tuple[int, httpx.Headers, bytes]:
         """Status, headers and whole body of one answer, within the deadline."""
+        try:
+            answer = await self._exchange_once(method, path, **request)
+        except (httpx.HTTPError, OSError, TimeoutError):
+            self._gate.failed()
+            raise
+        if answer[0] >= httpx.codes.INTERNAL_SERVER_ERROR:
+            self._gate.failed()
+        else:
+            self._gate.answered()
+        return answer
+
+    async def _exchange_once(
+        self, method: str, path: str, **request: Any
+    ) -> tuple[int, httpx.Headers, bytes]:
         async with (
             asyncio.timeout(TOTAL_S),
             self._http.stream(method, path, headers=_headers(request), **request) as response,

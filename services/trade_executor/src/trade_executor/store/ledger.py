@@ -50,6 +50,10 @@ from trade_executor.store.tables import (
     order_of,
 )
 
+FILLS_PER_MARK = 500
+_NEWEST_MARK = f"""coalesce(
+    (SELECT max(through_id) FROM {SCHEMA}.cash_marks WHERE account = :account), 0)"""
+
 
 @dataclass(frozen=True, slots=True)
 class Booked:
@@ -425,7 +429,10 @@ class Ledger(Tables):
                 ],
             )
         if batch.fills:
+            # Ids of fills become visible in the order of commit, so that a mark never leaves one out.
+            await lock(connection, f"ledger:{self.account}")
             await connection.execute(_INSERT_FILL, batch.fills)
+            await self._mark(connection)
         for fill in batch.fills:
             value = Fill(
                 fill["execution_id"], fill["intent_id"] or "", Symbol(fill["symbol"]),
@@ -445,6 +452,45 @@ class Ledger(Tables):
                 theirs=f"{record.side} {record.quantity} {record.type} {record.status}",
                 evidence={"client_order_id": record.client_order_id}, at=batch.at,
             )  # fmt: skip
+
+    async def _mark(self, connection: AsyncConnection) -> None:
+        """Sum up what came since the newest mark, once that is enough to be worth it."""
+        row = await self._one(
+            connection,
+            f"""SELECT count(*) AS since, max(id) AS through_id FROM (
+                    SELECT id FROM {SCHEMA}.fills
+                    WHERE account = :account AND id > {_NEWEST_MARK}
+                    ORDER BY id LIMIT {FILLS_PER_MARK}) AS newest""",
+        )
+        assert row is not None
+        if row.since < FILLS_PER_MARK:
+            return
+        await self._do(
+            connection,
+            f"""WITH before AS (SELECT {_NEWEST_MARK} AS id),
+                cash AS (
+                    SELECT coalesce((SELECT cash FROM {SCHEMA}.cash_marks, before
+                                     WHERE account = :account AND through_id = before.id), 0)
+                        + sum(CASE side WHEN 'buy' THEN -quantity * price ELSE quantity * price END - fee)
+                        AS cash
+                    FROM {SCHEMA}.fills, before
+                    WHERE account = :account AND fills.id > before.id AND fills.id <= :through),
+                held AS (
+                    SELECT symbol, sum(quantity) AS quantity FROM (
+                        SELECT symbol, quantity FROM {SCHEMA}.position_marks, before
+                        WHERE account = :account AND through_id = before.id
+                        UNION ALL
+                        SELECT symbol, CASE side WHEN 'buy' THEN quantity ELSE -quantity END
+                        FROM {SCHEMA}.fills, before
+                        WHERE account = :account AND fills.id > before.id AND fills.id <= :through) AS moves
+                    GROUP BY symbol),
+                marked AS (
+                    INSERT INTO {SCHEMA}.cash_marks (account, through_id, cash)
+                    SELECT :account, :through, cash FROM cash RETURNING through_id)
+                INSERT INTO {SCHEMA}.position_marks (account, through_id, symbol, quantity)
+                SELECT :account, marked.through_id, symbol, quantity FROM held, marked""",
+            through=row.through_id,
+        )
 
 
 def _was_over(seen: BrokerOrder, adopted_at: datetime | None) -> bool:
