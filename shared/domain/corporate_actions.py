@@ -126,6 +126,19 @@ def merged(actions: Iterable[CorporateAction]) -> list[CorporateAction]:
     return sorted(found, key=lambda each: (each.symbol, each.ex_on, type(each).__name__))
 
 
+def has_split(
+    actions: Iterable[CorporateAction], symbol: Symbol, after_on: date, until_on: date
+) -> bool:
+    """Whether a split of `symbol` went ex after `after_on`, up to and with `until_on`."""
+    return any(
+        isinstance(action, Split)
+        and action.symbol == symbol
+        and after_on < action.ex_on <= until_on
+        and action.ratio != 1
+        for action in actions
+    )
+
+
 def cumulative_split_factors(actions: Iterable[CorporateAction], days: Sequence[date]) -> Floats:
     """Per day of `days`, how many shares one share from before all of one symbol's splits has become.
 

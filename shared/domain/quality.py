@@ -27,10 +27,10 @@ Booleans = NDArray[np.bool_]
 # Bars on each side of the one that is judged; a jump that lasts longer is a new level and no bad print.
 _REACH = 10
 # How many robust standard deviations from its neighbours a price may lie ...
-_SIGMAS = 10.0
-_MAD_TO_SIGMA = 1.4826
+SIGMAS = 10.0
+MAD_TO_SIGMA = 1.4826
 # ... and how far at least, as a logarithm, before anybody calls it a bad print.
-_LEAST_JUMP = {True: 0.08, False: 0.25}
+LEAST_JUMP = {True: 0.08, False: 0.25}
 # Trading is halted long before a share doubles within minutes.
 WIDEST_INTRADAY = 1.5
 _SPLITS = tuple(
@@ -41,9 +41,11 @@ _SPLITS = tuple(
     )
 )
 _SPLIT_TOLERANCE = 0.05
+# The smallest step, as a logarithm, that is looked at as a split.
+LEAST_SPLIT_STEP = float(np.log(WIDEST_INTRADAY)) - _SPLIT_TOLERANCE
 _SPLIT_SUPPORT = 5
 # So many equal bars in a row, with shares traded, are no market.
-_FROZEN = {True: 10, False: 3}
+FROZEN_BARS = {True: 10, False: 3}
 # Holes of so many minutes of open market count, and sessions of which less than this share is there.
 _LONG_HOLE = timedelta(minutes=30)
 _MOST_DETAILS = 5
@@ -291,8 +293,8 @@ def _spikes(good: Series, report: _Reporter) -> Booleans:
     if count > 2 * _REACH:
         closes = np.log(good.close)
         middle = _rolling_median(closes)
-        spread = _rolling_median(np.abs(closes - middle)) * _MAD_TO_SIGMA
-        allowed = np.maximum(spread * _SIGMAS, _LEAST_JUMP[intraday])
+        spread = _rolling_median(np.abs(closes - middle)) * MAD_TO_SIGMA
+        allowed = np.maximum(spread * SIGMAS, LEAST_JUMP[intraday])
         reached = np.maximum(np.abs(np.log(good.high) - middle), np.abs(np.log(good.low) - middle))
         far = reached > allowed
     bad = wide | far
@@ -335,7 +337,7 @@ def _splits(sound: Series, report: _Reporter, explained: frozenset[date]) -> Non
         before = sound.close[max(0, row - _SPLIT_SUPPORT) : row]
         after = sound.close[row : row + _SPLIT_SUPPORT]
         ratio = float(np.median(before) / np.median(after))
-        if abs(np.log(ratio)) < np.log(WIDEST_INTRADAY) - _SPLIT_TOLERANCE:
+        if abs(np.log(ratio)) < LEAST_SPLIT_STEP:
             continue
         step = float(before[-1] / sound.open[row])
         split = split_ratio(step)
@@ -356,7 +358,7 @@ def _splits(sound: Series, report: _Reporter, explained: frozenset[date]) -> Non
 
 def _frozen(sound: Series, report: _Reporter) -> None:
     """Runs of equal bars with shares traded: a feed that repeats itself."""
-    least = _FROZEN[sound.timeframe.is_intraday]
+    least = FROZEN_BARS[sound.timeframe.is_intraday]
     figures = np.stack(
         [sound.open, sound.high, sound.low, sound.close, sound.volume.astype(np.float64)]
     )

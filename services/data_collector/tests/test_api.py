@@ -18,6 +18,7 @@ from data_collector.boundary import admit
 from data_collector.budgets import Limits, Spent
 from data_collector.jobs import CollectionJobs
 from data_collector.paying import StoredBudget
+from data_collector.ports import Doubt, Hold
 from data_collector.service import Collector
 from data_collector.testing import (
     MemoryBudgets,
@@ -96,6 +97,7 @@ def api() -> Api:
         stream=MemoryBarStream(),
         bells=CountedBells(),
         journal=journal,
+        actions=store.actions,
         max_age_bars=2,
     )
     jobs = CollectionJobs(
@@ -402,6 +404,24 @@ def test_bars_are_shown_as_traded_or_in_the_shares_of_a_day(api: Api) -> None:
     said = api.get("/data/bars/AAPL", adjustment="split", as_of="2099-01-01").json()
     assert (said["adjustment"], said["as_of"]) == ("split", NOON.date().isoformat())
     assert api.get("/data/bars/AAPL", adjustment="dividends").status_code == 422
+
+
+def test_held_symbols_are_listed_and_let_go_with_a_reason(api: Api) -> None:
+    hold = Hold(Symbol("AAPL"), Doubt.DISAGREEMENT, "two say different things", NOON)
+    asyncio.run(api.journal.hold([hold]))
+
+    (shown,) = api.get("/data/holds").json()["items"]
+    assert (shown["symbol"], shown["kind"], shown["ended_at"]) == ("AAPL", "disagreement", None)
+    path = f"/data/holds/{shown['id']}/release"
+    reason = {"reason": "I have looked"}
+    assert api.ask("POST", path, json=reason, headers=bearer("r")).status_code == 403
+    let_go = api.ask("POST", path, json=reason, headers=bearer("o")).json()
+
+    assert let_go["end_reason"] == "I have looked"
+    assert api.get("/data/holds").json() == {"items": [], "next": None}
+    assert api.get("/data/holds", ended="true").json()["items"] == [let_go]
+    unknown = api.ask("POST", "/data/holds/9/release", json=reason, headers=bearer("o"))
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "no_such_hold")
 
 
 def test_the_splits_and_dividends_of_a_symbol_are_listed(api: Api) -> None:

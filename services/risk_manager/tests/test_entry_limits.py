@@ -245,11 +245,14 @@ def test_stops_in_a_row_end_entries_in_every_symbol_until_they_are_old() -> None
 def test_a_paused_and_a_quarantined_symbol_take_no_entry_and_others_do() -> None:
     paused = a_book(recent=Recent(paused=frozenset({AAPL})))
     refused = a_book(recent=Recent(refused_bars={AAPL: NOW}))
+    held = a_book(recent=Recent(held={AAPL: "two providers disagree"}))
 
     assert the_code(reviewed("AAPL", book=paused)) == Code.SYMBOL_HALTED
     assert the_code(reviewed("AAPL", book=refused)) == Code.SYMBOL_QUARANTINED
     assert reviewed("MSFT", book=paused).review.approved
+    assert the_code(reviewed("AAPL", book=held)) == Code.SYMBOL_QUARANTINED
     assert reviewed("MSFT", book=refused).review.approved
+    assert reviewed("MSFT", book=held).review.approved
 
 
 def test_an_open_sale_of_the_same_symbol_ends_a_purchase() -> None:

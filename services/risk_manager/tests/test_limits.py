@@ -430,6 +430,13 @@ def test_a_refused_bar_ends_entries_until_a_good_one(
     assert ("no good one has come since" in check.text) is not passes
 
 
+def test_a_held_symbol_takes_no_entry_however_good_its_newest_bar_is() -> None:
+    check = rules.symbol_quarantined(None, NOW, "two providers disagree")
+
+    assert figures(check) == (Code.SYMBOL_QUARANTINED, False, 0.0, 1.0)
+    assert check.text == "held: two providers disagree"
+
+
 @pytest.mark.parametrize(
     ("buy_limit", "sells", "meeting"),
     [

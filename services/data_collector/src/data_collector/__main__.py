@@ -81,6 +81,7 @@ async def run(settings: Settings) -> None:
             stream=RedisBarStream(redis, account),
             bells=RedisBells(redis, account, timer),
             journal=journal,
+            actions=store.actions,
             max_age_bars=settings.risk_max_signal_age_bars,
             # A replay marks the end of each instant, and must not depend on this machine's speed.
             grace_s=GRACE_S if settings.clock_file is None else None,

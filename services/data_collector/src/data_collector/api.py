@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from data_collector.catching_up import warm_up_start
 from data_collector.jobs import CollectionJobs, KeyReused, Paused, Range
 from data_collector.paying import BudgetState, StoredBudget
-from data_collector.ports import CollectedBars, Job, Journal, Reject
+from data_collector.ports import CollectedBars, Hold, Job, Journal, Reject
 from data_collector.releasing import Readers, released_bar
 from data_collector.screening import Screening, Universe
 from data_collector.service import Collector
@@ -214,8 +214,27 @@ class ApiUniverse(BaseModel):
     items: list[ApiTaken]
 
 
+class ApiHold(BaseModel):
+    """A symbol in which nothing is entered, and why."""
+
+    id: int
+    symbol: str
+    kind: str
+    reason: str
+    since_at: datetime
+    ended_at: datetime | None
+    end_reason: str | None
+
+
+class ApiHolds(BaseModel):
+    """Held symbols, newest first; `next` continues them as `before`."""
+
+    items: list[ApiHold]
+    next: int | None
+
+
 class ReleaseRequest(BaseModel):
-    """Why a refused bar is right after all."""
+    """Why a refused bar is right after all, or a symbol may be traded again."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -438,6 +457,32 @@ def router(rooms: Rooms) -> APIRouter:
             next=found[limit - 1].reject_id if len(found) > limit else None,
         )
 
+    @routes.get("/data/holds", dependencies=[requires(Role.READ)])
+    async def holds(
+        limit: Annotated[int, Query(ge=1, le=_MAX_LIMIT)] = 100,
+        before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
+        ended: bool = False,
+    ) -> ApiHolds:
+        """Symbols in which nothing is entered, with the reason; with `ended` also those let go."""
+        found = await rooms.journal.holds(is_open=not ended, before=before, limit=limit + 1)
+        return ApiHolds(
+            items=[_api_hold(hold) for hold in found[:limit]],
+            next=found[limit - 1].hold_id if len(found) > limit else None,
+        )
+
+    @routes.post("/data/holds/{hold_id}/release", dependencies=[requires(Role.OPERATE)])
+    async def release_hold(hold_id: int, request: ReleaseRequest) -> ApiHold:
+        """Let a symbol be traded again, because a person has looked at it."""
+        is_id = 0 < hold_id < 2**62
+        hold = (
+            await rooms.journal.release_hold(hold_id, reason=request.reason, at=clock.now())
+            if is_id
+            else None
+        )
+        if hold is None:
+            raise ProblemError(404, "no_such_hold", "there is no held symbol of this id")
+        return _api_hold(hold)
+
     @routes.get("/data/universe", dependencies=[requires(Role.READ)])
     async def universe(
         at: str | None = None, limit: Annotated[int, Query(ge=1, le=_MAX_LIMIT)] = 1
@@ -599,6 +644,18 @@ def _api_action(action: CorporateAction) -> ApiAction:
         ex_on=action.ex_on,
         kind="cash_dividend",
         amount=plain(action.amount),
+    )
+
+
+def _api_hold(hold: Hold) -> ApiHold:
+    return ApiHold(
+        id=hold.hold_id,
+        symbol=hold.symbol,
+        kind=hold.kind.value,
+        reason=hold.reason,
+        since_at=hold.since_at,
+        ended_at=hold.ended_at,
+        end_reason=hold.end_reason,
     )
 
 

@@ -263,6 +263,17 @@ def _short(value: object) -> str:
     return repr(value)[:_MAX_SYMBOL]
 
 
+def said_of(
+    bar: Bar, rows: Sequence[RawBar], calendar: TradingCalendar, now: datetime
+) -> Mapping[str, Any]:
+    """The provider's words for `bar`, which was read from one of `rows`."""
+    for row in reversed(rows):
+        if row.symbol == bar.symbol and admit([row], bar.timeframe, calendar, now).bars == (bar,):
+            words: Mapping[str, Any] = row.raw
+            return words
+    return {}
+
+
 def refused(symbol: object, reason: str, said: Mapping[str, Any]) -> Refused:
     """What a provider said, bounded and made harmless, with why it does not come in."""
     name = symbol if isinstance(symbol, str) else repr(symbol)

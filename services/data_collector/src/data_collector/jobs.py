@@ -18,10 +18,18 @@ import structlog
 from data_collector.backfill import Piece, pieces
 from data_collector.boundary import RawBar, admit
 from data_collector.outcomes import SymbolsRefused
-from data_collector.ports import ActionSource, CollectedBars, History, Job, JobState, Journal
+from data_collector.ports import (
+    ActionSource,
+    CollectedBars,
+    Doubt,
+    History,
+    Job,
+    JobState,
+    Journal,
+)
 from shared.domain.bar_blocks import to_epoch_us
 from shared.domain.calendar import TradingCalendar
-from shared.domain.corporate_actions import exchange_day
+from shared.domain.corporate_actions import exchange_day, has_split
 from shared.domain.errors import (
     InvalidInput,
     Misconfigured,
@@ -238,7 +246,25 @@ class CollectionJobs:
         )
         if new:
             _log.info("splits and dividends", job_id=job.job_id, new=new)
+        await self._end_explained_holds(job.symbols, now)
         return job
+
+    async def _end_explained_holds(self, symbols: Sequence[Symbol], now: datetime) -> None:
+        """Let go of symbols whose step between days is a split that is known by now."""
+        held = [
+            (hold.symbol, hold.last_on, hold.step_on)
+            for hold in await self._journal.holds()
+            if hold.kind is Doubt.SPLIT and hold.symbol in symbols
+        ]
+        actions = await asyncio.to_thread(self._kept_actions.actions, [each[0] for each in held])
+        explained = [
+            symbol
+            for symbol, last_on, on in held
+            if last_on is not None and on is not None and has_split(actions, symbol, last_on, on)
+        ]
+        await self._journal.end_holds(
+            explained, Doubt.SPLIT, reason="a corporate action explains it", at=now
+        )
 
     async def _fetch(self, job: Job, piece: Piece) -> Job:
         """Store one piece from the first provider that has it; what one refuses the next is asked for.

@@ -179,6 +179,32 @@ class Reject:
     release_reason: str | None = None
 
 
+class Doubt(StrEnum):
+    """Why a symbol is held."""
+
+    DISAGREEMENT = "disagreement"
+    SPLIT = "split"
+    FROZEN = "frozen"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A symbol in which nothing is entered while it lasts.
+
+    `last_on` and `step_on`: the days between which a split would explain it.
+    """
+
+    symbol: Symbol
+    kind: Doubt
+    reason: str
+    since_at: datetime
+    last_on: date | None = None
+    step_on: date | None = None
+    hold_id: int = 0
+    ended_at: datetime | None = None
+    end_reason: str | None = None
+
+
 class Journal(Protocol):
     """What the collector did, durable."""
 
@@ -215,6 +241,26 @@ class Journal(Protocol):
 
     async def release(self, reject_id: int, *, reason: str, at: datetime) -> None:
         """Note that a person let the bar in; the first note stays."""
+        ...
+
+    async def hold(self, holds: Sequence[Hold]) -> int:
+        """Begin each of `holds` whose symbol is not held for the same doubt already; how many began."""
+        ...
+
+    async def end_holds(
+        self, symbols: Sequence[Symbol], kind: Doubt, *, reason: str, at: datetime
+    ) -> int:
+        """End the holds of that kind; how many ended."""
+        ...
+
+    async def release_hold(self, hold_id: int, *, reason: str, at: datetime) -> Hold | None:
+        """End one, and give it; the first end stays. None when there is none of that id."""
+        ...
+
+    async def holds(
+        self, *, is_open: bool = True, before: int | None = None, limit: int = 10_000
+    ) -> list[Hold]:
+        """Those that last (or all), newest first, those with an id below `before`."""
         ...
 
     async def add_job(self, job: Job) -> Job:

@@ -2,7 +2,7 @@
 
 There is one recovery path. Whatever goes wrong on the way (the stream is lost, PostgreSQL or the provider
 gives no answer) ends the round; the next round subscribes first and then fetches what was missed, so nothing
-falls between. A killed process starts with the same round.
+falls between. A killed process starts with the same round. Either way a bar has to fit to the ones before it.
 
 The order of one announcement: Parquet, newest bars, the batch row, the stream, the bell. Whoever sees the batch
 finds its bars and prices; a crash in between repeats it from what is stored.
@@ -21,25 +21,29 @@ import numpy as np
 import structlog
 
 from data_collector import batches as picture
-from data_collector.boundary import RawBar, admit
+from data_collector.boundary import RawBar, Refused, admit, refused, said_of
 from data_collector.catching_up import by_instant, plan, warm_up_start
+from data_collector.neighbours import WINDOW, Neighbours
 from data_collector.ports import (
     Announced,
     CollectedBars,
+    Doubt,
     Feed,
     FeedEvent,
     FeedLost,
     History,
+    Hold,
     InstantEnded,
     Journal,
 )
 from shared.domain.bar_blocks import BarBlock, from_epoch_us, to_epoch_us
 from shared.domain.calendar import TradingCalendar
+from shared.domain.corporate_actions import has_split
 from shared.domain.errors import RateLimited, Retryable
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.messages import BELL_BARS
-from shared.ports import BarStream, Bells, Clock, LatestBars, Timer
+from shared.ports import ActionStore, BarStream, Bells, Clock, LatestBars, Timer
 
 _log = structlog.get_logger(__name__)
 _FIRST_PAUSE_S = 1.0
@@ -109,9 +113,14 @@ class Collector:
     stream: BarStream
     bells: Bells
     journal: Journal
+    actions: ActionStore
     max_age_bars: int
     grace_s: float | None = picture.GRACE_S
     figures: Figures = field(default_factory=Figures)
+    _neighbours: Neighbours = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._neighbours = Neighbours(self.timeframe)
 
     async def is_live(self) -> bool:
         """Whether the stream is connected and everything before it is caught up with."""
@@ -167,6 +176,7 @@ class Collector:
         announced = await self.journal.newest_batch(self.timeframe)
         await self._fetch_missing(announced, now)
         missed = await self._missed(announced, now)
+        self._neighbours = await self._neighbours_before(self.symbols, now)
         collecting = picture.Batches(
             self.timeframe,
             self.symbols,
@@ -191,11 +201,19 @@ class Collector:
         for wanted in plan(
             self.timeframe, self.symbols, stored_until, announced_until, now, self.calendar
         ):
+            known = await self._neighbours_before(wanted.symbols, wanted.start_at)
             async for rows in self.history.pages(
                 wanted.symbols, self.timeframe, wanted.start_at, wanted.end_at
             ):
                 block = self._tracked(await self._let_in(rows, now))
-                await self._store(block.picked(block.end_us <= to_epoch_us(now)))
+                block = block.picked(block.end_us <= to_epoch_us(now))
+                await self._store(await self._judged(block, known, rows, now))
+
+    async def _neighbours_before(self, symbols: Sequence[Symbol], at: datetime) -> Neighbours:
+        """What bars from `at` on are judged by."""
+        known = Neighbours(self.timeframe)
+        known.learn(await asyncio.to_thread(self.store.last, self.timeframe, symbols, WINDOW, at))
+        return known
 
     async def _missed(self, announced: Announced | None, now: datetime) -> list[BarBlock]:
         """The stored instants that have to be announced, oldest first."""
@@ -261,9 +279,11 @@ class Collector:
 
         async def place() -> None:
             if rows:
-                came = await self._let_in(rows, self.clock.now())
+                now = self.clock.now()
+                came = await self._let_in(rows, now)
                 block = self._tracked(came)
                 self.figures.bars_passed_over += len(came) - len(block)
+                block = await self._judged(block, self._neighbours, rows, now)
                 late.append(collecting.add(block, self.timer.monotonic_s()))
             rows.clear()
 
@@ -312,14 +332,47 @@ class Collector:
         """The rows that pass the boundary; refused ones are kept in quarantine."""
         admitted = admit(rows, self.timeframe, self.calendar, now)
         self.figures.bars_passed_over += admitted.passed_over
-        if admitted.refused:
-            self.figures.bars_refused += await self.journal.quarantine(
-                admitted.refused, self.timeframe, provider=self.history.provider, at=now
-            )
-            _log.warning(
-                "bars refused", count=len(admitted.refused), first=admitted.refused[0].reason
-            )
+        await self._refuse(admitted.refused, now)
         return admitted.block
+
+    async def _refuse(self, refused: Sequence[Refused], now: datetime) -> None:
+        if refused:
+            self.figures.bars_refused += await self.journal.quarantine(
+                refused, self.timeframe, provider=self.history.provider, at=now
+            )
+            _log.warning("bars refused", count=len(refused), first=refused[0].reason)
+
+    async def _judged(
+        self, block: BarBlock, known: Neighbours, rows: Sequence[RawBar], now: datetime
+    ) -> BarBlock:
+        """The bars of `block`, which were read from `rows`, that fit to their neighbours."""
+        verdict = known.judge(block)
+        await self._refuse(
+            [
+                refused(bad.symbols[0], why, said_of(bad.bar(0), rows, self.calendar, now))
+                for bad, why in verdict.misfits
+            ],
+            now,
+        )
+        if verdict.moved_again:
+            await self.journal.end_holds(
+                verdict.moved_again, Doubt.FROZEN, reason="its bars differ again", at=now
+            )
+        holds = [
+            Hold(symbol, Doubt.FROZEN, "equal bars in a row: its feed stands still", now)
+            for symbol in verdict.stood_still
+        ]
+        steps = {step.symbol: step for step in verdict.steps}
+        if steps:
+            actions = await asyncio.to_thread(self.actions.actions, list(steps))
+            holds += [
+                Hold(symbol, Doubt.SPLIT, step.reason, now, step.last_on, step.on)
+                for symbol, step in steps.items()
+                if not has_split(actions, symbol, step.last_on, step.on)
+            ]
+        if await self.journal.hold(holds):
+            _log.warning("symbols held", count=len(holds), first=holds[0].reason)
+        return verdict.good
 
     async def _store(self, block: BarBlock) -> int:
         if not len(block):

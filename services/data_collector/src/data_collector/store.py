@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from data_collector.backfill import Marker
 from data_collector.boundary import Refused
 from data_collector.budgets import Spent
-from data_collector.ports import Announced, Job, JobState, Reject
+from data_collector.ports import Announced, Doubt, Hold, Job, JobState, Reject
 from data_collector.screens import Taken
 from shared.adapters.postgres import Database, lock
 from shared.domain.bar_blocks import BarBlock, from_epoch_us
@@ -27,6 +27,7 @@ from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 
 _MAX_WHY = 400
+_HOLD = "id, symbol, kind, reason, last_on, step_on, since_at, ended_at, end_reason"
 _JOB = (
     "job_id, symbols, timeframe, start_at, end_at, requested_at, idempotency_key, state, bars_read, "
     "bars_new, bars_refused, error, ended_at, through, group_through, reached_at, pieces_done, "
@@ -185,6 +186,104 @@ class PostgresJournal:
 
         await self._database.run(write)
 
+    async def hold(self, holds: Sequence[Hold]) -> int:
+        """See `Journal`."""
+
+        async def write(connection: AsyncConnection) -> int:
+            began = 0
+            for hold in holds:
+                result = await connection.execute(
+                    text(
+                        "INSERT INTO data_collector.symbol_holds (account, symbol, kind, reason, "
+                        "last_on, step_on, since_at) VALUES (:account, :symbol, :kind, :reason, "
+                        ":last_on, :step_on, :since_at) "
+                        "ON CONFLICT (account, symbol, kind) WHERE ended_at IS NULL DO NOTHING"
+                    ),
+                    {
+                        "account": self._account,
+                        "symbol": hold.symbol,
+                        "kind": hold.kind.value,
+                        "reason": hold.reason[:_MAX_WHY],
+                        "last_on": hold.last_on,
+                        "step_on": hold.step_on,
+                        "since_at": hold.since_at,
+                    },
+                )
+                began += result.rowcount
+            return began
+
+        return await self._database.run(write) if holds else 0
+
+    async def end_holds(
+        self, symbols: Sequence[Symbol], kind: Doubt, *, reason: str, at: datetime
+    ) -> int:
+        """See `Journal`."""
+
+        async def write(connection: AsyncConnection) -> int:
+            result = await connection.execute(
+                text(
+                    "UPDATE data_collector.symbol_holds SET ended_at = :at, end_reason = :reason "
+                    "WHERE account = :account AND kind = :kind AND ended_at IS NULL "
+                    "AND symbol = ANY(CAST(:symbols AS text[]))"
+                ),
+                {
+                    "account": self._account,
+                    "kind": kind.value,
+                    "symbols": list(symbols),
+                    "reason": reason[:_MAX_WHY],
+                    "at": at,
+                },
+            )
+            return int(result.rowcount)
+
+        return await self._database.run(write) if symbols else 0
+
+    async def release_hold(self, hold_id: int, *, reason: str, at: datetime) -> Hold | None:
+        """See `Journal`."""
+
+        async def write(connection: AsyncConnection) -> Hold | None:
+            await connection.execute(
+                text(
+                    "UPDATE data_collector.symbol_holds SET ended_at = :at, end_reason = :reason "
+                    "WHERE account = :account AND id = :id AND ended_at IS NULL"
+                ),
+                {"account": self._account, "id": hold_id, "reason": reason, "at": at},
+            )
+            result = await connection.execute(
+                text(
+                    f"SELECT {_HOLD} FROM data_collector.symbol_holds WHERE account = :a AND id = :id"
+                ),
+                {"a": self._account, "id": hold_id},
+            )
+            row = result.first()
+            return None if row is None else _hold(row)
+
+        return await self._database.run(write)
+
+    async def holds(
+        self, *, is_open: bool = True, before: int | None = None, limit: int = 10_000
+    ) -> list[Hold]:
+        """See `Journal`."""
+
+        async def read(connection: AsyncConnection) -> list[Hold]:
+            result = await connection.execute(
+                text(
+                    f"SELECT {_HOLD} FROM data_collector.symbol_holds WHERE account = :account "
+                    "AND (NOT :is_open OR ended_at IS NULL) "
+                    "AND (CAST(:before AS bigint) IS NULL OR id < :before) "
+                    "ORDER BY id DESC LIMIT :limit"
+                ),
+                {
+                    "account": self._account,
+                    "is_open": is_open,
+                    "before": before,
+                    "limit": limit,
+                },
+            )
+            return [_hold(row) for row in result]
+
+        return await self._database.run(read)
+
     async def add_job(self, job: Job) -> Job:
         """See `Journal`."""
 
@@ -276,6 +375,20 @@ class PostgresJournal:
             )
 
         await self._database.run(write)
+
+
+def _hold(row: Any) -> Hold:
+    return Hold(
+        symbol=Symbol(row.symbol),
+        kind=Doubt(row.kind),
+        reason=row.reason,
+        since_at=row.since_at,
+        last_on=row.last_on,
+        step_on=row.step_on,
+        hold_id=row.id,
+        ended_at=row.ended_at,
+        end_reason=row.end_reason,
+    )
 
 
 def _job(row: Any) -> Job:

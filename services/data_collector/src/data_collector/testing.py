@@ -12,7 +12,17 @@ from datetime import date, datetime
 from data_collector.boundary import RawBar, Refused
 from data_collector.budgets import Spent
 from data_collector.outcomes import SymbolsRefused
-from data_collector.ports import Announced, FeedEvent, FeedLost, Job, JobState, Reject, ToldActions
+from data_collector.ports import (
+    Announced,
+    Doubt,
+    FeedEvent,
+    FeedLost,
+    Hold,
+    Job,
+    JobState,
+    Reject,
+    ToldActions,
+)
 from data_collector.screens import Taken
 from shared.domain.bar_blocks import BarBlock, from_epoch_us
 from shared.domain.bars import Bar
@@ -40,6 +50,7 @@ class MemoryJournal:
     batches: list[tuple[int, BarBlock, str, bool, datetime]] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     quarantined: dict[int, Reject] = field(default_factory=dict)
+    held: list[Hold] = field(default_factory=list)
     jobs: dict[str, Job] = field(default_factory=dict)
     # Raised by the next announcements, one each, as a database on its way down does.
     failures: list[Exception] = field(default_factory=list)
@@ -101,6 +112,47 @@ class MemoryJournal:
         if known.released_at is None:
             released = replace(known, released_at=at, release_reason=reason)
             self.quarantined[reject_id] = released
+
+    async def hold(self, holds: Sequence[Hold]) -> int:
+        """See `Journal`."""
+        began = 0
+        for hold in holds:
+            if not any(
+                (known.symbol, known.kind, known.ended_at) == (hold.symbol, hold.kind, None)
+                for known in self.held
+            ):
+                self.held.append(replace(hold, hold_id=len(self.held) + 1))
+                began += 1
+        return began
+
+    async def end_holds(
+        self, symbols: Sequence[Symbol], kind: Doubt, *, reason: str, at: datetime
+    ) -> int:
+        """See `Journal`."""
+        ended = [h for h in await self.holds() if h.symbol in symbols and h.kind is kind]
+        for hold in ended:
+            await self.release_hold(hold.hold_id, reason=reason, at=at)
+        return len(ended)
+
+    async def release_hold(self, hold_id: int, *, reason: str, at: datetime) -> Hold | None:
+        """See `Journal`."""
+        if not 0 < hold_id <= len(self.held):
+            return None
+        known = self.held[hold_id - 1]
+        if known.ended_at is None:
+            self.held[hold_id - 1] = replace(known, ended_at=at, end_reason=reason)
+        return self.held[hold_id - 1]
+
+    async def holds(
+        self, *, is_open: bool = True, before: int | None = None, limit: int = 10_000
+    ) -> list[Hold]:
+        """See `Journal`."""
+        found = [
+            hold
+            for hold in reversed(self.held)
+            if (not is_open or hold.ended_at is None) and (before is None or hold.hold_id < before)
+        ]
+        return found[:limit]
 
     async def add_job(self, job: Job) -> Job:
         """See `Journal`."""

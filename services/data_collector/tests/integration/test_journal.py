@@ -14,7 +14,7 @@ from data_collector.batches import digest_of
 from data_collector.boundary import Refused
 from data_collector.budgets import Limits, Spent, block
 from data_collector.paying import StoredBudget
-from data_collector.ports import Announced, Job, JobState, Journal
+from data_collector.ports import Announced, Doubt, Hold, Job, JobState, Journal
 from data_collector.store import PostgresBudgets, PostgresJournal
 from data_collector.testing import MemoryJournal
 from shared.adapters.clocks import MonotonicTimer
@@ -118,6 +118,31 @@ class JournalContract:
             assert released == replace(last, released_at=NOON, release_reason="right")
             assert await journal.reject_counts() == {"p": 2}
             assert await journal.reject(2**40) is None
+
+        tell(story)
+
+    def test_a_symbol_is_held_once_for_each_doubt_until_it_is_let_go(self, tell: Tell) -> None:
+        async def story(journal: Journal) -> None:
+            aapl = Symbol("AAPL")
+            frozen = Hold(aapl, Doubt.FROZEN, "stands still", NOON)
+            on = NOON.date()
+            split = Hold(aapl, Doubt.SPLIT, "a step", NOON, on, on)
+            assert await journal.hold([frozen, split]) == 2
+            assert await journal.hold([replace(frozen, reason="again")]) == 0
+            newest, first = await journal.holds()
+            assert (newest.kind, newest.step_on, first.reason) == (Doubt.SPLIT, on, "stands still")
+            assert await journal.holds(before=newest.hold_id) == [first]
+            later = NOON + MINUTE
+            assert await journal.end_holds([aapl], Doubt.FROZEN, reason="moved", at=later) == 1
+            assert await journal.end_holds([aapl], Doubt.FROZEN, reason="moved", at=later) == 0
+            assert await journal.end_holds([], Doubt.SPLIT, reason="none", at=later) == 0
+            assert await journal.holds() == [newest]
+            let_go = await journal.release_hold(newest.hold_id, reason="right", at=later)
+            again = await journal.release_hold(newest.hold_id, reason="again", at=NOON)
+            assert let_go == again == replace(newest, ended_at=later, end_reason="right")
+            assert await journal.release_hold(2**40, reason="no", at=NOON) is None
+            assert await journal.hold([frozen]) == 1
+            assert len(await journal.holds(is_open=False)) == 3
 
         tell(story)
 

@@ -1003,12 +1003,19 @@ def symbol_halted(symbol: str, halted: Collection[str], paused: Collection[str])
     )
 
 
-def symbol_quarantined(refused_at: datetime | None, price_at: datetime | None) -> Check:
-    """While a symbol's newest bar was refused by the collector, its price is not trusted.
+def symbol_quarantined(
+    refused_at: datetime | None, price_at: datetime | None, held: str | None = None
+) -> Check:
+    """While a symbol's newest bar was refused by the collector, or it is held there, its price is not trusted.
 
     Args:
         refused_at: when a bar of it was refused last, None for never. `price_at`: the end of its newest good bar.
+        held: why the collector holds the symbol, None when it does not.
     """
+    if held is not None:
+        return Check(
+            Code.SYMBOL_QUARANTINED, False, 0.0, 1.0, "refused bars", f"held: {held}"[:400]
+        )
     is_newer = refused_at is not None and (price_at is None or refused_at >= price_at)
     text = (
         f"a bar was refused at {refused_at.isoformat()}, and no good one has come since"

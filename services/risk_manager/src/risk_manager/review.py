@@ -472,7 +472,9 @@ def _decide_entry(wish: _Wish, exposure: Exposure, case: _Case) -> Decision:
         rules.stale_price(price_age, venue.bar_length, limits.max_signal_age_bars),
         rules.symbol_halted(symbol, limits.halted_symbols, case.recent.paused),
         rules.symbol_quarantined(
-            case.recent.refused_bars.get(symbol), None if price is None else price.end_at
+            case.recent.refused_bars.get(symbol),
+            None if price is None else price.end_at,
+            case.recent.held.get(symbol),
         ),
         rules.unpriced_position(exposure.unpriced),
         _drawdown(case),

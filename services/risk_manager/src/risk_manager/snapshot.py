@@ -195,6 +195,8 @@ class Recent:
     paused: frozenset[Symbol] = frozenset()
     # When the collector last refused a bar of a symbol.
     refused_bars: Mapping[Symbol, datetime] = field(default_factory=dict)
+    # Symbols that the collector holds, with its reasons.
+    held: Mapping[Symbol, str] = field(default_factory=dict)
     # How the newest closed trades of each strategy went; read where Kelly's sizes are asked for.
     records: Mapping[str, TradeRecord] = field(default_factory=dict)
 

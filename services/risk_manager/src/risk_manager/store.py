@@ -195,6 +195,9 @@ SELECT
           -- What a person has let in is no reason for doubt any more.
           WHERE account = :account AND released_at IS NULL ORDER BY id DESC LIMIT :most) n
       GROUP BY symbol) q) AS refused_bars,
+  (SELECT jsonb_object_agg(symbol, reasons) FROM (
+      SELECT symbol, string_agg(reason, '; ' ORDER BY id) AS reasons FROM data_collector.v_symbol_holds
+      WHERE account = :account AND ended_at IS NULL GROUP BY symbol) h) AS held,
   m.mode, m.version, m.reason, m.actor, m.changed_at, m.restarts_peak,
   e.instant_at, e.cash AS mark_cash, e.equity, e.peak_equity, e.drawdown, e.gross_exposure,
   e.net_exposure, e.mode_version, e.day_equity,
@@ -709,6 +712,7 @@ def _recent(row: Row[Any]) -> Recent:
             Symbol(symbol): datetime.fromisoformat(at)
             for symbol, at in (_json(row.refused_bars) or {}).items()
         },
+        held={Symbol(symbol): why for symbol, why in (_json(row.held) or {}).items()},
     )
 
 

@@ -348,6 +348,14 @@ async def test_the_book_tells_what_happened_lately_at_the_broker_and_in_the_data
         "(:account, '1Min', 'sim', 'KO', 'spike', '{}', 'b', :at, :at, 'it was a split')",
         at=NOW,
     )
+    await world.execute(
+        "data_collector",
+        "INSERT INTO data_collector.symbol_holds (account, symbol, kind, reason, since_at, ended_at, "
+        "end_reason) VALUES (:account, 'F', 'frozen', 'stands still', :at, NULL, NULL), "
+        "(:account, 'F', 'disagreement', 'two disagree', :at, NULL, NULL), "
+        "(:account, 'KO', 'frozen', 'stood still', :at, :at, 'it moves')",
+        at=NOW,
+    )
 
     recent = (await world.store.book(NOW)).recent
 
@@ -358,6 +366,7 @@ async def test_the_book_tells_what_happened_lately_at_the_broker_and_in_the_data
     }  # fmt: skip
     assert recent.paused == {"IBM"}
     assert recent.refused_bars == {"GM": NOW}
+    assert recent.held == {"F": "stands still; two disagree"}
 
 
 async def test_fills_know_whose_decision_they_were(world: PostgresWorld) -> None:
