@@ -92,17 +92,30 @@ _LOOPS: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = (
 )
 
 
+def folder_for_machine_code(wanted: Path) -> Path:
+    """`wanted`, made if need be, or a folder for this process alone where that may not be written."""
+    try:
+        wanted.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        may_write = False
+    else:
+        may_write = os.access(wanted, os.W_OK)
+    if may_write:
+        return wanted
+    # Installed where its user may not write. A folder that others could write to must not hold code, so each
+    # process compiles for itself; NUMBA_CACHE_DIR names a better place.
+    return Path(tempfile.mkdtemp(prefix="full-ai-trader-numba-"))
+
+
 def _keep_machine_code() -> None:
     """Choose the folder of compiled code before anything is compiled."""
     source = hashlib.sha256(numba.__version__.encode())
     for module in (*_RULES, averages, trips, sys.modules[__name__]):
         source.update(inspect.getsource(module).encode())
-    folder = os.environ.get("NUMBA_CACHE_DIR")
-    root = Path(folder) if folder else Path(__file__).resolve().parents[1] / ".cache" / "numba"
-    if not os.access(root.parent if not root.exists() else root, os.W_OK):
-        # Installed where its user may not write. A folder that others could write to must not hold code, so each
-        # process compiles for itself; NUMBA_CACHE_DIR names a better place.
-        root = Path(tempfile.mkdtemp(prefix="full-ai-trader-numba-"))
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    root = folder_for_machine_code(
+        Path(named) if named else Path(__file__).resolve().parents[1] / ".cache" / "numba"
+    )
     # Its settings are attributes made while it is imported.
     vars(numba.config)["CACHE_DIR"] = str(root / source.hexdigest()[:16])
 

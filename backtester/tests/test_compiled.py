@@ -6,6 +6,7 @@ One process compiles for all of these; the machine code is kept between runs.
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,3 +105,14 @@ sys.exit("numba was imported" if "numba" in sys.modules else None)
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_machine_code_is_kept_in_a_folder_that_is_made_on_a_fresh_checkout(tmp_path: Path) -> None:
+    from backtester.compiled import folder_for_machine_code
+
+    wanted = tmp_path / ".cache" / "numba"
+
+    assert folder_for_machine_code(wanted) == wanted
+    assert wanted.is_dir()
+    (tmp_path / "file").write_text("")
+    assert folder_for_machine_code(tmp_path / "file" / "numba") != tmp_path / "file" / "numba"
