@@ -23,7 +23,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic, overload, register_jitable
 
-from backtester import averages, costs, kernel, risk_rules, trips
+from backtester import averages, costs, entries, kernel, marking, risk_rules, terms, trips
 from risk_manager import sizing
 from shared.domain import arithmetic
 from simulator import fill_rules
@@ -53,6 +53,8 @@ _RULES: dict[ModuleType, tuple[str, ...]] = {
         "day_trades_of",
         "wanted_shares",
         "newest",
+        "price_on",
+        "in_shares_of",
         "session_volume",
         "volatility_of",
         "true_range_of",
@@ -61,34 +63,40 @@ _RULES: dict[ModuleType, tuple[str, ...]] = {
         "whole",
         "parts",
     ),
-    kernel: (
-        "micros",
-        "trade",
-        "fee_of",
-        "write",
-        "risk_of",
-        "open_risk",
+    terms: ("micros",),
+    entries: (
         "note_stop",
         "note_deal",
         "newest_close",
         "in_sector",
         "record_of",
         "wanted_by_method",
+        "risk_of",
+        "open_risk",
         "size_at_close",
         "shares_by_rooms",
         "refusal_after_correlation",
         "size_at_open",
         "is_like_another",
     ),
+    kernel: (
+        "trade",
+        "without",
+        "fits_bracket",
+        "trailed",
+        "borrow_fee",
+        "fee_of",
+        "write",
+    ),
 }
 # What the interpreter does its own way: many values at once, or in lists.
 _LOOPS: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = (
-    (kernel.numbers, kernel.numbers_as_array),
-    (kernel.flags, kernel.flags_as_array),
-    (kernel.places, kernel.places_as_array),
-    (kernel.mark_rows, kernel.mark_rows_one_by_one),
-    (kernel.first_meeting, kernel.first_meeting_one_by_one),
-    (kernel.follow_peak, kernel.follow_peak_one_by_one),
+    (marking.numbers, marking.numbers_as_array),
+    (marking.flags, marking.flags_as_array),
+    (marking.places, marking.places_as_array),
+    (marking.mark_rows, marking.mark_rows_one_by_one),
+    (marking.first_meeting, marking.first_meeting_one_by_one),
+    (marking.follow_peak, marking.follow_peak_one_by_one),
 )
 
 
@@ -110,7 +118,7 @@ def folder_for_machine_code(wanted: Path) -> Path:
 def _keep_machine_code() -> None:
     """Choose the folder of compiled code before anything is compiled."""
     source = hashlib.sha256(numba.__version__.encode())
-    for module in (*_RULES, averages, trips, sys.modules[__name__]):
+    for module in (*_RULES, marking, averages, trips, sys.modules[__name__]):
         source.update(inspect.getsource(module).encode())
     named = os.environ.get("NUMBA_CACHE_DIR")
     root = folder_for_machine_code(
@@ -170,7 +178,7 @@ def _fetched_early(figures: Any, row: Any, column: Any) -> Callable[..., Any]:
 
 
 _keep_machine_code()
-overload(kernel.expect)(_fetched_early)
+overload(marking.expect)(_fetched_early)
 for _module, _names in _RULES.items():
     for _name in _names:
         register_jitable(error_model="numpy")(getattr(_module, _name))

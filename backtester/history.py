@@ -8,8 +8,8 @@ beside it, so that the engines need no clock and no calendar.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backtester.costs import FeePeriod
-from backtester.kernel import Bars, Days
+from backtester.terms import Actions, Bars, Days
 from shared.domain.bar_blocks import BarBlock, from_epoch_us, to_epoch_us
 from shared.domain.calendar import TradingCalendar
+from shared.domain.corporate_actions import CorporateAction, Split, merged
 from shared.domain.errors import InvalidInput, TradingError
 from shared.domain.money import MICROS
 from shared.domain.symbols import Symbol
@@ -58,6 +59,8 @@ class History:
     source: str
     # Rows of the source outside regular hours, which were left out.
     dropped: int = 0
+    # Splits and dividends of these symbols, where prices are as they were paid.
+    actions: tuple[CorporateAction, ...] = ()
 
     def __len__(self) -> int:
         return len(self.panel)
@@ -154,7 +157,65 @@ class History:
             self.acts_on[first:last],
             self.source,
             self.dropped,
+            self.actions,
         )
+
+    @cached_property
+    def actions_by_row(self) -> Mapping[int, Sequence[tuple[int, float, float]]]:
+        """By the first row of their day or later: column, new shares per old one, dollars per share; in order."""
+        found: dict[tuple[int, int], list[tuple[date, float, float]]] = {}
+        for action in merged(self.actions):
+            if action.symbol not in self.panel.symbols:
+                continue
+            column = self.panel.symbols.index(action.symbol)
+            row = int(np.searchsorted(self.session, action.ex_on.toordinal()))
+            # What counted before the first bar has no part in it.
+            if 0 < row < len(self):
+                ratio, amount = 1.0, 0.0
+                if isinstance(action, Split):
+                    ratio = float(action.ratio)
+                else:
+                    amount = float(action.amount)
+                found.setdefault((row, column), []).append((action.ex_on, ratio, amount))
+        by_row: dict[int, list[tuple[int, float, float]]] = {}
+        for (row, column), some in sorted(found.items()):
+            # The split of a day comes first: the dividend is paid on its shares.
+            for _, ratio, amount in sorted(some, key=lambda each: (each[0], each[1] == 1.0)):
+                by_row.setdefault(row, []).append((column, ratio, amount))
+        return by_row
+
+    @cached_property
+    def actions_as_arrays(self) -> Actions:
+        """The same as the fast engine takes it."""
+        flat = [(row, *each) for row, some in self.actions_by_row.items() for each in some]
+        factor = np.empty((0, 0))
+        if any(ratio != 1.0 for _, _, ratio, _ in flat):
+            factor = np.ones(self.panel.close.shape)
+            for row, column, ratio, _ in flat:
+                factor[row:, column] *= ratio
+        return Actions(
+            np.array([each[0] for each in flat], np.int64),
+            np.array([each[1] for each in flat], np.int64),
+            np.array([each[2] for each in flat], np.float64),
+            np.array([each[3] for each in flat], np.float64),
+            factor,
+        )
+
+    @cached_property
+    def in_newest_shares(self) -> History:
+        """The same bars in the shares of the last day, as indicators want them: no split looks like a crash."""
+        factor = self.actions_as_arrays.factor
+        if not factor.size:
+            return self
+        ratio = factor / factor[-1]
+        panel = self.panel
+        figures = {
+            name: np.floor(getattr(panel, name) * ratio * MICROS + 0.5) / MICROS
+            for name in FIGURES
+            if name != "volume"
+        }
+        figures["volume"] = np.floor(panel.volume / ratio + 0.5)
+        return replace(self, panel=replace(panel, **figures), actions=())
 
     def day(self, row: int) -> date:
         """The exchange day of a row."""

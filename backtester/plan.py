@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from backtester import kernel, risk_rules
+from backtester import risk_rules
 from backtester.costs import FeePeriod, us_fee_periods
+from backtester.terms import BY_FRACTION, BY_LIMITS, BY_RISK, BY_SLOTS, Listed, Rules, Terms
 from risk_manager.limits import Limits
 from shared.domain.errors import InvalidInput
 from shared.domain.symbols import Symbol
@@ -29,11 +30,11 @@ _SESSION = timedelta(hours=6, minutes=30)
 _SESSIONS_A_YEAR = 252
 _MICROSECOND = timedelta(microseconds=1)
 _SIZINGS = {
-    "limits": kernel.BY_LIMITS,
-    "all_in": kernel.BY_FRACTION,
-    "fraction": kernel.BY_FRACTION,
-    "risk": kernel.BY_RISK,
-    "equal_weight": kernel.BY_SLOTS,
+    "limits": BY_LIMITS,
+    "all_in": BY_FRACTION,
+    "fraction": BY_FRACTION,
+    "risk": BY_RISK,
+    "equal_weight": BY_SLOTS,
 }
 # The settings' own defaults: what an account obeys when nothing else is said.
 DEFAULT_LIMITS = Limits(
@@ -109,6 +110,12 @@ class Plan:
     # Whether entries carry stop and target; they come with the limits.
     bracket: bool = True
     regulatory_fees: bool = True
+    # How far stops follow the close, a fraction of it; 0 leaves them where they were decided.
+    trail: float = 0.0
+    # What a year with borrowed shares costs, a fraction of their worth: what brokers ask for shares that are easy to
+    # borrow. And the symbols that nobody lends.
+    borrow_rate: float = 0.003
+    unlent: frozenset[Symbol] = frozenset()
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -117,6 +124,8 @@ class Plan:
             ("commission_per_share", 0.0, 1_000.0),
             ("slippage_bps", 0.0, MAX_BPS / 2),
             ("max_volume_share", 1e-6, 1.0),
+            ("trail", 0.0, 0.99),
+            ("borrow_rate", 0.0, 10.0),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
@@ -132,10 +141,10 @@ class Plan:
                 "the risk rules buy whole shares, as live; with --fractional choose another --sizing"
             )
 
-    def terms(self, timeframe: Timeframe, strategy: str, *, has_gaps: bool) -> kernel.Terms:
+    def terms(self, timeframe: Timeframe, strategy: str, *, has_gaps: bool) -> Terms:
         """What the fast engine takes to trade `strategy` on bars of `timeframe`."""
         rules = self.limits or DEFAULT_LIMITS
-        return kernel.Terms(
+        return Terms(
             cash=float(self.cash),
             commission_bps=float(self.commission_bps),
             commission_per_share=float(self.commission_per_share),
@@ -148,21 +157,24 @@ class Plan:
             bracket=(self.limits is not None and self.bracket) or self.sizing.name == "risk",
             stop_loss=float(rules.stop_loss),
             take_profit=float(rules.take_profit),
+            trail=float(self.trail),
+            borrow_rate=float(self.borrow_rate),
             limited=self.limits is not None,
             rules=_rules(rules, timeframe, strategy),
             has_gaps=has_gaps,
         )
 
-    def listed(self, symbols: Sequence[Symbol]) -> kernel.Listed:
+    def listed(self, symbols: Sequence[Symbol]) -> Listed:
         """What the limits say of each symbol."""
         rules = self.limits or DEFAULT_LIMITS
         sectors = sorted({rules.sectors[s] for s in symbols if s in rules.sectors})
-        return kernel.Listed(
+        return Listed(
             np.array(
                 [sectors.index(rules.sectors[s]) if s in rules.sectors else -1 for s in symbols],
                 np.int64,
             ),
             np.array([s in rules.halted_symbols for s in symbols], np.bool_),
+            np.array([s in self.unlent for s in symbols], np.bool_),
         )
 
     @property
@@ -175,14 +187,14 @@ class Plan:
         return {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
 
 
-def _rules(limits: Limits, timeframe: Timeframe, strategy: str) -> kernel.Rules:
+def _rules(limits: Limits, timeframe: Timeframe, strategy: str) -> Rules:
     """The limits as numbers."""
     bar = timeframe.length if timeframe.is_intraday else _SESSION
     window = timedelta(seconds=limits.repeat_window_s)
     # An entry closes a bar and the next one fills a bar later: no symbol is bought more often than that.
     repeats = limits.max_repeats if limits.max_repeats * timeframe.length < window else 0
     plan = limits.sizing
-    return kernel.Rules(
+    return Rules(
         max_position_size=float(limits.max_position_size),
         max_portfolio_risk=float(limits.max_portfolio_risk),
         drawdown_limit=float(limits.drawdown_limit),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from risk_manager.limits import LEAST_LEG_DISTANCE, PDT_DAY_TRADES, PDT_EQUITY, PDT_SESSIONS
 from risk_manager.sizing import OPEN_GAP
-from shared.domain.arithmetic import GRID, NOISE
+from shared.domain.arithmetic import GRID, NOISE, quantised
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -23,38 +23,42 @@ Ints = NDArray[np.int64]
 # Why an entry was refused; the order is the review's, so the first that fails names the refusal.
 ACCEPTED = 0
 MODE = 1
-EXIT_IN_PROGRESS = 2
-ALREADY_HELD = 3
-MARKET_HOURS = 4
-SYMBOL_HALTED = 5
-DRAWDOWN = 6
-DAILY_LOSS = 7
-COOL_DOWN = 8
-STOP_LOSS_GUARD = 9
-DAILY_TRADES = 10
-ORDERS_PER_MINUTE = 11
-REPEATED_EXECUTION = 12
-PATTERN_DAY_TRADER = 13
-BRACKET_PRICES = 14
-QUANTITY_ZERO = 15
-POSITION_SIZE = 16
-BUYING_POWER = 17
-PORTFOLIO_RISK = 18
-CORRELATION = 19
-ORDER_VALUE = 20
-ORDER_SHARES = 21
-FAT_FINGER = 22
-CONCURRENT_POSITIONS = 23
-GROSS_EXPOSURE = 24
-NET_EXPOSURE = 25
-SECTOR_EXPOSURE = 26
-STRATEGY_EXPOSURE = 27
-STRATEGY_CAPITAL = 28
-INTRADAY_MARGIN = 29
-NO_CASH = 30
+SHORT_NOT_ALLOWED = 2
+EXIT_IN_PROGRESS = 3
+ALREADY_HELD = 4
+MARKET_HOURS = 5
+SYMBOL_HALTED = 6
+DRAWDOWN = 7
+DAILY_LOSS = 8
+COOL_DOWN = 9
+STOP_LOSS_GUARD = 10
+DAILY_TRADES = 11
+ORDERS_PER_MINUTE = 12
+REPEATED_EXECUTION = 13
+PATTERN_DAY_TRADER = 14
+BRACKET_PRICES = 15
+QUANTITY_ZERO = 16
+POSITION_SIZE = 17
+BUYING_POWER = 18
+PORTFOLIO_RISK = 19
+CORRELATION = 20
+ORDER_VALUE = 21
+ORDER_SHARES = 22
+FAT_FINGER = 23
+CONCURRENT_POSITIONS = 24
+GROSS_EXPOSURE = 25
+NET_EXPOSURE = 26
+SECTOR_EXPOSURE = 27
+STRATEGY_EXPOSURE = 28
+STRATEGY_CAPITAL = 29
+INTRADAY_MARGIN = 30
+NO_CASH = 31
+NOT_LENT = 32
+# The last two are a backtest's own: cash is short at the open, and nobody lends the shares.
 CODES = (
     "ACCEPTED",
     "MODE",
+    "SHORT_NOT_ALLOWED",
     "EXIT_IN_PROGRESS",
     "ALREADY_HELD",
     "MARKET_HOURS",
@@ -84,6 +88,7 @@ CODES = (
     "STRATEGY_CAPITAL",
     "INTRADAY_MARGIN",
     "NO_CASH",
+    "NOT_LENT",
 )
 
 # How the wanted size is found; see `risk_manager.sizing.SizingMethod`.
@@ -240,7 +245,32 @@ def wanted_shares(
     return shares if isfinite(shares) else 0.0
 
 
-def newest(close: Floats, figure: Floats, row: int, column: int, count: int, found: Floats) -> int:
+def price_on(price: float, before: float, now: float) -> float:
+    """A price of a day on which a share had become `before` shares, in the shares of a day with `now`."""
+    return price if before == now else quantised(price * before / now)
+
+
+def in_shares_of(figure: Floats, factor: Floats, t: int, row: int, column: int) -> float:
+    """The price in bar `t` in the shares of bar `row`.
+
+    Args:
+        factor: how many shares one share has become, shape of `figure`; of shape (0, 0) without any split.
+    """
+    price: float = figure[t, column]
+    if factor.shape[0] == 0:
+        return price
+    return price_on(price, factor[t, column], factor[row, column])
+
+
+def newest(
+    close: Floats,
+    figure: Floats,
+    factor: Floats,
+    row: int,
+    column: int,
+    count: int,
+    found: Floats,
+) -> int:
     """Write the figures of the newest `count` bars up to `row` into `found`, oldest first; how many there are.
 
     Args:
@@ -256,13 +286,19 @@ def newest(close: Floats, figure: Floats, row: int, column: int, count: int, fou
     at = 0
     for i in range(t + 1, row + 1):
         if close[i, column] == close[i, column]:
-            found[at] = figure[i, column]
+            found[at] = in_shares_of(figure, factor, i, row, column)
             at += 1
     return n
 
 
 def session_volume(
-    close: Floats, volumes: Floats, row: int, column: int, count: int, bars_a_session: float
+    close: Floats,
+    volumes: Floats,
+    factor: Floats,
+    row: int,
+    column: int,
+    count: int,
+    bars_a_session: float,
 ) -> float:
     """Shares of an average session from the newest `count` bars up to `row`; 0 where there are none."""
     total = 0.0
@@ -271,21 +307,30 @@ def session_volume(
     while t >= 0 and n < count:
         # Whole numbers, so that their sum does not depend on their order.
         if close[t, column] == close[t, column]:
-            total += volumes[t, column]
+            if factor.shape[0] == 0:
+                total += volumes[t, column]
+            else:
+                total += floor(volumes[t, column] * (factor[row, column] / factor[t, column]) + 0.5)
             n += 1
         t -= 1
     return total / n * bars_a_session if n > 0 else 0.0
 
 
 def volatility_of(
-    close: Floats, row: int, column: int, count: int, bars_a_year: float, scratch: Floats
+    close: Floats,
+    factor: Floats,
+    row: int,
+    column: int,
+    count: int,
+    bars_a_year: float,
+    scratch: Floats,
 ) -> float:
     """`sizing.annual_volatility` of the newest `count` closes; 0 where there are too few to say.
 
     Args:
         scratch: room of shape (3, count) that is overwritten.
     """
-    n = newest(close, close, row, column, count, scratch[0]) - 1
+    n = newest(close, close, factor, row, column, count, scratch[0]) - 1
     if n < 2:
         return 0.0
     earlier = log(scratch[0, 0])
@@ -307,6 +352,7 @@ def true_range_of(
     high: Floats,
     low: Floats,
     close: Floats,
+    factor: Floats,
     row: int,
     column: int,
     count: int,
@@ -314,9 +360,9 @@ def true_range_of(
     scratch: Floats,
 ) -> float:
     """`sizing.average_true_range` over the newest `bars` of `count` bars; 0 where there are too few."""
-    n = newest(close, high, row, column, count, scratch[0])
-    newest(close, low, row, column, count, scratch[1])
-    newest(close, close, row, column, count, scratch[2])
+    n = newest(close, high, factor, row, column, count, scratch[0])
+    newest(close, low, factor, row, column, count, scratch[1])
+    newest(close, close, factor, row, column, count, scratch[2])
     if n < bars + 1:
         return 0.0
     total = 0.0
@@ -329,7 +375,14 @@ def true_range_of(
 
 
 def are_alike(
-    close: Floats, row: int, mine: int, other: int, count: int, limit: float, scratch: Floats
+    close: Floats,
+    factor: Floats,
+    row: int,
+    mine: int,
+    other: int,
+    count: int,
+    limit: float,
+    scratch: Floats,
 ) -> bool:
     """Whether `limits.correlation` would refuse `mine` beside `other` after bar `row`.
 
@@ -350,8 +403,8 @@ def are_alike(
         if b == b:
             own_other += 1
         if a == a and b == b:
-            scratch[0, found] = a
-            scratch[1, found] = b
+            scratch[0, found] = in_shares_of(close, factor, t, row, mine)
+            scratch[1, found] = in_shares_of(close, factor, t, row, other)
             found += 1
         t -= 1
     # One symbol's window may reach further back than the other's: what lies in both is all there is.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from backtester import kernel, metrics, risk_rules
 from backtester.history import History, NoData
 from backtester.plan import Plan
+from backtester.terms import Bars, Outcome, Wishes
 from backtester.trips import Trips, round_trips
 from backtester.wishing import Wished, wishes_of
 from shared.domain.errors import InvalidInput
@@ -42,7 +43,7 @@ class Result:
     plan: Plan
     engine: Engine
     wished: Wished
-    outcome: kernel.Outcome
+    outcome: Outcome
     trips: Trips
     summary: Mapping[str, float | int | None]
     warnings: tuple[str, ...]
@@ -90,7 +91,7 @@ def backtest(
         history = history.cut(0, last)
     # The compiled twins leave conviction out where it cannot order anything.
     scales = plan.limits is not None and plan.limits.sizing.scales_by_conviction
-    wished = wishes_of(strategy, history, compiled=use_machine_code and not scales)
+    wished = wishes_of(strategy, history.in_newest_shares, compiled=use_machine_code and not scales)
     if first > 0:
         history = history.cut(first, last)
         wished = _since(wished, first)
@@ -98,6 +99,7 @@ def backtest(
     terms = plan.terms(panel.timeframe, strategy.name, has_gaps=history.has_gaps)
     listed = plan.listed(panel.symbols)
     days = history.days(plan.fees)
+    actions = history.actions_as_arrays
     if engine is Engine.REFERENCE:
         from backtester.reference import simulate as simulate_live
 
@@ -105,12 +107,12 @@ def backtest(
     elif use_machine_code:
         from backtester import compiled as machine
 
-        bars = kernel.Bars(*(np.ascontiguousarray(figure) for figure in history.bars))
-        outcome = machine.simulate(bars, wished.wishes, days, listed, terms)
+        bars = Bars(*(np.ascontiguousarray(figure) for figure in history.bars))
+        outcome = machine.simulate(bars, wished.wishes, days, actions, listed, terms)
     else:
         # As in the kernel: the interpreter is quicker with numbers of its own.
-        own = kernel.Wishes(*(values.tolist() for values in wished.wishes))
-        outcome = kernel.simulate(history.bars, own, days, listed, terms)
+        own = Wishes(*(values.tolist() for values in wished.wishes))
+        outcome = kernel.simulate(history.bars, own, days, actions, listed, terms)
     trips = _trips(outcome, history.panel.close.shape[1], use_machine_code)
     return Result(
         strategy,
@@ -126,32 +128,32 @@ def backtest(
 
 
 def _since(wished: Wished, first: int) -> Wished:
-    row, column, is_entry, conviction = wished.wishes
+    row, column, direction, conviction = wished.wishes
     kept = row >= first
     return Wished(
-        kernel.Wishes(row[kept] - first, column[kept], is_entry[kept], conviction[kept]),
+        Wishes(row[kept] - first, column[kept], direction[kept], conviction[kept]),
         wished.entry_reason,
         wished.exit_reason,
     )
 
 
-def _trips(outcome: kernel.Outcome, columns: int, use_machine_code: bool) -> Trips:
-    fills = outcome[2:9]
+def _trips(outcome: Outcome, columns: int, use_machine_code: bool) -> Trips:
+    fills = outcome[2:10]
     if use_machine_code:
         from backtester import compiled as machine
 
         found: Trips = machine.round_trips(*fills, columns)
         return found
     # The interpreter is quicker with numbers of its own.
-    row, column, kind, shares, price, fee, slippage = (values.tolist() for values in fills)
-    return round_trips(row, column, kind, shares, price, fee, slippage, columns)
+    row, column, kind, shares, price, fee, slippage, side = (values.tolist() for values in fills)
+    return round_trips(row, column, kind, shares, price, fee, slippage, side, columns)
 
 
 # ---------------------------------------------------------------------- figures
 
 
 def summary_of(
-    history: History, plan: Plan, outcome: kernel.Outcome, trips: Trips
+    history: History, plan: Plan, outcome: Outcome, trips: Trips
 ) -> dict[str, float | int | None]:
     """The figures of one backtest by name (see `metrics`)."""
     equity = outcome.equity
@@ -163,7 +165,7 @@ def summary_of(
     fees = float(np.sum(outcome.fill_fee))
     slippage = float(np.sum(outcome.fill_slippage))
     yearly = metrics.cagr(plan.cash, final, len(ends))
-    traded = float(np.sum(outcome.fill_shares * outcome.fill_price))
+    traded = float(np.sum(np.abs(outcome.fill_shares) * outcome.fill_price))
     return {
         "bars": len(history),
         "trades": trips.closed,
@@ -182,8 +184,12 @@ def summary_of(
         "turnover": metrics.turnover(traded, float(np.mean(closing)), len(ends)),
         "fees": fees,
         "slippage_cost": slippage,
-        # What the same fills would have returned without fees and slippage.
-        "gross_return": metrics.total_return(plan.cash, final + fees + slippage),
+        "borrow_fees": float(outcome.borrow_fees),
+        "dividends": float(outcome.dividends),
+        # What the same fills would have returned without fees, slippage and what was borrowed.
+        "gross_return": metrics.total_return(
+            plan.cash, final + fees + slippage + outcome.borrow_fees
+        ),
     }
 
 
@@ -193,9 +199,7 @@ def profits_of(trips: Trips) -> NDArray[np.float64]:
     return trips.sold[:n] - trips.bought[:n] - trips.fees[:n]
 
 
-def _warnings(
-    history: History, wished: Wished, outcome: kernel.Outcome, trips: Trips
-) -> Sequence[str]:
+def _warnings(history: History, wished: Wished, outcome: Outcome, trips: Trips) -> Sequence[str]:
     found = []
     panel = history.panel
     if history.dropped:

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backtester import kernel, metrics
+from backtester import metrics
 from backtester.history import History
 from backtester.plan import Plan
+from backtester.terms import Bars, Wishes
 from backtester.wishing import wishes_of
 from shared.domain.errors import InvalidInput
 from strategy_engine.strategies.moving_average import MovingAverage
@@ -57,23 +58,24 @@ def sweep(
     from backtester import compiled
 
     strategies = [kind(**values) for values in sets]
-    bars = kernel.Bars(*(np.ascontiguousarray(figure) for figure in history.bars))
+    bars = Bars(*(np.ascontiguousarray(figure) for figure in history.bars))
     panel = history.panel
     terms = plan.terms(panel.timeframe, strategies[0].name, has_gaps=history.has_gaps)
     days, listed = history.days(plan.fees), plan.listed(panel.symbols)
+    actions, seen = history.actions_as_arrays, history.in_newest_shares
     cores = workers or os.cpu_count() or 1
     means = None
     if kind is MovingAverage and len(history.panel.symbols) == 1 and not history.has_gaps:
-        means = _Means.of(bars.close[:, 0], strategies, cores)
+        means = _Means.of(seen.panel.close[:, 0], strategies, cores)
     ends = history.session_ends
 
     def one(strategy: Strategy) -> Tried:
         wishes = (
-            wishes_of(strategy, history, compiled=True).wishes
+            wishes_of(strategy, seen, compiled=True).wishes
             if means is None
             else means.crossings(strategy)
         )
-        outcome = compiled.simulate(bars, wishes, days, listed, terms)
+        outcome = compiled.simulate(bars, wishes, days, actions, listed, terms)
         final = float(outcome.equity[-1])
         return Tried(
             strategy.values,
@@ -107,9 +109,9 @@ class _Means:
             found = [row for part in parts for row in part]
         return cls(dict(zip(windows.tolist(), found, strict=True)))
 
-    def crossings(self, strategy: Strategy) -> kernel.Wishes:
+    def crossings(self, strategy: Strategy) -> Wishes:
         from backtester.compiled import crossings_of_means
 
         short, long = int(strategy.values["short_window"]), int(strategy.values["long_window"])
         n, row, is_up = crossings_of_means(self.of_window[short], self.of_window[long], long - 1)
-        return kernel.Wishes(row[:n], np.zeros(n, np.int64), is_up[:n], np.ones(n))
+        return Wishes(row[:n], np.zeros(n, np.int64), is_up[:n].astype(np.int64), np.ones(n))

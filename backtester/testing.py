@@ -1,21 +1,23 @@
 """Markets and wishes for tests: random, seeded, with everything in them that real bars do."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
 from backtester.history import History, history_of
-from backtester.kernel import Days, Listed, Terms
 from backtester.plan import Plan, Sizing
+from backtester.terms import FLAT, LONG, SHORT, Actions, Days, Listed, Terms
 from backtester.wishing import Wished, in_order
 from risk_manager.limits import Limits
 from risk_manager.sizing import SizingMethod, SizingPlan
 from shared.domain.bar_blocks import to_epoch_us
 from shared.domain.calendar import Session, TradingCalendar
+from shared.domain.corporate_actions import CashDividend, CorporateAction, Split
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 
@@ -32,11 +34,12 @@ class Case:
     plan: Plan
 
     @property
-    def given(self) -> tuple[Days, Listed, Terms]:
+    def given(self) -> tuple[Days, Actions, Listed, Terms]:
         """What the fast engine takes beside bars and wishes."""
         panel = self.history.panel
         return (
             self.history.days(self.plan.fees),
+            self.history.actions_as_arrays,
             self.plan.listed(panel.symbols),
             self.plan.terms(panel.timeframe, STRATEGY, has_gaps=self.history.has_gaps),
         )
@@ -98,8 +101,8 @@ def a_market(
     )
 
 
-def some_wishes(seed: int, history: History, often: float) -> Wished:
-    """Entries and exits at random bars, `often` per bar."""
+def some_wishes(seed: int, history: History, often: float, shorts: float = 0.0) -> Wished:
+    """Entries and exits at random bars, `often` per bar; `shorts` of all of them are to be short."""
     rng = np.random.default_rng(seed)
     shape = history.panel.close.shape
     wanted = (rng.random(shape) < often) & ~np.isnan(history.panel.close)
@@ -107,11 +110,27 @@ def some_wishes(seed: int, history: History, often: float) -> Wished:
     return in_order(
         row.astype(np.int64),
         column.astype(np.int64),
-        rng.random(len(row)) < 0.6,
+        rng.choice([LONG, FLAT, SHORT], len(row), p=[0.6 - shorts, 0.4, shorts]),
         np.round(rng.random(len(row)), 1),
         "wished",
         "wished away",
     )
+
+
+def some_actions(seed: int, history: History) -> tuple[CorporateAction, ...]:
+    """A few splits and dividends of the symbols of `history`."""
+    rng = np.random.default_rng([seed, 2])
+    found: list[CorporateAction] = []
+    for symbol in history.panel.symbols:
+        for _ in range(int(rng.integers(0, 4))):
+            on = history.day(int(rng.integers(0, len(history))))
+            if rng.random() < 0.5:
+                new, old = ((2, 1), (3, 2), (1, 10), (7, 3))[int(rng.integers(4))]
+                found.append(Split(symbol, on, Decimal(new), Decimal(old)))
+            else:
+                cents = int(rng.integers(1, 200))
+                found.append(CashDividend(symbol, on, Decimal(cents).scaleb(-2)))
+    return tuple(found)
 
 
 _WIDE: dict[str, Any] = {
@@ -169,13 +188,16 @@ def a_case(seed: int, tight: Collection[str] = ()) -> Case:
 
     history = a_market(
         seed,
-        one_of(2, 9, 40, 70, 110),
+        # Orders of ninety days and more end at the venue.
+        one_of(2, 9, 40, 60),
         one_of(1, 2, 3, 5),
         minutes=one_of(False, True),
         wild=one_of(0.003, 0.02, 0.08),
         holes=one_of(0.0, 0.0, 0.1),
     )
-    wished = some_wishes(seed, history, one_of(0.05, 0.3))
+    wished = some_wishes(seed, history, one_of(0.05, 0.3), one_of(0.0, 0.25))
+    if one_of(False, True):
+        history = replace(history, actions=some_actions(seed, history))
     name = one_of("limits", "limits", "limits", "all_in", "fraction", "risk", "equal_weight")
     amount = {"all_in": 1.0, "equal_weight": 1 / one_of(1, 2, 4, 6)}.get(
         name, one_of(0.01, 0.1, 0.4)
@@ -210,6 +232,9 @@ def a_case(seed: int, tight: Collection[str] = ()) -> Case:
         limits=rules if name == "limits" or one_of(False, True, True) else None,
         bracket=name == "limits" or one_of(False, True),
         regulatory_fees=one_of(False, True),
+        trail=one_of(0.0, 0.0, 0.02, 0.1),
+        borrow_rate=one_of(0.0, 0.003, 0.5),
+        unlent=one_of(frozenset(), frozenset({Symbol("CC")})),
     )
     return Case(history, wished, plan)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backtester.history import History
-from backtester.kernel import Wishes
+from backtester.terms import FLAT, LONG, SHORT, Wishes
 from shared.domain.errors import TradingError
 from shared.domain.signals import Direction
 from strategy_engine.panels import FIGURES, View
@@ -24,6 +24,9 @@ from strategy_engine.strategy import InvalidWish, Strategy, VectorStrategy, Wish
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+
+
+_DIRECTIONS = {Direction.LONG: LONG, Direction.FLAT: FLAT, Direction.SHORT: SHORT}
 
 
 class StrategyFailed(TradingError):
@@ -76,7 +79,7 @@ def wishes_of(strategy: Strategy, history: History, *, compiled: bool) -> Wished
             return in_order(
                 row[:n],
                 column[:n],
-                is_entry[:n],
+                np.where(is_entry[:n], LONG, FLAT),
                 conviction[:n],
                 words.entry_reason,
                 words.exit_reason,
@@ -98,15 +101,12 @@ def _from_panel(strategy: VectorStrategy, history: History) -> Wished:
     panel = history.panel
     stated = strategy.wishes(panel)
     stated.check(panel)
-    if stated.shorts is not None and stated.shorts.any():
-        raise InvalidWish(
-            f"strategy {strategy.name} wishes to be SHORT; this system opens no short positions: set "
-            "allow_short=false"
-        )
-    row, column = np.nonzero(stated.entries | stated.exits)
+    row, column = np.nonzero(stated.wished)
     places = (row, column)
     conviction = np.ones(len(row)) if stated.conviction is None else stated.conviction[places]
-    is_entry = stated.entries[places]
+    direction = np.where(stated.entries[places], LONG, FLAT)
+    if stated.shorts is not None:
+        direction[stated.shorts[places]] = SHORT
     _refuse(
         strategy,
         history,
@@ -121,7 +121,7 @@ def _from_panel(strategy: VectorStrategy, history: History) -> Wished:
     return in_order(
         row.astype(np.int64),
         column.astype(np.int64),
-        is_entry,
+        direction,
         conviction,
         stated.entry_reason,
         stated.exit_reason,
@@ -146,7 +146,7 @@ def _refuse(
 
 def _bar_by_bar(strategy: Strategy, history: History) -> Wished:
     panel = history.panel
-    found: list[tuple[int, int, bool, float]] = []
+    found: list[tuple[int, int, int, float]] = []
     reasons = {True: "", False: ""}
     for column, symbol in enumerate(panel.symbols):
         alone = panel.of(column)
@@ -166,18 +166,19 @@ def _bar_by_bar(strategy: Strategy, history: History) -> Wished:
                     f"strategy {strategy.name}: generate_signal must give a Wish, a Direction or None, "
                     f"gave {wish!r:.80} for {symbol} on {history.day(row)}"
                 )
-            if wish.direction is Direction.SHORT:
+            if wish.direction is Direction.SHORT and not strategy.allows_shorts:
                 raise InvalidWish(
                     f"strategy {strategy.name} wishes to be SHORT in {symbol} on {history.day(row)}; "
-                    "this system opens no short positions"
+                    "it must declare a switch allow_short, and it must be on"
                 )
-            is_entry = wish.direction is Direction.LONG
+            direction = _DIRECTIONS[wish.direction]
+            is_entry = direction != FLAT
             reasons[is_entry] = reasons[is_entry] or wish.reason
-            found.append((row, column, is_entry, float(wish.conviction)))
+            found.append((row, column, direction, float(wish.conviction)))
     return in_order(
         np.array([f[0] for f in found], np.int64),
         np.array([f[1] for f in found], np.int64),
-        np.array([f[2] for f in found], np.bool_),
+        np.array([f[2] for f in found], np.int64),
         np.array([f[3] for f in found], np.float64),
         reasons[True],
         reasons[False],
@@ -187,7 +188,7 @@ def _bar_by_bar(strategy: Strategy, history: History) -> Wished:
 def in_order(
     row: Ints,
     column: Ints,
-    is_entry: Bools,
+    direction: Ints,
     conviction: Floats,
     entry_reason: str,
     exit_reason: str,
@@ -195,12 +196,14 @@ def in_order(
     """Wishes that were found by row and column, in the order in which the risk manager takes them."""
     if len(column) and column.max() > 0:
         # Exits first, then the most convinced, then by symbol.
-        rank = np.where(is_entry, -conviction, -2.0)
+        rank = np.where(direction != FLAT, -conviction, -2.0)
         order = np.lexsort((column, rank, row))
-        row, column, is_entry, conviction = (
+        row, column, direction, conviction = (
             row[order],
             column[order],
-            is_entry[order],
+            direction[order],
             conviction[order],
         )
-    return Wished(Wishes(row, column, is_entry, conviction), entry_reason, exit_reason)
+    return Wished(
+        Wishes(row, column, direction.astype(np.int64), conviction), entry_reason, exit_reason
+    )

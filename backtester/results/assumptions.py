@@ -39,6 +39,11 @@ def assumptions_of(plan: Plan, engine: Engine) -> list[str]:
         ),
         "Orders fill while the exchange is open, whole sessions long; halts and auctions are not modelled.",
     ]
+    if plan.sizing.name != "limits":
+        found.append(
+            f"Whoever sells short borrows at {plan.borrow_rate:.4g} a year, in whole shares, and finds every symbol "
+            f"lent but {len(plan.unlent)} that were named; live trading opens no short position."
+        )
     if plan.limits is None:
         found.append(
             "The risk rules are off: no limit, stop or target of live trading holds, so live would trade "

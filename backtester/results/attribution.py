@@ -14,9 +14,9 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from backtester import kernel
 from backtester.results.trades import Trade
 from backtester.run import Result
+from backtester.terms import ENTRY, EXIT, FLAT, SPLIT
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -85,8 +85,13 @@ class Attribution:
 def attribute(result: Result, trades: list[Trade]) -> Attribution:
     """Take a finished backtest apart."""
     history, outcome = result.history, result.outcome
-    panel, session = history.panel, history.session
-    signed = np.where(outcome.fill_kind == kernel.ENTRY, outcome.fill_shares, -outcome.fill_shares)
+    # All in the shares of the last day, so that a split is neither a jump nor a trade.
+    panel, session = history.in_newest_shares.panel, history.session
+    is_trade = outcome.fill_kind != SPLIT
+    signed = np.where(is_trade, outcome.fill_side * outcome.fill_shares, 0.0)
+    factor = history.actions_as_arrays.factor
+    if factor.size:
+        signed *= (factor[-1] / factor)[outcome.fill_row, outcome.fill_column]
     longs, shorts = np.zeros(len(history)), np.zeros(len(history))
     overnight = gaps = 0.0
     jumps: list[Jump] = []
@@ -123,7 +128,7 @@ def attribute(result: Result, trades: list[Trade]) -> Attribution:
     equity = np.where(outcome.equity > 0.0, outcome.equity, inf)
     costs = float(np.sum(outcome.fill_fee)) + float(np.sum(outcome.fill_slippage))
     earned_in_all = float(outcome.equity[-1]) - result.plan.cash + costs
-    volume = panel.volume[outcome.fill_row, outcome.fill_column]
+    volume = history.panel.volume[outcome.fill_row, outcome.fill_column]
     in_parts, begins = _parts(result)
     return Attribution(
         overnight=overnight,
@@ -133,7 +138,8 @@ def attribute(result: Result, trades: list[Trade]) -> Attribution:
         short_exposure=shorts / equity,
         by_symbol=_by_symbol(trades),
         by_month=monthly(result),
-        participation=outcome.fill_shares / np.where(volume > 0.0, volume, inf),
+        participation=np.where(is_trade, outcome.fill_shares, 0.0)
+        / np.where(volume > 0.0, volume, inf),
         fill_value=outcome.fill_shares * outcome.fill_price,
         is_partial=in_parts,
         late_fills=_late(result, begins),
@@ -189,14 +195,15 @@ def _parts(result: Result) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
 def _late(result: Result, begins: NDArray[np.bool_]) -> int:
     """Orders whose first fill no wish of the symbol's bar before explains: they had to wait."""
     wishes = result.wished.wishes
-    rows, columns, is_entry = wishes.row, wishes.column, wishes.is_entry
+    rows, columns = wishes.row, wishes.column
     outcome, close = result.outcome, result.history.panel.close
     late = 0
     for column in np.unique(outcome.fill_column).tolist():
         own = np.flatnonzero(~np.isnan(close[:, column]))
-        for kind, wanted in ((kernel.ENTRY, True), (kernel.EXIT, False)):
+        for kind in (ENTRY, EXIT):
             mine = (outcome.fill_column == column) & (outcome.fill_kind == kind) & begins
-            decided = rows[(columns == column) & (is_entry == wanted)]
+            # A wish for the other side is an exit as well.
+            decided = rows[(columns == column) & ((wishes.direction != FLAT) | (kind == EXIT))]
             at = np.searchsorted(own, outcome.fill_row[mine])
             before = own[np.maximum(at - 1, 0)]
             late += int(np.count_nonzero(~np.isin(before, decided)))

@@ -144,7 +144,9 @@ def _plan_of(stored: Mapping[str, Any]) -> Plan:
                 "sizing": SizingPlan(**sizing),
             }
         )
-    return Plan(**{**stored, "sizing": Sizing(**stored["sizing"]), "limits": limits})
+    unlent = frozenset(parse_symbol(symbol) for symbol in stored["unlent"])
+    sizing_of_all = Sizing(**stored["sizing"])
+    return Plan(**{**stored, "sizing": sizing_of_all, "limits": limits, "unlent": unlent})
 
 
 def result_hash(result: Result) -> str:
@@ -155,6 +157,7 @@ def result_hash(result: Result) -> str:
         outcome.fill_row,
         outcome.fill_column,
         outcome.fill_kind,
+        outcome.fill_side,
         outcome.fill_shares,
         outcome.fill_price,
         outcome.fill_fee,

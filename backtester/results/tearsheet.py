@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from backtester import costs, kernel, metrics, risk_rules
+from backtester import costs, metrics, risk_rules
 from backtester.results import significance
 from backtester.results.assumptions import assumptions_of
 from backtester.results.attribution import Attribution, attribute
@@ -24,6 +24,7 @@ from backtester.results.manifest import Request
 from backtester.results.summary_tables import duration_s, tables_of
 from backtester.results.trades import Trade, trades_of
 from backtester.run import Result
+from backtester.terms import FLAT
 from shared.domain.bar_blocks import from_epoch_us
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -205,7 +206,7 @@ def _evidence(
         capacity=attribution.capacity(float(np.mean(closing)), CAPACITY_SHARES[-1]),
         is_free_of_slippage=plan.slippage_bps == 0.0,
         is_free_of_risk_rules=plan.limits is None,
-        wishes=int(np.count_nonzero(result.wished.wishes.is_entry)),
+        wishes=int(np.count_nonzero(result.wished.wishes.direction != FLAT)),
         refused=dict(zip(risk_rules.CODES, outcome.refused.tolist(), strict=True)),
         missing_share=float(np.isnan(close).mean()) if history.has_gaps else 0.0,
         jumps=tuple(
@@ -468,12 +469,12 @@ def commissions_of(result: Result) -> float:
     plan, outcome = result.plan, result.outcome
     if plan.commission_bps == 0.0 and plan.commission_per_share == 0.0:
         return 0.0
-    values = kernel.MICROS * outcome.fill_shares * outcome.fill_price
+    # A split is free, and so are the fractions that it pays out.
+    shares = outcome.fill_shares[outcome.fill_fee > 0.0]
+    values = shares * outcome.fill_price[outcome.fill_fee > 0.0]
     return sum(
-        costs.commission(
-            shares, value / kernel.MICROS, plan.commission_bps, plan.commission_per_share
-        )
-        for shares, value in zip(outcome.fill_shares.tolist(), values.tolist(), strict=True)
+        costs.commission(each, value, plan.commission_bps, plan.commission_per_share)
+        for each, value in zip(shares.tolist(), values.tolist(), strict=True)
     )
 
 

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from backtester import kernel
 from backtester.run import Result
+from backtester.terms import ENTRY, EXIT, FLAT, SHORT, SPLIT, STOP, TARGET
 from risk_manager import sizing
 from shared.domain.bar_blocks import from_epoch_us
 
 # Why the last share went, in words that need no strategy.
 _KINDS = {
-    kernel.ENTRY: "entry",
-    kernel.EXIT: "signal",
-    kernel.STOP: "stop",
-    kernel.TARGET: "target",
+    ENTRY: "entry",
+    EXIT: "signal",
+    STOP: "stop",
+    TARGET: "target",
 }
 
 
@@ -28,8 +28,8 @@ _KINDS = {
 class Trade:
     """One round trip; prices are averages over its fills, money is dollars.
 
-    An open one has no exit, and its profit is what it would be at the last close. `worst` and `best`: the lowest and
-    highest price on the way against the average entry, as a fraction (also called MAE and MFE). `entry_row`,
+    An open one has no exit, and its profit is what it would be at the last close. `worst` and `best`: how far the price
+    went against and for us from the average entry, as a fraction (also called MAE and MFE). `entry_row`,
     `exit_row`: bars; for an open one the last.
     """
 
@@ -81,40 +81,55 @@ def trades_of(result: Result) -> list[Trade]:
         shares, bought, sold = (
             float(values[i]) for values in (trips.shares, trips.bought, trips.sold)
         )
-        worth = sold
+        is_short = int(trips.side[i]) == SHORT
+        paid, got = (sold, bought) if is_short else (bought, sold)
+        worth = sold - bought
         if not is_closed:
             closes = panel.close[:, column]
-            left = shares - _sold_shares(result, column, entry_row)
-            worth = sold + left * float(closes[~np.isnan(closes)][-1])
-        profit = worth - bought - float(trips.fees[i])
-        entry_price = bought / shares
+            left = _shares_left(result, column, entry_row)
+            worth += left * float(closes[~np.isnan(closes)][-1])
+        profit = worth - float(trips.fees[i])
+        # In the shares of the trip's end, where a split lies between.
+        entry_price = paid / shares
         lows, highs = (
             values[entry_row : exit_row + 1, column] for values in (panel.low, panel.high)
         )
         kind = int(trips.kind[i])
-        why = result.wished.exit_reason if kind == kernel.EXIT else _KINDS.get(kind)
+        why = _KINDS.get(kind)
+        reasons = (result.wished.entry_reason, result.wished.exit_reason)
+        # Who is short leaves when the strategy wishes to be long.
+        into, out_of = reversed(reasons) if is_short else reasons
+        if kind == EXIT:
+            why = out_of
         close = panel.close[decided[i], column] if decided[i] >= 0 else np.nan
         is_guarded = terms.bracket and not np.isnan(close)
+        below, above = terms.stop_loss, terms.take_profit
+        if is_short:
+            below, above = above, below
+        lower = sizing.stop_price(float(close), below) if is_guarded else None
+        upper = sizing.target_price(float(close), above) if is_guarded else None
+        lowest = float(np.nanmin(lows)) / entry_price - 1.0
+        highest = float(np.nanmax(highs)) / entry_price - 1.0
         found.append(
             Trade(
                 symbol=panel.symbols[column],
-                side="long",
+                side="short" if is_short else "long",
                 entry_at=_at(int(history.open_us[entry_row])),
                 exit_at=_at(int(history.open_us[exit_row])) if is_closed else None,
                 quantity=shares,
                 entry_price=entry_price,
-                exit_price=sold / shares if is_closed else None,
+                exit_price=got / shares if is_closed else None,
                 profit=profit,
-                fraction=profit / bought,
+                fraction=profit / paid,
                 fees=float(trips.fees[i]),
                 slippage_cost=float(trips.slippage[i]),
                 bars=(exit_row if is_closed else len(panel)) - entry_row,
-                entry_reason=result.wished.entry_reason,
+                entry_reason=into,
                 exit_reason=why if is_closed else None,
-                stop=sizing.stop_price(float(close), terms.stop_loss) if is_guarded else None,
-                target=sizing.target_price(float(close), terms.take_profit) if is_guarded else None,
-                worst=float(np.nanmin(lows)) / entry_price - 1.0,
-                best=float(np.nanmax(highs)) / entry_price - 1.0,
+                stop=upper if is_short else lower,
+                target=lower if is_short else upper,
+                worst=-highest if is_short else lowest,
+                best=-lowest if is_short else highest,
                 entry_row=entry_row,
                 exit_row=exit_row,
             )
@@ -133,7 +148,7 @@ def _deciding_rows(result: Result) -> list[int]:
     of it, is what filled.
     """
     wishes = result.wished.wishes
-    rows, columns, is_entry = wishes.row, wishes.column, wishes.is_entry
+    rows, columns, is_entry = wishes.row, wishes.column, wishes.direction != FLAT
     tradable = result.history.panel.volume > 0.0
     wished_in = {
         int(k): rows[(columns == k) & is_entry] for k in np.unique(result.trips.column).tolist()
@@ -151,11 +166,11 @@ def _deciding_rows(result: Result) -> list[int]:
     return found
 
 
-def _sold_shares(result: Result, column: int, since: int) -> float:
+def _shares_left(result: Result, column: int, since: int) -> float:
+    """Shares held at the end, below zero where they are owed."""
     outcome = result.outcome
-    mine = (
-        (outcome.fill_column == column)
-        & (outcome.fill_row >= since)
-        & (outcome.fill_kind != kernel.ENTRY)
+    mine = (outcome.fill_column == column) & (outcome.fill_row >= since)
+    signed = np.where(
+        outcome.fill_kind == SPLIT, outcome.fill_shares, outcome.fill_side * outcome.fill_shares
     )
-    return float(np.sum(outcome.fill_shares[mine]))
+    return float(np.sum(signed[mine]))

@@ -89,7 +89,7 @@ def test_the_document_has_every_figure_of_the_summary_and_one_equity_per_bar() -
     assert list(said["summary"]) == [
         "bars", "trades", "final_equity", "total_return", "cagr", "volatility", "sharpe", "sortino",
         "calmar", "max_drawdown", "win_rate", "profit_factor", "expectancy", "exposure", "turnover",
-        "fees", "slippage_cost", "gross_return",
+        "fees", "slippage_cost", "borrow_fees", "dividends", "gross_return",
     ]  # fmt: skip
     assert len(said["equity"]) == said["summary"]["bars"] == 300
     assert len(said["trades"]) == said["summary"]["trades"] > 0
@@ -181,7 +181,7 @@ def market() -> History:
     [
         (Raises(), StrategyFailed, "strategy raises failed: ZeroDivisionError: no volume"),
         (NotANumber(), InvalidWish, "odd of AA is nan on 2024-01-02"),
-        (Short(), InvalidWish, "opens no short positions"),
+        (Short(), InvalidWish, "must declare a switch allow_short"),
     ],
 )
 def test_a_strategy_that_fails_ends_with_its_name_and_the_reason(

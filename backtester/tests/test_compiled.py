@@ -17,6 +17,7 @@ from backtester import averages, kernel
 from backtester.plan import Plan, Sizing
 from backtester.run import backtest
 from backtester.sweep import sweep
+from backtester.terms import Bars
 from backtester.testing import Case, a_market, cases
 from backtester.trips import round_trips
 from backtester.wishing import wishes_of
@@ -27,7 +28,7 @@ from strategy_engine.strategies.moving_average import MovingAverage
 def test_compiled_and_interpreted_trade_alike(case: Case) -> None:
     from backtester import compiled
 
-    bars = kernel.Bars(*(np.ascontiguousarray(figure) for figure in case.history.bars))
+    bars = Bars(*(np.ascontiguousarray(figure) for figure in case.history.bars))
 
     slow = kernel.simulate(bars, case.wished.wishes, *case.given)
     fast = compiled.simulate(bars, case.wished.wishes, *case.given)
@@ -36,7 +37,7 @@ def test_compiled_and_interpreted_trade_alike(case: Case) -> None:
         np.testing.assert_array_equal(ours, theirs)
     columns = bars.close.shape[1]
     for ours, theirs in zip(
-        round_trips(*slow[2:9], columns), compiled.round_trips(*fast[2:9], columns), strict=True
+        round_trips(*slow[2:10], columns), compiled.round_trips(*fast[2:10], columns), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
 

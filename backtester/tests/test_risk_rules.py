@@ -7,8 +7,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backtester import kernel, risk_rules
+from backtester import risk_rules
 from backtester.plan import DEFAULT_LIMITS, Plan
+from backtester.terms import MICROS, micros
 from backtester.testing import a_calendar, a_market
 from risk_manager import limits
 from risk_manager.review import Venue
@@ -28,6 +29,7 @@ from shared.domain.timeframes import Timeframe
 
 money = st.integers(0, 10**13).map(lambda micros: micros / 1e6)
 price = st.integers(1_000, 10**10).map(lambda micros: micros / 1e6)
+NO_SPLITS = np.empty((0, 0))
 fraction = st.sampled_from([0.001, 0.02, 0.05, 0.333, 1.0])
 
 
@@ -107,13 +109,13 @@ def test_correlation_refuses_alike(seed: int, count: int, gaps: bool) -> None:
     scratch = np.empty((2, count + 1))
 
     assert refused == risk_rules.are_alike(
-        close, rows - 1, 0, 1, count, rules.max_correlation, scratch
+        close, NO_SPLITS, rows - 1, 0, 1, count, rules.max_correlation, scratch
     )
 
 
 @given(st.floats(0, 1e9))
 def test_micros_are_the_grid_of_the_rules(amount: float) -> None:
-    assert kernel.micros(amount) / kernel.MICROS == quantised(amount)
+    assert micros(amount) / MICROS == quantised(amount)
 
 
 @given(money, money, money, fraction, price, st.integers(1, 10**9))
@@ -219,12 +221,12 @@ def test_ranges_and_volatility_are_measured_alike(seed: int, count: int, bars: i
 
     moves = limits.log_returns({int(r): float(close[r, 0]) for r in there}, there.tolist())
     theirs = annual_volatility(moves, 252.0)
-    ours = risk_rules.volatility_of(close, 39, 0, count, 252.0, scratch)
+    ours = risk_rules.volatility_of(close, NO_SPLITS, 39, 0, count, 252.0, scratch)
     assert ours == (theirs or 0.0)
 
     highs, lows, closes = (figure[there, 0].tolist() for figure in (high, low, close))
     ranges = average_true_range(highs, lows, closes, bars)
-    found = risk_rules.true_range_of(high, low, close, 39, 0, count, bars, scratch)
+    found = risk_rules.true_range_of(high, low, close, NO_SPLITS, 39, 0, count, bars, scratch)
     assert found == (ranges or 0.0)
 
 
@@ -238,4 +240,6 @@ def test_the_rules_as_numbers_measure_time_like_the_review() -> None:
             microseconds=1
         )
     assert [method.value for method in SizingMethod] == list(risk_rules.METHODS)
-    assert set(risk_rules.CODES) - {"ACCEPTED", "NO_CASH"} <= {code.value for code in limits.Code}
+    assert set(risk_rules.CODES) - {"ACCEPTED", "NO_CASH", "NOT_LENT"} <= {
+        code.value for code in limits.Code
+    }

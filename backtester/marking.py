@@ -1,0 +1,315 @@
+"""What is the account worth bar by bar, and when does something happen next?
+
+Passes over many rows in which nothing is decided, each in two forms: for the interpreter, which is quick with whole arrays,
+and for the compiler, which is quick with loops. Tests hold each pair equal. `compiled` puts the second in the place of
+the first.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, cast
+
+import numpy as np
+
+from backtester import risk_rules
+from backtester.terms import MICROS, Bools, Floats, Ints
+from shared.domain.arithmetic import NOISE
+
+# From so many bars on, looking at a part of an array costs less than it saves.
+_WORTH_A_SLICE = 8
+
+
+def mark_rows(
+    close: Floats,
+    straight: Floats,  # noqa: ARG001
+    has_gaps: bool,
+    first: int,
+    last: int,
+    held: Floats,
+    newest: Floats,
+    live: Ints,
+    n_live: int,
+    cash: float,
+    equity: Floats,
+) -> None:
+    """Write the equity at the close of rows `first` to `last`, dollars, and keep each newest close.
+
+    For the interpreter; compiled code runs `mark_rows_one_by_one`, and a test holds them equal.
+
+    Args:
+        straight: `close` in one dimension, for an account in one symbol.
+        held, newest: shares and newest close per column, of which `live` are looked at.
+        cash: micros.
+    """
+    rows = slice(first, last + 1)
+    worth: Floats | float = cash
+    for k in live[:n_live]:
+        prices = close[rows, k]
+        if has_gaps:
+            gaps = np.isnan(prices)
+            places = np.maximum.accumulate(np.where(gaps, -1, np.arange(len(prices))))
+            prices = np.where(places < 0, newest[k], prices[places])
+        newest[k] = prices[-1]
+        worth = worth + np.floor(held[k] * prices * MICROS + 0.5)
+    equity[rows] = worth / MICROS
+
+
+def mark_rows_one_by_one(
+    close: Floats,
+    straight: Floats,
+    has_gaps: bool,  # noqa: ARG001
+    first: int,
+    last: int,
+    held: Floats,
+    newest: Floats,
+    live: Ints,
+    n_live: int,
+    cash: float,
+    equity: Floats,
+) -> None:
+    """See `mark_rows`."""
+    if n_live == 0:
+        flat = cash / MICROS
+        for t in range(first, last + 1):
+            equity[t] = flat
+        return
+    if n_live == 1 and close.shape[1] == 1 and last - first >= _WORTH_A_SLICE:
+        # Straight through memory, which the compiler makes four bars at a time of.
+        shares = held[0]
+        marks = equity[first : last + 1]
+        prices = straight[first : last + 1]
+        gaps = 0
+        for i in range(len(marks)):
+            price = prices[i]
+            gaps += price != price
+            marks[i] = (cash + np.floor(shares * price * MICROS + 0.5)) / MICROS
+        if gaps == 0:
+            newest[0] = prices[-1]
+            return
+    for t in range(first, last + 1):
+        worth = cash
+        for i in range(n_live):
+            k = live[i]
+            price = close[t, k]
+            if price == price:
+                newest[k] = price
+            worth += np.floor(held[k] * newest[k] * MICROS + 0.5)
+        equity[t] = worth / MICROS
+
+
+class Most(NamedTuple):
+    """How much may be lost, fractions of the peak and of the day's beginning."""
+
+    # Whether anybody asks: not without the rules, and not once it has happened.
+    counts: bool
+    drawdown: float
+    daily_loss: float
+    # Whether what follows a loss beyond that is different at once.
+    ends: bool
+
+
+class Losses(NamedTuple):
+    """How the account stands against its past: dollars, and a fraction of the peak."""
+
+    peak: float
+    worst: float
+    # What it was worth when the exchange day began, and the day's number.
+    day_equity: float
+    day: int
+
+
+def follow_peak(
+    equity: Floats, day_row: Ints, first: int, last: int, past: Losses, most: Most
+) -> tuple[Losses, int]:
+    """How the account stands after rows `first` to `last`, and the row that passed a limit.
+
+    For the interpreter; compiled code runs `follow_peak_one_by_one`.
+
+    Args:
+        day_row: the first row of each exchange day.
+    Returns:
+        Also the first row in which `most` is passed, -1 for none. With `most.ends` nothing after that row is looked at.
+    """
+    part = equity[first : last + 1]
+    passed = -1
+    if most.counts:
+        rows = np.arange(first, last + 1)
+        days = np.searchsorted(day_row, rows, side="right") - 1
+        # A day begins with what the account was worth at the last close before it.
+        began = np.where(
+            days == past.day, past.day_equity, equity[np.maximum(day_row[days], 1) - 1]
+        )
+        peaks = np.maximum.accumulate(np.maximum(part, past.peak))
+        lost = (began - part) / np.where(began > 0.0, began, np.inf)
+        over = np.flatnonzero(
+            ((peaks - part) / peaks > most.drawdown + NOISE) | (lost > most.daily_loss + NOISE)
+        )
+        if len(over):
+            passed = int(over[0]) + first
+            if most.ends:
+                last = passed
+                part = equity[first : last + 1]
+    peaks = np.maximum.accumulate(np.maximum(part, past.peak))
+    worst = max(past.worst, float(((peaks - part) / peaks).max()))
+    day = int(np.searchsorted(day_row, last, side="right")) - 1
+    day_equity = (
+        past.day_equity if day == past.day else float(equity[max(int(day_row[day]), 1) - 1])
+    )
+    return Losses(float(peaks[-1]), worst, day_equity, day), passed
+
+
+def follow_peak_one_by_one(
+    equity: Floats, day_row: Ints, first: int, last: int, past: Losses, most: Most
+) -> tuple[Losses, int]:
+    """See `follow_peak`."""
+    peak, worst, day_equity, day = past.peak, past.worst, past.day_equity, past.day
+    counts = most.counts
+    passed = -1
+    t = first
+    while t <= last:
+        if day + 1 < len(day_row) and day_row[day + 1] <= t:
+            day += 1
+            day_equity = equity[day_row[day] - 1]
+            continue
+        until = last + 1
+        if day + 1 < len(day_row) and day_row[day + 1] < until:
+            until = day_row[day + 1]
+        # A division is only worth its time for what may be the new worst, or lose too much of the day's beginning.
+        least = day_equity * (1.0 - most.daily_loss) * (1.0 + NOISE) if counts else -np.inf
+        near = max(peak * (1.0 - worst) * (1.0 + NOISE), least)
+        while t < until:
+            worth = equity[t]
+            if worth > peak:
+                peak = worth
+                near = max(peak * (1.0 - worst) * (1.0 + NOISE), least)
+            elif worth < near:
+                fallen = (peak - worth) / peak
+                worst = max(worst, fallen)
+                if counts and (
+                    fallen > most.drawdown + NOISE
+                    or risk_rules.has_lost(worth, day_equity, most.daily_loss)
+                ):
+                    passed = t
+                    if most.ends:
+                        return Losses(peak, worst, day_equity, day), passed
+                    counts = False
+                    least = -np.inf
+                near = max(peak * (1.0 - worst) * (1.0 + NOISE), least)
+            t += 1
+    return Losses(peak, worst, day_equity, day), passed
+
+
+def first_meeting(
+    opens: Floats,
+    highs: Floats,
+    lows: Floats,
+    first: int,
+    last: int,
+    live: Ints,
+    n_live: int,
+    held: Floats,
+    legs: Floats,
+    touched: Bools,
+    stop: Floats,
+    target: Floats,
+) -> int:
+    """The first of rows `first` to `last` in which a stop or target may fill, or last + 1.
+
+    For the interpreter; compiled code runs `first_meeting_one_by_one`.
+    """
+    found = last + 1
+    for k in live[:n_live]:
+        if legs[k] <= 0.0:
+            continue
+        if touched[k]:
+            return first
+        rows = slice(first, found)
+        if held[k] > 0.0:
+            is_met = (
+                (lows[rows, k] <= stop[k])
+                | (opens[rows, k] <= stop[k])
+                | (highs[rows, k] > target[k])
+            )
+        else:
+            is_met = (
+                (highs[rows, k] >= stop[k])
+                | (opens[rows, k] >= stop[k])
+                | (lows[rows, k] < target[k])
+            )
+        met = np.flatnonzero(is_met)
+        if len(met):
+            found = first + int(met[0])
+    return found
+
+
+def first_meeting_one_by_one(
+    opens: Floats,
+    highs: Floats,
+    lows: Floats,
+    first: int,
+    last: int,
+    live: Ints,
+    n_live: int,
+    held: Floats,
+    legs: Floats,
+    touched: Bools,
+    stop: Floats,
+    target: Floats,
+) -> int:
+    """See `first_meeting`."""
+    for i in range(n_live):
+        k = live[i]
+        if touched[k] and legs[k] > 0.0:
+            return first
+    for t in range(first, last + 1):
+        for i in range(n_live):
+            k = live[i]
+            if legs[k] <= 0.0:
+                continue
+            if held[k] > 0.0:
+                if lows[t, k] <= stop[k] or opens[t, k] <= stop[k] or highs[t, k] > target[k]:
+                    return t
+            elif highs[t, k] >= stop[k] or opens[t, k] >= stop[k] or lows[t, k] < target[k]:
+                return t
+    return last + 1
+
+
+def numbers(n: int) -> Floats:
+    """`n` zeros to keep account in.
+
+    Lists for the interpreter, which is several times quicker with numbers of its own; compiled, arrays.
+    """
+    return cast("Floats", [0.0] * n)
+
+
+def flags(n: int) -> Bools:
+    """`n` times False; see `numbers`."""
+    return cast("Bools", [False] * n)
+
+
+def places(n: int) -> Ints:
+    """Room for `n` columns' numbers; see `numbers`."""
+    return cast("Ints", [0] * n)
+
+
+def numbers_as_array(n: int) -> Floats:
+    """See `numbers`."""
+    return np.zeros(n)
+
+
+def flags_as_array(n: int) -> Bools:
+    """See `numbers`."""
+    return np.zeros(n, np.bool_)
+
+
+def places_as_array(n: int) -> Ints:
+    """See `numbers`."""
+    return np.empty(n, np.int64)
+
+
+def expect(figures: Floats, row: int, column: int) -> None:
+    """Say that `figures[row, column]` will be read soon.
+
+    Nothing for the interpreter; compiled, the processor begins to fetch it. Over a million bars a fill costs two
+    waits for memory otherwise, which is half of its time.
+    """
