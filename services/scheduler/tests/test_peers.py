@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
+from datetime import date
 
 import httpx
 import pytest
@@ -92,6 +94,15 @@ def test_a_readiness_that_cannot_be_read_is_not_ready(body: bytes) -> None:
     found = health_of_executor(answer)
 
     assert (found.alive, found.ready) == (True, False)
+
+
+def test_performance_is_asked_for_its_day() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert (request.method, request.url.path) == ("POST", "/performance")
+        assert json.loads(request.content) == {"day_on": "2026-03-02"}
+        return httpx.Response(200, json={"trades": 2})
+
+    assert asyncio.run(peers(answer).performance(date(2026, 3, 2))) == {"trades": 2}
 
 
 def test_reconcile_is_asked_with_the_token_to_operate() -> None:

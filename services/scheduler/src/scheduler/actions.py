@@ -47,6 +47,10 @@ class Actions:
         """Fetch what is missing of the history before the day begins."""
         return await self._peers.catch_up()
 
+    async def daily_performance(self, on: date) -> Figures:
+        """Have the executor keep how the trades closed on `on` went."""
+        return await self._peers.performance(on)
+
     async def portfolio_snapshot(self, on: date) -> Figures:
         """What the account holds after the close of `on`."""
         held = await self._views.portfolio()

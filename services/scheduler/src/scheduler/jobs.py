@@ -76,6 +76,12 @@ def catalogue(actions: Actions) -> tuple[Job, ...]:
             Schedule(AroundSession(Edge.CLOSE, timedelta(minutes=5)), Expiry.NEXT_OPEN),
         ),
         CalendarJob(
+            "daily_performance",
+            "Keep wins, losses, profit factor and expectancy of the day's closed trades.",
+            actions.daily_performance,
+            Schedule(AroundSession(Edge.CLOSE, timedelta(minutes=7)), Expiry.SUPERSEDED),
+        ),
+        CalendarJob(
             "end_of_day_report",
             "Store the day's signals, decisions, orders, fills, equity and profit.",
             actions.end_of_day_report,

@@ -112,6 +112,10 @@ class Peers(Protocol):
         """Have the executor compare its books with the broker's. Raises Unavailable or Rejected."""
         ...
 
+    async def performance(self, on: date) -> Figures:
+        """Have the executor keep how the trades closed on `on` went. Raises Unavailable or Rejected."""
+        ...
+
     async def catch_up(self) -> Figures:
         """Have the collector fetch what is missing of its symbols' history, and follow it to its end.
 

@@ -250,6 +250,9 @@ class FakePeers:
     async def reconcile(self) -> Figures:
         return self._answer("reconcile", {"differences": 0})
 
+    async def performance(self, on: date) -> Figures:
+        return self._answer("performance", {"day_on": on.isoformat(), "trades": 2})
+
     async def catch_up(self) -> Figures:
         return self._answer("catch_up", {"bars_new": 3})
 

@@ -13,6 +13,7 @@ import httpx
 from shared.adapters.clocks import MonotonicTimer, RandomIds
 from shared.adapters.http_api import make_app
 from shared.adapters.redis import RedisLatestBars, open_redis
+from shared.domain.calendar import NEW_YORK
 from shared.domain.decisions import Purpose, Refused
 from shared.domain.ids import manual_signal_id
 from shared.domain.orders import Side
@@ -195,5 +196,26 @@ def test_side_and_quantity_are_kept_exact_to_the_ninth_decimal(
             )
             order = MANUAL_ORDER.decode(rows[0].payload)
             assert (order.side, order.quantity) == (Side.BUY, Decimal("0.123456789"))
+
+    asyncio.run(scenario())
+
+
+def test_a_days_closed_trades_are_kept_and_listed(
+    make_desk: Any, settings_for: SettingsFor
+) -> None:
+    async def scenario() -> None:
+        async with make_desk() as desk, api_of(desk, settings_for, "operate-token") as api:
+            await desk.step(3)
+            await desk.review(desk.approved("in", symbol=Symbol("AAPL")))
+            await desk.rest()
+            await desk.step(3)
+            await desk.review(desk.exit("out", symbol=Symbol("AAPL")))
+            await desk.rest()
+            await desk.step(3)
+            day = desk.clock.now().astimezone(NEW_YORK).date().isoformat()
+            kept = (await api.post("/performance", json={"day_on": day})).json()
+            assert (kept["day_on"], kept["trades"]) == (day, 1)
+            assert (await api.get("/performance")).json() == {"items": [kept], "next": None}
+            assert (await api.post("/performance", json={"day_on": "soon"})).status_code == 422
 
     asyncio.run(scenario())

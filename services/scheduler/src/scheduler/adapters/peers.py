@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from datetime import date
 from typing import Any
 
 import httpx
@@ -79,6 +80,13 @@ class HttpPeers:
         """See `Peers`."""
         answer = await self._call("POST", "trade_executor", "/reconcile", json={})
         return _small(_object(answer))
+
+    async def performance(self, on: date) -> Figures:
+        """See `Peers`."""
+        body = {"day_on": on.isoformat()}
+        return _small(
+            _object(await self._call("POST", "trade_executor", "/performance", json=body))
+        )
 
     async def catch_up(self) -> Figures:
         """See `Peers`."""

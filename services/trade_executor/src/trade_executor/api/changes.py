@@ -24,11 +24,18 @@ from shared.domain.timeframes import Timeframe
 from shared.messages import BELL_MANUAL
 from shared.ports import Bells, Clock, Ids, LatestBars, Timer
 from trade_executor.api.reads import order_with_fills
-from trade_executor.api.views import DifferenceView, OrderView, Reconciliation
+from trade_executor.api.views import (
+    DifferenceView,
+    OrderView,
+    PerformanceView,
+    Reconciliation,
+    performance_view,
+)
 from trade_executor.api.wishes import (
     ChangeWish,
     CloseWish,
     OrderWish,
+    PerformanceWish,
     ReconcileWish,
     closing_order,
     manual_order,
@@ -302,6 +309,11 @@ def add_changes(routes: APIRouter, desk: Desk) -> None:
             acknowledged=acknowledged,
             differences=[DifferenceView(**d) for d in await store.differences.all_open()],
         )
+
+    @routes.post("/performance", dependencies=[requires(Role.OPERATE)])
+    async def record_performance(wish: PerformanceWish) -> PerformanceView:
+        """Compute how a day's closed trades went from the whole ledger, and keep it."""
+        return performance_view(await store.performances.record(wish.day_on, desk.clock.now()))
 
     async def _client_order_id(any_id: str) -> str:
         """The name of the one order of ours that `any_id` names."""

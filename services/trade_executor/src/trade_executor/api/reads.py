@@ -6,6 +6,7 @@ broker is away.
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -20,12 +21,14 @@ from trade_executor.api.views import (
     Fills,
     Orders,
     OrderView,
+    Performance,
     Positions,
     as_intent,
     fill_view,
     maybe,
     order_view,
     page_of,
+    performance_view,
     position_view,
 )
 from trade_executor.api.wishes import states_of
@@ -120,4 +123,13 @@ def add_reads(
             reconciled_at=row["reconciled_at"],
             cash=maybe(row["cash"]),
             differences=[DifferenceView(**d) for d in await store.differences.all_open()],
+        )
+
+    @routes.get("/performance", dependencies=[requires(Role.READ)])
+    async def list_performance(limit: Limit = 100, before: date | None = None) -> Performance:
+        """Closed trades by day, newest first: wins, losses, profit factor, expectancy."""
+        days = await store.performances.newest(before, limit + 1)
+        return Performance(
+            items=[performance_view(day) for day in days[:limit]],
+            next=days[limit - 1].day_on if len(days) > limit else None,
         )

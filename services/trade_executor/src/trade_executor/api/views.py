@@ -6,7 +6,7 @@ Figures are texts of exact decimals; rows of the store go in, answers come out.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from shared.domain.bars import Bar
 from shared.domain.ledger import Position
 from shared.domain.money import parse_price, plain
+from trade_executor.performance import DayPerformance
 
 V = TypeVar("V")
 
@@ -51,6 +52,28 @@ class FillView(BaseModel):
     fee: str
     executed_at: datetime
     booked_at: datetime
+
+
+class PerformanceView(BaseModel):
+    """How the trades closed on one New York day went; dollars after fees, None where nothing can be said."""
+
+    day_on: date
+    trades: int
+    wins: int
+    losses: int
+    win_rate: float | None
+    gross_profit: str
+    gross_loss: str
+    pnl: str
+    profit_factor: float | None
+    expectancy: str | None
+
+
+class Performance(BaseModel):
+    """Days, newest first; `next` goes back as `before`."""
+
+    items: list[PerformanceView]
+    next: date | None
 
 
 class OrderView(BaseModel):
@@ -279,4 +302,20 @@ def position_view(position: Position, bar: Bar | None) -> PositionView:
         last_price_at=None if bar is None else bar.end_at,
         market_value=None if value is None else _rounded(value),
         unrealised_pnl=None if gain is None else _rounded(gain),
+    )
+
+
+def performance_view(day: DayPerformance) -> PerformanceView:
+    """One day's figures as shown."""
+    return PerformanceView(
+        day_on=day.day_on,
+        trades=day.trades,
+        wins=day.wins,
+        losses=day.losses,
+        win_rate=day.win_rate,
+        gross_profit=plain(day.gross_profit),
+        gross_loss=plain(day.gross_loss),
+        pnl=plain(day.pnl),
+        profit_factor=day.profit_factor,
+        expectancy=maybe(day.expectancy),
     )

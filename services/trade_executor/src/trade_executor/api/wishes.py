@@ -7,7 +7,7 @@ not asked here, and neither whether the broker has it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import ROUND_DOWN, Decimal
 from typing import Annotated
 
@@ -125,6 +125,14 @@ class ReconcileWish(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     acknowledge: Annotated[list[str], Field(max_length=500)] = []
+
+
+class PerformanceWish(BaseModel):
+    """The New York day whose figures are to be computed from the ledger and kept."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    day_on: date
 
 
 def manual_order(

@@ -11,6 +11,7 @@ from trade_executor.store.differences import Differences
 from trade_executor.store.ledger import Booked, Ledger
 from trade_executor.store.manual import ManualOrders
 from trade_executor.store.outgoing import Outgoing
+from trade_executor.store.performance import Performances
 from trade_executor.store.protection import Protection
 from trade_executor.store.questions import Questions
 from trade_executor.store.reads import Reads
@@ -37,3 +38,4 @@ class Store:
         self.manual = ManualOrders(db, account)
         self.requests = Requests(db, account)
         self.reads = Reads(db, account)
+        self.performances = Performances(db, account)
