@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.trade_executor.tests.floor import Floor
 from shared.domain.order_life import EVENTS, STATUSES
 from shared.domain.orders import OrderClass, OrderStatus, OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
 from simulator import wire as venue_wire
-from simulator.book import Book, BookRules, Cancel, Order, Replace, Submit, TradeEvent
-from simulator.matching import TapeBar
-from simulator.refusals import Refusal
-from simulator.testing import OPEN_AT
+from simulator.book import Cancel, Replace, Submit
 from trade_executor.lifecycle import OrderRecord, first_record, is_same_execution, merged
 from trade_executor.wire import TradeUpdate, decode_frame, read_update
 
@@ -44,38 +40,6 @@ def test_an_event_that_ends_an_order_leaves_it_in_a_final_status() -> None:
     assert not any(
         STATUSES[s].can_cancel or STATUSES[s].can_replace for s in OrderStatus if s.is_final
     )
-
-
-class Floor:
-    """A venue of one share that remembers every line it told."""
-
-    def __init__(self) -> None:
-        self.book = Book(
-            "life", BookRules(Decimal(100_000), 0.0, 0.1), OPEN_AT, OPEN_AT + timedelta(hours=6)
-        )
-        self.book.prices[AAPL] = Decimal(100)
-        self.told: list[TradeEvent] = []
-        self.minute = 0
-
-    def do(self, command: Any) -> Order | None:
-        try:
-            order, events = self.book.apply(command)
-        except Refusal:
-            return None
-        self.told += events
-        return order
-
-    def bar(self, price: float, volume: int, *, ends: bool) -> None:
-        at = OPEN_AT + timedelta(minutes=self.minute)
-        self.minute += 1
-        close_at = OPEN_AT + timedelta(hours=6)
-        self.told += self.book.open_step(at, close_at, new_session=self.minute == 1)
-        bar = TapeBar(price, price + 1, price - 1, price, volume)
-        self.told += self.book.fill_step({AAPL: bar})
-        self.told += self.book.close_step(
-            at + timedelta(minutes=1), [(AAPL, Decimal(str(price)))], session_ends=ends,
-            market_open=not ends, close_at=close_at,
-        )  # fmt: skip
 
 
 @st.composite
@@ -111,8 +75,7 @@ def lives(draw: st.DrawFn) -> list[TradeUpdate]:
             case "replace" if kind.has_limit:
                 order = floor.do(Replace(order.id, limit_price=Decimal(102))) or order
     assert floor.told
-    frames = [orjson.dumps(venue_wire.trade_update(event)) for event in floor.told]
-    read = [read_update(decode_frame(frame)) for frame in frames]
+    read = [read_update(decode_frame(frame)) for frame in floor.frames()]
     return [update for update in read if update is not None]
 
 

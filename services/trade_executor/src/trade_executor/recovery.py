@@ -209,6 +209,11 @@ class Reconciler:
         report.orders_seen = len(listed) + len(older) + len(looked_up)
         report.executions_seen = len(executions)
         report.fills_booked = len(booked.fills)
+        if booked.forgotten:
+            self._halt.throw(
+                f"the broker has {len(booked.forgotten)} orders of ours that the database does not know "
+                f"({booked.forgotten[0]}); was it restored from an older backup? Compare both, then resume"
+            )
         await self._prove_absence(report, listed, booked.unexplained)
         await self._compare_holdings(report, since)
         await self._store.protection.cover_bare_positions(at=self._clock.now())
@@ -301,10 +306,10 @@ class Reconciler:
             cash_differs = abs(our_cash - their_cash) > _CENT
             picture = (tuple(unlike.items()), cash_differs)
             if (not unlike and not cash_differs) or picture == suspected:
-                await self._settle(ours, theirs, unlike)
+                await self._settle(ours, theirs, unlike, since)
                 await self._store.differences.settle(
                     "CASH", "cash", None, ours=plain(our_cash), theirs=plain(their_cash),
-                    differs=cash_differs, at=self._clock.now(),
+                    differs=cash_differs, since=since, at=self._clock.now(),
                 )  # fmt: skip
                 report.positions_agree, report.cash_agrees = not unlike, not cash_differs
                 return
@@ -316,6 +321,7 @@ class Reconciler:
         ours: dict[Symbol, Decimal],
         theirs: dict[Symbol, Decimal],
         unlike: dict[Symbol, tuple[Decimal, Decimal]],
+        since: datetime,
     ) -> None:
         opened = {
             d["subject"]
@@ -328,7 +334,7 @@ class Reconciler:
                 _log.error("position differs", symbol=symbol, ours=str(mine), broker=str(other))
             await self._store.differences.settle(
                 "POSITION", symbol, symbol, ours=plain(mine), theirs=plain(other),
-                differs=symbol in unlike, at=self._clock.now(),
+                differs=symbol in unlike, since=since, at=self._clock.now(),
             )  # fmt: skip
 
     async def _say(self, state: ExecutorState, why: str) -> None:

@@ -153,6 +153,8 @@ class DifferenceView(BaseModel):
     symbol: str | None
     ours: str
     theirs: str
+    # What the broker said of the order, or what we booked since both sides last agreed.
+    evidence: dict[str, Any]
     opened_at: datetime
 
 

@@ -14,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.domain.symbols import Symbol
 from trade_executor.store.tables import SCHEMA, Tables, as_json
 
+_MAX_FILLS_SHOWN = 20
+
 
 class Differences(Tables):
     """What is unexplained, visible until it is explained."""
@@ -27,14 +29,30 @@ class Differences(Tables):
         ours: str,
         theirs: str,
         differs: bool,
+        since: datetime,
         at: datetime,
     ) -> None:
-        """Open the difference, or close it by itself when both sides agree again."""
+        """Open the difference, or close it by itself when both sides agree again.
+
+        Its evidence is what we booked last for the symbol (without one: at all), and `since` when both sides may
+        have parted.
+        """
 
         async def work(connection: AsyncConnection) -> None:
             if differs:
+                evidence = {
+                    "since": since.isoformat(),
+                    "fills": await self._newest_fills(connection, symbol),
+                }
                 await self.open_within(
-                    connection, kind, subject, symbol, ours=ours, theirs=theirs, evidence={}, at=at
+                    connection,
+                    kind,
+                    subject,
+                    symbol,
+                    ours=ours,
+                    theirs=theirs,
+                    evidence=evidence,
+                    at=at,
                 )
             else:
                 await self._do(
@@ -49,13 +67,26 @@ class Differences(Tables):
 
         await self._db.run(work)
 
+    async def _newest_fills(
+        self, connection: AsyncConnection, symbol: Symbol | None
+    ) -> list[dict[str, Any]]:
+        rows = await self._all(
+            connection,
+            f"""SELECT execution_id, broker_order_id, symbol, side, quantity, price, executed_at
+                FROM {SCHEMA}.v_fills
+                WHERE account = :account AND (CAST(:symbol AS text) IS NULL OR symbol = :symbol)
+                ORDER BY id DESC LIMIT {_MAX_FILLS_SHOWN}""",
+            symbol=symbol,
+        )
+        return [dict(row._mapping) for row in rows]
+
     async def all_open(self) -> list[dict[str, Any]]:
         """What is open, oldest first."""
 
         async def work(connection: AsyncConnection) -> list[dict[str, Any]]:
             rows = await self._all(
                 connection,
-                f"""SELECT kind, subject, symbol, ours, theirs, opened_at FROM {SCHEMA}.differences
+                f"""SELECT kind, subject, symbol, ours, theirs, evidence, opened_at FROM {SCHEMA}.differences
                     WHERE account = :account AND closed_at IS NULL ORDER BY id LIMIT 500""",
             )
             return [dict(row._mapping) for row in rows]
@@ -98,7 +129,8 @@ class Differences(Tables):
                     (account, kind, subject, symbol, ours, theirs, evidence, opened_at)
                 VALUES (:account, :kind, :subject, :symbol, :ours, :theirs, CAST(:evidence AS jsonb), :at)
                 ON CONFLICT (account, kind, subject) WHERE closed_at IS NULL
-                DO UPDATE SET ours = EXCLUDED.ours, theirs = EXCLUDED.theirs""",
+                DO UPDATE SET ours = EXCLUDED.ours, theirs = EXCLUDED.theirs,
+                    evidence = EXCLUDED.evidence""",
             kind=kind,
             subject=subject,
             symbol=symbol,

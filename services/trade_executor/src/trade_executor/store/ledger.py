@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.adapters.postgres import Database, Outbox, lock
 from shared.domain.errors import InvalidInput
+from shared.domain.ids import CLIENT_ORDER_PREFIX
 from shared.domain.ledger import Fill
 from shared.domain.money import plain
 from shared.domain.orders import IntentState, Side
@@ -64,6 +65,8 @@ class Booked:
     unexplained: tuple[str, ...] = ()
     # Orders of which the broker says more was filled than executions have come.
     incomplete: tuple[str, ...] = ()
+    # Orders that bear a name of ours which the database does not know.
+    forgotten: tuple[str, ...] = ()
     made_work: bool = False
 
 
@@ -77,11 +80,13 @@ class _Batch:
     ledger_from: datetime | None = None
     records: dict[str, OrderRecord] = field(default_factory=dict)
     intents: dict[str, Intent] = field(default_factory=dict)
+    # Orders with an execution that is not inside the opening figures.
+    executed: set[str] = field(default_factory=set)
     new_states: dict[str, IntentState] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
     fills: list[dict[str, Any]] = field(default_factory=list)
     unexplained: set[str] = field(default_factory=set)
-    external: list[OrderRecord] = field(default_factory=list)
+    external: list[tuple[OrderRecord, Mapping[str, Any]]] = field(default_factory=list)
 
 
 class Ledger(Tables):
@@ -220,6 +225,11 @@ class Ledger(Tables):
             await self._load(connection, batch, orders, executions)
             if is_whole or executions:
                 await self._load_opening(connection, batch)
+            batch.executed = {
+                e.broker_order_id
+                for e in executions
+                if batch.ledger_from is None or e.executed_at > batch.ledger_from
+            }
             for seen in orders:
                 self._merge_tree(batch, seen, None, is_whole=is_whole)
             await self._book_executions(connection, batch, executions)
@@ -241,6 +251,14 @@ class Ledger(Tables):
                         r.broker_order_id
                         for r in batch.records.values()
                         if r.booked_quantity < r.filled_quantity
+                    )
+                ),
+                forgotten=tuple(
+                    sorted(
+                        record.client_order_id
+                        for record, _ in batch.external
+                        if record.client_order_id.startswith(CLIENT_ORDER_PREFIX)
+                        and record.client_order_id not in batch.intents
                     )
                 ),
                 made_work=made_work,
@@ -303,7 +321,7 @@ class Ledger(Tables):
             if intent is None and parent is None and not is_whole:
                 batch.unexplained.add(seen.broker_order_id)
                 return
-            if intent is None and parent is None and _was_over(seen, batch.adopted_at):
+            if intent is None and parent is None and _was_over(seen, batch):
                 return
             intent_id = None
             if intent is not None:
@@ -318,7 +336,7 @@ class Ledger(Tables):
             )
             batch.changed.add(record.broker_order_id)
             if intent_id is None and parent is None:
-                batch.external.append(record)
+                batch.external.append((record, seen.raw))
         else:
             news = merged(record, seen)
             if parent is not None and record.parent_order_id is None:
@@ -445,12 +463,12 @@ class Ledger(Tables):
                 payload=EXECUTION.encode(value),
                 at=batch.at,
             )
-        for record in batch.external:
+        for record, raw in batch.external:
             await self._differences.open_within(
                 connection, "EXTERNAL_ORDER", record.broker_order_id, record.symbol,
                 ours="no such order",
                 theirs=f"{record.side} {record.quantity} {record.type} {record.status}",
-                evidence={"client_order_id": record.client_order_id}, at=batch.at,
+                evidence=dict(raw), at=batch.at,
             )  # fmt: skip
 
     async def _mark(self, connection: AsyncConnection) -> None:
@@ -493,15 +511,16 @@ class Ledger(Tables):
         )
 
 
-def _was_over(seen: BrokerOrder, adopted_at: datetime | None) -> bool:
+def _was_over(seen: BrokerOrder, batch: _Batch) -> bool:
     """Whether an order had begun and ended before the account was adopted."""
     status = known_status(seen.status)
     return (
-        adopted_at is not None
+        batch.adopted_at is not None
         and status is not None
         and status.is_final
         and seen.submitted_at is not None
-        and seen.submitted_at <= adopted_at
+        and seen.submitted_at <= batch.adopted_at
+        and seen.broker_order_id not in batch.executed
     )
 
 

@@ -67,7 +67,7 @@ class Protection(Tables):
         made_work = False
         for symbol in sorted(symbols):
             quantity = await self._position(connection, symbol)
-            if quantity == 0:
+            if quantity == 0 or await self._awaits_fills(connection, symbol):
                 continue
             holding = await self._holding(connection, symbol, quantity)
             bare = protection_needed(holding)
@@ -82,6 +82,16 @@ class Protection(Tables):
                 )
                 made_work = True
         return made_work
+
+    async def _awaits_fills(self, connection: AsyncConnection, symbol: Symbol) -> bool:
+        """Whether shares have moved at the broker that the ledger does not show yet: what is held is not known then."""
+        row = await self._one(
+            connection,
+            f"""SELECT 1 FROM {SCHEMA}.orders
+                WHERE account = :account AND symbol = :symbol AND booked_quantity < filled_quantity LIMIT 1""",
+            symbol=symbol,
+        )
+        return row is not None
 
     async def _holding(
         self, connection: AsyncConnection, symbol: Symbol, quantity: Decimal
