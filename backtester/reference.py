@@ -41,6 +41,7 @@ from backtester.wishing import Wished
 from risk_manager import limits as rules
 from risk_manager.attribution import Execution, matched, records_of
 from risk_manager.limits import LONGEST_WINDOW_S, MOST_RECENT
+from risk_manager.management import ManagementPlan
 from risk_manager.review import Outcome as Reviewed
 from risk_manager.review import Venue, review_evaluation
 from risk_manager.sizing import SizingMethod, TradeRecord, stop_price, target_price
@@ -146,7 +147,8 @@ class _Account:
             self.opens_at[0],
             self._close_after(self.opens_at[0]),
         )
-        self.limits = self.plan.limits or DEFAULT_LIMITS
+        # Positions are not managed in backtests, in neither engine.
+        self.limits = replace(self.plan.limits or DEFAULT_LIMITS, management=ManagementPlan())
         self.mode = Mode(TradingMode.ACTIVE, 1, "first start", "backtest", self.opens_at[0])
         self.mark: Mark | None = None
         self.peak = self.terms.cash

@@ -123,7 +123,7 @@ def backtest(
         outcome,
         trips,
         summary_of(history, plan, outcome, trips),
-        tuple(_warnings(history, wished, outcome, trips)),
+        tuple(_warnings(history, wished, plan, outcome, trips)),
     )
 
 
@@ -199,8 +199,15 @@ def profits_of(trips: Trips) -> NDArray[np.float64]:
     return trips.sold[:n] - trips.bought[:n] - trips.fees[:n]
 
 
-def _warnings(history: History, wished: Wished, outcome: Outcome, trips: Trips) -> Sequence[str]:
+def _warnings(
+    history: History, wished: Wished, plan: Plan, outcome: Outcome, trips: Trips
+) -> Sequence[str]:
     found = []
+    if plan.limits is not None and not plan.limits.management.is_empty:
+        found.append(
+            "positions are not managed in a backtest: stops stay where entries set them, and nothing is "
+            "scaled out, rebalanced or sold before the close"
+        )
     panel = history.panel
     if history.dropped:
         found.append(f"{history.dropped} rows outside regular hours were left out")

@@ -52,6 +52,7 @@ OUR_PREFIXES = (
 _NOT_SETTINGS = frozenset({"TRADING_HOME"})
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
+ScaleOutGain = Annotated[float, Field(gt=0, le=100)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -179,6 +180,14 @@ class Settings(BaseSettings):
     risk_stop_guard_bars: Annotated[int, Field(ge=1, le=10_000)] = 24
     risk_maintenance_margin: Annotated[float, Field(ge=0.25, le=1)] = 0.25
     risk_pattern_day_trader_rule: bool = False
+    # What is done with positions without anybody's wish; 0 or nothing: not at all. Distances from a bar's close.
+    risk_trailing_stop: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    risk_atr_stop: Annotated[float, Field(ge=0, le=100)] = 0.0
+    # `0.05=0.5,0.08=0.25`: at 5 % above the entry's price half of it is sold, at 8 % another quarter.
+    risk_scale_out: Annotated[tuple[tuple[ScaleOutGain, Fraction], ...], NoDecode] = ()
+    risk_rebalance_band: Annotated[float, Field(ge=0, le=10)] = 0.0
+    risk_day_strategies: Annotated[tuple[str, ...], NoDecode] = ()
+    risk_flat_before_close_s: Annotated[int, Field(ge=60, le=7_200)] = 600
     risk_benchmark_symbol: Annotated[Symbol, BeforeValidator(_one_symbol)] = Symbol("SPY")
     risk_halted_symbols: Annotated[tuple[Symbol, ...], NoDecode] = ()
 
@@ -248,7 +257,23 @@ class Settings(BaseSettings):
                 raise ValueError(str(error)) from None
         return value
 
-    @field_validator("risk_strategy_capital", mode="before")
+    @field_validator("risk_scale_out")
+    @classmethod
+    def _at_most_all_of_it(
+        cls, value: tuple[tuple[float, float], ...]
+    ) -> tuple[tuple[float, float], ...]:
+        if sum(share for _, share in value) > 1.0 + 1e-9:
+            raise ValueError("the shares sold at its targets add up to more than the whole entry")
+        return value
+
+    @field_validator("risk_day_strategies", mode="before")
+    @classmethod
+    def _names(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+        return value
+
+    @field_validator("risk_strategy_capital", "risk_scale_out", mode="before")
     @classmethod
     def _buckets(cls, value: object) -> object:
         return _pairs(value) if isinstance(value, str) else value
@@ -291,6 +316,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 "live trading also needs ALPACA_LIVE_CONFIRMED=real-money; without it set "
                 "ALPACA_PAPER_TRADING=true"
+            )
+        if self.risk_day_strategies and not self.trading_timeframe.is_intraday:
+            raise ValueError(
+                "RISK_DAY_STRATEGIES needs bars within the day; "
+                f"TRADING_TIMEFRAME is {self.trading_timeframe.value}"
             )
         if self.risk_atr_bars > self.risk_correlation_bars:
             raise ValueError(

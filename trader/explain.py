@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 from risk_manager.attribution import Execution, matched
+from risk_manager.positions import Kind
 from shared.adapters.parquet import ParquetBars
 from shared.domain.money import plain
 from shared.domain.orders import Side
@@ -55,6 +56,10 @@ _ORDERS = """
            filled_average_price, limit_price, stop_price, submitted_at
     FROM trade_executor.v_orders
     WHERE account = :account AND intent_id = ANY(:ids) ORDER BY sequence
+"""
+_STOP_MOVES = """
+    SELECT previous, stop_loss, reason, decided_at FROM risk_manager.v_stop_moves
+    WHERE account = :account AND decision_id = :id ORDER BY id
 """
 _FILLS = """
     SELECT execution_id, broker_order_id, side, quantity, price, fee, executed_at
@@ -98,6 +103,7 @@ class Chain:
     bar: Row | None
     wish: Row | None
     decision: Row
+    stop_moves: list[Row] = field(default_factory=list)
     intents: list[Row] = field(default_factory=list)
     orders: list[Row] = field(default_factory=list)
     fills: list[Row] = field(default_factory=list)
@@ -110,6 +116,7 @@ class Chain:
             "bar": self.bar,
             "wish": self.wish,
             "decision": self.decision,
+            "stop_moves": self.stop_moves,
             "intents": self.intents,
             "orders": self.orders,
             "fills": self.fills,
@@ -187,14 +194,26 @@ class Explainer:
                 missing.append("manual order")
                 return None, None
             return {"kind": "manual", **orders[0]["payload"]["body"]}, None
-        if decision["strategy"] == "flatten":
+        if decision["strategy"] in ("flatten", *Kind):
             figures = decision["figures"]
             asked = {name: figures.get(name) for name in ("reason", "actor")}
             if None in asked.values():
-                missing.append("reason of the flatten")
-            return {"kind": "flatten", **asked}, None
+                missing.append("reason of the sale")
+            return {"kind": decision["strategy"], **asked}, await self._closing_bar(decision)
         missing.append("signal")
         return None, None
+
+    async def _closing_bar(self, decision: Row) -> Row | None:
+        """The bar at whose close a position was managed, where its symbol had one; a flatten has none."""
+        kind, _, rest = decision["source"].partition(":")
+        if kind != "evaluation":
+            return None
+        closed = {
+            "symbol": decision["symbol"],
+            "timeframe": rest.partition(":")[0],
+            "bar_end_at": decision["instant_at"],
+        }
+        return await self._bar(closed, [])
 
     async def _bar(self, signal: Row, missing: list[str]) -> Row | None:
         batches = await self._rows(
@@ -229,6 +248,7 @@ class Explainer:
 
     async def _follow(self, chain: Chain) -> None:
         decision = chain.decision
+        chain.stop_moves = await self._rows(_STOP_MOVES, id=decision["decision_id"])
         chain.intents = await self._rows(_INTENTS, id=decision["decision_id"])
         if not chain.intents:
             # The executor takes reviews a moment later; nothing is lost before it has.

@@ -23,6 +23,7 @@ import numpy as np
 from backtester.plan import Plan, Sizing
 from backtester.run import Engine, Result
 from risk_manager.limits import Limits
+from risk_manager.management import ManagementPlan
 from risk_manager.sizing import SizingMethod, SizingPlan
 from shared.domain.errors import InvalidInput
 from shared.domain.symbols import Symbol, parse_symbol
@@ -137,9 +138,15 @@ def _plan_of(stored: Mapping[str, Any]) -> Plan:
     limits = stored["limits"]
     if limits is not None:
         sizing = {**limits["sizing"], "method": SizingMethod(limits["sizing"]["method"])}
+        management = {
+            **limits["management"],
+            "scale_out": tuple(map(tuple, limits["management"]["scale_out"])),
+            "day_strategies": frozenset(limits["management"]["day_strategies"]),
+        }
         limits = Limits(
             **{
                 **limits,
+                "management": ManagementPlan(**management),
                 "halted_symbols": frozenset(limits["halted_symbols"]),
                 "sizing": SizingPlan(**sizing),
             }

@@ -91,6 +91,20 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class StopMove:
+    """The stop of what one entry brought, to rest closer to the price from now on.
+
+    `decision_id` is the entry's. Stops only ever tighten, so a move that comes twice or late does no harm.
+    """
+
+    decision_id: str
+    symbol: Symbol
+    stop_loss: Decimal
+    previous: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Review:
     """All answers given for one evaluation (or one manual order), in the order they were decided."""
 
@@ -99,3 +113,4 @@ class Review:
     instant_at: datetime
     approved: tuple[Approved, ...]
     refused: tuple[Refused, ...]
+    moved: tuple[StopMove, ...] = ()

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 # Alpaca documents 128 characters today and 48 in older texts; the smaller bound is safe at both.
 MAX_CLIENT_ORDER_ID = 48
 CLIENT_ORDER_PREFIX = "fat-"
+MANAGEMENT_PREFIX = "mgt-"
 
 
 def _digest(*parts: str) -> str:
@@ -49,3 +50,10 @@ def client_order_id(account: str, signal: str, leg: str, generation: int) -> str
 def flatten_signal_id(account: str, flatten_id: str, symbol: str) -> str:
     """The one id of the wish to be out of `symbol` that the order to flatten everything gave."""
     return "fla-" + _digest(account, flatten_id, symbol)
+
+
+def management_signal_id(account: str, kind: str, symbol: str, instant_at: datetime) -> str:
+    """The one id of the wish to reduce `symbol` that managing positions gave at that instant."""
+    return MANAGEMENT_PREFIX + _digest(
+        account, kind, symbol, instant_at.astimezone(UTC).isoformat()
+    )

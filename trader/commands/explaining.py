@@ -126,7 +126,7 @@ def _show(document: Mapping[str, Any]) -> None:
         "decision",
         {k: v for k, v in decision.items() if k not in ("figures", "checks") and v is not None},
     )
-    for name in ("intents", "orders", "fills"):
+    for name in ("stop_moves", "intents", "orders", "fills"):
         for row in document[name]:
             _pairs(name.removesuffix("s"), {k: v for k, v in row.items() if v is not None})
     _pairs("result", document["result"])

@@ -17,6 +17,7 @@ from math import inf, isfinite, log, sqrt
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from risk_manager.management import ManagementPlan
 from risk_manager.sizing import SizingPlan
 from shared.domain.arithmetic import GRID, NOISE
 from shared.domain.decisions import Check, Purpose, TradingMode
@@ -142,6 +143,7 @@ class Limits:
     halted_symbols: frozenset[str] = frozenset()
     flatten_on_breach: bool = False
     sizing: SizingPlan = field(default_factory=SizingPlan)
+    management: ManagementPlan = field(default_factory=ManagementPlan)
 
     def __post_init__(self) -> None:
         shares = (
@@ -226,6 +228,7 @@ class Limits:
             halted_symbols=frozenset(settings.risk_halted_symbols),
             flatten_on_breach=settings.risk_flatten_on_breach,
             sizing=SizingPlan.of(settings),
+            management=ManagementPlan.of(settings),
         )
 
     def changed_by(self, changes: Changes) -> Limits:

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from risk_manager import limits as rules
+from risk_manager import positions
 from risk_manager.limits import Limits
+from risk_manager.management import is_day_over
 from risk_manager.sizing import (
     Sizing,
     SizingMethod,
@@ -45,7 +47,7 @@ from risk_manager.snapshot import (
 from shared.domain.calendar import NEW_YORK, TradingCalendar, TradingWindow
 from shared.domain.decisions import Approved, Check, Purpose, Refused, Review, TradingMode
 from shared.domain.errors import InvalidTime
-from shared.domain.ids import flatten_signal_id
+from shared.domain.ids import MANAGEMENT_PREFIX, flatten_signal_id, management_signal_id
 from shared.domain.money import plain
 from shared.domain.orders import PLAIN_TERMS, OrderTerms, OrderType, Side, TimeInForce
 from shared.domain.signals import Direction, Evaluation, ManualOrder, Signal
@@ -181,6 +183,7 @@ def review_evaluation(
     now: datetime,
 ) -> Outcome:
     """Answer every signal of one instant."""
+    limits = limits.changed_by(book.limit_changes)
 
     def wishes(exposure: Exposure) -> list[_Wish]:
         exits = [s for s in evaluation.signals if s.direction is Direction.FLAT]
@@ -189,12 +192,23 @@ def review_evaluation(
         entries.sort(key=lambda s: (-s.conviction, s.symbol, s.strategy, s.signal_id))
         return [
             *(_exit_of(s, exposure) for s in exits),
+            *_management_wishes(evaluation, book, exposure, limits, venue),
             *(_entry_of(s, limits) for s in entries),
         ]
 
-    return _review(
+    outcome = _review(
         source_of(evaluation), evaluation.instant_at, wishes, book, market, limits, venue, now
     )
+    if book.mode.mode is TradingMode.HALTED or not limits.management.moves_stops:
+        return outcome
+    moved = positions.stop_moves(
+        book,
+        Exposure.of(book, market),
+        limits.management,
+        atr_bars=limits.sizing.atr_bars,
+        besides={a.symbol for a in outcome.review.approved if a.purpose is Purpose.EXIT},
+    )
+    return replace(outcome, review=replace(outcome.review, moved=moved))
 
 
 def review_manual(
@@ -260,6 +274,8 @@ def _review(
     breach = _breach(case) if book.mode.mode is TradingMode.ACTIVE else None
     wished = wishes(exposure)
     if breach is not None and limits.flatten_on_breach:
+        # All is sold, so nothing is left to be managed.
+        wished = [wish for wish in wished if not wish.signal_id.startswith(MANAGEMENT_PREFIX)]
         wished += _flatten_wishes(
             f"breach-{book.mode.version + 1}",
             {"reason": breach, "actor": "risk_manager"},
@@ -315,6 +331,41 @@ def _flatten_wishes(
     ]
 
 
+def _management_wishes(
+    evaluation: Evaluation, book: Book, exposure: Exposure, limits: Limits, venue: Venue
+) -> list[_Wish]:
+    """What positions themselves ask for once a bar has closed; under HALTED nothing could leave."""
+    if book.mode.mode is TradingMode.HALTED:
+        return []
+    at, plan = evaluation.instant_at, limits.management
+    found = positions.reductions(
+        book,
+        exposure,
+        plan,
+        max_position_size=limits.max_position_size,
+        day_is_over=bool(plan.day_strategies)
+        and is_day_over(at, venue.calendar, plan.flat_before_close_s),
+        besides={s.symbol for s in evaluation.signals if s.direction is Direction.FLAT},
+    )
+    return [
+        _out_of(
+            management_signal_id(book.account, reduction.kind, reduction.symbol, at),
+            reduction.kind,
+            reduction.symbol,
+            exposure,
+            exposure.price(reduction.symbol),
+            at,
+            {
+                "reason": reduction.reason,
+                "actor": "risk_manager",
+                **({"targets": " ".join(reduction.targets)} if reduction.targets else {}),
+            },
+            quantity=reduction.quantity,
+        )
+        for reduction in found
+    ]
+
+
 # ------------------------------------------------------------------ wishes
 
 
@@ -363,9 +414,11 @@ def _out_of(
     reference: Decimal | None,
     wished_at: datetime,
     figures: dict[str, str],
+    quantity: Decimal | None = None,
 ) -> _Wish:
-    """A market order for all that is held and all that may still fill."""
-    quantity = exposure.reducible(symbol)
+    """A market order for `quantity`, else for all that is held and all that may still fill."""
+    if quantity is None:
+        quantity = exposure.reducible(symbol)
     return _Wish(
         signal_id,
         strategy,
@@ -792,6 +845,14 @@ def _entry_span(wish: _Wish, case: _Case) -> _Span:
         act_from, window_ends = venue.calendar.entry_window(case.now, venue.window)
     except InvalidTime:
         return None, None
+    plan = case.limits.management
+    if wish.strategy in plan.day_strategies:
+        session = venue.calendar.session_at(act_from)
+        if session is not None:
+            last_at = session.close_at - timedelta(seconds=plan.flat_before_close_s)
+            window_ends = min(window_ends, last_at)
+        if act_from >= window_ends:
+            return None, None
     age = venue.calendar.session_time_between(wish.wished_at, act_from)
     left = max(venue.bar_length * case.limits.max_signal_age_bars - age, timedelta(0))
     return act_from, min(window_ends, act_from + left)

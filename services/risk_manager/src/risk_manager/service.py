@@ -124,7 +124,7 @@ class RiskManager:
             at,
             priced_at,
             _symbols_of(body),
-            _may_enter(body),
+            _may_enter(body) or self.limits.management.atr_stop > 0.0,
             inbound,
         )
         return True
@@ -319,6 +319,14 @@ def _tell(outcome: Outcome) -> None:
             symbol=refused.symbol,
             code=refused.reason_code,
             reason=refused.reason,
+        )
+    for move in outcome.review.moved:
+        _log.info(
+            "stop moved",
+            decision=move.decision_id,
+            symbol=move.symbol,
+            stop_loss=str(move.stop_loss),
+            previous=str(move.previous),
         )
     if outcome.reduce_because is not None:
         _log.error("trading goes to REDUCING", reason=outcome.reduce_because)

@@ -7,7 +7,7 @@ looked at. Sums are decimals and become float64 on the grid of a millionth where
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -31,11 +31,16 @@ def figure(amount: Decimal) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """Shares that one entry brought and the stop it was decided with; None for an entry without one."""
+    """Shares that one entry brought and where their stop stands by now; None for an entry without one.
+
+    `reference` is the price that the entry was decided at, None for an entry that is not ours.
+    """
 
     quantity: Decimal
     stop: Decimal | None
     strategy: str = ""
+    decision_id: str = ""
+    reference: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,17 @@ class Holding:
     quantity: Decimal
     last_fill_price: Decimal | None
     entries: tuple[Protection, ...]
+    # Targets of scaling out that were met, by the names `management` gives them.
+    scaled_out: frozenset[str] = frozenset()
+
+    def covered(self) -> Iterator[tuple[Protection, Decimal]]:
+        """The entries that brought what is held, newest first, with how many of their shares are left."""
+        left = abs(self.quantity)
+        for entry in self.entries:
+            shares = min(left, entry.quantity)
+            if shares:
+                yield entry, shares
+            left -= shares
 
     def risk(self, price: Decimal) -> Decimal:
         """Dollars lost from here if each stop were hit; shares without a stop count whole."""
@@ -62,8 +78,7 @@ class Holding:
     def by_strategy(self) -> dict[str, Decimal]:
         """How many of the shares each strategy's entries brought; what they do not explain is nobody's."""
         left, shares = abs(self.quantity), dict[str, Decimal]()
-        for entry in self.entries:
-            covered = min(left, entry.quantity)
+        for entry, covered in self.covered():
             shares[entry.strategy] = shares.get(entry.strategy, ZERO) + covered
             left -= covered
         if left:

@@ -107,6 +107,9 @@ UNION ALL
 ORDER BY rank LIMIT 1
 """)
 
+# As the index over them says it.
+_SCALED_OUT = "outcome = 'approved' AND purpose = 'exit' AND strategy = 'scale_out'"
+
 _BOOK = text(f"""
 SELECT
   EXISTS (SELECT 1 FROM trade_executor.v_accounts WHERE account = :account) AS adopted,
@@ -118,8 +121,11 @@ SELECT
       (SELECT f.price::text FROM trade_executor.v_fills f
        WHERE f.account = :account AND f.symbol = p.symbol
        ORDER BY f.executed_at DESC, f.execution_id DESC LIMIT 1),
-      (SELECT jsonb_agg(jsonb_build_array(e.filled::text, e.stop_loss::text, e.strategy) ORDER BY e.id DESC)
-       FROM (SELECT d.id, d.stop_loss, d.strategy,
+      (SELECT jsonb_agg(jsonb_build_array(e.filled::text, coalesce((
+           SELECT s.stop_loss FROM risk_manager.stop_moves s
+           WHERE s.account = :account AND s.decision_id = e.decision_id ORDER BY s.id DESC LIMIT 1
+         ), e.stop_loss)::text, e.strategy, e.decision_id, e.reference_price::text) ORDER BY e.id DESC)
+       FROM (SELECT d.id, d.decision_id, d.stop_loss, d.strategy, d.reference_price,
                     (SELECT sum(i.filled_quantity) FROM trade_executor.v_intents i
                      WHERE i.account = :account AND i.decision_id = d.decision_id
                        AND i.purpose = 'entry') AS filled
@@ -127,7 +133,11 @@ SELECT
              WHERE d.account = :account AND d.symbol = p.symbol
                AND d.outcome = 'approved' AND d.purpose = 'entry'
              ORDER BY d.id DESC LIMIT :latest) e
-       WHERE e.filled > 0)) ORDER BY p.symbol)
+       WHERE e.filled > 0),
+      (SELECT string_agg(n.targets, ' ')
+       FROM (SELECT d.figures ->> 'targets' AS targets FROM risk_manager.decisions d
+             WHERE d.account = :account AND d.symbol = p.symbol AND {_SCALED_OUT}
+             ORDER BY d.id DESC LIMIT :latest) n)) ORDER BY p.symbol)
    FROM trade_executor.v_positions p
    WHERE p.account = :account AND p.quantity <> 0) AS holdings,
   (SELECT jsonb_agg(jsonb_build_array(
@@ -233,6 +243,12 @@ VALUES (
     :symbol, :side, :purpose, :quantity, :type, :time_in_force, :limit_price, :stop_price, :stop_loss,
     :take_profit, :reference_price, :act_from, :act_until, :trade_on, :reason_code, :reason,
     CAST(:checks AS jsonb), CAST(:figures AS jsonb))
+""")
+
+_INSERT_STOP_MOVE = text("""
+INSERT INTO risk_manager.stop_moves (
+    account, review_id, decision_id, symbol, stop_loss, previous, reason, decided_at)
+VALUES (:account, :review_id, :decision_id, :symbol, :stop_loss, :previous, :reason, :at)
 """)
 
 
@@ -594,6 +610,23 @@ class PostgresStore:
                     for decision in outcome.decisions
                 ],
             )
+        if review.moved:
+            await connection.execute(
+                _INSERT_STOP_MOVE,
+                [
+                    {
+                        "account": self._account,
+                        "review_id": review_id,
+                        "decision_id": move.decision_id,
+                        "symbol": move.symbol,
+                        "stop_loss": move.stop_loss,
+                        "previous": move.previous,
+                        "reason": move.reason,
+                        "at": at,
+                    }
+                    for move in review.moved
+                ],
+            )
 
     async def _write_mark(self, connection: AsyncConnection, source: str, mark: Mark) -> None:
         await connection.execute(
@@ -631,15 +664,16 @@ def _decimal(value: str | None) -> Decimal | None:
 
 
 def _holding(entry: Sequence[Any]) -> Holding:
-    symbol, quantity, last_price, entries = entry
+    symbol, quantity, last_price, entries, targets = entry
     return Holding(
         Symbol(symbol),
         Decimal(quantity),
         _decimal(last_price),
         tuple(
-            Protection(Decimal(filled), _decimal(stop), strategy)
-            for filled, stop, strategy in entries or []
+            Protection(Decimal(filled), _decimal(stop), strategy, decision_id, _decimal(reference))
+            for filled, stop, strategy, decision_id, reference in entries or []
         ),
+        frozenset((targets or "").split()),
     )
 
 

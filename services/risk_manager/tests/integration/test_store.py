@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
+from risk_manager.management import ManagementPlan
 from risk_manager.modes import Change
-from risk_manager.review import Outcome, review_manual, source_of
+from risk_manager.review import Outcome, review_evaluation, review_manual, source_of
 from risk_manager.snapshot import Book
 from risk_manager.store import PostgresStore
 from risk_manager.testing import (
@@ -384,3 +386,44 @@ async def test_fills_know_whose_decision_they_were(world: PostgresWorld) -> None
         (Symbol("XOM"), "", Decimal(3), Decimal(50)),
     ]
     assert (await kelly.book(NOW)).recent.records == {}
+
+
+async def test_moved_stops_and_met_targets_are_part_of_the_next_book(world: PostgresWorld) -> None:
+    await world.adopt(100_000)
+    approved = await take(world, an_evaluation(a_signal()))
+    assert approved is not None
+    await world.fill_entry(approved, "100")
+    await world.executor_reads_all()
+    limits = some_limits(
+        management=ManagementPlan(trailing_stop=0.03, scale_out=((0.05, 0.5), (0.06, 0.1)))
+    )
+
+    async def bar(minute: int, price: float) -> Outcome:
+        at = NOW + timedelta(minutes=minute)
+        evaluation = an_evaluation(at=at)
+
+        def decide(book: Book) -> Outcome:
+            market = a_market({"AAPL": price}, at)
+            return review_evaluation(evaluation, book, market, limits, a_venue(), at)
+
+        outcome = await world.store.record(source_of(evaluation), decide, at, marks_equity=True)
+        assert outcome is not None
+        await world.executor_reads_all()
+        return outcome
+
+    await bar(1, 104)
+    await bar(2, 103)
+    (holding,) = (await world.store.book(NOW)).holdings
+    assert [entry.stop for entry, _ in holding.covered()] == [Decimal("100.88")]
+
+    sold = await bar(3, 107)
+    assert [d.strategy for d in sold.decisions] == ["scale_out"]
+    assert sold.review.moved == ()
+    (holding,) = (await world.store.book(NOW)).holdings
+    assert holding.scaled_out == {f"{approved.decision_id}@0.05", f"{approved.decision_id}@0.06"}
+    rows = await world.execute(
+        "trade_executor",
+        "SELECT decision_id, previous, stop_loss FROM risk_manager.v_stop_moves WHERE account = :account",
+    )
+    assert [tuple(row) for row in rows] == [(approved.decision_id, Decimal(95), Decimal("100.88"))]
+    assert [review.moved for review in await world.announced_reviews()][1][0].previous == 95

@@ -21,7 +21,7 @@ from shared.adapters.exchange_calendar import load_calendar
 from shared.adapters.postgres import Database, Outbox, open_database
 from shared.adapters.redis import RedisBells, open_redis
 from shared.domain.calendar import TradingCalendar
-from shared.domain.decisions import Approved, Purpose, Refused, Review
+from shared.domain.decisions import Approved, Purpose, Refused, Review, StopMove
 from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
 from shared.messages import BELL_REVIEWS, REVIEW, REVIEWS
@@ -139,7 +139,11 @@ class Desk:
         )
 
     async def review(
-        self, *approved: Approved, refused: Sequence[Refused] = (), source: str | None = None
+        self,
+        *approved: Approved,
+        refused: Sequence[Refused] = (),
+        moved: Sequence[StopMove] = (),
+        source: str | None = None,
     ) -> None:
         """What the risk manager commits for one instant."""
         self.reviews += 1
@@ -150,6 +154,7 @@ class Desk:
             now,
             tuple(approved),
             tuple(refused),
+            tuple(moved),
         )
 
         async def work(connection: AsyncConnection) -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from shared.domain.decisions import Purpose, Refused
+from shared.domain.decisions import Purpose, Refused, StopMove
 from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.signals import ManualOrder
 from shared.domain.symbols import Symbol
@@ -90,6 +90,73 @@ def test_a_bar_that_fills_an_entry_in_part_leaves_the_part_under_an_oco(make_des
                 (Decimal(120), None),
                 (None, Decimal(90)),
             }
+
+    asyncio.run(scenario())
+
+
+def a_move(signal: str, stop: str) -> StopMove:
+    return StopMove(
+        f"dec-{signal}", Symbol("AAPL"), Decimal(stop), Decimal(90), "the bar closed at 100"
+    )
+
+
+def test_a_stop_that_moves_rests_where_it_was_moved_and_guards_the_same_shares(
+    make_desk: Any,
+) -> None:
+    dip = (99.0, 99.0, 95.0, 97.0, 1_000_000)
+
+    async def guards(desk: Any) -> list[tuple[Any, ...]]:
+        rows = await desk.rows(
+            "SELECT quantity, limit_price, stop_price FROM trade_executor.v_orders "
+            "WHERE account = :a AND status IN ('new', 'held') ORDER BY type"
+        )
+        return [tuple(row) for row in rows]
+
+    async def scenario() -> None:
+        async with make_desk((FLAT, FLAT, FLAT, FLAT, dip)) as desk:
+            await desk.step(3)
+            await desk.review(desk.approved("sig-1"))
+            await desk.step(3)
+
+            await desk.review(moved=[a_move("sig-1", "94.5")])
+            await desk.rest()
+
+            assert await guards(desk) == [
+                (Decimal(10), Decimal(120), None),
+                (Decimal(10), None, Decimal("94.5")),
+            ]
+            # Once more, now that an OCO guards them; and what would loosen it does nothing.
+            await desk.review(moved=[a_move("sig-1", "96")])
+            await desk.rest()
+            await desk.review(moved=[a_move("sig-1", "91")])
+            await desk.rest()
+            assert (await guards(desk))[1] == (Decimal(10), None, Decimal(96))
+
+            await desk.step(9)
+            assert desk.sim.book()["positions"] == {}
+            assert desk.sim.book()["executions"][-1]["price"] == "96"
+
+    asyncio.run(scenario())
+
+
+def test_the_stop_of_an_entry_that_may_still_fill_stays(make_desk: Any) -> None:
+    async def scenario() -> None:
+        async with make_desk((FLAT, THIN, FLAT, FLAT)) as desk:
+            await desk.step(3)
+            await desk.review(desk.approved("sig-1"))
+            await desk.step(3)
+
+            await desk.review(moved=[a_move("sig-1", "94.5")], source="manual:man-9")
+            await desk.rest()
+
+            assert await desk.intents() == [("entry", "PARTIAL", "AAPL", Decimal(10))]
+            await desk.review()
+            await desk.rest()
+            # Guarded as it was decided: the move was for shares whose entry had ended.
+            rows = await desk.rows(
+                "SELECT stop_loss FROM trade_executor.v_intents WHERE account = :a AND purpose = 'protect'"
+            )
+            assert [row.stop_loss for row in rows] == [Decimal(90)]
 
     asyncio.run(scenario())
 

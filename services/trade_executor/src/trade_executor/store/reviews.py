@@ -5,6 +5,7 @@ Reviews are read in order; their intents, the entries they withdraw and the curs
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,7 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.adapters.postgres import Cursor, Database, Outbox, OutboxRow
-from shared.domain.decisions import Approved, Purpose, Review, TradingMode
+from shared.domain.decisions import Approved, Purpose, Review, StopMove, TradingMode
 from shared.domain.errors import InvalidInput
 from shared.domain.ids import client_order_id
 from shared.domain.orders import OrderClass
@@ -99,6 +100,8 @@ class Reviews(Tables):
         rows = [_intent_row(approved, at) for approved in review.approved if approved.quantity > 0]
         if rows:
             await connection.execute(INSERT_INTENT, rows)
+        if review.moved:
+            made_work |= await self._move_stops(connection, review.moved, at)
         answers = [(a.signal_id, None, None) for a in review.approved] + [
             (r.signal_id, r.reason_code, r.reason) for r in review.refused
         ]
@@ -114,6 +117,42 @@ class Reviews(Tables):
                 signal=signal,
             )
         return made_work
+
+    async def _move_stops(
+        self, connection: AsyncConnection, moves: Sequence[StopMove], at: datetime
+    ) -> bool:
+        """Ask to cancel stops that rest too low; where they end, protection is planned with the new ones.
+
+        Only those of entries that have ended: the legs of one that may still fill are not armed yet, and
+        cancelling them would cancel its rest.
+        """
+        for move in moves:
+            await self._do(
+                connection,
+                f"""UPDATE {SCHEMA}.intents SET stop_loss = :stop
+                    WHERE account = :account AND decision_id = :decision AND stop_loss < :stop
+                      AND (purpose = 'entry' AND side = 'buy' AND state NOT IN {LIVE}
+                        OR purpose = 'protect' AND side = 'sell' AND state = 'PENDING')""",
+                stop=move.stop_loss,
+                decision=move.decision_id,
+            )
+        asked = await self._all(
+            connection,
+            f"""UPDATE {SCHEMA}.orders SET cancel_asked_at = :at
+                WHERE account = :account AND cancel_asked_at IS NULL AND status NOT IN {FINAL}
+                  AND side = 'sell' AND intent_id IN (
+                    SELECT o.intent_id FROM {SCHEMA}.orders o
+                    JOIN {SCHEMA}.intents guard
+                      ON guard.account = o.account AND guard.client_order_id = o.intent_id
+                    JOIN {SCHEMA}.intents entry
+                      ON entry.account = o.account AND entry.decision_id = guard.decision_id
+                    WHERE o.account = :account AND o.status NOT IN {FINAL} AND o.side = 'sell'
+                      AND o.type = 'stop' AND o.stop_price < entry.stop_loss
+                      AND entry.purpose = 'entry' AND entry.side = 'buy' AND entry.state NOT IN {LIVE})
+                RETURNING broker_order_id""",
+            at=at,
+        )
+        return bool(asked)
 
     async def _withdraw_entries(self, connection: AsyncConnection, at: datetime) -> bool:
         """Unless trading is ACTIVE no entry waits, here or at the broker; what it filled stays protected.
