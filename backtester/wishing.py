@@ -7,8 +7,11 @@ symbol and the day, and no partial report.
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +22,21 @@ from shared.domain.errors import TradingError
 from shared.domain.signals import Direction
 from strategy_engine.panels import FIGURES, View
 from strategy_engine.strategies.moving_average import MovingAverage
-from strategy_engine.strategy import InvalidWish, Strategy, VectorStrategy, Wish
+from strategy_engine.strategy import (
+    IndicatorStrategy,
+    InvalidWish,
+    Strategy,
+    VectorStrategy,
+    Wish,
+)
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 
+# Bars of which indicators are numbers of the interpreter's at a time.
+_AT_ONCE = 65_536
 _DIRECTIONS = {Direction.LONG: LONG, Direction.FLAT: FLAT, Direction.SHORT: SHORT}
 
 
@@ -87,6 +98,8 @@ def wishes_of(strategy: Strategy, history: History, *, compiled: bool) -> Wished
     try:
         if isinstance(strategy, VectorStrategy):
             return _from_panel(strategy, history)
+        if isinstance(strategy, IndicatorStrategy):
+            return _from_indicators(strategy, history)
         return _bar_by_bar(strategy, history)
     except TradingError:
         raise
@@ -144,10 +157,35 @@ def _refuse(
         )
 
 
+def _from_indicators(strategy: IndicatorStrategy, history: History) -> Wished:
+    panel = history.panel
+    found = _Found(strategy, history)
+    indicators = strategy.checked_indicators(panel)
+    for column in range(len(panel.symbols)):
+        has_bar = ~np.isnan(panel.close[:, column])
+        rows = np.flatnonzero(has_bar)
+        own = [values[has_bar, column] for values in indicators.values()]
+        # Filled bar by bar, so that nothing later is there to be looked at.
+        empty = [math.nan] * strategy.bars_needed
+        kept = [deque(empty, maxlen=strategy.bars_needed) for _ in own]
+        newest = MappingProxyType(dict(zip(indicators, kept, strict=True)))
+        pushes = [values.append for values in kept]
+        decide = strategy.decide
+        for first in range(0, len(rows), _AT_ONCE):
+            # In parts, because a list of numbers takes four times the memory of an array.
+            part = [values[first : first + _AT_ONCE].tolist() for values in own]
+            for n, values in enumerate(zip(*part, strict=True), first):
+                for push, value in zip(pushes, values, strict=True):
+                    push(value)
+                wish = decide(newest)
+                if wish is not None:
+                    found.add(int(rows[n]), column, wish)
+    return found.in_order()
+
+
 def _bar_by_bar(strategy: Strategy, history: History) -> Wished:
     panel = history.panel
-    found: list[tuple[int, int, int, float]] = []
-    reasons = {True: "", False: ""}
+    found = _Found(strategy, history)
     for column, symbol in enumerate(panel.symbols):
         alone = panel.of(column)
         figures = [getattr(alone, name)[:, 0] for name in FIGURES]
@@ -157,32 +195,62 @@ def _bar_by_bar(strategy: Strategy, history: History) -> Wished:
             # Copies, because from a slice one gets back to the whole, future included.
             view = View(panel.timeframe, symbol, *(f[first : n + 1].copy() for f in figures))
             wish = strategy.generate_signal(view)
-            if wish is None:
-                continue
-            if isinstance(wish, Direction):
-                wish = Wish(wish)
-            if not isinstance(wish, Wish):
-                raise InvalidWish(
-                    f"strategy {strategy.name}: generate_signal must give a Wish, a Direction or None, "
-                    f"gave {wish!r:.80} for {symbol} on {history.day(row)}"
-                )
-            if wish.direction is Direction.SHORT and not strategy.allows_shorts:
-                raise InvalidWish(
-                    f"strategy {strategy.name} wishes to be SHORT in {symbol} on {history.day(row)}; "
-                    "it must declare a switch allow_short, and it must be on"
-                )
-            direction = _DIRECTIONS[wish.direction]
-            is_entry = direction != FLAT
-            reasons[is_entry] = reasons[is_entry] or wish.reason
-            found.append((row, column, direction, float(wish.conviction)))
-    return in_order(
-        np.array([f[0] for f in found], np.int64),
-        np.array([f[1] for f in found], np.int64),
-        np.array([f[2] for f in found], np.int64),
-        np.array([f[3] for f in found], np.float64),
-        reasons[True],
-        reasons[False],
-    )
+            if wish is not None:
+                found.add(row, column, wish)
+    return found.in_order()
+
+
+@dataclass
+class _Found:
+    """Wishes that were answered bar by bar."""
+
+    strategy: Strategy
+    history: History
+    wishes: list[tuple[int, int, int, float]] = field(default_factory=list)
+    # The first reason given for each kind stands for all of them in the reports.
+    entry_reason: str = ""
+    exit_reason: str = ""
+
+    def add(self, row: int, column: int, answer: object) -> None:
+        """Keep one answer.
+
+        Raises:
+            InvalidWish: it cannot be meant.
+        """
+        wish = Wish(answer) if isinstance(answer, Direction) else answer
+        if not isinstance(wish, Wish):
+            raise InvalidWish(
+                f"strategy {self.strategy.name}: generate_signal must give a Wish, a Direction or None, "
+                f"gave {wish!r:.80} for {self._where(row, column)}"
+            )
+        if wish.direction is Direction.SHORT and not self.strategy.allows_shorts:
+            raise InvalidWish(
+                f"strategy {self.strategy.name} wishes to be SHORT in {self._where(row, column)}; "
+                "it must declare a switch allow_short, and it must be on"
+            )
+        direction = _DIRECTIONS[wish.direction]
+        if direction == LONG:
+            self.entry_reason = self.entry_reason or wish.reason
+        else:
+            self.exit_reason = self.exit_reason or wish.reason
+        self.wishes.append((row, column, direction, float(wish.conviction)))
+
+    def in_order(self) -> Wished:
+        """All of them as the engines take them."""
+        rows, columns, directions, convictions = (
+            zip(*self.wishes, strict=True) if self.wishes else ((), (), (), ())
+        )
+        return in_order(
+            np.array(rows, np.int64),
+            np.array(columns, np.int64),
+            np.array(directions, np.int64),
+            np.array(convictions, np.float64),
+            self.entry_reason,
+            self.exit_reason,
+        )
+
+    def _where(self, row: int, column: int) -> str:
+        return f"{self.history.panel.symbols[column]} on {self.history.day(row)}"
 
 
 def in_order(

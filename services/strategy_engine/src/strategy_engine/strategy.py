@@ -8,9 +8,10 @@ positions, clocks or orders.
 
 from __future__ import annotations
 
+import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -192,3 +193,56 @@ class VectorStrategy(Strategy):
         wishes = self.wishes(panel)
         wishes.check(panel)
         return wishes.at(-1, 0)
+
+
+Newest = Mapping[str, Sequence[float]]
+"""Values of each declared indicator at one symbol's own bars, the newest last; NaN where none is known."""
+
+
+class IndicatorStrategy(Strategy):
+    """A strategy that declares its indicators once and decides bar by bar, in plain Python.
+
+    A backtest computes the indicators over the whole history at once and asks for a decision at each bar, which
+    takes about a microsecond; live, both happen at the newest bar.
+    """
+
+    @abstractmethod
+    def indicators(self, panel: Panel) -> Mapping[str, Floats]:
+        """Each indicator by its name, of the panel's shape; a row may depend on that row and earlier ones only."""
+
+    @abstractmethod
+    def decide(self, newest: Newest) -> Wish | Direction | None:
+        """The new wish at the newest bar: `newest["fast"][-1]` is its value, `[-2]` that of the bar before.
+
+        As many values are there as `bars_needed` says.
+        """
+
+    def checked_indicators(self, panel: Panel) -> Mapping[str, Floats]:
+        """`indicators`, once they are seen to fit.
+
+        Raises:
+            InvalidWish: one is no float64 array of the panel's shape, or there is none.
+        """
+        found = self.indicators(panel)
+        if not found:
+            raise InvalidWish(f"strategy {self.name}: indicators must name at least one")
+        # Typed, but by somebody who may not have run a type checker.
+        answers: Mapping[str, object] = found
+        for name, values in answers.items():
+            shape = values.shape if isinstance(values, np.ndarray) else None
+            is_float = isinstance(values, np.ndarray) and values.dtype == np.float64
+            if shape != panel.close.shape or not is_float:
+                raise InvalidWish(
+                    f"strategy {self.name}: indicator {str(name)[:40]} must be a float64 array of shape "
+                    f"{panel.close.shape}"
+                )
+        return found
+
+    def generate_signal(self, view: View) -> Wish | Direction | None:
+        """See `Strategy`: indicators over the view, and the decision at its newest bar."""
+        count = self.bars_needed
+        newest = {}
+        for name, values in self.checked_indicators(view.as_panel()).items():
+            known = values[-count:, 0].tolist()
+            newest[name] = [math.nan] * (count - len(known)) + known
+        return self.decide(newest)
