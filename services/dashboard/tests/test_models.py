@@ -219,13 +219,13 @@ def test_orders_are_chosen_by_what_became_of_them() -> None:
 
 
 def test_a_partly_filled_order_says_how_far_it_is() -> None:
-    row = orders.rows([intent("PARTIAL", "4")])[0]
+    row = orders.rows([intent("PARTIAL", "4")], may_cancel=False)[0]
 
     assert (row.cells["filled"].text, row.cells["filled"].sub) == ("4", "40 %")
 
 
 def test_hostile_text_arrives_as_the_text_that_it_is() -> None:
-    row = orders.rows([intent("REJECTED", reason=HOSTILE)])[0]
+    row = orders.rows([intent("REJECTED", reason=HOSTILE)], may_cancel=False)[0]
 
     assert row.cells["reason"].text == "<img src=x onerror=alert(1)> [31m "
 
@@ -579,3 +579,13 @@ def test_a_backtests_curve_stands_beside_its_benchmark_where_both_have_a_day() -
     )
 
     assert [each["data"] for each in drawn["series"]] == [[1.0, 2.0], [None, 3.0]]
+
+
+def test_only_an_open_order_can_be_cancelled_and_only_by_who_may_act() -> None:
+    found = [intent("ACKED"), intent("FILLED", "10")]
+
+    assert [row.actions for row in orders.rows(found, may_cancel=True)] == [
+        (("cancel", "Cancel"),),
+        (),
+    ]
+    assert [row.actions for row in orders.rows(found, may_cancel=False)] == [(), ()]

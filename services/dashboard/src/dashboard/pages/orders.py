@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dashboard.parts import acting
 from dashboard.parts.controls import Facts, Tabs, button, card, element, say, show_if
 from dashboard.parts.dialogs import Asked, ask
 from dashboard.parts.table import Table
@@ -15,6 +16,12 @@ _LONGEST_ID = 64
 def build(visit: Visit) -> Refresh:
     """The page, and what brings it up to date."""
     wanted = visit.query.get("id", "")[:_LONGEST_ID]
+    told: dict[str, str] = {}
+
+    def act(_: str, order_id: str) -> None:
+        if order_id in told and visit.rights.may_operate:
+            acting.cancel(visit, order_id, told[order_id])
+
     detail = element("div", "grid")
     with detail:
         with card("Order", "w5") as (_, tools):
@@ -39,19 +46,23 @@ def build(visit: Visit) -> Refresh:
                 lambda _: visit.rooms.feed.wake(),
             )
             if visit.rights.may_operate:
+                button("Cancel all", lambda: acting.cancel_all(visit), "danger small")
                 button("New order", lambda: _order(visit), "primary small")
         table = Table(
             "Orders",
             orders.COLUMNS,
             empty="No such order.",
             hint="Orders appear here as soon as risk has approved them.",
+            on_act=act,
         )
 
     async def refresh() -> None:
         intents = await visit.rows("intents", _MOST)
         shown = orders.chosen(intents, tabs.chosen)
         say(note, f"{len(shown)} of the newest {len(intents)}")
-        table.show(orders.rows(shown))
+        told.clear()
+        told.update({each["client_order_id"]: orders.told(each) for each in intents})
+        table.show(orders.rows(shown, may_cancel=visit.rights.may_operate))
         if wanted:
             found = next((each for each in intents if each["client_order_id"] == wanted), None)
             show_if(detail, visible=found is not None)

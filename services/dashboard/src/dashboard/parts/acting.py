@@ -82,8 +82,7 @@ def close(visit: Visit, symbol: str, quantity: str, *, is_long: bool) -> None:
     """Get out of one position."""
 
     async def do(_: dict[str, str]) -> str:
-        order = {"symbol": symbol, "side": "sell" if is_long else "buy", "qty": quantity}
-        await visit.act("trade_executor", "/orders", order, once=True)
+        await visit.act("trade_executor", f"/positions/{symbol}/close", {}, once=True)
         return f"An order to close {symbol} is on its way."
 
     ask(
@@ -93,5 +92,32 @@ def close(visit: Visit, symbol: str, quantity: str, *, is_long: bool) -> None:
         [],
         do,
         yes=f"Close {symbol}",
+        is_danger=True,
+    )
+
+
+def cancel(visit: Visit, order_id: str, what: str) -> None:
+    """Take one order back."""
+
+    async def do(_: dict[str, str]) -> str:
+        said = await visit.act("trade_executor", f"/orders/{order_id}", method="DELETE")
+        return f"{what}: {str(said.get('state', 'being cancelled')).lower()}."
+
+    ask("Cancel this order?", what, [], do, yes="Cancel the order", is_danger=True)
+
+
+def cancel_all(visit: Visit) -> None:
+    """Take all entries and exits back."""
+
+    async def do(_: dict[str, str]) -> str:
+        await visit.act("trade_executor", "/orders", method="DELETE")
+        return "All open orders are being cancelled."
+
+    ask(
+        "Cancel all open orders?",
+        "Entries and exits that stand or wait are taken back; stops and targets stay.",
+        [],
+        do,
+        yes="Cancel all",
         is_danger=True,
     )

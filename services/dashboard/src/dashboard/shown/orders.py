@@ -70,7 +70,7 @@ def chosen(intents: Sequence[Mapping[str, Any]], which: str) -> list[Mapping[str
     return list(intents)
 
 
-def rows(intents: Sequence[Mapping[str, Any]], *, may_cancel: bool = False) -> list[Row]:
+def rows(intents: Sequence[Mapping[str, Any]], *, may_cancel: bool) -> list[Row]:
     """One line per order as wished."""
     return [
         Row(
@@ -96,6 +96,11 @@ def rows(intents: Sequence[Mapping[str, Any]], *, may_cancel: bool = False) -> l
         )
         for each in intents
     ]
+
+
+def told(intent: Mapping[str, Any]) -> str:
+    """One order in a few words."""
+    return f"{words(intent['purpose'])} {words(intent['side'])} {shares(intent['quantity'])} {words(intent['symbol'])}"
 
 
 def legs(orders: Sequence[Mapping[str, Any]]) -> list[Row]:
