@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.domain.calendar import TradingWindow
 from shared.domain.errors import InvalidInput, InvalidSymbol, Misconfigured
+from shared.domain.notices import Event, Manner
 from shared.domain.symbols import Symbol, parse_symbol
 from shared.domain.timeframes import Timeframe, parse_timeframe
 
@@ -41,6 +42,7 @@ OUR_PREFIXES = (
     "DB_",
     "FINVIZ_",
     "GOTIFY_",
+    "NOTIFY_",
     "REDIS_",
     "RETENTION_",
     "RISK_",
@@ -123,6 +125,14 @@ class Settings(BaseSettings):
     finviz_screen: str = "small_caps"
     gotify_url: str | None = None
     gotify_token: SecretStr | None = None
+    # Any other receivers, as apprise writes them, with blanks between; they hold tokens.
+    notify_urls: SecretStr | None = None
+    # `fill=on,digest=off`: what is told aloud, without a sound, or not; see `shared.domain.notices`.
+    notify_events: Annotated[tuple[tuple[Event, Manner], ...], NoDecode] = ()
+    # `22:00-07:00` in TRADING_TIMEZONE: what can wait is told when they are over.
+    notify_quiet_hours: Annotated[str, Field(pattern=r"^(\d\d:\d\d-\d\d:\d\d)?$")] = ""
+    # A folder with a text per event, `stop_hit.txt`; its first line is the title.
+    notify_templates: Path | None = None
 
     # Where truth and transport live.
     db_host: str = "127.0.0.1"
@@ -273,6 +283,28 @@ class Settings(BaseSettings):
             return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
         return value
 
+    @field_validator("notify_events", mode="before")
+    @classmethod
+    def _events(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = _pairs(value)
+        for event, manner in pairs:
+            if event not in list(Event) or manner not in list(Manner):
+                raise ValueError(
+                    f"{event}={manner} is no event with on, silent or off; events are {', '.join(Event)}"
+                )
+        return pairs
+
+    @field_validator("notify_quiet_hours")
+    @classmethod
+    def _hours(cls, value: str) -> str:
+        try:
+            [time.fromisoformat(part) for part in value.split("-") if part]
+        except ValueError:
+            raise ValueError("write local times like 22:00-07:00") from None
+        return value
+
     @field_validator("risk_strategy_capital", "risk_scale_out", mode="before")
     @classmethod
     def _buckets(cls, value: object) -> object:
@@ -328,6 +360,12 @@ class Settings(BaseSettings):
                 f"RISK_CORRELATION_BARS is {self.risk_correlation_bars}"
             )
         return self
+
+    @property
+    def quiet_hours(self) -> tuple[time, time] | None:
+        """From and until when only what cannot wait is told."""
+        start, _, end = self.notify_quiet_hours.partition("-")
+        return (time.fromisoformat(start), time.fromisoformat(end)) if end else None
 
     @property
     def trading_window(self) -> TradingWindow:

@@ -124,6 +124,10 @@ def replay_settings(
         "TRADING_ACCOUNT": account,
         "CLOCK_FILE": str(clock_file),
         "SIMULATOR_ADMIN_TOKEN": token,
+        # What is only simulated must not ring anybody's phone.
+        "GOTIFY_URL": venue,
+        "GOTIFY_TOKEN": "simulated-application",
+        "NOTIFY_URLS": "",
     }
 
 

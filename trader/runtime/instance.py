@@ -40,6 +40,7 @@ HOLDERS: Mapping[str, tuple[str, ...]] = {
     "TWELVE_DATA_API_KEY": ("data_collector",),
     "FINVIZ_API_KEY": ("data_collector",),
     "GOTIFY_TOKEN": ("scheduler",),
+    "NOTIFY_URLS": ("scheduler",),
     "SIMULATOR_ADMIN_TOKEN": ("simulator",),
     # The command line's own: see `trader kill`.
     "ALPACA_KILL_API_KEY": (),
@@ -50,7 +51,7 @@ HOLDERS: Mapping[str, tuple[str, ...]] = {
     "API_TOKEN_KILL": (*SERVICES, DASHBOARD),
     "API_TOKEN_ADMIN": (*SERVICES, DASHBOARD),
 }
-SECRET_ENDINGS = ("_KEY", "_TOKEN", "_PASSWORD", "_SECRET")
+SECRET_ENDINGS = ("_KEY", "_TOKEN", "_PASSWORD", "_SECRET", "NOTIFY_URLS")
 # The machine's own settings that a program may need: where to look for commands and how to trust a
 # certificate behind a proxy that signs anew.
 INHERITED = (

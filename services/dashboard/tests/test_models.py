@@ -248,6 +248,28 @@ def test_what_a_person_must_know_stands_above_every_page_worst_first() -> None:
     ]
 
 
+def test_undelivered_notifications_are_counted_above_every_page() -> None:
+    told = frame.notices(None, {"undelivered": 3}, None)
+
+    assert [each.title for each in told] == ["Undelivered: 3 notifications."]
+
+
+def test_a_notification_that_did_not_arrive_says_why() -> None:
+    row = {
+        "number": 1, "event": "stop_hit", "title": HOSTILE, "body": "b", "priority": 5, "state": "WAITING",
+        "tries": 2, "error": "no answer", "created_at": AT, "due_at": AT, "sent_at": None,
+    }  # fmt: skip
+
+    cells = logs.notices([row])[0].cells
+
+    assert (cells["state"].text, cells["state"].tone, cells["state"].sub) == (
+        "waits",
+        "warn",
+        "2 tries: no answer",
+    )
+    assert cells["text"].text == "<img src=x onerror=alert(1)> [31m "
+
+
 def test_one_service_that_is_unwell_is_named() -> None:
     chip = frame.health_chip(
         [

@@ -52,7 +52,9 @@ _COUNTS = """
         (SELECT count(*) FROM trade_executor.v_differences
          WHERE account = :account AND closed_at IS NULL) AS differences,
         (SELECT count(*) FROM data_collector.v_quarantine
-         WHERE account = :account AND released_at IS NULL) AS quarantined
+         WHERE account = :account AND released_at IS NULL) AS quarantined,
+        (SELECT count(*) FROM scheduler.v_notices
+         WHERE account = :account AND (state = 'GIVEN_UP' OR (state = 'WAITING' AND tries > 0))) AS undelivered
 """
 _INTENTS = """
     SELECT client_order_id, decision_id, signal_id, symbol, side, purpose, type, order_class, time_in_force,
@@ -164,6 +166,10 @@ _AUDIT = """
         SELECT closed_at, closed_by, 'difference ' || kind || ' ' || subject, 'closed'
         FROM trade_executor.v_differences WHERE account = :account AND closed_at IS NOT NULL
     ) AS acts ORDER BY at DESC LIMIT :rows
+"""
+_NOTICES = """
+    SELECT number, event, title, body, priority, state, tries, error, created_at, due_at, sent_at
+    FROM scheduler.v_notices WHERE account = :account ORDER BY number DESC LIMIT :rows
 """
 _LAGS = """
     SELECT 'strategy_engine' AS reader, coalesce(max(b.id), 0) - coalesce(
@@ -278,6 +284,10 @@ class PostgresReads:
     async def audit(self, rows: int = 300) -> list[Row]:
         """What people had done, newest first."""
         return await self._rows(_AUDIT, rows=rows)
+
+    async def notices(self, rows: int = 200) -> list[Row]:
+        """What people were told, or should have been, newest first."""
+        return await self._rows(_NOTICES, rows=rows)
 
     async def lags(self) -> list[Row]:
         """How many messages each stage has not read yet."""

@@ -6,12 +6,18 @@ import asyncio
 import sys
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 from scheduler.actions import Actions
+from scheduler.adapters.happenings import PostgresWatch
+from scheduler.adapters.notice_box import PostgresNoticeBox
 from scheduler.adapters.peers import open_peers
+from scheduler.adapters.receivers import read_templates, receiver_of
 from scheduler.adapters.views import PostgresViews
 from scheduler.api import router
 from scheduler.jobs import BeatingJob, catalogue
+from scheduler.notices import Rules
+from scheduler.notifier import Notifier
 from scheduler.service import Timekeeper
 from scheduler.store import PostgresJobStore
 from shared.adapters.clocks import MonotonicTimer, RandomIds, clock_for
@@ -43,6 +49,22 @@ async def run(settings: Settings) -> None:
         async def calendar_known() -> bool:
             return clock.now().date() + _KNOWN_AHEAD <= calendar.last_on
 
+        receiver = receiver_of(settings)
+        box = PostgresNoticeBox(database, account)
+        notifier = Notifier(
+            PostgresWatch(database, account, peers),
+            box,
+            receiver,
+            Rules.of(
+                settings.notify_events,
+                settings.quiet_hours,
+                ZoneInfo(settings.trading_timezone),
+                read_templates(settings.notify_templates),
+            ),
+            calendar,
+            clock,
+            timer,
+        )
         app = make_app(
             "scheduler",
             settings,
@@ -64,6 +86,7 @@ async def run(settings: Settings) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(serve(app, settings.api_host, settings.scheduler_port))
             tasks.create_task(timekeeper.keep_time())
+            tasks.create_task(notifier.keep_telling())
             for job in jobs:
                 if isinstance(job, BeatingJob):
                     tasks.create_task(timekeeper.keep_beating(job))

@@ -7,9 +7,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 from scheduler.backlog import Backlog
+from scheduler.notices import Happenings, Message
 from scheduler.runs import (
     Figures,
     Heartbeat,
@@ -20,6 +21,7 @@ from scheduler.runs import (
     StoredHealth,
 )
 from shared.domain.calendar import Session
+from shared.domain.notices import Event, Priority
 
 
 class JobStore(Protocol):
@@ -116,6 +118,10 @@ class Peers(Protocol):
         """Have the executor keep how the trades closed on `on` went. Raises Unavailable or Rejected."""
         ...
 
+    async def limits(self) -> list[dict[str, Any]]:
+        """The account's limits with code, limit, usage and text. Raises Unavailable or Rejected."""
+        ...
+
     async def catch_up(self) -> Figures:
         """Have the collector fetch what is missing of its symbols' history, and follow it to its end.
 
@@ -165,4 +171,54 @@ class Views(Protocol):
 
     async def day(self, session: Session) -> DayCounts:
         """The figures of the session's exchange day."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeptMessage:
+    """A message in the outbox."""
+
+    number: int
+    event: Event
+    title: str
+    text: str
+    priority: Priority
+    tries: int
+
+
+class Watch(Protocol):
+    """What has happened lately, read from the other services."""
+
+    async def happenings(
+        self, since_at: datetime, now: datetime, *, with_limits: bool
+    ) -> Happenings:
+        """Everything since `since_at` that may be worth telling; limits only where they are asked for."""
+        ...
+
+
+class NoticeBox(Protocol):
+    """The outbox of messages."""
+
+    async def keep(self, message: Message, now: datetime, *, is_wanted: bool) -> bool:
+        """Keep it once: False when its event and key were kept before."""
+        ...
+
+    async def due(self, now: datetime, now_s: float, limit: int) -> list[KeptMessage]:
+        """What waits and is due, the most urgent first; what failed waits out its pause in machine time."""
+        ...
+
+    async def sent(self, number: int, at: datetime) -> None:
+        """It has arrived."""
+        ...
+
+    async def failed(self, number: int, why: str, pause_s: float, *, is_last: bool) -> None:
+        """It has not; try again after `pause_s`, or never."""
+        ...
+
+
+class Receiver(Protocol):
+    """Where people are reached."""
+
+    async def send(self, title: str, text: str, priority: Priority) -> str | None:
+        """None when it arrived, else why not. Never raises, and takes a bounded time."""
         ...

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from scheduler.backlog import Backlog
 from scheduler.ports import DayCounts, Portfolio
@@ -252,6 +253,9 @@ class FakePeers:
 
     async def performance(self, on: date) -> Figures:
         return self._answer("performance", {"day_on": on.isoformat(), "trades": 2})
+
+    async def limits(self) -> list[dict[str, Any]]:
+        return []
 
     async def catch_up(self) -> Figures:
         return self._answer("catch_up", {"bars_new": 3})

@@ -21,6 +21,7 @@ from simulator.data_api import DataApi
 from simulator.data_stream import DataStream
 from simulator.faults import Faults
 from simulator.finviz import FinvizApi
+from simulator.gotify import GotifyApi
 from simulator.http_edge import BrokerEdge, answer, is_data_path
 from simulator.provider_edge import ProviderEdge
 from simulator.rate_limit import RateLimit
@@ -65,13 +66,17 @@ def make_doors(
     provider = ProviderEdge(faults, timer)
     twelve_data = TwelveDataApi(venue, data_api, machine_clock, credits_per_minute)
     finviz = FinvizApi(venue, data_api)
+    gotify = GotifyApi(machine_clock)
     trading_limit, data_limit = RateLimit(requests_per_minute), RateLimit(requests_per_minute)
     routes: list[BaseRoute] = [
         *admin.routes(),
         *TradingApi(venue).routes(),
         *data_api.routes(),
         *CorporateActionsApi(venue, actions).routes(),
-        *(provider.around(route) for route in [*twelve_data.routes(), *finviz.routes()]),
+        *(
+            provider.around(route)
+            for route in [*twelve_data.routes(), *finviz.routes(), *gotify.routes()]
+        ),
         Route("/health", _health, methods=["GET"]),
         WebSocketRoute(trade_stream.PATH, trades.endpoint),
         *(WebSocketRoute(f"/v2/{feed}", data.endpoint) for feed in data_stream.FEEDS),

@@ -25,7 +25,7 @@ class ProviderEdge:
 
     def around(self, route: Route) -> Route:
         """`route` with faults around it."""
-        return Route(route.path, self._guard(route.app), methods=["GET"])
+        return Route(route.path, self._guard(route.app), methods=sorted(route.methods or ()))
 
     def _guard(self, app: ASGIApp) -> ASGIApp:
         return _Guarded(app, self._faults, self._timer)

@@ -22,6 +22,13 @@ def build(visit: Visit) -> Refresh:
                 empty="Nothing yet.",
                 hint="Halts, limits, orders and jobs by hand are stored with who asked and why.",
             )
+        with card("What people were told", note="settings: GOTIFY_URL, NOTIFY_URLS, NOTIFY_EVENTS"):
+            notices = Table(
+                "What people were told",
+                logs.NOTICES,
+                empty="Nothing yet.",
+                hint="Halts, stops, unknown orders, differences and the daily digest appear here.",
+            )
         with card("What the services said") as (note, tools):
             with tools:
                 level = Tabs(
@@ -34,10 +41,13 @@ def build(visit: Visit) -> Refresh:
             )
 
     async def refresh() -> None:
-        acts, said = await asyncio.gather(
-            visit.rows("audit", 200), visit.log_lines(level.chosen, _MOST_LINES)
+        acts, told, said = await asyncio.gather(
+            visit.rows("audit", 200),
+            visit.rows("notices", 200),
+            visit.log_lines(level.chosen, _MOST_LINES),
         )
         audit.show(logs.audit(acts))
+        notices.show(logs.notices(told))
         lines.show(logs.rows(said))
         say(note, f"the newest {len(said)} of trading_system.log; machine time")
 

@@ -85,6 +85,15 @@ def notices(
         found.append(Notice("The broker's account is another one.", words(status["reason"]), BAD))
     if mode is not None and mode["mode"] == "REDUCING":
         found.append(Notice("Only exits leave.", words(mode["reason"]), WARN))
+    if counts.get("undelivered"):
+        many = counts["undelivered"]
+        found.append(
+            Notice(
+                f"Undelivered: {count(many)} notification{'s' if many > 1 else ''}.",
+                "Logs & audit says which, and why they have not arrived.",
+                WARN,
+            )
+        )
     if counts.get("differences"):
         many = counts["differences"]
         found.append(

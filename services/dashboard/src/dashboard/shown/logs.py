@@ -8,11 +8,13 @@ from typing import Any
 from dashboard.shown.texts import (
     ACCENT,
     BAD,
+    GOOD,
     MUTED,
     WARN,
     Cell,
     Column,
     Row,
+    figure,
     instant,
     moment,
     title,
@@ -31,6 +33,14 @@ AUDIT = (
     Column("what", "What"),
     Column("reason", "Reason", wide=True),
 )
+NOTICES = (
+    Column("at", "Time"),
+    Column("event", "Event"),
+    Column("text", "What was told", wide=True),
+    Column("priority", "Priority", right=True),
+    Column("state", "Arrived"),
+)
+_STATES = {"SENT": ("yes", GOOD), "KEPT": ("not wanted", MUTED), "GIVEN_UP": ("no", BAD)}
 _TONES = {"critical": BAD, "error": BAD, "warning": WARN, "info": ACCENT, "debug": MUTED}
 _TOLD = ("timestamp", "level", "service", "event", "logger", "exception")
 _LONGEST_DETAIL = 300
@@ -76,3 +86,24 @@ def audit(acts: Sequence[Mapping[str, Any]]) -> list[Row]:
         )
         for number, each in enumerate(acts)
     ]
+
+
+def notices(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """What people were told, and whether it arrived."""
+    found = []
+    for each in rows:
+        text, tone = _STATES.get(each["state"], ("waits", WARN if each["tries"] else MUTED))
+        why = f"{each['tries']} tries: {words(each['error'])}" if each["error"] else ""
+        found.append(
+            Row(
+                f"{each['number']}",
+                {
+                    "at": moment(each["created_at"]),
+                    "event": Cell(title(each["event"])),
+                    "text": Cell(words(each["title"]), sub=words(each["body"])),
+                    "priority": figure(each["priority"], f"{each['priority']}"),
+                    "state": Cell(text, tone, why, chip=True),
+                },
+            )
+        )
+    return found

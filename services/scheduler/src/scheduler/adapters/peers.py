@@ -88,6 +88,20 @@ class HttpPeers:
             _object(await self._call("POST", "trade_executor", "/performance", json=body))
         )
 
+    async def limits(self) -> list[dict[str, Any]]:
+        """See `Peers`."""
+        said = _object(await self._call("GET", "risk_manager", "/risk/portfolio"))
+        found = said.get("limits")
+        return [
+            {
+                "code": str(each["code"])[:64],
+                "limit": float(each["limit"]),
+                "usage": float(each["usage"]),
+                "text": str(each["text"])[:_LONGEST_QUOTE],
+            }
+            for each in (found if isinstance(found, list) else [])[:64]
+        ]
+
     async def catch_up(self) -> Figures:
         """See `Peers`."""
         answer = await self._call("POST", "data_collector", "/collect/market-data", json={})
