@@ -62,7 +62,7 @@ def newest_wishes(strategy: Strategy, panel: Panel) -> dict[Symbol, Wish]:
     else:
         columns = np.flatnonzero(~np.isnan(panel.close[-1])).tolist()
         found = (
-            (column, _as_wish(strategy.generate_signal(panel.view(column)))) for column in columns
+            (column, read_wish(strategy.generate_signal(panel.view(column)))) for column in columns
         )
     for column, wish in found:
         if wish is None:
@@ -101,7 +101,8 @@ def wishes_in(
     return wishes
 
 
-def _as_wish(answer: object) -> Wish | None:
+def read_wish(answer: object) -> Wish | None:
+    """What a `generate_signal` meant by its answer. Raises InvalidWish when it cannot be meant."""
     if answer is None or isinstance(answer, Wish):
         return answer
     if isinstance(answer, Direction):
