@@ -125,6 +125,7 @@ def circumstances(**changes: Any) -> Circumstances:
         state=ExecutorState.READY,
         is_symbol_paused=False,
         has_unknown_in_symbol=False,
+        limits_have_changed=False,
     )
     return replace(ordinary, **changes)
 

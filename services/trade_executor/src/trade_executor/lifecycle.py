@@ -331,6 +331,8 @@ class Circumstances:
     state: ExecutorState
     is_symbol_paused: bool
     has_unknown_in_symbol: bool
+    # Since the decision was made, so that nobody knows whether it would be made again.
+    limits_have_changed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,6 +382,10 @@ def may_leave(intent: Intent, seen: Circumstances) -> Verdict:
         return End(
             IntentState.CANCELLED_UNSENT,
             f"{intent.symbol} is paused until a person has looked at its differences",
+        )
+    if is_entry and seen.limits_have_changed:
+        return End(
+            IntentState.CANCELLED_UNSENT, "the limits it was approved under have been changed"
         )
     if seen.state is ExecutorState.READY:
         if is_entry and seen.has_unknown_in_symbol:

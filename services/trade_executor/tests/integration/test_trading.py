@@ -7,7 +7,9 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from shared.domain.decisions import Purpose, Refused, StopMove
+from sqlalchemy import text
+
+from shared.domain.decisions import Approved, Purpose, Refused, StopMove
 from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.signals import ManualOrder
 from shared.domain.symbols import Symbol
@@ -194,6 +196,75 @@ def test_a_held_decision_waits_for_its_instant_and_an_old_one_never_leaves(make_
             ]
             await desk.step(3)
             assert (await desk.intents())[0] == ("entry", "ACKED", "AAPL", Decimal(10))
+
+    asyncio.run(scenario())
+
+
+async def change_limits(desk: Any, *decided: tuple[Approved, int]) -> None:
+    """Store the decisions with the version of the limits each was made under; then version 1 is set."""
+
+    async def work(connection: Any) -> None:
+        for approved, version in decided:
+            await connection.execute(
+                text(
+                    "INSERT INTO risk_manager.decisions (account, decision_id, signal_id, source, review_id, "
+                    "instant_at, decided_at, outcome, strategy, symbol, side, purpose, quantity, type, "
+                    "time_in_force, reference_price, act_from, act_until, trade_on, checks, figures) "
+                    "SELECT :a, :decision, :signal, 'test', (SELECT max(id) FROM risk_manager.outbox), :at, "
+                    ":at, 'approved', 'manual', 'AAPL', :side, :purpose, 10, 'market', 'gtc', 100, "
+                    ":from, :until, :day, '[]', jsonb_build_object('limits_version', CAST(:version AS text))"
+                ),
+                {
+                    "a": desk.account,
+                    "decision": approved.decision_id,
+                    "signal": approved.signal_id,
+                    "side": approved.side.value,
+                    "purpose": approved.purpose.value,
+                    "at": desk.clock.now(),
+                    "from": approved.act_from,
+                    "until": approved.act_until,
+                    "day": approved.act_from.date(),
+                    "version": str(version),
+                },
+            )
+        await connection.execute(
+            text(
+                "INSERT INTO risk_manager.limit_changes (account, version, before, after, reason, actor, "
+                "changed_at) VALUES (:a, 1, '{}', '{}', 'test', 'test', :at)"
+            ),
+            {"a": desk.account, "at": desk.clock.now()},
+        )
+
+    await desk.risk.run(work)
+
+
+def test_an_entry_approved_under_limits_that_were_changed_since_is_withdrawn_and_exits_go(
+    make_desk: Any,
+) -> None:
+    async def scenario() -> None:
+        async with make_desk(symbols=("AAPL", "MSFT")) as desk:
+            await desk.step(3)
+            await desk.review(desk.approved("sig-1"))
+            await desk.step(3)
+            later = desk.clock.now() + timedelta(minutes=1)
+            held = {"act_from": later, "act_until": later + timedelta(minutes=1)}
+            before = desk.approved("sig-2", symbol=Symbol("MSFT"), **held)
+            after = desk.approved("sig-3", symbol=Symbol("MSFT"), **held)
+            out = desk.exit("sig-4", **held)
+            await desk.review(before, after, out)
+            await change_limits(desk, (before, 0), (after, 1), (out, 0))
+            await desk.step(3)
+
+            assert [(purpose, state) for purpose, state, _, _ in await desk.intents()] == [
+                ("entry", "FILLED"),
+                ("entry", "CANCELLED_UNSENT"),
+                ("entry", "ACKED"),
+                ("exit", "ACKED"),
+            ]
+            rows = await desk.rows(
+                "SELECT reason FROM trade_executor.v_intents WHERE account = :a AND signal_id = 'sig-2'"
+            )
+            assert rows[0].reason == "the limits it was approved under have been changed"
 
     asyncio.run(scenario())
 

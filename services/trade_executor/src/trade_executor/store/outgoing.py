@@ -280,10 +280,15 @@ class Outgoing(Tables):
                     EXISTS (SELECT FROM {SCHEMA}.differences WHERE account = :account
                         AND symbol = :symbol AND closed_at IS NULL) AS paused,
                     EXISTS (SELECT FROM {SCHEMA}.intents WHERE account = :account AND symbol = :symbol
-                        AND state IN ('SENDING', 'UNKNOWN') AND client_order_id <> :mine) AS unknown
+                        AND state IN ('SENDING', 'UNKNOWN') AND client_order_id <> :mine) AS unknown,
+                    EXISTS (SELECT FROM risk_manager.v_decisions WHERE account = :account
+                        AND decision_id = :decision AND (figures ->> 'limits_version')::int < (
+                            SELECT max(version) FROM risk_manager.v_limit_changes
+                            WHERE account = :account)) AS limits_changed
                 FROM {SCHEMA}.status s WHERE s.account = :account AND s.epoch = :epoch""",
             symbol=intent.symbol,
             mine=intent.client_order_id,
+            decision=intent.decision_id,
             epoch=epoch,
         )
         if row is None:
@@ -294,6 +299,7 @@ class Outgoing(Tables):
             state=ExecutorState(row.state),
             is_symbol_paused=row.paused,
             has_unknown_in_symbol=row.unknown,
+            limits_have_changed=row.limits_changed,
         )
 
     # ------------------------------------------------------------------ what came of sending
