@@ -119,6 +119,8 @@ class Settings(BaseSettings):
     # Of the free plan; paid ones have no bound of a day, and any high number says so.
     twelve_data_credits_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 8
     twelve_data_credits_per_day: Annotated[int, Field(ge=1, le=1_000_000_000)] = 800
+    # How far the closes of two providers may be apart before a symbol is held.
+    cross_check_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
     finviz_api_key: SecretStr | None = None
     finviz_url: str = "https://elite.finviz.com"
     # A preset's name, or filter codes separated by commas.

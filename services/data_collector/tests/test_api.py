@@ -17,6 +17,7 @@ from data_collector.api import CollectorFigures, Rooms, router
 from data_collector.boundary import admit
 from data_collector.budgets import Limits, Spent
 from data_collector.jobs import CollectionJobs
+from data_collector.maintenance import Maintenance
 from data_collector.paying import StoredBudget
 from data_collector.ports import Doubt, Hold
 from data_collector.service import Collector
@@ -125,6 +126,7 @@ def api() -> Api:
                 journal,
                 clock,
                 store.actions,
+                Maintenance({}, clock),
                 (budget,),
                 {"alpaca": read_again},
             )
@@ -404,6 +406,19 @@ def test_bars_are_shown_as_traded_or_in_the_shares_of_a_day(api: Api) -> None:
     said = api.get("/data/bars/AAPL", adjustment="split", as_of="2099-01-01").json()
     assert (said["adjustment"], said["as_of"]) == ("split", NOON.date().isoformat())
     assert api.get("/data/bars/AAPL", adjustment="dividends").status_code == 422
+
+
+def test_nightly_work_is_asked_for_and_followed(api: Api) -> None:
+    path = "/maintenance/cross-check"
+    assert api.get(path).json()["code"] == "no_such_run"
+    assert api.ask("POST", path, headers=bearer("r")).status_code == 403
+
+    asked = api.ask("POST", path, headers=bearer("o"))
+
+    assert (asked.status_code, asked.headers["location"]) == (202, path)
+    assert asked.json() == api.get(path).json()
+    assert (asked.json()["task"], asked.json()["state"]) == ("cross-check", "QUEUED")
+    assert api.get("/maintenance/tidy").status_code == 422
 
 
 def test_held_symbols_are_listed_and_let_go_with_a_reason(api: Api) -> None:

@@ -72,6 +72,8 @@ def test_a_whole_day_runs_each_job_once_in_the_days_order() -> None:
             ("portfolio_snapshot", "DONE"),
             ("daily_performance", "DONE"),
             ("end_of_day_report", "DONE"),
+            ("cross_check", "DONE"),
+            ("compact_history", "DONE"),
         ]
 
     asyncio.run(scenario())

@@ -139,6 +139,20 @@ def test_a_collection_is_followed_to_its_end() -> None:
     assert timer.slept == [1.0, 1.0]
 
 
+def test_maintenance_is_asked_for_and_followed_to_its_end() -> None:
+    asked: list[tuple[str, str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append((request.method, request.url.path))
+        state = "DONE" if request.method == "GET" else "QUEUED"
+        return httpx.Response(
+            202, json={"state": state}, headers={"location": "/maintenance/compact"}
+        )
+
+    assert asyncio.run(peers(answer).maintain("compact")) == {"state": "DONE"}
+    assert asked == [("POST", "/maintenance/compact"), ("GET", "/maintenance/compact")]
+
+
 def test_a_failed_collection_is_a_failed_run_with_its_reason() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":

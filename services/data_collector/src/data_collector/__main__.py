@@ -21,7 +21,9 @@ from data_collector.adapters.twelve_data import PROVIDER as TWELVE_DATA
 from data_collector.api import CollectorFigures, Rooms, router
 from data_collector.batches import GRACE_S
 from data_collector.budgets import Limits
+from data_collector.cross_check import CrossCheck
 from data_collector.jobs import CollectionJobs
+from data_collector.maintenance import Maintenance, Task
 from data_collector.paying import Budgets, StoredBudget
 from data_collector.ports import History
 from data_collector.screening import EVERY_S, Screening
@@ -42,6 +44,7 @@ from shared.adapters.redis import (
     redis_is_answering,
 )
 from shared.config import Settings
+from shared.domain.timeframes import Timeframe
 from shared.ports import Clock, Timer
 
 
@@ -98,6 +101,18 @@ async def run(settings: Settings) -> None:
             store.actions,
         )
 
+        check = CrossCheck(
+            histories, journal, calendar, clock, tolerance=settings.cross_check_tolerance
+        )
+
+        async def compact() -> dict[str, object]:
+            counts = {t: await asyncio.to_thread(store.compact, t) for t in Timeframe}
+            return {t.value: f"{b} files became {a}" for t, (b, a) in counts.items() if b}
+
+        maintenance = Maintenance(
+            {Task.COMPACT: compact, Task.CROSS_CHECK: lambda: check.run(collector.symbols)}, clock
+        )
+
         async def redis_answers() -> bool:
             return await redis_is_answering(redis)
 
@@ -127,6 +142,7 @@ async def run(settings: Settings) -> None:
             journal,
             clock,
             store.actions,
+            maintenance,
             tuple(budgets.values()),
             {ALPACA: alpaca_history.read_again, TWELVE_DATA: twelve_data.read_again},
             universe,
@@ -140,6 +156,7 @@ async def run(settings: Settings) -> None:
             tasks.create_task(serve(app, settings.api_host, settings.data_collector_port))
             tasks.create_task(collector.run())
             tasks.create_task(jobs.run())
+            tasks.create_task(maintenance.run())
 
 
 def budgets_of(

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data_collector.catching_up import warm_up_start
 from data_collector.jobs import CollectionJobs, KeyReused, Paused, Range
+from data_collector.maintenance import Maintenance, Run, Task
 from data_collector.paying import BudgetState, StoredBudget
 from data_collector.ports import CollectedBars, Hold, Job, Journal, Reject
 from data_collector.releasing import Readers, released_bar
@@ -233,6 +234,17 @@ class ApiHolds(BaseModel):
     next: int | None
 
 
+class ApiRun(BaseModel):
+    """The newest run of a maintenance task."""
+
+    task: str
+    state: str
+    asked_at: datetime
+    ended_at: datetime | None
+    error: str | None
+    figures: dict[str, Any] | None
+
+
 class ReleaseRequest(BaseModel):
     """Why a refused bar is right after all, or a symbol may be traded again."""
 
@@ -287,6 +299,7 @@ class Rooms:
     journal: Journal
     clock: Clock
     actions: ActionStore
+    maintenance: Maintenance
     budgets: tuple[StoredBudget, ...] = ()
     readers: Readers = field(default_factory=dict)
     universe: Universe | None = None
@@ -527,6 +540,22 @@ def router(rooms: Rooms) -> APIRouter:
         await rooms.journal.release(reject_id, reason=request.reason, at=now)
         return _api_bar(bar)
 
+    @routes.post("/maintenance/{task}", status_code=202, dependencies=[requires(Role.OPERATE)])
+    async def maintain(task: Task, response: Response) -> ApiRun:
+        """Compact the store, or compare two providers; asked again while it runs, it is the same run."""
+        response.headers["Location"] = f"/maintenance/{task.value}"
+        return _api_run(rooms.maintenance.ask(task))
+
+    @routes.get("/maintenance/{task}", dependencies=[requires(Role.READ)])
+    async def maintained(task: Task) -> ApiRun:
+        """How far the newest run of a task has come."""
+        run = rooms.maintenance.newest(task)
+        if run is None:
+            raise ProblemError(
+                404, "no_such_run", f"{task.value} was not asked for since the collector started"
+            )
+        return _api_run(run)
+
     @routes.post("/collect/market-data", status_code=202, dependencies=[requires(Role.OPERATE)])
     async def collect(
         response: Response,
@@ -656,6 +685,17 @@ def _api_hold(hold: Hold) -> ApiHold:
         since_at=hold.since_at,
         ended_at=hold.ended_at,
         end_reason=hold.end_reason,
+    )
+
+
+def _api_run(run: Run) -> ApiRun:
+    return ApiRun(
+        task=run.task.value,
+        state=run.state.value,
+        asked_at=run.asked_at,
+        ended_at=run.ended_at,
+        error=run.error,
+        figures=None if run.figures is None else dict(run.figures),
     )
 
 

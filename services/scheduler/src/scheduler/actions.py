@@ -51,6 +51,14 @@ class Actions:
         """Have the executor keep how the trades closed on `on` went."""
         return await self._peers.performance(on)
 
+    async def cross_check(self, _on: date) -> Figures:
+        """Compare what two providers say of the last sessions."""
+        return await self._peers.maintain("cross-check")
+
+    async def compact_history(self, _on: date) -> Figures:
+        """Merge the small files of the day while nobody waits for them."""
+        return await self._peers.maintain("compact")
+
     async def portfolio_snapshot(self, on: date) -> Figures:
         """What the account holds after the close of `on`."""
         held = await self._views.portfolio()

@@ -87,6 +87,18 @@ def catalogue(actions: Actions) -> tuple[Job, ...]:
             actions.end_of_day_report,
             Schedule(AroundSession(Edge.CLOSE, timedelta(minutes=10)), Expiry.SUPERSEDED),
         ),
+        CalendarJob(
+            "cross_check",
+            "Compare the closes of two data providers and hold symbols on which they disagree.",
+            actions.cross_check,
+            Schedule(OnSessionDays("0 20 * * *"), Expiry.NEXT_OPEN),
+        ),
+        CalendarJob(
+            "compact_history",
+            "Merge the day's small files of market history.",
+            actions.compact_history,
+            Schedule(OnSessionDays("0 21 * * *"), Expiry.NEXT_OPEN),
+        ),
     )
 
 

@@ -129,6 +129,13 @@ class Peers(Protocol):
         """
         ...
 
+    async def maintain(self, task: str) -> Figures:
+        """Have the collector do a task of its maintenance, and follow it to its end.
+
+        Raises Unavailable or Rejected.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Portfolio:

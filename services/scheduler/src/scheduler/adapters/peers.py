@@ -104,9 +104,17 @@ class HttpPeers:
 
     async def catch_up(self) -> Figures:
         """See `Peers`."""
-        answer = await self._call("POST", "data_collector", "/collect/market-data", json={})
+        return await self._followed("/collect/market-data")
+
+    async def maintain(self, task: str) -> Figures:
+        """See `Peers`."""
+        return await self._followed(f"/maintenance/{task}")
+
+    async def _followed(self, path: str) -> Figures:
+        """Ask the collector for work that takes a while, and look until it has ended."""
+        answer = await self._call("POST", "data_collector", path, json={})
         where = answer.headers.get("location", "")
-        if not where.startswith("/collect/market-data/"):
+        if not where.startswith(path):
             raise Unavailable(f"the data collector named no job to follow: {_quote(answer)}")
         for _ in range(_MOST_LOOKS):
             said = _object(await self._call("GET", "data_collector", where))
