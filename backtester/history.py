@@ -100,12 +100,14 @@ class History:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of the bars and their times."""
+        """A hash of the bars, their times, and the splits and dividends that are known."""
         hashed = hashlib.blake2b(digest_size=16)
         hashed.update(f"{self.panel.timeframe}|{','.join(self.panel.symbols)}".encode())
         hashed.update(self.end_us.astype("<i8").tobytes())
         for name in FIGURES:
             hashed.update(np.ascontiguousarray(getattr(self.panel, name)).astype("<f8").data)
+        for action in self.actions:
+            hashed.update(repr(action).encode())
         return hashed.hexdigest()
 
     def days(self, fees: Sequence[FeePeriod]) -> Days:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -91,24 +91,38 @@ class Desk:
         symbols: tuple[Symbol, ...],
         timeframe: Timeframe | None,
         end_on: date | None,
+        actions: str | None = None,
     ) -> History:
-        """The bars that were asked for.
+        """The bars that were asked for, with the splits and dividends that are known of them.
+
+        The store knows its own; `actions` is a file of those of raw prices in `data`.
 
         Raises:
             NoData: there are none; the text says how to get some.
         """
+        # Each imported here: the other one's packages are not needed.
         if data is None:
-            return stored_history(
-                self.store / account,
-                self.calendar,
-                symbols,
-                timeframe or Timeframe.DAY,
-                until_on=end_on,
+            from shared.adapters.action_store import ParquetActions
+
+            folder = self.store / account
+            history = stored_history(
+                folder, self.calendar, symbols, timeframe or Timeframe.DAY, until_on=end_on
             )
+            found = ParquetActions(folder).actions(symbols, until_on=end_on)
+            return replace(history, actions=tuple(found))
         path = Path(data)
         if not path.exists():
             raise NoData(f"{path}: there is no such file or folder; correct --data")
-        return read_history(path, self.calendar, symbols, timeframe)
+        history = read_history(path, self.calendar, symbols, timeframe)
+        if actions is None:
+            return history
+        from shared.adapters.action_files import read_actions
+
+        known = set(history.panel.symbols)
+        return replace(
+            history,
+            actions=tuple(each for each in read_actions(Path(actions)) if each.symbol in known),
+        )
 
     def run(
         self,
@@ -119,7 +133,12 @@ class Desk:
         """Carry `request` out; `history` and `strategy` are its own, if they are at hand already."""
         if history is None:
             history = self.bars(
-                request.data, request.account, request.symbols, request.timeframe, request.end_on
+                request.data,
+                request.account,
+                request.symbols,
+                request.timeframe,
+                request.end_on,
+                request.actions,
             )
         return backtest(
             strategy or strategy_of(request.strategy, request.parameters),
@@ -145,7 +164,14 @@ class Desk:
         sources = [request.data, None] if request.data is not None else [None]
         for source in sources:
             try:
-                other = self.bars(source, request.account, (symbol,), timeframe, request.end_on)
+                other = self.bars(
+                    source,
+                    request.account,
+                    (symbol,),
+                    timeframe,
+                    request.end_on,
+                    None if source is None else request.actions,
+                )
             except NoData:
                 continue
             return on_days_of(result.history, other, request.plan.cash)
@@ -157,8 +183,6 @@ class Desk:
 
     def tearsheet(self, request: Request, result: Result, *, envelope: bool = False) -> Tearsheet:
         """Everything about `result`; `envelope` runs it twice more, under better and worse fills."""
-        from dataclasses import replace
-
         from backtester.results.envelope import envelope_of
         from backtester.results.manifest import manifest_of
         from backtester.results.tearsheet import tearsheet_of

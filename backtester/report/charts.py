@@ -7,7 +7,7 @@ page's light or dark look when it is drawn. What a chart leaves out it says in i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from math import sqrt
 from typing import Any
@@ -251,15 +251,20 @@ def _candles(
     sheet: Tearsheet, name: str, own: NDArray[np.int64], trades: Sequence[Trade], most: int
 ) -> dict[str, Any]:
     history = sheet.result.history
-    panel = history.panel
+    # All in the shares of the last day, or a split would look like a crash.
+    panel = history.in_newest_shares.panel
     column = [str(symbol) for symbol in panel.symbols].index(name)
+    factor = history.actions_as_arrays.factor
+    ratio = factor[:, column] / factor[-1, column] if factor.size else np.ones(len(history))
     opens, highs, lows, closes = (
         values[own, column] for values in (panel.open, panel.high, panel.low, panel.close)
     )
     candles = joined_candles(own, opens, highs, lows, closes, most)
     # Labels and not times: nights and weekends would be most of the picture.
     labels = _labels(history.open_us[candles.first], history.panel.timeframe)
-    marked = [trade for trade in trades if trade.entry_row >= own[0]][-MOST_MARKED:]
+    marked = [_in_newest_shares(trade, ratio) for trade in trades if trade.entry_row >= own[0]][
+        -MOST_MARKED:
+    ]
     data: list[dict[str, Any]] = [
         {
             "type": "candlestick",
@@ -293,6 +298,19 @@ def _candles(
             "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         },
     }
+
+
+def _in_newest_shares(trade: Trade, ratio: Floats) -> Trade:
+    """The trade with its prices as the candles have them; `ratio` is 1 on the last day and where nothing was split."""
+    of_end, of_entry = float(ratio[trade.exit_row]), float(ratio[trade.entry_row])
+    return replace(
+        trade,
+        entry_price=trade.entry_price * of_end,
+        exit_price=None if trade.exit_price is None else trade.exit_price * of_end,
+        stop=None if trade.stop is None else trade.stop * of_entry,
+        target=None if trade.target is None else trade.target * of_entry,
+        quantity=trade.quantity / of_end,
+    )
 
 
 def _labels(us: NDArray[np.int64], timeframe: Timeframe) -> list[str]:
@@ -469,6 +487,7 @@ def costs_chart(sheet: Tearsheet) -> Chart:
         ("Slippage", -values["slippage_cost"], "relative"),
         ("Commission", -values["commission"], "relative"),
         ("Regulatory fees", -values["regulatory_fees"], "relative"),
+        *([("Borrowing", -values["borrow_fees"], "relative")] if values["borrow_fees"] else []),
         ("After costs", values["net_profit"], "total"),
     ]
     trace = {

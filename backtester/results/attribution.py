@@ -127,7 +127,9 @@ def attribute(result: Result, trades: list[Trade]) -> Attribution:
         stale += int(np.count_nonzero(np.isin(outcome.fill_row[mine], own[is_flat])))
     equity = np.where(outcome.equity > 0.0, outcome.equity, inf)
     costs = float(np.sum(outcome.fill_fee)) + float(np.sum(outcome.fill_slippage))
-    earned_in_all = float(outcome.equity[-1]) - result.plan.cash + costs
+    earned_in_all = float(outcome.equity[-1]) - result.plan.cash + costs + outcome.borrow_fees
+    # A dividend belongs to who holds through the night before its day, when the price falls by as much.
+    overnight += outcome.dividends
     volume = history.panel.volume[outcome.fill_row, outcome.fill_column]
     in_parts, begins = _parts(result)
     return Attribution(

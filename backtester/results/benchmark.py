@@ -28,8 +28,8 @@ class Benchmark:
 
 
 def held(history: History, cash: float, name: str | None = None) -> Benchmark:
-    """Equal parts of every symbol of `history`, each bought at its first open and kept."""
-    panel, ends = history.panel, history.session_ends
+    """Equal parts of every symbol of `history`, each bought at its first open and kept; dividends are kept as cash."""
+    panel, ends = history.in_newest_shares.panel, history.session_ends
     worth = np.zeros(len(ends))
     part = cash / len(panel.symbols)
     for column in range(len(panel.symbols)):
@@ -39,12 +39,24 @@ def held(history: History, cash: float, name: str | None = None) -> Benchmark:
             worth += part
             continue
         newest = np.searchsorted(own, ends, side="right") - 1
-        grown = closes[own[np.maximum(newest, 0)]] / panel.open[own[0], column]
-        worth += part * np.where(newest >= 0, grown, 1.0)
+        prices = closes[own[np.maximum(newest, 0)]] + dividends(history, column, own[0])[ends]
+        worth += part * np.where(newest >= 0, prices / panel.open[own[0], column], 1.0)
     names = (
         " and ".join(panel.symbols) if len(panel.symbols) <= 2 else f"{len(panel.symbols)} symbols"
     )
     return Benchmark(name or f"holding {names}", worth)
+
+
+def dividends(history: History, column: int, since: int) -> Floats:
+    """Dollars a share of the last day has been paid up to each row, for who has held it since row `since`."""
+    paid = np.zeros(len(history))
+    factor = history.actions_as_arrays.factor
+    for row, some in history.actions_by_row.items():
+        for where, _, amount in some:
+            if where == column and row > since:
+                ratio = factor[row, column] / factor[-1, column] if factor.size else 1.0
+                paid[row] += amount * ratio
+    return np.cumsum(paid)
 
 
 def on_days_of(history: History, other: History, cash: float) -> Benchmark:
@@ -61,9 +73,10 @@ def on_days_of(history: History, other: History, cash: float) -> Benchmark:
             f"the benchmark {symbol} has bars from {other.day(0)} to {other.day(-1)} and not from "
             f"{history.day(0)} on; give more of its bars, or leave --benchmark out"
         )
-    closes = other.panel.close[other.session_ends, 0]
-    at = np.searchsorted(other.session[other.session_ends], days, side="right") - 1
-    return Benchmark(str(symbol), cash * closes[at] / other.panel.open[first, 0])
+    panel, ends = other.in_newest_shares.panel, other.session_ends
+    prices = panel.close[:, 0] + dividends(other, 0, first)
+    at = np.searchsorted(other.session[ends], days, side="right") - 1
+    return Benchmark(str(symbol), cash * prices[ends][at] / panel.open[first, 0])
 
 
 def compared(cash: float, closing: Floats, benchmark: Benchmark) -> Mapping[str, float | None]:

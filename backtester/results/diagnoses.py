@@ -57,6 +57,7 @@ class Evidence:
     by_month: Mapping[str, float]
     fees: float
     slippage_cost: float
+    borrow_fees: float
     overnight: float
     gaps: float
     open_profit: float
@@ -94,8 +95,13 @@ class Evidence:
 
     @property
     def gross_profit(self) -> float:
-        """The same before fees and slippage."""
-        return self.net_profit + self.fees + self.slippage_cost
+        """The same before fees, slippage and what was borrowed."""
+        return self.net_profit + self.costs
+
+    @property
+    def costs(self) -> float:
+        """Dollars that all of these took."""
+        return self.fees + self.slippage_cost + self.borrow_fees
 
     @property
     def years(self) -> float:
@@ -401,8 +407,8 @@ OFTEN = 0.1
 
 
 def costs_eat_the_edge(evidence: Evidence) -> Diagnosis | None:
-    """Fees and slippage took more than `COSTS_EAT` of what was earned before them, or all of it."""
-    costs = evidence.fees + evidence.slippage_cost
+    """Fees, slippage and borrowing took more than `COSTS_EAT` of what was earned before them, or all of it."""
+    costs = evidence.costs
     if costs <= 0.0 or evidence.gross_profit <= 0.0 or costs <= COSTS_EAT * evidence.gross_profit:
         return None
     return Diagnosis(

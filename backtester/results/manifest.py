@@ -31,7 +31,7 @@ from shared.domain.timeframes import Timeframe, parse_timeframe
 from strategy_engine.strategy import Strategy
 
 # Raised when a kept run can no longer be read by its meaning.
-FORMAT = 1
+FORMAT = 2
 ID_LENGTH = 10
 DEFAULT_SEED = 1
 # Folders whose code changes no fill; of the strategies only the one that ran counts.
@@ -57,6 +57,8 @@ class Request:
     engine: Engine = Engine.FAST
     benchmark: Symbol | None = None
     seed: int = DEFAULT_SEED
+    # A file of splits and dividends for raw prices in `data`; the store has its own.
+    actions: str | None = None
 
     def chosen(self) -> dict[str, Any]:
         """Every choice that can change a fill, as plain values. Not among them: engine, benchmark, seed."""
@@ -88,6 +90,7 @@ def manifest_of(request: Request, result: Result) -> dict[str, Any]:
         "benchmark": request.benchmark,
         "seed": request.seed,
         "data": request.data,
+        "actions": request.actions,
         "account": request.account,
         "source": history.source,
         "traded_symbols": list(history.panel.symbols),
@@ -122,6 +125,7 @@ def request_of(manifest: Mapping[str, Any]) -> Request:
             engine=Engine(manifest["engine"]),
             benchmark=_given(parse_symbol, manifest["benchmark"]),
             seed=manifest["seed"],
+            actions=manifest["actions"],
         )
     except (KeyError, TypeError, ValueError, InvalidInput) as error:
         raise InvalidInput(

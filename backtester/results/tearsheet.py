@@ -190,6 +190,7 @@ def _evidence(
         by_month=attribution.by_month,
         fees=float(summary["fees"] or 0.0),
         slippage_cost=float(summary["slippage_cost"] or 0.0),
+        borrow_fees=outcome.borrow_fees,
         overnight=attribution.overnight,
         gaps=attribution.gaps,
         open_profit=sum(trade.profit for trade in trades if trade.is_open),
@@ -480,16 +481,20 @@ def commissions_of(result: Result) -> float:
 
 def _cost_figures(result: Result, evidence: Evidence) -> list[Figure]:
     commission = commissions_of(result)
-    spent = evidence.fees + evidence.slippage_cost
     gross = evidence.gross_profit
     return [
         Figure("gross_profit", "Profit before costs", gross, Kind.MONEY),
         Figure("slippage_cost", "Slippage", evidence.slippage_cost, Kind.MONEY),
         Figure("commission", "Commission", commission, Kind.MONEY),
         Figure("regulatory_fees", "Regulatory fees", evidence.fees - commission, Kind.MONEY),
+        Figure("borrow_fees", "Borrowed shares", result.outcome.borrow_fees, Kind.MONEY),
+        Figure("dividends", "Dividends, of the profit", result.outcome.dividends, Kind.MONEY),
         Figure("net_profit", "Profit after costs", evidence.net_profit, Kind.MONEY),
         Figure(
-            "cost_share", "Costs of profit", spent / gross if gross > 0.0 else None, Kind.FRACTION
+            "cost_share",
+            "Costs of profit",
+            evidence.costs / gross if gross > 0.0 else None,
+            Kind.FRACTION,
         ),
         Figure(
             "gross_return", "Return before costs", result.summary["gross_return"], Kind.FRACTION

@@ -58,6 +58,7 @@ def evidence(**changes: Any) -> Evidence:
         "by_month": months,
         "fees": 500.0,
         "slippage_cost": 500.0,
+        "borrow_fees": 0.0,
         "overnight": 10_000.0,
         "gaps": 3_000.0,
         "open_profit": 0.0,

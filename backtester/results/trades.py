@@ -72,6 +72,8 @@ def trades_of(result: Result) -> list[Trade]:
     panel = history.panel
     decided = _deciding_rows(result)
     terms = result.plan.terms(panel.timeframe, result.strategy.name, has_gaps=history.has_gaps)
+    # What happened on the way is seen in the shares of one day, the last.
+    newest, factor = history.in_newest_shares.panel, history.actions_as_arrays.factor
     found = []
     last = len(history) - 1
     for i in range(len(trips.column)):
@@ -91,8 +93,10 @@ def trades_of(result: Result) -> list[Trade]:
         profit = worth - float(trips.fees[i])
         # In the shares of the trip's end, where a split lies between.
         entry_price = paid / shares
-        lows, highs = (
-            values[entry_row : exit_row + 1, column] for values in (panel.low, panel.high)
+        way = slice(entry_row, exit_row + 1)
+        lows, highs = newest.low[way, column], newest.high[way, column]
+        in_newest = entry_price * (
+            float(factor[exit_row, column] / factor[-1, column]) if factor.size else 1.0
         )
         kind = int(trips.kind[i])
         why = _KINDS.get(kind)
@@ -108,8 +112,8 @@ def trades_of(result: Result) -> list[Trade]:
             below, above = above, below
         lower = sizing.stop_price(float(close), below) if is_guarded else None
         upper = sizing.target_price(float(close), above) if is_guarded else None
-        lowest = float(np.nanmin(lows)) / entry_price - 1.0
-        highest = float(np.nanmax(highs)) / entry_price - 1.0
+        lowest = float(np.nanmin(lows)) / in_newest - 1.0
+        highest = float(np.nanmax(highs)) / in_newest - 1.0
         found.append(
             Trade(
                 symbol=panel.symbols[column],

@@ -158,6 +158,36 @@ def test_a_benchmark_comes_from_the_same_bars_or_is_named_as_missing(
     assert len(json.loads(said(capsys, "backtest", "list", "--json"))) == 1
 
 
+def test_splits_of_a_file_are_part_of_the_run_and_of_its_verification(
+    home: Path, daily_bars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    actions = tmp_path / "actions.csv"
+    actions.write_text("symbol,date,split\nAAPL,2023-06-01,2:1\n")
+    plain = a_run(capsys, daily_bars)
+    split = a_run(capsys, daily_bars, "--actions", str(actions))
+
+    assert plain["equity"] != split["equity"]
+    assert "the same" in said(capsys, "backtest", "verify", id_of(split))
+    actions.write_text("symbol,date,split\nAAPL,2023-06-01,3:1\n")
+    told = json.loads(
+        said(capsys, "backtest", "verify", id_of(split), "--json", code=ExitCode.ERROR)
+    )
+    assert "data_hash" in told["changed"]
+    assert main([*RUN, "--symbol", "AAPL", "--actions", str(actions)]) == ExitCode.USAGE
+    assert "--actions belongs to --data" in capsys.readouterr().err
+
+
+def test_terms_of_shorts_and_stops_reach_the_plan(
+    home: Path, daily_bars: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ("--trail", "0.03", "--borrow-rate", "0.02", "--unlent", "gme,AMC")
+    manifest = a_run(capsys, daily_bars, *more)["manifest"]
+
+    assert isinstance(manifest, dict)
+    plan = manifest["plan"]
+    assert (plan["trail"], plan["borrow_rate"], plan["unlent"]) == (0.03, 0.02, ["AMC", "GME"])
+
+
 def test_the_figures_are_shown_although_they_cannot_be_kept(
     home: Path, daily_bars: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -57,6 +57,12 @@ def run(
         Path | None,
         typer.Option(help="CSV or Parquet file, or a folder of them; default: the store."),
     ] = None,
+    actions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Splits and dividends of raw prices in --data, as trader actions import reads them."
+        ),
+    ] = None,
     timeframe: Annotated[
         str | None,
         typer.Option(help="1Min, 5Min, 15Min, 1Hour or 1Day (default; files: what they hold)."),
@@ -88,6 +94,15 @@ def run(
     no_fees: Annotated[
         bool, typer.Option("--no-fees", help="Without what US regulators take of sales.")
     ] = False,
+    trail: Annotated[
+        float, typer.Option(help="Stops follow the close at this fraction below it; 0 stay.")
+    ] = 0.0,
+    borrow_rate: Annotated[
+        float, typer.Option(help="What a year with borrowed shares costs, of their worth.")
+    ] = 0.003,
+    unlent: Annotated[
+        str | None, typer.Option(help="Symbols that nobody lends, e.g. GME,AMC.")
+    ] = None,
     param: Annotated[
         list[str] | None, typer.Option(help="A parameter, e.g. short_window=10; may be repeated.")
     ] = None,
@@ -127,6 +142,11 @@ def run(
         raise InvalidInput(f"--seed must be 0 to {2**32 - 1}, was {seed}")
     if data is None and not asked:
         raise InvalidInput("say what to trade: --symbol AAPL, or --data with a file of bars")
+    if actions is not None and data is None:
+        raise InvalidInput(
+            "--actions belongs to --data; the store has its own (trader actions import FILE)"
+        )
+    not_lent = frozenset(_symbols(None, unlent))
     _writable("--json", None if json_to == "-" else json_to)
     _writable("--report", report)
 
@@ -142,8 +162,9 @@ def run(
     desk = Desk.of_project()
     limits = None if no_risk else desk.limits
     source = None if data is None else str(data.resolve())
+    known_actions = None if actions is None else str(actions.resolve())
     try:
-        history = desk.bars(source, desk.account, asked, length, end_on)
+        history = desk.bars(source, desk.account, asked, length, end_on, known_actions)
         request = Request(
             strategy=made.name,
             parameters=made.values,
@@ -164,10 +185,14 @@ def run(
                 max_volume_share=max_volume_share,
                 fractional=fractional,
                 regulatory_fees=not no_fees,
+                trail=trail,
+                borrow_rate=borrow_rate,
+                unlent=not_lent,
             ),
             engine=Engine(engine),
             benchmark=other,
             seed=seed,
+            actions=known_actions,
         )
         result = desk.run(request, history, made)
         sheet = desk.tearsheet(request, result, envelope=envelope)

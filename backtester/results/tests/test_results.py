@@ -3,8 +3,10 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from math import sqrt
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -26,8 +28,11 @@ from backtester.results.tearsheet import streaks
 from backtester.results.testing import a_request, a_sheet
 from backtester.run import Engine, backtest
 from backtester.testing import a_market
+from shared.domain.corporate_actions import CashDividend, Split
 from shared.domain.errors import InvalidInput
+from strategy_engine.panels import FIGURES, Panel
 from strategy_engine.strategies.moving_average import MovingAverage
+from strategy_engine.strategy import VectorStrategy, Wishes
 
 QUICK = {"short_window": 3, "long_window": 9}
 COSTLY = Plan(
@@ -149,6 +154,107 @@ def test_orders_that_had_to_wait_are_counted(market: History) -> None:
 def test_the_most_in_a_row_is_counted_per_side() -> None:
     assert streaks([1.0, 2.0, -1.0, 0.0, -1.0, -1.0, -1.0, 5.0]) == (2, 3)
     assert streaks([]) == (0, 0)
+
+
+# ---------------------------------------------------------------------- splits, dividends, shorts
+
+IN_PARTS = replace(FREELY, fractional=True, max_volume_share=1.0, regulatory_fees=False)
+
+
+def split_at(history: History, row: int) -> History:
+    """The first symbol's shares are split 2:1 before the open of `row`, and its prices are as they were paid."""
+    figures = {name: getattr(history.panel, name).copy() for name in FIGURES}
+    for name, values in figures.items():
+        values[row:, 0] *= 2.0 if name == "volume" else 0.5
+    symbol = history.panel.symbols[0]
+    split = Split(symbol, history.day(row), Decimal(2), Decimal(1))
+    return replace(history, panel=replace(history.panel, **figures), actions=(split,))
+
+
+def test_a_split_is_neither_a_profit_nor_a_jump_nor_a_way_gone(market: History) -> None:
+    plain = a_sheet(MovingAverage(**QUICK), market, IN_PARTS)
+    held_through = next(
+        t for t in plain.trades if t.symbol == "AA" and t.exit_row - t.entry_row >= 4
+    )
+    split = a_sheet(MovingAverage(**QUICK), split_at(market, held_through.entry_row + 2), IN_PARTS)
+
+    # Half a price lies on another cent.
+    assert split.result.summary["total_return"] == pytest.approx(
+        plain.result.summary["total_return"], abs=5e-3
+    )
+    assert split.attribution.jumps == ()
+    assert split.benchmark.closing == pytest.approx(plain.benchmark.closing, rel=1e-4)
+    assert np.allclose(
+        split.attribution.gross_exposure, plain.attribution.gross_exposure, atol=5e-3
+    )
+    (after,) = [t for t in split.trades if t.entry_at == held_through.entry_at and t.symbol == "AA"]
+    assert (after.worst, after.best) == pytest.approx(
+        (held_through.worst, held_through.best), abs=1e-3
+    )
+    assert split.manifest["data_hash"] != plain.manifest["data_hash"]
+
+
+def test_dividends_reach_the_account_and_who_simply_holds(market: History) -> None:
+    paid_on = market.day(200)
+    symbol = market.panel.symbols[0]
+    paying = replace(market, actions=(CashDividend(symbol, paid_on, Decimal("1.5")),))
+    holder = a_sheet(Holder(), paying, IN_PARTS)
+    without = a_sheet(Holder(), market, IN_PARTS)
+
+    gained = holder.result.outcome.dividends
+    assert gained > 0.0
+    costs = next(block for block in holder.blocks if block.title == "Costs")
+    assert {f.name: f.value for f in costs.figures}["dividends"] == gained
+    assert holder.attribution.overnight == pytest.approx(without.attribution.overnight + gained)
+    assert holder.attribution.intraday == pytest.approx(without.attribution.intraday)
+    third = IN_PARTS.cash / 3.0 / float(market.panel.open[0, 0])
+    assert holder.benchmark.closing[-1] == pytest.approx(
+        without.benchmark.closing[-1] + third * 1.5
+    )
+
+
+class Holder(VectorStrategy):
+    """Buys everything at once and keeps it."""
+
+    bars_needed: ClassVar[int] = 1
+
+    def wishes(self, panel: Panel) -> Wishes:
+        entries = np.zeros(panel.close.shape, np.bool_)
+        entries[0] = ~np.isnan(panel.close[0])
+        return Wishes(entries, np.zeros_like(entries), "in", "out")
+
+
+class Seller(VectorStrategy):
+    """Sells short, and buys back ten bars later."""
+
+    bars_needed: ClassVar[int] = 1
+
+    def wishes(self, panel: Panel) -> Wishes:
+        known = ~np.isnan(panel.close)
+        shorts, exits = np.zeros_like(known), np.zeros_like(known)
+        shorts[5::20] = True
+        exits[15::20] = True
+        return Wishes(np.zeros_like(known), exits & known, "in", "out", shorts=shorts & known)
+
+
+def test_short_trades_are_shown_from_their_own_side(market: History) -> None:
+    sheet = a_sheet(Seller(), market, replace(FREELY, max_volume_share=1.0))
+
+    assert len(sheet.trades) > 20
+    assert {trade.side for trade in sheet.trades} == {"short"}
+    assert np.all(sheet.attribution.net_exposure <= 0.0)
+    for trade in sheet.trades:
+        assert trade.worst <= trade.best
+        if trade.exit_price is not None:
+            fell = trade.exit_price < trade.entry_price
+            assert fell or trade.profit < 0.0
+    gained = float(sheet.result.summary["final_equity"] or 0.0) - FREELY.cash
+    assert sum(t.profit for t in sheet.trades) - sheet.evidence.borrow_fees == pytest.approx(
+        gained, abs=0.05
+    )
+    assert sheet.evidence.borrow_fees > 0.0
+    parts = sheet.attribution
+    assert parts.overnight + parts.intraday == pytest.approx(sheet.evidence.gross_profit, abs=1e-6)
 
 
 # ---------------------------------------------------------------------- benchmark
