@@ -184,6 +184,7 @@ class Desk:
     def tearsheet(self, request: Request, result: Result, *, envelope: bool = False) -> Tearsheet:
         """Everything about `result`; `envelope` runs it twice more, under better and worse fills."""
         from backtester.results.envelope import envelope_of
+        from backtester.results.foresight import foresight_of
         from backtester.results.manifest import manifest_of
         from backtester.results.tearsheet import tearsheet_of
 
@@ -200,6 +201,7 @@ class Desk:
             trials=self.archive.trials_with(
                 manifest["data_hash"], manifest["id"], result.summary["sharpe"]
             ),
+            foresight=foresight_of(result.strategy, result.history),
             envelope=envelope_of(result, again) if envelope else None,
         )
 

@@ -366,25 +366,9 @@ def _markers(
             None,
         ]
         links["y"] += [trade.entry_price, trade.exit_price, None]
+    # Entries above exits, since a change of sides has both in one place.
     return [
         links,
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": "Entry",
-            "x": [labels[candles.of(trade.entry_row)] for trade in trades],
-            "y": [trade.entry_price for trade in trades],
-            "text": [_told(trade, trade.entry_reason, trade.entry_at) for trade in trades],
-            "hovertemplate": "%{text}<extra></extra>",
-            "marker": {
-                "symbol": [
-                    "triangle-up" if trade.side == "long" else "triangle-down" for trade in trades
-                ],
-                "size": 11,
-                "color": "@accent",
-                "line": {"color": "@card", "width": 1},
-            },
-        },
         {
             "type": "scatter",
             "mode": "markers",
@@ -397,8 +381,25 @@ def _markers(
             "hovertemplate": "%{text}<extra></extra>",
             "marker": {
                 "symbol": "diamond",
-                "size": 9,
+                "size": 12,
                 "color": ["@up" if trade.profit > 0.0 else "@down" for trade in closed],
+                "line": {"color": "@card", "width": 1},
+            },
+        },
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "Entry",
+            "x": [labels[candles.of(trade.entry_row)] for trade in trades],
+            "y": [trade.entry_price for trade in trades],
+            "text": [_told(trade, trade.entry_reason, trade.entry_at) for trade in trades],
+            "hovertemplate": "%{text}<extra></extra>",
+            "marker": {
+                "symbol": [
+                    "triangle-up" if trade.side == "long" else "triangle-down" for trade in trades
+                ],
+                "size": 9,
+                "color": "@accent",
                 "line": {"color": "@card", "width": 1},
             },
         },

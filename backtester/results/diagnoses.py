@@ -84,8 +84,10 @@ class Evidence:
     probabilistic_sharpe: float | None
     trials: int
     deflated_sharpe: float | None
-    # What the look-ahead and warm-up check said; returns under pessimistic and base fills.
-    signals_differ: str | None = None
+    # What the look-ahead and the warm-up check said; returns under pessimistic and base fills.
+    lookahead: str | None = None
+    warmup: str | None = None
+    instants_checked: int = 0
     envelope: tuple[float, float] | None = None
 
     @property
@@ -201,10 +203,17 @@ def too_good(evidence: Evidence) -> Diagnosis | None:
 
 
 def sees_the_future(evidence: Evidence) -> Diagnosis | None:
-    """The automatic check found that a signal depends on what came after it, or on where the bars began."""
-    if evidence.signals_differ is None:
+    """A signal changed when the bars after it were taken away."""
+    if evidence.lookahead is None:
         return None
-    return Diagnosis("SIGNALS_DIFFER", Severity.WARNING, evidence.signals_differ)
+    return Diagnosis("LOOKAHEAD", Severity.WARNING, evidence.lookahead)
+
+
+def needs_more_bars(evidence: Evidence) -> Diagnosis | None:
+    """A signal changed when only the bars were shown that the strategy says it needs, as live trading does."""
+    if evidence.warmup is None:
+        return None
+    return Diagnosis("WARMUP", Severity.WARNING, evidence.warmup)
 
 
 # ---------------------------------------------------------------------- what carries the profit
@@ -593,6 +602,7 @@ def without_risk_rules(evidence: Evidence) -> Diagnosis | None:
 
 CHECKS: Sequence[Check] = (
     sees_the_future,
+    needs_more_bars,
     no_trades,
     few_trades,
     short_history,

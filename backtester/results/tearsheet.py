@@ -20,6 +20,7 @@ from backtester.results.attribution import Attribution, attribute
 from backtester.results.benchmark import Benchmark, compared, held
 from backtester.results.diagnoses import Diagnosis, Evidence, diagnose, longest_underwater
 from backtester.results.figures import Block, Figure, Kind, Table
+from backtester.results.foresight import Foresight
 from backtester.results.manifest import Request
 from backtester.results.summary_tables import duration_s, tables_of
 from backtester.results.trades import Trade, trades_of
@@ -114,14 +115,14 @@ def tearsheet_of(
     *,
     benchmark: Benchmark | None = None,
     trials: Trials | None = None,
-    signals_differ: str | None = None,
+    foresight: Foresight | None = None,
     envelope: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Tearsheet:
     """Say everything about `result`.
 
     Args:
         benchmark: None compares with holding what was traded.
-        signals_differ: the sentence of the look-ahead and warm-up check, if it found something.
+        foresight: what the look-ahead and warm-up check found, if it was made.
         envelope: figures of the optimistic, base and pessimistic runs, if they were made.
     """
     history, plan = result.history, result.plan
@@ -132,7 +133,14 @@ def tearsheet_of(
     comparison = compared(plan.cash, closing, benchmark)
     trials = trials or Trials()
     evidence = _evidence(
-        request, result, trades, attribution, benchmark, comparison, trials, signals_differ
+        request,
+        result,
+        trades,
+        attribution,
+        benchmark,
+        comparison,
+        trials,
+        foresight or Foresight(None, None, 0),
     )
     if envelope:
         evidence = replace(
@@ -172,7 +180,7 @@ def _evidence(
     benchmark: Benchmark,
     comparison: Mapping[str, float | None],
     trials: Trials,
-    signals_differ: str | None,
+    foresight: Foresight,
 ) -> Evidence:
     history, plan, outcome, summary = result.history, result.plan, result.outcome, result.summary
     closing = outcome.equity[history.session_ends]
@@ -225,7 +233,9 @@ def _evidence(
         probabilistic_sharpe=significance.probabilistic_sharpe(returns),
         trials=trials.count,
         deflated_sharpe=significance.deflated_sharpe(returns, trials.count, trials.spread),
-        signals_differ=signals_differ,
+        lookahead=foresight.lookahead,
+        warmup=foresight.warmup,
+        instants_checked=foresight.instants,
     )
 
 
@@ -578,6 +588,12 @@ def _honesty_figures(evidence: Evidence) -> list[Figure]:
         ),
         Figure("trials", "Runs made on these bars", evidence.trials, Kind.COUNT),
         Figure("deflated_sharpe", "Deflated Sharpe", evidence.deflated_sharpe, Kind.FRACTION),
+        Figure(
+            "instants_checked",
+            "Instants decided on again",
+            evidence.instants_checked,
+            Kind.COUNT,
+        ),
         Figure("missing_share", "Missing bars", evidence.missing_share, Kind.FRACTION),
         Figure("jumps", "Jumps beyond a third", len(evidence.jumps), Kind.COUNT),
     ]

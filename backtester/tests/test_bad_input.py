@@ -53,6 +53,20 @@ class NoWish(Strategy):
     def generate_signal(self, view):
         return "BUY"
 
+class Peeks(VectorStrategy):
+    bars_needed: ClassVar[int] = 3
+    def wishes(self, panel):
+        ahead = np.roll(panel.close, -1, axis=0)
+        entries = ahead > panel.close
+        return Wishes(entries, ~entries, "will rise", "will fall")
+
+class Forgets(VectorStrategy):
+    bars_needed: ClassVar[int] = 3
+    def wishes(self, panel):
+        highest = np.maximum.accumulate(panel.close, axis=0)
+        entries = panel.close >= highest
+        return Wishes(entries, ~entries, "record", "no record")
+
 class Leaves(VectorStrategy):
     bars_needed: ClassVar[int] = 1
     def wishes(self, panel):
@@ -76,7 +90,16 @@ def strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info.mkdir(parents=True)
     (folder / "strangers_of_a_test.py").write_text(STRANGERS)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: strangers\nVersion: 1.0\n")
-    names = ("Raises", "RaisesLate", "NotNumber", "WrongShape", "NoWish", "Leaves")
+    names = (
+        "Raises",
+        "RaisesLate",
+        "NotNumber",
+        "WrongShape",
+        "NoWish",
+        "Leaves",
+        "Peeks",
+        "Forgets",
+    )
     points = "".join(f"{name} = strangers_of_a_test:{name}\n" for name in names)
     (info / "entry_points.txt").write_text(f"[full_ai_trader.strategies]\n{points}")
     monkeypatch.syspath_prepend(str(folder))
@@ -185,6 +208,46 @@ def test_one_symbol_in_two_files_is_refused(
     sentence = refused(["--strategy", "moving_average", "--data", str(folder)], 4, tmp_path, capsys)
 
     assert "AAPL is in more than one file" in sentence
+
+
+@pytest.mark.parametrize(
+    ("strategy", "code", "sentence"),
+    [
+        ("peeks", "LOOKAHEAD", "It sees the future: of AAPL on 2023-"),
+        ("forgets", "WARMUP", "Live trading would decide otherwise: of AAPL on 2023-"),
+    ],
+)
+def test_a_strategy_that_knows_too_much_is_doubted_first_of_all(
+    strategy: str,
+    code: str,
+    sentence: str,
+    home: Path,
+    strangers: None,
+    daily_bars: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["--strategy", strategy, "--data", str(daily_bars), "--json", "-"]
+
+    assert main(["backtest", "run", *words]) == ExitCode.OK
+
+    doubts = json.loads(capsys.readouterr().out)["diagnoses"]
+    (found,) = [doubt for doubt in doubts if doubt["code"] == code]
+    assert found["severity"] == "warning"
+    assert found["sentence"].startswith(sentence)
+
+
+def test_a_sound_strategy_is_not_said_to_know_too_much(
+    home: Path, daily_bars: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--strategy", "moving_average", "--data", str(daily_bars), "--json", "-"]
+
+    assert main(["backtest", "run", *words]) == ExitCode.OK
+
+    document = json.loads(capsys.readouterr().out)
+    assert not {"LOOKAHEAD", "WARMUP"} & {doubt["code"] for doubt in document["diagnoses"]}
+    honesty = next(block for block in document["figures"] if block["title"] == "Honesty")
+    (checked,) = [f["value"] for f in honesty["figures"] if f["name"] == "instants_checked"]
+    assert checked >= 10
 
 
 # ---------------------------------------------------------------------- whole results of useless markets

@@ -16,7 +16,8 @@ SUNK = np.concatenate([np.linspace(100_000, 130_000, 100), np.full(403, 125_000.
 
 # What makes each diagnosis speak, by its code. Everything else stays sound.
 UNSOUND: dict[str, dict[str, Any]] = {
-    "SIGNALS_DIFFER": {"signals_differ": "A signal depends on later bars."},
+    "LOOKAHEAD": {"lookahead": "A signal depends on later bars."},
+    "WARMUP": {"warmup": "A signal depends on where the bars began."},
     "NO_TRADES": {"fills": 0, "profits": np.empty(0), "stale_fills": 0},
     "FEW_TRADES": {"profits": np.full(29, 100.0)},
     "SHORT_HISTORY": {
@@ -59,7 +60,8 @@ UNSOUND: dict[str, dict[str, Any]] = {
 }
 # What is just sound enough: the same fields at their thresholds, or where the diagnosis means nothing.
 SOUND: dict[str, dict[str, Any]] = {
-    "SIGNALS_DIFFER": {},
+    "LOOKAHEAD": {"warmup": "Another thing."},
+    "WARMUP": {"lookahead": "Another thing."},
     "NO_TRADES": {"fills": 1},
     "FEW_TRADES": {"profits": np.full(30, 100.0)},
     "SHORT_HISTORY": {
