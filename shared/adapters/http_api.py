@@ -26,6 +26,8 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shared.adapters.figures import watch_loop
+from shared.adapters.metrics import ServiceMetrics
 from shared.config import Settings
 from shared.domain.errors import (
     InvalidInput,
@@ -183,6 +185,8 @@ def make_app(
     registry = prometheus_client.CollectorRegistry()
     app.state.metrics = registry
     prometheus_client.ProcessCollector(registry=registry)
+    own = ServiceMetrics(service, app.version)
+    own.register(registry)
     seconds = prometheus_client.Histogram(
         "http_request_seconds",
         "Time to answer, by route and status.",
@@ -218,6 +222,7 @@ def make_app(
     )
     async def metrics() -> Response:
         """Figures in Prometheus' text format."""
+        own.note({name: await _bounded(probe) for name, probe in probes.items()})
         return Response(
             prometheus_client.generate_latest(registry), media_type="text/plain; version=0.0.4"
         )
@@ -433,6 +438,7 @@ async def serve(app: ASGIApp, host: str, port: int) -> None:
         lifespan="off",
     )
     server = _Server(config)
+    watch_loop()
     task = asyncio.create_task(server.serve(sockets=[listening]), name="http")
     try:
         await asyncio.shield(task)

@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from shared.adapters.figures import FIGURES
 from shared.config import Settings
 from shared.domain.errors import Unavailable
 from shared.ports import Timer
@@ -76,13 +77,20 @@ class Database:
         pause_s = 0.05
         for attempt in range(1, _TRIES + 1):
             try:
+                began_s = self._timer.monotonic_s()
                 async with engine.begin() as connection:
-                    return await work(connection)
+                    FIGURES.connected(self._timer.monotonic_s() - began_s)
+                    FIGURES.database_in_use += 1
+                    try:
+                        return await work(connection)
+                    finally:
+                        FIGURES.database_in_use -= 1
             except (DBAPIError, OSError, PoolTimeout, ConnectionError, TimeoutError) as error:
                 if not _is_retryable(error):
                     raise
                 if attempt == _TRIES:
                     raise Unavailable(f"PostgreSQL gave no answer: {_brief(error)}") from error
+            FIGURES.database_retries += 1
             await self._timer.sleep(pause_s)
             pause_s *= 2
         raise AssertionError("unreachable: the loop returns or raises")

@@ -20,6 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from shared.adapters.figures import FIGURES
 from shared.config import Settings
 from shared.domain.bar_blocks import BarBlock, from_epoch_us, to_epoch_us
 from shared.domain.symbols import Symbol
@@ -180,7 +181,10 @@ class RedisLatestBars:
         try:
             found: list[Any] = await self._client.hmget(self._key(timeframe), list(symbols))
         except _GONE:
+            FIGURES.looked_up("latest_bars", hits=0, asked=len(symbols))
             return {}
+        hits = sum(entry is not None for entry in found)
+        FIGURES.looked_up("latest_bars", hits=hits, asked=len(symbols))
         return {
             symbol: _latest_bar(timeframe, symbol, orjson.loads(raw))
             for symbol, raw in zip(symbols, found, strict=True)

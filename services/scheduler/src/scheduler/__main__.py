@@ -13,6 +13,7 @@ from scheduler.adapters.happenings import PostgresWatch
 from scheduler.adapters.notice_box import PostgresNoticeBox
 from scheduler.adapters.peers import open_peers
 from scheduler.adapters.receivers import read_templates, receiver_of
+from scheduler.adapters.system_figures import SystemFigures
 from scheduler.adapters.views import PostgresViews
 from scheduler.api import router
 from scheduler.jobs import BeatingJob, catalogue
@@ -71,6 +72,8 @@ async def run(settings: Settings) -> None:
             {"postgres": database.is_answering, "calendar": calendar_known},
             timer,
         )
+        figures = SystemFigures(database, account, clock, timer)
+        figures.register(app.state.metrics)
         app.include_router(
             router(
                 account,
@@ -87,6 +90,7 @@ async def run(settings: Settings) -> None:
             tasks.create_task(serve(app, settings.api_host, settings.scheduler_port))
             tasks.create_task(timekeeper.keep_time())
             tasks.create_task(notifier.keep_telling())
+            tasks.create_task(figures.keep_looking())
             for job in jobs:
                 if isinstance(job, BeatingJob):
                     tasks.create_task(timekeeper.keep_beating(job))

@@ -6,6 +6,7 @@ requests of one account.
 
 from __future__ import annotations
 
+from shared.adapters.figures import FIGURES
 from shared.ports import Timer
 from trade_executor.breaker import Breaker
 from trade_executor.budget import Budget, Lane
@@ -22,7 +23,9 @@ class Gate:
     async def admit(self, lane: Lane) -> None:
         """Return when one request of `lane` may go."""
         while (pause_s := self._budget.take(lane, self._timer.monotonic_s())) > 0:
+            FIGURES.broker_wait_s += pause_s
             await self._timer.sleep(pause_s)
+        FIGURES.broker_requests[lane.name.lower()] += 1
 
     def failed(self) -> None:
         """A request got no answer, or one that says that the broker is ill."""
