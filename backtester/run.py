@@ -134,6 +134,7 @@ def _since(wished: Wished, first: int) -> Wished:
         Wishes(row[kept] - first, column[kept], direction[kept], conviction[kept]),
         wished.entry_reason,
         wished.exit_reason,
+        tuple(why for why, is_kept in zip(wished.reasons, kept, strict=False) if is_kept),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -46,11 +46,22 @@ class StrategyFailed(TradingError):
 
 @dataclass(frozen=True, slots=True)
 class Wished:
-    """All wishes in the order in which they are decided, and the reasons that reports carry."""
+    """All wishes in the order in which they are decided, and the reasons that reports carry.
+
+    `reasons`: one per wish; empty where all wishes of a kind have the same, `entry_reason` or `exit_reason`.
+    """
 
     wishes: Wishes
     entry_reason: str
     exit_reason: str
+    reasons: tuple[str, ...] = ()
+
+    def reason(self, number: int) -> str:
+        """Why the wish of that number was given."""
+        if self.reasons:
+            return self.reasons[number]
+        is_long = self.wishes.direction[number] == LONG
+        return self.entry_reason if is_long else self.exit_reason
 
 
 CompiledForm = Callable[[Strategy, Floats], tuple[int, Ints, Ints, Bools, Floats]]
@@ -207,9 +218,7 @@ class _Found:
     strategy: Strategy
     history: History
     wishes: list[tuple[int, int, int, float]] = field(default_factory=list)
-    # The first reason given for each kind stands for all of them in the reports.
-    entry_reason: str = ""
-    exit_reason: str = ""
+    reasons: list[str] = field(default_factory=list)
 
     def add(self, row: int, column: int, answer: object) -> None:
         """Keep one answer.
@@ -229,11 +238,8 @@ class _Found:
                 "it must declare a switch allow_short, and it must be on"
             )
         direction = _DIRECTIONS[wish.direction]
-        if direction == LONG:
-            self.entry_reason = self.entry_reason or wish.reason
-        else:
-            self.exit_reason = self.exit_reason or wish.reason
         self.wishes.append((row, column, direction, float(wish.conviction)))
+        self.reasons.append(wish.reason)
 
     def in_order(self) -> Wished:
         """All of them as the engines take them."""
@@ -245,8 +251,13 @@ class _Found:
             np.array(columns, np.int64),
             np.array(directions, np.int64),
             np.array(convictions, np.float64),
-            self.entry_reason,
-            self.exit_reason,
+            next(
+                (why for w, why in zip(self.wishes, self.reasons, strict=True) if w[2] == LONG), ""
+            ),
+            next(
+                (why for w, why in zip(self.wishes, self.reasons, strict=True) if w[2] != LONG), ""
+            ),
+            self.reasons,
         )
 
     def _where(self, row: int, column: int) -> str:
@@ -260,6 +271,7 @@ def in_order(
     conviction: Floats,
     entry_reason: str,
     exit_reason: str,
+    reasons: Sequence[str] = (),
 ) -> Wished:
     """Wishes that were found by row and column, in the order in which the risk manager takes them."""
     if len(column) and column.max() > 0:
@@ -272,6 +284,10 @@ def in_order(
             direction[order],
             conviction[order],
         )
+        reasons = [reasons[i] for i in order.tolist()] if reasons else ()
     return Wished(
-        Wishes(row, column, direction.astype(np.int64), conviction), entry_reason, exit_reason
+        Wishes(row, column, direction.astype(np.int64), conviction),
+        entry_reason,
+        exit_reason,
+        tuple(reasons),
     )

@@ -9,16 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backtester.run import Result
-from backtester.terms import ENTRY, EXIT, FLAT, SHORT, SPLIT, STOP, TARGET
+from backtester.terms import ENTRY, EXIT, SHORT, SPLIT, STOP, TARGET
 from risk_manager import sizing
 from shared.domain.bar_blocks import from_epoch_us
 
 # Why the last share went, in words that need no strategy.
 _KINDS = {
     ENTRY: "entry",
-    EXIT: "signal",
+    # By a wish, whose reason says more, or when a limit on losses was passed.
+    EXIT: "flattened",
     STOP: "stop",
     TARGET: "target",
 }
@@ -70,7 +72,7 @@ def trades_of(result: Result) -> list[Trade]:
     """All trades of a result, closed ones in the order of their ends, then those still open."""
     trips, history = result.trips, result.history
     panel = history.panel
-    decided = _deciding_rows(result)
+    decided = _deciding_wishes(result)
     terms = result.plan.terms(panel.timeframe, result.strategy.name, has_gaps=history.has_gaps)
     # What happened on the way is seen in the shares of one day, the last.
     newest, factor = history.in_newest_shares.panel, history.actions_as_arrays.factor
@@ -99,13 +101,12 @@ def trades_of(result: Result) -> list[Trade]:
             float(factor[exit_row, column] / factor[-1, column]) if factor.size else 1.0
         )
         kind = int(trips.kind[i])
+        entered, left_by = decided[i]
         why = _KINDS.get(kind)
-        reasons = (result.wished.entry_reason, result.wished.exit_reason)
-        # Who is short leaves when the strategy wishes to be long.
-        into, out_of = reversed(reasons) if is_short else reasons
-        if kind == EXIT:
-            why = out_of
-        close = panel.close[decided[i], column] if decided[i] >= 0 else np.nan
+        if kind == EXIT and left_by >= 0 and result.wished.wishes.row[left_by] < exit_row:
+            why = result.wished.reason(left_by)
+        into = result.wished.reason(entered) if entered >= 0 else ""
+        close = panel.close[result.wished.wishes.row[entered], column] if entered >= 0 else np.nan
         is_guarded = terms.bracket and not np.isnan(close)
         below, above = terms.stop_loss, terms.take_profit
         if is_short:
@@ -145,28 +146,34 @@ def _at(us: int) -> str:
     return from_epoch_us(us).isoformat()
 
 
-def _deciding_rows(result: Result) -> list[int]:
-    """For each trip the row at whose close its entry was decided; -1 when no wish explains it.
+def _deciding_wishes(result: Result) -> list[tuple[int, int]]:
+    """For each trip the numbers of the wishes that opened it and that would close it; -1 where none explains it.
 
     An order fills in the symbol's next bar with volume, so what was decided since that of before the entry, the first
-    of it, is what filled.
+    of it, is what filled. What closes is the first wish for something else after that.
     """
-    wishes = result.wished.wishes
-    rows, columns, is_entry = wishes.row, wishes.column, wishes.direction != FLAT
+    wishes, trips = result.wished.wishes, result.trips
     tradable = result.history.panel.volume > 0.0
-    wished_in = {
-        int(k): rows[(columns == k) & is_entry] for k in np.unique(result.trips.column).tolist()
-    }
+    of_column: dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+    for k in np.unique(trips.column).tolist():
+        mine = np.flatnonzero(wishes.column == k)
+        of_column[k] = (mine, wishes.row[mine])
     found = []
-    for column, entry in zip(
-        result.trips.column.tolist(), result.trips.entry_row.tolist(), strict=True
+    for column, entry, side in zip(
+        trips.column.tolist(), trips.entry_row.tolist(), trips.side.tolist(), strict=True
     ):
         before = entry - 1
         while before > 0 and not tradable[before, column]:
             before -= 1
-        mine = wished_in[column]
-        i = int(np.searchsorted(mine, before))
-        found.append(int(mine[i]) if i < len(mine) and mine[i] < entry else -1)
+        numbers, rows = of_column[column]
+        i = int(np.searchsorted(rows, before))
+        while i < len(rows) and rows[i] < entry and wishes.direction[numbers[i]] != side:
+            i += 1
+        opened = int(numbers[i]) if i < len(rows) and rows[i] < entry else -1
+        i = int(np.searchsorted(rows, entry))
+        while i < len(rows) and wishes.direction[numbers[i]] == side:
+            i += 1
+        found.append((opened, int(numbers[i]) if i < len(rows) else -1))
     return found
 
 

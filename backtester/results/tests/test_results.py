@@ -26,13 +26,15 @@ from backtester.results.significance import (
 )
 from backtester.results.tearsheet import streaks
 from backtester.results.testing import a_request, a_sheet
+from backtester.results.trades import trades_of
 from backtester.run import Engine, backtest
 from backtester.testing import a_market
 from shared.domain.corporate_actions import CashDividend, Split
 from shared.domain.errors import InvalidInput
-from strategy_engine.panels import FIGURES, Panel
+from shared.domain.signals import Direction
+from strategy_engine.panels import FIGURES, Panel, View
 from strategy_engine.strategies.moving_average import MovingAverage
-from strategy_engine.strategy import VectorStrategy, Wishes
+from strategy_engine.strategy import Strategy, VectorStrategy, Wish, Wishes
 
 QUICK = {"short_window": 3, "long_window": 9}
 COSTLY = Plan(
@@ -128,6 +130,41 @@ def test_a_trade_carries_reasons_stop_target_and_how_far_it_went(market: History
         if trade.exit_reason == "target":
             assert trade.exit_price is not None
             assert trade.exit_price >= trade.target - 1e-9
+
+
+class Talkative(Strategy):
+    """Gives another reason each time."""
+
+    bars_needed: ClassVar[int] = 2
+
+    def generate_signal(self, view: View) -> Wish | None:
+        at = f"{view.symbol} at {view.close[-1]:g}"
+        if view.close[-1] > view.close[0] * 1.01:
+            return Wish(Direction.LONG, reason=f"rose, {at}")
+        if view.close[-1] < view.close[0] * 0.99:
+            return Wish(Direction.FLAT, reason=f"fell, {at}")
+        return None
+
+
+@pytest.mark.parametrize("start", [0, 50])
+def test_every_trade_carries_the_reasons_of_its_own_wishes(market: History, start: int) -> None:
+    result = backtest(Talkative(), market, FREELY, start_on=market.day(start))
+    history = result.history
+
+    trades = trades_of(result)
+
+    assert len(trades) > 30
+    for trade in trades:
+        closes = history.panel.close[:, history.panel.symbols.index(trade.symbol)]
+        assert trade.entry_reason.startswith(f"rose, {trade.symbol} at ")
+        spoken = {f"{trade.symbol} at {price:g}" for price in closes[: trade.entry_row]}
+        assert trade.entry_reason.removeprefix("rose, ") in spoken
+        if trade.exit_reason is not None:
+            after = {
+                f"fell, {trade.symbol} at {price:g}"
+                for price in closes[trade.entry_row : trade.exit_row]
+            }
+            assert trade.exit_reason in after
 
 
 def test_without_the_risk_rules_no_trade_claims_a_stop(market: History) -> None:
