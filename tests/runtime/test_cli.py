@@ -132,6 +132,19 @@ def test_a_placeholder_of_the_example_is_not_taken_for_a_key(
     assert "ALPACA_API_KEY still holds the example's placeholder" in capsys.readouterr().err
 
 
+def test_a_wrong_parameter_of_the_strategy_is_named_by_validate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = {"ALPACA_API_KEY": "a", "ALPACA_SECRET_KEY": "b", "STRATEGY_PARAMS": "short_windw=5"}
+    instance = Instance.create(tmp_path / "home", settings=keys)
+    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: instance))
+
+    assert main(["config", "validate"]) == ExitCode.USAGE
+    assert "STRATEGY_PARAMS: moving_average has no parameter 'short_windw'; did you mean" in (
+        capsys.readouterr().err
+    )
+
+
 def test_a_wrong_setting_is_named_by_validate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from shared.config import load_settings
+from shared.config import Settings, load_settings
 from shared.domain.errors import Misconfigured
 from trader.exits import ExitCode
 from trader.runtime.errors import NotRunning
@@ -244,6 +244,7 @@ def validate(as_json: JsonOption = False) -> None:
     settings = load_settings(instance.settings)
     _refuse_placeholders(instance)
     settings.require("alpaca_api_key", "alpaca_secret_key")
+    _refuse_strategy(settings)
     _result({"valid": True}, as_json, "the settings are complete and agree with each other")
 
 
@@ -252,6 +253,14 @@ def _chosen(instance: Instance, service: str | None) -> Sequence[str]:
         return (POSTGRES, REDIS, *SERVICES, DASHBOARD)
     instance.port_of(service)
     return tuple(dict.fromkeys((POSTGRES, REDIS, service)))
+
+
+def _refuse_strategy(settings: Settings) -> None:
+    """Raise what the strategy engine would say of STRATEGY_NAME and STRATEGY_PARAMS when it starts."""
+    from strategy_engine.catalogue import discover
+    from strategy_engine.choosing import chosen_strategy
+
+    chosen_strategy(settings, discover())
 
 
 def _refuse_placeholders(instance: Instance) -> None:

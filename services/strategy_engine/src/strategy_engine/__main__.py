@@ -7,6 +7,8 @@ import sys
 from contextlib import AsyncExitStack
 from functools import partial
 
+import structlog
+
 from shared.adapters.clocks import MonotonicTimer, clock_for
 from shared.adapters.http_api import make_app, serve
 from shared.adapters.parquet import ParquetBars
@@ -23,6 +25,7 @@ from strategy_engine.choosing import chosen_strategy
 from strategy_engine.service import Meters, StrategyEngine
 from strategy_engine.store import PostgresEvaluations
 
+_log = structlog.get_logger(__name__)
 SERVICE = "strategy_engine"
 
 
@@ -32,6 +35,8 @@ async def run(settings: Settings) -> None:
     clock, timer = clock_for(settings.clock_file), MonotonicTimer()
     account = settings.trading_account
     catalogue = discover()
+    for where, why in catalogue.broken.items():
+        _log.warning("strategy cannot be used", where=where, why=why)
     strategy = chosen_strategy(settings, catalogue)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(

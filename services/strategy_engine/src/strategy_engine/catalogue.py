@@ -67,12 +67,6 @@ def discover(
                 strategy()  # one that cannot be made with its own defaults is broken
         except Exception as error:  # noqa: BLE001  # a stranger's module may raise anything
             broken[where] = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            # Imported here: a backtest that finds its strategy logs nothing and starts quicker.
-            import structlog
-
-            structlog.get_logger(__name__).warning(
-                "strategy module cannot be imported", module=where, exc_info=error
-            )
             continue
         for strategy in classes:
             others = found.setdefault(strategy.name, [])

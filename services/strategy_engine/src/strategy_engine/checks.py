@@ -166,8 +166,10 @@ def _stated(strategy: VectorStrategy, panel: Panel) -> Wishes:
 def _chosen(whole: Wishes, most: int) -> list[int]:
     """Rows with wishes, evenly chosen, and as many others in between; the newest is among them."""
     wished = whole.wished.any(axis=1)
-    with_wishes = _evenly(np.flatnonzero(wished), most // 2)
-    others = _evenly(np.flatnonzero(~wished), most - len(with_wishes))
+    others = _evenly(np.flatnonzero(~wished), most // 2)
+    with_wishes = _evenly(np.flatnonzero(wished), most - len(others))
+    if len(with_wishes) + len(others) < most:
+        others = _evenly(np.flatnonzero(~wished), most - len(with_wishes))
     return sorted({*with_wishes, *others})
 
 

@@ -27,7 +27,8 @@ MAX_BARS_NEEDED = 2_000
 _MOST_FIGURES = 20
 _LONGEST_TEXT = 200
 _KINDS = ("entries", "exits", "shorts")
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+# How a strategy may be called.
+NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 class InvalidWish(InvalidInput):
@@ -135,7 +136,7 @@ class Strategy(ABC):
         super().__init_subclass__(**kwargs)
         if "name" not in cls.__dict__:
             cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
-        if _NAME.fullmatch(cls.name) is None:
+        if NAME.fullmatch(cls.name) is None:
             raise InvalidInput(
                 f"{cls.name[:80]!r} cannot name a strategy: use a-z, 0-9 and _, a letter first"
             )

@@ -1,0 +1,162 @@
+"""Begin, list and show strategies: `trader strategy new|list|show`.
+
+Nothing that runs is needed: strategies are found where they lie, the user's own beside the shipped ones. With `--json`
+standard output holds one JSON document and nothing else.
+"""
+
+import inspect
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from shared.domain.errors import InvalidInput
+from trader.runtime.errors import NotFound
+
+if TYPE_CHECKING:  # the command line's help needs none of the machinery
+    from strategy_engine.catalogue import Catalogue
+    from strategy_engine.strategy import Strategy
+
+app = typer.Typer()
+commands = typer.Typer(
+    help="Begin, list and show strategies.\n\nExample: trader strategy show moving_average",
+    no_args_is_help=True,
+)
+app.add_typer(commands, name="strategy")
+commands.callback()(lambda: None)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+FolderOption = Annotated[
+    Path | None, typer.Option(help="Where your own strategies lie; default: the project's folder.")
+]
+NameArgument = Annotated[str, typer.Argument(help="A strategy's name, e.g. moving_average.")]
+
+
+@commands.command()
+def new(
+    name: Annotated[str, typer.Argument(help="What to call it, e.g. my_breakout.")],
+    folder: FolderOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be written, write nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a strategy that works as it stands, and its test, into your own folder.
+
+    Example: trader strategy new my_breakout
+    """
+    from strategy_engine.catalogue import USER_FOLDER
+    from strategy_engine.skeleton import skeleton
+
+    folder = folder or USER_FOLDER
+    source, test = skeleton(name)
+    catalogue = _catalogue(folder)
+    if name in catalogue.strategies:
+        place = inspect.getsourcefile(catalogue.strategies[name])
+        raise InvalidInput(f"there is a strategy {name} already, in {place}; choose another name")
+    files = {folder / f"{name}.py": source, folder / "tests" / f"test_{name}.py": test}
+    for path in files:
+        if path.exists():
+            raise InvalidInput(f"{path} exists already; choose another name, or move it away")
+    if not dry_run:
+        try:
+            for path, text in files.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("x", encoding="utf-8") as file:
+                    file.write(text)
+        except OSError as error:
+            raise InvalidInput(f"{folder} cannot be written to: {error.strerror}") from error
+    if as_json:
+        print(json.dumps({"written": not dry_run, "files": [str(path) for path in files]}))
+        return
+    for path in files:
+        print(f"{'would write' if dry_run else 'wrote'} {path}")
+    if not dry_run:
+        print(f"next: trader strategy show {name}, then trader check lookahead {name}")
+
+
+@commands.command("list")
+def list_all(folder: FolderOption = None, as_json: JsonOption = False) -> None:
+    """Show all strategies, and files that hold none because something is wrong with them.
+
+    Example: trader strategy list
+    """
+    catalogue = _catalogue(folder)
+    described = [_described(kind()) for kind in catalogue.strategies.values()]
+    if as_json:
+        print(json.dumps({"items": described, "broken": dict(catalogue.broken)}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("strategy", "what it does", "bars needed", box=None, padding=(0, 2, 0, 0))
+    for item in described:
+        table.add_row(item["name"], item["about"], str(item["bars_needed"]))
+    console = Console(highlight=False)
+    console.print(table)
+    for where, why in catalogue.broken.items():
+        console.print(f"broken: {where}: {why}", markup=False)
+
+
+@commands.command()
+def show(name: NameArgument, folder: FolderOption = None, as_json: JsonOption = False) -> None:
+    """Show a strategy's parameters with their bounds, what its SELL means, and where it lies.
+
+    Example: trader strategy show rsi_reversion --json
+    """
+    from strategy_engine.parameters import UnknownName
+
+    catalogue = _catalogue(folder)
+    try:
+        kind = catalogue.find(name)
+    except UnknownName as error:
+        raise NotFound(str(error)) from None
+    item = _described(kind())
+    if as_json:
+        print(json.dumps(item))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    console.print(f"{item['name']}: {item['about']}", markup=False)
+    console.print(f"a SELL {item['sell_means']}", markup=False)
+    console.print(
+        f"needs {item['bars_needed']} bars of a symbol; lies in {item['file']}", markup=False
+    )
+    table = Table("parameter", "default", "from", "to", "meaning", box=None, padding=(0, 2, 0, 0))
+    for parameter in item["parameters"]:
+        bounds = (
+            "" if parameter[end] is None else f"{parameter[end]:g}" for end in ("low", "high")
+        )
+        table.add_row(parameter["name"], str(parameter["default"]), *bounds, parameter["about"])
+    console.print(table)
+
+
+def _catalogue(folder: Path | None) -> "Catalogue":
+    from strategy_engine.catalogue import USER_FOLDER, discover
+
+    return discover(folder or USER_FOLDER)
+
+
+def _described(strategy: "Strategy") -> dict[str, Any]:
+    """Everything about `strategy`, as it is without being told otherwise."""
+    return {
+        "name": strategy.name,
+        "about": (type(strategy).__doc__ or "").strip().partition("\n")[0],
+        "sell_means": strategy.sell_means,
+        "bars_needed": strategy.bars_needed,
+        "file": inspect.getsourcefile(type(strategy)),
+        "parameters": [
+            {
+                "name": name,
+                "type": parameter.kind.__name__,
+                "default": parameter.default,
+                "low": parameter.low,
+                "high": parameter.high,
+                "about": parameter.about,
+            }
+            for name, parameter in strategy.parameters.items()
+        ],
+    }
