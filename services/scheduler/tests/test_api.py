@@ -264,3 +264,36 @@ def test_services_show_what_each_answered_and_since_when(room: Room) -> None:
         assert said[1]["detail"] == "waits for redis"
 
     talk(room, conversation)
+
+
+def test_a_paused_job_says_since_when_by_whom_and_why_until_it_is_resumed(room: Room) -> None:
+    async def conversation(http: httpx.AsyncClient) -> None:
+        why = {"reason": "the broker repairs its clock"}
+        for _ in range(2):
+            paused = await http.post("/jobs/reconcile/pause", json=why, headers=OPERATE)
+            assert paused.json()["paused"] == {
+                "since_at": "2026-03-02T15:00:00Z",
+                "actor": "operate",
+                "reason": "the broker repairs its clock",
+            }
+            room.clock.advance(60)
+        resumed = await http.post("/jobs/reconcile/resume", headers=OPERATE)
+        assert resumed.json()["paused"] is None
+
+    talk(room, conversation)
+
+
+def test_a_pause_needs_a_reason_a_job_that_may_rest_and_a_token_that_may_operate(
+    room: Room,
+) -> None:
+    async def conversation(http: httpx.AsyncClient) -> None:
+        async def answer(job: str, body: dict[str, str], token: dict[str, str]) -> int:
+            said = await http.post(f"/jobs/{job}/pause", json=body, headers=token)
+            return said.status_code
+
+        assert await answer("reconcile", {}, OPERATE) == 422
+        assert await answer("service_health", {"reason": "x"}, OPERATE) == 409
+        assert await answer("reconcile", {"reason": "x"}, READ) == 403
+        assert await room.store.paused() == {}
+
+    talk(room, conversation)

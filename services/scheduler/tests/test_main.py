@@ -10,7 +10,7 @@ import pytest
 
 from scheduler.actions import Actions
 from scheduler.jobs import BeatingJob, Job, catalogue, likely
-from scheduler.runs import Figures, Run, RunState, ServiceHealth
+from scheduler.runs import Figures, Pause, Run, RunState, ServiceHealth
 from scheduler.service import Nudge, Timekeeper
 from scheduler.testing import FakePeers, FakeViews, MemoryJobStore, a_week_in_march
 from shared.domain.errors import Rejected, Unavailable
@@ -464,3 +464,21 @@ def test_an_unknown_job_is_answered_with_the_likeliest_one() -> None:
 
     assert likely("reconsile", jobs) == "there is no job 'reconsile'; did you mean reconcile?"
     assert "choose one of service_health" in likely("x", jobs)
+
+
+def test_what_comes_due_while_a_job_is_paused_is_missed_and_a_person_may_still_ask_for_it() -> None:
+    async def scenario() -> None:
+        room = Room()
+        timekeeper = await begun(room)
+        await room.store.pause("reconcile", Pause(MIDNIGHT, "operate", "books are repaired"))
+        await room.look_at(timekeeper, utc(2, 14, 21), utc(3, 14, 21))
+        assert states(room.of("reconcile")) == [("MISSED", 1), ("MISSED", 1)]
+
+        await room.store.request("by hand", "reconcile", date(2026, 3, 3), utc(3, 15), "operate")
+        await room.look_at(timekeeper, utc(3, 15))
+        await room.store.pause("reconcile", None)
+        await room.look_at(timekeeper, utc(5, 14, 21))
+
+        assert states(room.of("reconcile"))[2:] == [("DONE", 1), ("DONE", 1)]
+
+    asyncio.run(scenario())

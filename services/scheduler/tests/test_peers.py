@@ -46,7 +46,34 @@ def test_a_ready_service_is_alive_and_ready_and_only_readiness_is_shown_the_toke
     found = health_of_executor(answer)
 
     assert (found.alive, found.ready, found.checks) == (True, True, {"postgres": True})
-    assert seen == {"/health": None, "/ready": "Bearer read-token-0"}
+    token = "Bearer read-token-0"
+    assert seen == {"/health": None, "/ready": token, "/metrics": token}
+
+
+def test_what_a_service_uses_is_the_difference_of_two_looks_and_a_restart_begins_anew() -> None:
+    cpu_s = iter([10.0, 12.5, 0.5])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/health":
+            return httpx.Response(200, json={"service": "trade_executor", "status": "ok"})
+        if request.url.path == "/metrics":
+            text = f"# HELP x\nprocess_cpu_seconds_total {next(cpu_s)}\nprocess_resident_memory_bytes 6.4e+07\n"
+            return httpx.Response(200, text=text)
+        return httpx.Response(200, json={"ready": True, "checks": {}})
+
+    async def scenario() -> list[tuple[float | None, int | None]]:
+        timer = InstantTimer()
+        http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+        urls = {"trade_executor": URLS["trade_executor"]}
+        looking = HttpPeers(http, urls, SETTINGS, timer)
+        found = []
+        for _ in range(3):
+            [health] = await looking.health()
+            found.append((health.cpu_share, health.memory_bytes))
+            await timer.sleep(10)
+        return found
+
+    assert asyncio.run(scenario()) == [(None, 64_000_000), (0.25, 64_000_000), (None, 64_000_000)]
 
 
 def test_a_service_that_waits_for_something_says_for_what() -> None:

@@ -6,12 +6,12 @@ from datetime import date, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from scheduler.jobs import BeatingJob, CalendarJob, Job, likely
 from scheduler.market import market_day
 from scheduler.ports import JobStore
-from scheduler.runs import Heartbeat, JobHistory, Run, requested_run_id
+from scheduler.runs import Heartbeat, JobHistory, Pause, Run, requested_run_id
 from scheduler.service import Timekeeper
 from shared.adapters.http_api import ProblemError, Role, requires
 from shared.domain.calendar import TradingCalendar, TradingWindow
@@ -67,8 +67,24 @@ class LastRun(BaseModel):
     detail: str
 
 
+class PauseBody(BaseModel):
+    """Since when a job is not run when it is due, by whom, and why."""
+
+    since_at: datetime
+    actor: str
+    reason: str
+
+
+class PauseWish(BaseModel):
+    """Why a job is to rest."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
 class JobBody(BaseModel):
-    """A job: when it runs, how it went last, and how often it came too late."""
+    """A job: when it runs, how it went last, how often it was missed, and whether it is paused."""
 
     job_id: str
     description: str
@@ -77,6 +93,7 @@ class JobBody(BaseModel):
     next_due_at: datetime | None
     next_in_s: float | None
     missed: int
+    paused: PauseBody | None
 
 
 class JobPage(BaseModel):
@@ -103,6 +120,8 @@ class ServiceBody(BaseModel):
     checks: dict[str, bool]
     answered_in_s: float | None
     detail: str
+    cpu_share: float | None
+    memory_bytes: int | None
     checked_at: datetime
     since_at: datetime
 
@@ -197,6 +216,28 @@ def router(
         response.headers["Location"] = f"/jobs/{job_id}/runs/{run.run_id}"
         return Accepted(run_id=run.run_id, job_id=run.job_id, state=run.state.value)
 
+    @routes.post("/jobs/{job_id}/pause", tags=["jobs"])
+    async def pause(
+        job_id: str, body: PauseWish, role: Annotated[Role, requires(Role.OPERATE)]
+    ) -> JobBody:
+        """Do not run a job when it is due, until it is resumed; a person may still trigger it."""
+        job = known(job_id)
+        if isinstance(job, BeatingJob):
+            raise ProblemError(409, "never_rests", f"{job_id} watches the others and never rests")
+        await store.pause(job_id, Pause(clock.now(), role.name.lower(), body.reason))
+        return await shown(job)
+
+    @routes.post("/jobs/{job_id}/resume", tags=["jobs"], dependencies=[requires(Role.OPERATE)])
+    async def resume(job_id: str) -> JobBody:
+        """Run a job again from its next due time on; what came due meanwhile stays missed."""
+        job = known(job_id)
+        await store.pause(job_id, None)
+        return await shown(job)
+
+    async def shown(job: Job) -> JobBody:
+        histories = await store.histories()
+        return _job_body(timekeeper, job, histories.get(job.job_id), None)
+
     @routes.get("/jobs/{job_id}/runs", tags=["jobs"], dependencies=read)
     async def runs(
         job_id: str,
@@ -233,6 +274,8 @@ def router(
                 checks=stored.health.checks,
                 answered_in_s=stored.health.answered_in_s,
                 detail=stored.health.detail,
+                cpu_share=stored.health.cpu_share,
+                memory_bytes=stored.health.memory_bytes,
                 checked_at=stored.checked_at,
                 since_at=stored.since_at,
             )
@@ -277,4 +320,7 @@ def _job_body(
         next_due_at=timekeeper.next_due_at(job) if isinstance(job, CalendarJob) else None,
         next_in_s=timekeeper.next_beat_in_s(job) if isinstance(job, BeatingJob) else None,
         missed=history.missed if history else 0,
+        paused=None
+        if history is None or history.pause is None
+        else PauseBody.model_validate(history.pause, from_attributes=True),
     )

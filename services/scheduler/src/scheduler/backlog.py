@@ -31,6 +31,11 @@ class Backlog:
     missed: Missed | None
 
 
+def put_off(due: Sequence[Occurrence]) -> Backlog:
+    """Decide over `due` of a job that is paused: all of it is missed."""
+    return Backlog(None, Missed(due[0], due[-1], len(due)) if due else None)
+
+
 def sort_out(due: Sequence[Occurrence], now: datetime) -> Backlog:
     """Decide over `due` (oldest first, each due_at <= now)."""
     run = due[-1] if due and now < due[-1].until_at else None

@@ -15,6 +15,7 @@ from scheduler.runs import (
     Figures,
     Heartbeat,
     JobHistory,
+    Pause,
     Run,
     RunState,
     ServiceHealth,
@@ -72,6 +73,14 @@ class JobStore(Protocol):
         figures: Figures,
     ) -> None:
         """Store how a RUNNING run ended; does nothing when it is no longer running."""
+        ...
+
+    async def pause(self, job_id: str, pause: Pause | None) -> None:
+        """Have a known job not run when it is due, or again; a second pause keeps the first one's words."""
+        ...
+
+    async def paused(self) -> dict[str, Pause]:
+        """The jobs that are paused."""
         ...
 
     async def beat(self, heartbeat: Heartbeat) -> None:

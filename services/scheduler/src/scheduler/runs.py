@@ -62,6 +62,15 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Since when a job is not run when it is due, by whom, and why."""
+
+    since_at: datetime
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class JobHistory:
     """What is stored of one job."""
 
@@ -69,6 +78,7 @@ class JobHistory:
     considered_until_at: datetime
     last: Run | None
     missed: int
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,9 @@ class ServiceHealth:
     checks: dict[str, bool]
     answered_in_s: float | None
     detail: str
+    # Of one processor since the last look; None before there are two looks.
+    cpu_share: float | None = None
+    memory_bytes: int | None = None
 
     @property
     def state(self) -> str:

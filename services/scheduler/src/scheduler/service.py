@@ -14,7 +14,7 @@ from datetime import date, datetime
 
 import structlog
 
-from scheduler.backlog import sort_out
+from scheduler.backlog import put_off, sort_out
 from scheduler.jobs import BeatingJob, CalendarJob, Job
 from scheduler.ports import JobStore
 from scheduler.runs import Figures, Heartbeat, Run, RunState
@@ -136,7 +136,9 @@ class Timekeeper:
         due_at = self._due[job.job_id]
         if due_at is None or now < due_at:
             return
-        backlog = sort_out(job.schedule.between(self._calendar, after, now), now)
+        due = job.schedule.between(self._calendar, after, now)
+        is_paused = job.job_id in await self._store.paused()
+        backlog = put_off(due) if is_paused else sort_out(due, now)
         await self._store.settle(job.job_id, backlog, now)
         self._considered[job.job_id] = now
         del self._due[job.job_id]
@@ -146,6 +148,7 @@ class Timekeeper:
                 job=job.job_id,
                 occurrences=backlog.missed.count,
                 last_due_at=backlog.missed.last.due_at.isoformat(),
+                paused=is_paused,
             )
 
     async def _run(self, run: Run) -> None:

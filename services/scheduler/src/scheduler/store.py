@@ -21,6 +21,7 @@ from scheduler.runs import (
     Figures,
     Heartbeat,
     JobHistory,
+    Pause,
     Run,
     RunKind,
     RunState,
@@ -263,6 +264,44 @@ class PostgresJobStore:
 
         await self._database.run(work)
 
+    async def pause(self, job_id: str, pause: Pause | None) -> None:
+        """See `JobStore`."""
+        told = {
+            "account": self._account,
+            "job_id": job_id,
+            "at": pause.since_at if pause else None,
+            "by": pause.actor if pause else None,
+            "why": pause.reason if pause else None,
+        }
+
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(
+                text(
+                    "UPDATE scheduler.jobs SET paused_at = CAST(:at AS timestamptz), "
+                    "paused_by = CAST(:by AS text), paused_why = CAST(:why AS text) "
+                    "WHERE account = :account AND job_id = :job_id "
+                    "AND (paused_at IS NULL OR CAST(:at AS timestamptz) IS NULL)"
+                ),
+                told,
+            )
+
+        await self._database.run(work)
+
+    async def paused(self) -> dict[str, Pause]:
+        """See `JobStore`."""
+
+        async def work(connection: AsyncConnection) -> dict[str, Pause]:
+            rows = await connection.execute(
+                text(
+                    "SELECT job_id, paused_at, paused_by, paused_why FROM scheduler.jobs "
+                    "WHERE account = :account AND paused_at IS NOT NULL"
+                ),
+                {"account": self._account},
+            )
+            return {row[0]: Pause(row[1], row[2], row[3]) for row in rows}
+
+        return await self._database.read(work)
+
     async def beat(self, heartbeat: Heartbeat) -> None:
         """See `JobStore`."""
 
@@ -305,11 +344,17 @@ class PostgresJobStore:
                 text(
                     "SELECT job_id, considered_until_at, (SELECT coalesce(sum(r.occurrences), 0) "
                     "FROM scheduler.job_runs r WHERE r.account = j.account AND r.job_id = j.job_id "
-                    "AND r.state = 'MISSED') FROM scheduler.jobs j WHERE account = :account"
+                    "AND r.state = 'MISSED'), paused_at, paused_by, paused_why "
+                    "FROM scheduler.jobs j WHERE account = :account"
                 ),
                 {"account": self._account},
             )
-            return {c[0]: JobHistory(c[0], c[1], last.get(c[0]), int(c[2])) for c in counts}
+            return {
+                c[0]: JobHistory(
+                    c[0], c[1], last.get(c[0]), int(c[2]), Pause(*c[3:6]) if c[3] else None
+                )
+                for c in counts
+            }
 
         return await self._database.run(work)
 
@@ -371,6 +416,8 @@ class PostgresJobStore:
                 "checks": orjson.dumps(health.checks).decode(),
                 "answered_in_s": health.answered_in_s,
                 "detail": health.detail,
+                "cpu_share": health.cpu_share,
+                "memory_bytes": health.memory_bytes,
                 "now": now,
             }
             for health in found
@@ -380,11 +427,13 @@ class PostgresJobStore:
             await connection.execute(
                 text(
                     "INSERT INTO scheduler.service_health AS known (account, service, alive, ready, "
-                    "checks, answered_in_s, detail, checked_at, since_at) VALUES (:account, :service, "
-                    ":alive, :ready, CAST(:checks AS jsonb), :answered_in_s, :detail, :now, :now) "
+                    "checks, answered_in_s, detail, cpu_share, memory_bytes, checked_at, since_at) "
+                    "VALUES (:account, :service, :alive, :ready, CAST(:checks AS jsonb), "
+                    ":answered_in_s, :detail, :cpu_share, :memory_bytes, :now, :now) "
                     "ON CONFLICT (account, service) DO UPDATE SET alive = EXCLUDED.alive, "
                     "ready = EXCLUDED.ready, checks = EXCLUDED.checks, "
                     "answered_in_s = EXCLUDED.answered_in_s, detail = EXCLUDED.detail, "
+                    "cpu_share = EXCLUDED.cpu_share, memory_bytes = EXCLUDED.memory_bytes, "
                     "checked_at = EXCLUDED.checked_at, since_at = CASE "
                     "WHEN (known.alive, known.ready) = (EXCLUDED.alive, EXCLUDED.ready) "
                     "THEN known.since_at ELSE EXCLUDED.since_at END"
@@ -401,12 +450,12 @@ class PostgresJobStore:
         async def work(connection: AsyncConnection) -> list[StoredHealth]:
             rows = await connection.execute(
                 text(
-                    "SELECT service, alive, ready, checks, answered_in_s, detail, checked_at, since_at "
-                    "FROM scheduler.service_health WHERE account = :account ORDER BY service"
+                    "SELECT service, alive, ready, checks, answered_in_s, detail, cpu_share, "
+                    "memory_bytes, checked_at, since_at FROM scheduler.service_health WHERE account = :account ORDER BY service"
                 ),
                 {"account": self._account},
             )
-            return [StoredHealth(ServiceHealth(*row[:6]), row[6], row[7]) for row in rows]
+            return [StoredHealth(ServiceHealth(*row[:8]), row[8], row[9]) for row in rows]
 
         return await self._database.run(work)
 

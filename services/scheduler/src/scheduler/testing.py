@@ -17,6 +17,7 @@ from scheduler.runs import (
     Figures,
     Heartbeat,
     JobHistory,
+    Pause,
     Run,
     RunKind,
     RunState,
@@ -54,6 +55,7 @@ class MemoryJobStore:
     runners: dict[str, str] = field(default_factory=dict)
     beats: dict[str, Heartbeat] = field(default_factory=dict)
     answers: dict[str, StoredHealth] = field(default_factory=dict)
+    pauses: dict[str, Pause] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
 
     def _answer(self, name: str) -> None:
@@ -193,6 +195,16 @@ class MemoryJobStore:
         self.rows[run.run_id] = changed
         return changed
 
+    async def pause(self, job_id: str, pause: Pause | None) -> None:
+        if pause is None:
+            self.pauses.pop(job_id, None)
+        else:
+            self.pauses.setdefault(job_id, pause)
+
+    async def paused(self) -> dict[str, Pause]:
+        self._answer("paused")
+        return dict(self.pauses)
+
     async def beat(self, heartbeat: Heartbeat) -> None:
         self._answer("beat")
         self.beats[heartbeat.job_id] = heartbeat
@@ -204,7 +216,11 @@ class MemoryJobStore:
             ran = [r for r in runs if r.state not in (RunState.QUEUED, RunState.MISSED)]
             missed = sum(run.occurrences for run in runs if run.state is RunState.MISSED)
             found[job_id] = JobHistory(
-                job_id, considered_until_at, ran[-1] if ran else None, missed
+                job_id,
+                considered_until_at,
+                ran[-1] if ran else None,
+                missed,
+                self.pauses.get(job_id),
             )
         return found
 

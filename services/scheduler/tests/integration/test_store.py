@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scheduler.backlog import Backlog, Missed
 from scheduler.ports import JobStore
-from scheduler.runs import Heartbeat, RunKind, RunState, ServiceHealth
+from scheduler.runs import Heartbeat, Pause, RunKind, RunState, ServiceHealth
 from scheduler.schedules import Occurrence
 from scheduler.store import PostgresJobStore
 from scheduler.testing import MemoryJobStore
@@ -248,6 +248,32 @@ def test_runs_are_listed_newest_first_before_a_number(run: Run) -> None:
         rest = await store.runs("a", first[-1].number, 2)
         assert [r.run_id for r in [*first, *rest]] == ["ask-3", "ask-2", "ask-0"]
         assert await store.run("ask-9") is None
+
+    run(scenario)
+
+
+def test_a_pause_keeps_its_first_words_until_it_is_ended(run: Run) -> None:
+    async def scenario(store: JobStore) -> None:
+        await store.begin(["a", "b"], NOW)
+        first = Pause(NOW, "operate", "repairs")
+        await store.pause("a", first)
+        await store.pause("a", Pause(NOW + timedelta(hours=1), "admin", "other words"))
+
+        assert await store.paused() == {"a": first}
+        histories = await store.histories()
+        assert (histories["a"].pause, histories["b"].pause) == (first, None)
+        await store.pause("a", None)
+        assert await store.paused() == {}
+
+    run(scenario)
+
+
+def test_what_a_service_uses_is_kept_with_its_health(run: Run) -> None:
+    async def scenario(store: JobStore) -> None:
+        busy = ServiceHealth("x", True, True, {}, 0.1, "", 0.25, 64_000_000)
+        await store.record_health([busy], NOW)
+
+        assert [stored.health for stored in await store.health()] == [busy]
 
     run(scenario)
 

@@ -25,6 +25,9 @@ _CALL_WITHIN_S = 30.0
 _LOOK_EVERY_S = 1.0
 _MOST_LOOKS = 90
 _LONGEST_QUOTE = 200
+_LONGEST_METRICS = 1_000_000
+# What every service's /metrics says of its own process.
+_MEMORY, _CPU = "process_resident_memory_bytes", "process_cpu_seconds_total"
 
 
 class HttpPeers:
@@ -43,6 +46,7 @@ class HttpPeers:
         self._read = _bearer(settings.api_token_read.get_secret_value())
         self._operate = _bearer(settings.api_token_operate.get_secret_value())
         self._timer = timer
+        self._cpu: dict[str, tuple[float, float]] = {}
 
     async def health(self) -> list[ServiceHealth]:
         """See `Peers`."""
@@ -74,7 +78,26 @@ class HttpPeers:
             checks,
             answered_in_s,
             f"waits for {lacking}" if lacking else "",
+            *await self._usage_of(service),
         )
+
+    async def _usage_of(self, service: str) -> tuple[float | None, int | None]:
+        """What a service's process has used of a processor since the last look, and its memory."""
+        try:
+            async with asyncio.timeout(_PROBE_WITHIN_S):
+                answer = await self._http.get(f"{self._urls[service]}/metrics", headers=self._read)
+        except (httpx.HTTPError, TimeoutError):
+            return None, None
+        figures = _figures(answer.text if answer.status_code == 200 else "")
+        memory, cpu_s = figures.get(_MEMORY), figures.get(_CPU)
+        now_s, share = self._timer.monotonic_s(), None
+        if cpu_s is not None:
+            before = self._cpu.get(service)
+            # A process that was started anew counts from zero again.
+            if before is not None and now_s > before[0] and cpu_s >= before[1]:
+                share = (cpu_s - before[1]) / (now_s - before[0])
+            self._cpu[service] = now_s, cpu_s
+        return share, None if memory is None else int(memory)
 
     async def reconcile(self) -> Figures:
         """See `Peers`."""
@@ -154,6 +177,17 @@ async def open_peers(settings: Settings, timer: Timer) -> AsyncIterator[HttpPeer
     # What the environment says of proxies is about the internet, not about this machine.
     async with httpx.AsyncClient(timeout=httpx.Timeout(_CALL_WITHIN_S), trust_env=False) as http:
         yield HttpPeers(http, urls, settings, timer)
+
+
+def _figures(text: str) -> dict[str, float]:
+    """The figures without labels in Prometheus' text."""
+    found = {}
+    for line in text[:_LONGEST_METRICS].splitlines():
+        name, _, value = line.partition(" ")
+        if name in (_MEMORY, _CPU):
+            with contextlib.suppress(ValueError):
+                found[name] = float(value)
+    return {name: value for name, value in found.items() if 0 <= value < float("inf")}
 
 
 def _bearer(token: str) -> dict[str, str]:
