@@ -41,36 +41,35 @@ def crossings(
     if n_rows <= long:
         return 0, row, column, is_up, conviction
     # Whole micros, and differences of their sums: exact in float64 as long as means are told apart.
-    whole = np.empty((n_rows, n_columns))
-    prices, micros = close.reshape(-1), whole.reshape(-1)
-    too_high = 0
-    for i in range(len(prices)):
-        micros[i] = np.floor(prices[i] * MICROS + 0.5)
-        too_high += not prices[i] * (short * long * MICROS) < TOLD_APART
-    if too_high:
-        return -1, row, column, is_up, conviction
     # long * (sum of short) - short * (sum of long): above zero where the short mean is above.
-    apart = np.zeros(n_columns)
-    for t in range(long):
-        apart -= short * whole[t]
-    for t in range(long - short, long):
-        apart += long * whole[t]
+    limit = TOLD_APART / (short * long * MICROS)
     steps = np.empty(_BLOCK)
     places = np.empty(_BLOCK, np.int64)
     ups = np.empty(_BLOCK, np.bool_)
     n = 0
     if n_columns == 1:
-        # Found in blocks of fixed arrays: a loop that may grow its arrays is not made fast code of.
-        before = apart[0]
+        # Found in blocks of fixed arrays: a loop that may grow its arrays is not made fast code of. Of what lies
+        # behind only the longer window is kept, since to write all of it down takes longer than to add it up.
+        prices = close.reshape(-1)
+        kept = np.empty(long + _BLOCK)
+        if not whole_micros(prices[:long], kept, limit):
+            return -1, row, column, is_up, conviction
+        before = 0.0
+        for i in range(long):
+            before += (long if i >= long - short else 0.0) * kept[i] - short * kept[i]
         for start in range(long, n_rows, _BLOCK):
             length = min(_BLOCK, n_rows - start)
-            newest = micros[start : start + length]
-            out_of_short = micros[start - short : start - short + length]
-            out_of_long = micros[start - long : start - long + length]
+            newest = kept[long : long + length]
+            if not whole_micros(prices[start : start + length], newest, limit):
+                return -1, row, column, is_up, conviction
+            out_of_short = kept[long - short : long - short + length]
+            out_of_long = kept[:length]
             for i in range(length):
                 steps[i] = long * (newest[i] - out_of_short[i]) - short * (
                     newest[i] - out_of_long[i]
                 )
+            for i in range(long):
+                kept[i] = kept[length + i]
             found = 0
             for i in range(length):
                 now = before + steps[i]
@@ -90,6 +89,14 @@ def crossings(
                 is_up[n] = ups[i]
                 n += 1
     else:
+        whole = np.empty((n_rows, n_columns))
+        if not whole_micros(close.reshape(-1), whole.reshape(-1), limit):
+            return -1, row, column, is_up, conviction
+        apart = np.zeros(n_columns)
+        for t in range(long):
+            apart -= short * whole[t]
+        for t in range(long - short, long):
+            apart += long * whole[t]
         hits = np.zeros((n_columns + 7) // 8 * 8, np.int8)
         eights = hits.view(np.int64)
         for t in range(long, n_rows):
@@ -121,15 +128,25 @@ def crossings(
             short_sum = 0.0
             long_sum = 0.0
             for t in range(row[i] - long + 1, row[i] + 1):
-                long_sum += whole[t, column[i]]
+                micros = np.floor(close[t, column[i]] * MICROS + 0.5)
+                long_sum += micros
                 if t > row[i] - short:
-                    short_sum += whole[t, column[i]]
+                    short_sum += micros
             short_mean = short_sum / (short * MICROS)
             long_mean = long_sum / (long * MICROS)
             conviction[i] = min(abs(short_mean - long_mean) / long_mean / 0.01, 1.0)
     else:
         conviction[:] = np.nan
     return n, row, column, is_up, conviction
+
+
+def whole_micros(prices: Floats, found: Floats, limit: float) -> bool:
+    """Write whole micros of `prices` into `found`; whether each is a price, and below `limit` dollars."""
+    wrong = 0
+    for i in range(len(prices)):
+        found[i] = np.floor(prices[i] * MICROS + 0.5)
+        wrong += not prices[i] < limit
+    return wrong == 0
 
 
 def means_of(close: Floats, windows: Ints) -> Floats:

@@ -64,11 +64,13 @@ _RULES: dict[ModuleType, tuple[str, ...]] = {
         "parts",
     ),
     terms: ("micros",),
+    averages: ("whole_micros",),
     entries: (
         "note_stop",
         "note_deal",
         "newest_close",
         "in_sector",
+        "usual_volume",
         "record_of",
         "wanted_by_method",
         "risk_of",
@@ -118,7 +120,7 @@ def folder_for_machine_code(wanted: Path) -> Path:
 def _keep_machine_code() -> None:
     """Choose the folder of compiled code before anything is compiled."""
     source = hashlib.sha256(numba.__version__.encode())
-    for module in (*_RULES, marking, averages, trips, sys.modules[__name__]):
+    for module in (*_RULES, marking, trips, sys.modules[__name__]):
         source.update(inspect.getsource(module).encode())
     named = os.environ.get("NUMBA_CACHE_DIR")
     root = folder_for_machine_code(

@@ -110,6 +110,31 @@ def in_sector(
     return found
 
 
+def usual_volume(
+    close: Floats,
+    volumes: Floats,
+    factor: Floats,
+    row: int,
+    column: int,
+    most: float,
+    terms: Terms,
+) -> float:
+    """Shares of an average session up to `row`, or infinity where that many cannot limit `most` shares.
+
+    One bar is at least its part of the average, and mostly says enough: sixty bars of another column cost more than
+    all else that an entry is asked.
+    """
+    rules = terms.rules
+    count = rules.correlation_bars + 1
+    if row >= 0 and factor.shape[0] == 0 and close[row, column] == close[row, column]:
+        least = volumes[row, column] / count * rules.bars_a_session
+        if max(most, 1.0) <= least * rules.max_volume_share * (1.0 - NOISE):
+            return np.inf
+    return risk_rules.session_volume(
+        close, volumes, factor, row, column, count, rules.bars_a_session
+    )
+
+
 def record_of(fills: Floats, n_fills: int, n_columns: int) -> risk_rules.Record:
     """How the trades went that the newest fills made whole, as `risk_manager.attribution` has it."""
     cost = np.zeros(n_columns)

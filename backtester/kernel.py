@@ -75,7 +75,7 @@ def trade(
     n_wishes = len(wishes.row)
     # Names of their own for what the loop reads: compiled, a look into a tuple costs a count of references.
     opens, highs, lows, close, volumes = bars.open, bars.high, bars.low, bars.close, bars.volume
-    straight = close.reshape(-1)
+    straight, sent = close.reshape(-1), days.acts_on.reshape((n_rows, 1))
     wish_row, wish_column, wish_direction = wishes.row, wishes.column, wishes.direction
     acts_on, fee_row, day_row = days.acts_on, days.fee_row, days.day_row
     action_row, factor = actions.row, actions.factor
@@ -362,15 +362,8 @@ def trade(
                                 listed, k, t, opens, live, n_live, queue, n_queue, held, newest, wanted,
                                 sized_at, False,
                             )  # fmt: skip
-                        volume = risk_rules.session_volume(
-                            close,
-                            volumes,
-                            factor,
-                            t - 1,
-                            k,
-                            rules.correlation_bars + 1,
-                            rules.bars_a_session,
-                        )
+                        most = (cash - reserved) / MICROS / price
+                        volume = entries.usual_volume(close, volumes, factor, t - 1, k, most, terms)
                     shares, code = entries.size_at_open(
                         price,
                         stop[k],
@@ -572,7 +565,10 @@ def trade(
                 trade_day = sends_on
                 trades_of_day = 0
             worth = equity[t]
-            clock = days.day_clock_us[day] + end_us[t] - days.day_open_us[day]
+            # Asked for only after a stop: each look into a long array costs a wait for memory.
+            clock = 0
+            if n_guard:
+                clock = days.day_clock_us[day] + end_us[t] - days.day_open_us[day]
             n_approved = 0
             at_risk = 0.0
             reserved = 0.0
@@ -682,15 +678,8 @@ def trade(
                             listed, k, t, opens, live, n_live, queue, n_queue, held, newest, wanted,
                             sized_at, True,
                         )  # fmt: skip
-                    volume = risk_rules.session_volume(
-                        close,
-                        volumes,
-                        factor,
-                        t,
-                        k,
-                        rules.correlation_bars + 1,
-                        rules.bars_a_session,
-                    )
+                    most = cash / MICROS / price
+                    volume = entries.usual_volume(close, volumes, factor, t, k, most, terms)
                     asked = entries.wanted_by_method(
                         bars,
                         factor,
@@ -767,6 +756,8 @@ def trade(
             if w < n_wishes and wish_row[w] + 1 < n_rows:
                 marking.expect(opens, wish_row[w] + 1, wish_column[w])
                 marking.expect(volumes, wish_row[w] + 1, wish_column[w])
+                marking.expect(close, wish_row[w], wish_column[w])
+                marking.expect(sent, wish_row[w], 0)
 
         if reduced_row == t and rules.flatten_on_breach:
             # Whoever may take no risk any more leaves everything.

@@ -307,7 +307,7 @@ def places_as_array(n: int) -> Ints:
     return np.empty(n, np.int64)
 
 
-def expect(figures: Floats, row: int, column: int) -> None:
+def expect(figures: Floats | Ints, row: int, column: int) -> None:
     """Say that `figures[row, column]` will be read soon.
 
     Nothing for the interpreter; compiled, the processor begins to fetch it. Over a million bars a fill costs two
