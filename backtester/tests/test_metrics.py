@@ -1,10 +1,13 @@
-"""Are the figures what their definitions say, by hand and by their neighbours' formulas?"""
+"""Are the figures what their definitions say, by hand and by others' libraries?"""
 
 from math import sqrt
 
+import empyrical  # type: ignore[import-untyped]  # it ships no types
 import numpy as np
+import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package of their own
 import pytest
-from hypothesis import given
+import quantstats
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -89,25 +92,55 @@ def test_exposure_and_turnover() -> None:
     assert metrics.turnover(400.0, 100.0, 126) == pytest.approx(4.0)
 
 
-@given(curves)
-def test_definitions_agree_with_those_of_empyrical(curve: np.ndarray) -> None:
-    """Its formulas, written out: daily periods, no riskless rate, a required return of zero."""
-    returns = metrics.daily_returns(100.0, curve)
-    wealth = np.concatenate([[1.0], np.cumprod(1.0 + returns)])
-    years = len(returns) / 252
-    downside = np.sqrt(np.mean(np.square(np.clip(returns, None, 0.0)))) * np.sqrt(252)
+def spread_out(curve: np.ndarray) -> bool:
+    """Whether ratios are more than the rounding of a constant."""
+    return float(np.std(metrics.daily_returns(100.0, curve))) > 1e-6
 
-    assert metrics.cagr(100.0, curve[-1], len(curve)) == pytest.approx(
-        wealth[-1] ** (1 / years) - 1, rel=1e-9
-    )
-    assert metrics.max_drawdown(100.0, curve) == pytest.approx(
-        -np.min(wealth / np.maximum.accumulate(wealth) - 1.0), abs=1e-12
-    )
-    if np.std(returns) > 1e-6:
-        assert metrics.sharpe(returns) == pytest.approx(
-            np.mean(returns) / np.std(returns, ddof=1) * np.sqrt(252), rel=1e-9
-        )
-    if downside > 1e-6:
-        assert metrics.sortino(returns) == pytest.approx(
-            np.mean(returns) * 252 / downside, rel=1e-9
-        )
+
+@settings(max_examples=60)
+@given(curves.filter(spread_out))
+def test_definitions_agree_with_empyricals(curve: np.ndarray) -> None:
+    """Daily periods, no riskless rate, a required return of zero."""
+    returns = metrics.daily_returns(100.0, curve)
+    deepest = metrics.max_drawdown(100.0, curve)
+    yearly = metrics.cagr(100.0, curve[-1], len(curve))
+
+    agree(metrics.total_return(100.0, curve[-1]), empyrical.cum_returns_final(returns))
+    agree(yearly, empyrical.annual_return(returns))
+    agree(metrics.volatility(returns), empyrical.annual_volatility(returns))
+    agree(metrics.sharpe(returns), empyrical.sharpe_ratio(returns))
+    agree(deepest, -empyrical.max_drawdown(returns))
+    if np.any(returns < -1e-6):
+        agree(metrics.sortino(returns), empyrical.sortino_ratio(returns))
+        agree(metrics.calmar(yearly, deepest), empyrical.calmar_ratio(returns))
+
+
+@settings(max_examples=60)
+@given(curves.filter(spread_out))
+def test_definitions_agree_with_quantstats(curve: np.ndarray) -> None:
+    """All but the yearly return and what is made of it: theirs counts calendar days."""
+    returns = metrics.daily_returns(100.0, curve)
+    days = pd.bdate_range("2020-01-01", periods=len(curve))
+    series = pd.Series(returns, index=days)
+
+    agree(metrics.total_return(100.0, curve[-1]), quantstats.stats.comp(series))
+    agree(metrics.volatility(returns), quantstats.stats.volatility(series))
+    agree(metrics.sharpe(returns), quantstats.stats.sharpe(series))
+    agree(metrics.max_drawdown(100.0, curve), -quantstats.stats.max_drawdown(series))
+    if np.any(returns < -1e-6):
+        agree(metrics.sortino(returns), quantstats.stats.sortino(series))
+
+
+@settings(max_examples=30)
+@given(arrays(np.float64, st.integers(2, 40), elements=st.sampled_from([-30.0, -7.0, 4.0, 11.0])))
+def test_figures_of_trades_agree_with_quantstats(profits: np.ndarray) -> None:
+    """Its figures of periods, with one trade in each."""
+    series = pd.Series(profits / 1_000.0, index=pd.bdate_range("2020-01-01", periods=len(profits)))
+
+    agree(metrics.win_rate(profits), quantstats.stats.win_rate(series))
+    if (profits < 0).any() and (profits > 0).any():
+        agree(metrics.profit_factor(profits), quantstats.stats.profit_factor(series))  # type: ignore[no-untyped-call]
+
+
+def agree(ours: float | None, theirs: float) -> None:
+    assert ours == pytest.approx(float(theirs), rel=1e-9, abs=1e-12)
