@@ -162,7 +162,7 @@ async def _measure(positions: int, decisions: int) -> None:
                 market_reader = StoredMarket(NoCache(), bars, Timeframe.MINUTE, 61)
                 clock = FakeClock(NOW)
                 manager = RiskManager(
-                    store, market_reader, LIMITS, a_venue(), NoBells(), clock, FakeHalt()
+                    store, market_reader, LIMITS, a_venue(), NoBells(), clock, FakeHalt(), timer
                 )
                 book = await store.book(NOW)
                 market = await market_reader.at(NOW, symbols, with_history=True)

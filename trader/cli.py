@@ -53,6 +53,7 @@ COMMANDS = {
     "flatten": ("trader.commands.trading", "Close every position."),
     "strategy": ("trader.commands.strategy", "Begin, list and show strategies."),
     "check": ("trader.commands.check", "Check what a strategy may not do."),
+    "risk": ("trader.commands.risk", "Show what was at risk on a day."),
     "backtest": ("trader.commands.backtest", "Test a strategy on recorded bars."),
     "costs": ("trader.commands.costs", "Show what trading cost beside what a backtest assumes."),
     "export": ("trader.commands.export", "Take trades, taxes and the audit chain out as files."),

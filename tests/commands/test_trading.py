@@ -469,3 +469,43 @@ def test_a_service_that_does_not_answer_in_time_is_code_5_and_a_change_may_have_
     with pytest.raises(TimedOut, match="look whether it took effect"):
         api.post("risk_manager", "/risk/halt", {}, Token.KILL)
     assert exit_code_of(reading.value) == 5
+
+
+RISK_REPORT = {
+    "on": "2026-03-02",
+    "written_at": "2026-03-02T21:05:00Z",
+    "report": {"pnl": "12.5", "refused": {"MODE": 3}, "modes": ["REDUCING by x"]},
+}
+
+
+def test_the_newest_risk_report_is_shown_line_by_line(service: Service, capsys: Output) -> None:
+    service.answers["GET /risk/reports"] = page(RISK_REPORT)
+
+    assert main(["risk", "report"]) == 0
+
+    shown = capsys.readouterr().out
+    assert "12.5" in shown
+    assert "refused MODE" in shown
+    assert "REDUCING by x" in shown
+
+
+def test_a_days_risk_report_is_one_json_document(service: Service, capsys: Output) -> None:
+    service.answers["GET /risk/reports/2026-03-02"] = (200, RISK_REPORT)
+
+    assert main(["risk", "report", "2026-03-02", "--json"]) == 0
+
+    assert json.loads(capsys.readouterr().out) == RISK_REPORT
+
+
+@pytest.mark.parametrize(("day", "code"), [("2026-03-03", 2), ("../x", 4)])
+def test_a_day_without_a_risk_report_and_a_word_that_is_no_day_are_told_apart(
+    service: Service, day: str, code: int
+) -> None:
+    assert main(["risk", "report", day]) == code
+
+
+def test_before_the_first_close_there_is_no_risk_report(service: Service, capsys: Output) -> None:
+    service.answers["GET /risk/reports"] = page()
+
+    assert main(["risk", "report"]) == 2
+    assert "after each close" in capsys.readouterr().err

@@ -6,10 +6,13 @@ The executor's side is played by hand: `cash`, `holdings` and `working` are what
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from risk_manager.attribution import Execution, matched, records_of
 from risk_manager.limits import LONGEST_WINDOW_S, MOST_RECENT, Limits
@@ -22,6 +25,7 @@ from risk_manager.ports import (
     WantedLimits,
     next_change,
 )
+from risk_manager.reports import DayFigures, StoredReport
 from risk_manager.review import Decision, Outcome
 from risk_manager.snapshot import (
     Book,
@@ -34,7 +38,7 @@ from risk_manager.snapshot import (
     Working,
 )
 from shared.domain.calendar import NEW_YORK
-from shared.domain.decisions import Approved, Purpose, Review, TradingMode
+from shared.domain.decisions import Approved, Purpose, Refused, Review, TradingMode
 from shared.domain.errors import Unavailable
 from shared.domain.symbols import Symbol
 
@@ -57,6 +61,8 @@ class MemoryStore:
     marks: list[Mark] = field(default_factory=list)
     modes: list[Mode] = field(default_factory=list)
     validations: list[tuple[str, Decision, str, datetime]] = field(default_factory=list)
+    daily_reports: dict[date, StoredReport] = field(default_factory=dict)
+    snapshots: dict[datetime, dict[str, Any]] = field(default_factory=dict)
     _decisions: list[StoredDecision] = field(default_factory=list)
     _strategies: dict[str, str] = field(default_factory=dict)
     _positions: dict[str, int] = field(default_factory=dict)
@@ -215,6 +221,70 @@ class MemoryStore:
     async def limit_history(self, limit: int) -> list[LimitChange]:
         """See `ports.Store`."""
         return self.limit_changes[::-1][:limit]
+
+    async def day(self, after: datetime, until: datetime) -> DayFigures:
+        """See `ports.Store`."""
+        marks = [mark for mark in self.marks if after < mark.instant_at <= until]
+        before = [mark for mark in self.marks if mark.instant_at <= after]
+        decided = [s for s in self._decisions if after < s.decided_at <= until]
+        approved = [
+            s.decision.answer.purpose for s in decided if isinstance(s.decision.answer, Approved)
+        ]
+        last = marks[-1] if marks else None
+        return DayFigures(
+            before[-1].equity if before else None,
+            None if last is None else last.equity,
+            None if last is None else last.cash,
+            None if last is None else last.peak_equity,
+            min((mark.equity for mark in marks), default=None),
+            None if last is None else last.drawdown,
+            max((mark.drawdown for mark in marks), default=None),
+            None if last is None else last.gross_exposure,
+            max((mark.gross_exposure for mark in marks), default=None),
+            None if last is None else last.net_exposure,
+            approved.count(Purpose.ENTRY),
+            approved.count(Purpose.EXIT),
+            Counter(
+                s.decision.answer.reason_code
+                for s in decided
+                if isinstance(s.decision.answer, Refused)
+            ),
+            sum(len(r.moved) for r in self.reviews if after < r.instant_at <= until),
+            tuple(
+                f"{mode.mode} by {mode.actor}: {mode.reason}"
+                for mode in self.modes
+                if after < mode.changed_at <= until
+            ),
+            tuple(
+                f"{change.actor}: {change.reason} {json.dumps(dict(change.changes))}"
+                for change in self.limit_changes
+                if after < change.changed_at <= until
+            ),
+        )
+
+    async def record_report(self, report: StoredReport) -> None:
+        """See `ports.Store`."""
+        self.daily_reports.setdefault(report.on, report)
+
+    async def reports(
+        self, *, limit: int, before: date | None = None, on: date | None = None
+    ) -> list[StoredReport]:
+        """See `ports.Store`."""
+        wanted = [
+            report
+            for day, report in sorted(self.daily_reports.items(), reverse=True)
+            if (before is None or day < before) and on in (None, day)
+        ]
+        return wanted[:limit]
+
+    async def record_snapshot(self, at: datetime, document: Mapping[str, Any]) -> None:
+        """See `ports.Store`."""
+        self.snapshots.setdefault(at, dict(document))
+
+    async def newest_snapshot(self, until: datetime) -> dict[str, Any] | None:
+        """See `ports.Store`."""
+        taken = [at for at in self.snapshots if at <= until]
+        return self.snapshots[max(taken)] if taken else None
 
     def _move(self, inbound: Inbound | None) -> None:
         if inbound is not None:

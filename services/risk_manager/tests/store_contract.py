@@ -17,6 +17,7 @@ from risk_manager.ports import (
     VersionConflict,
     WantedLimits,
 )
+from risk_manager.reports import StoredReport
 from risk_manager.review import (
     Decision,
     Outcome,
@@ -41,6 +42,7 @@ from shared.domain.decisions import Approved, Purpose, Review, TradingMode
 from shared.domain.errors import InvalidInput, Unavailable
 from shared.domain.signals import Evaluation, ManualOrder
 
+CASH = Decimal(100_000)
 PRICES = {"AAPL": 100.0, "MSFT": 100.0}
 
 
@@ -440,3 +442,38 @@ class StoreContract:
             (2, {"max_daily_loss": 0.01}),
             (1, {"max_positions": 5, "max_daily_loss": 0.01}),
         ]
+
+    async def test_a_day_is_told_from_what_was_stored_in_it(self, world: World) -> None:
+        await world.adopt(100_000)
+        approved = await take(world, an_evaluation(a_signal("AAPL"), a_signal("MSFT")))
+        assert approved is not None
+        await world.fill_entry(approved, "100")
+        later_at = NOW + timedelta(minutes=1)
+        await take(world, an_evaluation(a_signal("AAPL", at=later_at), at=later_at))
+        await world.store.change_limits(
+            WantedLimits({"max_positions": 3}, 0, "calm", "token:admin", NOW), some_limits()
+        )
+
+        day = await world.store.day(NOW - timedelta(hours=1), NOW + timedelta(hours=1))
+        later = await world.store.day(NOW + timedelta(hours=1), NOW + timedelta(hours=2))
+
+        assert (day.equity_before, day.equity, day.lowest_equity) == (None, CASH, CASH)
+        assert (day.entries, day.gross_exposure) == (2, approved.quantity * 100)
+        assert day.refused == {"ALREADY_HELD": 1}
+        assert day.modes == ("ACTIVE by risk_manager: first start",)
+        assert [text.split(" {")[0] for text in day.limits] == ["token:admin: calm"]
+        assert (later.equity_before, later.equity, later.entries) == (CASH, None, 0)
+
+    async def test_reports_and_snapshots_are_kept_as_they_were_written_first(
+        self, world: World
+    ) -> None:
+        on = NOW.date()
+        for pnl in ("1", "2"):
+            await world.store.record_report(StoredReport(on, NOW, {"pnl": pnl}))
+            await world.store.record_snapshot(NOW, {"equity": pnl})
+
+        assert await world.store.reports(limit=5) == [StoredReport(on, NOW, {"pnl": "1"})]
+        assert await world.store.reports(limit=5, on=on) == await world.store.reports(limit=1)
+        assert await world.store.reports(limit=5, before=on) == []
+        assert await world.store.newest_snapshot(NOW) == {"equity": "1"}
+        assert await world.store.newest_snapshot(NOW - timedelta(minutes=1)) is None

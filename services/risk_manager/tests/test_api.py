@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from risk_manager.api import make_router
+from risk_manager.reports import StoredReport
 from risk_manager.testing import (
     ACCOUNT,
     NOW,
@@ -41,6 +43,8 @@ AN_ORDER = {
 }
 ROUTES = [
     ("GET", "/risk/portfolio"),
+    ("GET", "/risk/reports"),
+    ("GET", "/risk/reports/{on}"),
     ("POST", "/risk/validate"),
     ("GET", "/risk/mode"),
     ("POST", "/risk/halt"),
@@ -332,3 +336,21 @@ async def test_the_portfolio_tells_what_it_could_lose_with_units_and_ages(
     assert risk["benchmark"] == "SPY"
     assert risk["beta_weighted_delta"] == pytest.approx(1_000 * risk["betas"]["AAPL"])
     assert risk["uncovered"] == []
+
+
+async def test_reports_are_listed_by_day_and_a_day_without_one_is_not_found(
+    http: httpx.AsyncClient, room: Room
+) -> None:
+    for day in (13, 14, 15):
+        on = date(2026, 1, day)
+        await room.store.record_report(StoredReport(on, NOW, {"on": on.isoformat(), "pnl": "1.5"}))
+
+    first = (await http.get("/risk/reports?limit=2", headers=READ)).json()
+    rest = (await http.get(f"/risk/reports?before={first['next']}", headers=READ)).json()
+    one = await http.get("/risk/reports/2026-01-14", headers=READ)
+    none = await http.get("/risk/reports/2026-01-01", headers=READ)
+
+    assert [item["on"] for item in first["items"]] == ["2026-01-15", "2026-01-14"]
+    assert ([item["on"] for item in rest["items"]], rest["next"]) == (["2026-01-13"], None)
+    assert one.json()["report"] == {"on": "2026-01-14", "pnl": "1.5"}
+    assert (none.status_code, none.json()["code"]) == (404, "not_found")

@@ -16,6 +16,7 @@ from risk_manager.snapshot import Market, Price
 from risk_manager.testing import (
     AAPL,
     ACCOUNT,
+    CLOSE,
     MSFT,
     NOW,
     a_holding,
@@ -35,7 +36,7 @@ from shared.domain.symbols import Symbol
 from shared.messages import BELL_REVIEWS
 from shared.ports import Ear
 from shared.testing.halt import FakeHalt
-from shared.testing.time import FakeClock
+from shared.testing.time import FakeClock, FakeTimer
 
 pytestmark = pytest.mark.anyio
 
@@ -84,6 +85,7 @@ class Room:
     bells: Bells = field(default_factory=Bells)
     halt: FakeHalt = field(default_factory=FakeHalt)
     clock: FakeClock = field(default_factory=lambda: FakeClock(NOW))
+    timer: FakeTimer = field(default_factory=FakeTimer)
 
     def __post_init__(self) -> None:
         self.manager = RiskManager(
@@ -94,6 +96,7 @@ class Room:
             self.bells,
             self.clock,
             self.halt,
+            self.timer,
         )
 
     def send(self, body: object) -> None:
@@ -247,3 +250,73 @@ async def test_a_kill_while_the_database_was_down_is_recorded_once() -> None:
         TradingMode.HALTED, 2, "the database was gone", "trader kill",
     )  # fmt: skip
     assert room.bells.rung == [BELL_REVIEWS]
+
+
+async def test_a_days_report_is_written_once_five_minutes_after_its_close() -> None:
+    room = Room()
+    room.store.holdings.append(a_holding("MSFT", stop=95))
+    for body in (
+        an_evaluation(at=CLOSE - timedelta(days=1)),
+        an_evaluation(a_signal("MSFT"), a_signal("AAPL"), at=NOW),
+    ):
+        room.send(body)
+        await room.manager.work()
+    await room.manager.change_mode(TradingMode.REDUCING, "nervous", "token:kill")
+    room.clock.set(CLOSE + timedelta(minutes=4))
+    await room.manager.keep_records()
+    today = NOW.date()
+    assert await room.manager.reports(limit=5, on=today) == []
+
+    room.clock.set(CLOSE + timedelta(minutes=5))
+    await room.manager.keep_records()
+    await room.manager.keep_records()
+
+    (stored,) = await room.manager.reports(limit=5, on=today)
+    told = stored.document
+    assert (told["equity_before"], told["equity"], told["pnl"]) == ("101000", "101000", "0")
+    assert (told["entries"], told["refused"]) == (1, {"ALREADY_HELD": 1})
+    assert told["modes"] == [
+        "ACTIVE by risk_manager: first start",
+        "REDUCING by token:kill: nervous",
+    ]
+    assert told["snapshot"] is None
+    # That of the day before came late, when it was looked for first.
+    assert [r.on for r in await room.manager.reports(limit=5)] == [today, today - timedelta(days=1)]
+
+
+async def test_a_day_without_any_bar_has_no_report() -> None:
+    room = Room()
+    room.clock.set(CLOSE + timedelta(hours=1))
+
+    await room.manager.keep_records()
+
+    assert await room.manager.reports(limit=5) == []
+
+
+async def test_snapshots_are_taken_every_quarter_of_an_open_hour_and_no_faster_than_the_machine_likes() -> (
+    None
+):
+    room = Room()
+    room.store.holdings.append(a_holding("MSFT", stop=95))
+    await room.manager.keep_records()
+    room.clock.advance(timedelta(minutes=15))
+    await room.manager.keep_records()
+    assert list(room.store.snapshots) == [NOW]
+
+    await room.timer.advance(60)
+    await room.manager.keep_records()
+    room.clock.set(CLOSE)
+    await room.timer.advance(60)
+    await room.manager.keep_records()
+
+    assert list(room.store.snapshots) == [NOW, NOW + timedelta(minutes=15)]
+    newest = await room.store.newest_snapshot(CLOSE)
+    assert newest is not None
+    assert (newest["equity"], newest["gross_exposure"]) == ("101000", "1000")
+    assert newest["losses"]["observations"] == 20
+
+
+async def test_a_store_that_is_away_ends_no_records() -> None:
+    room = Room(store=MemoryStore(ACCOUNT))
+
+    assert await room.manager.keep_records() is False

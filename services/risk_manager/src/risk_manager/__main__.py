@@ -55,6 +55,7 @@ async def run(settings: Settings) -> None:
             bells,
             clock,
             HaltFile(settings.halt_file),
+            timer,
             settings.risk_benchmark_symbol,
         )
 
@@ -65,7 +66,12 @@ async def run(settings: Settings) -> None:
         app = make_app(SCHEMA, settings, probes, timer)
         app.include_router(make_router(manager, account, RandomIds()))
         ear = await stack.enter_async_context(bells.listen(BELL_EVALUATIONS, BELL_MANUAL))
+        clerk = await stack.enter_async_context(bells.listen(BELL_EVALUATIONS))
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(
+                keep_working("records", manager.keep_records, clerk, timer, poll_s=5.0),
+                name="records",
+            )
             tasks.create_task(keep_working("reviews", manager.work, ear, timer), name="reviews")
             tasks.create_task(serve(app, settings.api_host, settings.risk_manager_port), name="api")
 

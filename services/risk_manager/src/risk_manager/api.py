@@ -7,7 +7,7 @@ operate. Money, prices and quantities are texts, since they are exact; ratios ar
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -23,6 +23,7 @@ from pydantic import (
 
 from risk_manager import limits as rules
 from risk_manager.ports import LimitsConflict, StoredDecision, VersionConflict
+from risk_manager.reports import StoredReport
 from risk_manager.review import Decision
 from risk_manager.service import Halted, Portfolio, RiskManager
 from risk_manager.snapshot import ZERO, Holding, LimitChange, Mode, figure
@@ -225,6 +226,26 @@ class StoredDecisionView(DecisionView):
     def of(cls, stored: StoredDecision) -> StoredDecisionView:
         """The decision as it is shown."""
         return cls(**cls.terms(stored.decision), source=stored.source, decided_at=stored.decided_at)
+
+
+class ReportView(BaseModel):
+    """A day's risk report; money in its `report` is text in dollars, ratios are numbers."""
+
+    on: date
+    written_at: datetime
+    report: dict[str, Any]
+
+    @classmethod
+    def of(cls, stored: StoredReport) -> ReportView:
+        """The report as it is shown."""
+        return cls(on=stored.on, written_at=stored.written_at, report=stored.document)
+
+
+class ReportList(BaseModel):
+    """Newest first; hand `next` back as `before` for older ones."""
+
+    items: list[ReportView]
+    next: date | None
 
 
 class DecisionList(BaseModel):
@@ -458,6 +479,26 @@ def make_router(manager: RiskManager, account: str, ids: Ids) -> APIRouter:
         except InvalidInput as error:
             raise ProblemError(422, "invalid_limit", str(error)) from None
         return await _limits_view(manager)
+
+    @router.get("/reports", dependencies=[requires(Role.READ)])
+    async def reports(
+        limit: Annotated[int, Field(ge=1, le=500)] = 100, before: date | None = None
+    ) -> ReportList:
+        """The risk reports of past days, newest first; one is written five minutes after each close."""
+        found = await manager.reports(limit=limit + 1, before=before)
+        page = found[:limit]
+        return ReportList(
+            items=[ReportView.of(stored) for stored in page],
+            next=page[-1].on if len(found) > limit else None,
+        )
+
+    @router.get("/reports/{on}", dependencies=[requires(Role.READ)])
+    async def report(on: date) -> ReportView:
+        """The risk report of one exchange day."""
+        found = await manager.reports(limit=1, on=on)
+        if not found:
+            raise ProblemError(404, "not_found", f"no risk report was written for {on}")
+        return ReportView.of(found[0])
 
     @router.get("/decisions", dependencies=[requires(Role.READ)])
     async def decisions(

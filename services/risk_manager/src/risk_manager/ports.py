@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Protocol
+from datetime import date, datetime
+from typing import Any, Protocol
 
 from risk_manager.attribution import Execution
 from risk_manager.limits import CHANGEABLE, Limits
 from risk_manager.modes import Change
+from risk_manager.reports import DayFigures, StoredReport
 from risk_manager.review import Decision, Outcome
 from risk_manager.snapshot import Book, LimitChange, Market, Mode
 from shared.domain.signals import Evaluation, ManualOrder
@@ -161,6 +162,28 @@ class Store(Protocol):
 
     async def limit_history(self, limit: int) -> list[LimitChange]:
         """The newest changes, newest first."""
+        ...
+
+    async def day(self, after: datetime, until: datetime) -> DayFigures:
+        """What was stored for instants after `after`, up to `until`."""
+        ...
+
+    async def record_report(self, report: StoredReport) -> None:
+        """Keep a day's report; one that is there already stays."""
+        ...
+
+    async def reports(
+        self, *, limit: int, before: date | None = None, on: date | None = None
+    ) -> list[StoredReport]:
+        """The newest reports of days before `before`, or that of `on`."""
+        ...
+
+    async def record_snapshot(self, at: datetime, document: Mapping[str, Any]) -> None:
+        """Keep what could be lost at `at`; a second one of the same instant is left out."""
+        ...
+
+    async def newest_snapshot(self, until: datetime) -> dict[str, Any] | None:
+        """The newest one taken by `until`."""
         ...
 
 

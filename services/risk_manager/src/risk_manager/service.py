@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 import structlog
 
@@ -25,6 +25,13 @@ from risk_manager.ports import (
     StoredDecision,
     WantedLimits,
 )
+from risk_manager.reports import (
+    SNAPSHOT_EVERY,
+    StoredReport,
+    report_of,
+    session_to_report,
+    snapshot_of,
+)
 from risk_manager.review import Decision, Outcome, Venue
 from risk_manager.snapshot import (
     ZERO,
@@ -38,17 +45,19 @@ from risk_manager.snapshot import (
     mark,
 )
 from shared.domain.decisions import TradingMode
-from shared.domain.errors import Rejected, Unavailable
+from shared.domain.errors import Rejected, TradingError, Unavailable
 from shared.domain.orders import Side
 from shared.domain.signals import Direction, Evaluation, ManualOrder
 from shared.domain.symbols import Symbol
 from shared.messages import BELL_REVIEWS
-from shared.ports import Bells, Clock, HaltSwitch
+from shared.ports import Bells, Clock, HaltSwitch, Timer
 
 _log = structlog.get_logger(__name__)
 # The account may gain a symbol between the look at its prices and the lock; it hardly does so twice.
 _TRIES = 5
 _BENCHMARK = Symbol("SPY")
+# In a replay a quarter of an hour is over at once; the machine has other things to do then.
+_SNAPSHOT_PAUSE_S = 60.0
 
 
 _DecideAt = Callable[[Book, Market], Outcome]
@@ -88,6 +97,7 @@ class RiskManager:
         bells: Bells,
         clock: Clock,
         halt: HaltSwitch,
+        timer: Timer,
         benchmark: Symbol = _BENCHMARK,
     ) -> None:
         """`benchmark`: whose moves betas are measured against."""
@@ -98,7 +108,11 @@ class RiskManager:
         self._bells = bells
         self._clock = clock
         self._halt = halt
+        self._timer = timer
         self.benchmark = benchmark
+        self._snapshot_at: datetime | None = None
+        self._next_snapshot_s = 0.0
+        self._reported_on: date | None = None
         # What the account had when it was last read: whose prices the next decision will need.
         self._symbols: frozenset[Symbol] | None = None
 
@@ -135,6 +149,46 @@ class RiskManager:
         if note is None or (await self.mode()).mode is TradingMode.HALTED:
             return
         await self.change_mode(TradingMode.HALTED, note, "trader kill")
+
+    async def keep_records(self) -> bool:
+        """Write the report of a day that is over, and a snapshot now and then; False, since nobody waits for more."""
+        at = self._clock.now()
+        try:
+            if self._venue.calendar.session_at(at) is not None:
+                await self._take_snapshot(at)
+            await self._report(at)
+        except TradingError as error:
+            # Records must not end decisions; the account may also not be adopted yet. The next look does it.
+            _log.warning("no risk report or snapshot was kept", reason=str(error))
+        return False
+
+    async def _take_snapshot(self, at: datetime) -> None:
+        now_s = self._timer.monotonic_s()
+        is_due = self._snapshot_at is None or at - self._snapshot_at >= SNAPSHOT_EVERY
+        if not is_due or now_s < self._next_snapshot_s:
+            return
+        self._snapshot_at, self._next_snapshot_s = at, now_s + _SNAPSHOT_PAUSE_S
+        seen = await self.portfolio()
+        document = snapshot_of(seen.at, seen.mark, seen.exposure, seen.figures, seen.attribution)
+        await self._store.record_snapshot(seen.at, document)
+
+    async def _report(self, at: datetime) -> None:
+        found = session_to_report(at, self._venue.calendar)
+        if found is None or found[0].on == self._reported_on:
+            return
+        session, previous = found
+        day = await self._store.day(previous.close_at, session.close_at)
+        if day.equity is not None:
+            snapshot = await self._store.newest_snapshot(session.close_at)
+            document = report_of(day, session, snapshot)
+            await self._store.record_report(StoredReport(session.on, at, document))
+        self._reported_on = session.on
+
+    async def reports(
+        self, *, limit: int, before: date | None = None, on: date | None = None
+    ) -> list[StoredReport]:
+        """The newest daily reports; see `Store.reports`."""
+        return await self._store.reports(limit=limit, before=before, on=on)
 
     async def flatten(self, flatten_id: str, reason: str, actor: str) -> list[StoredDecision]:
         """Approve an exit for everything held or on order; the same id is answered from what is stored.
