@@ -248,6 +248,17 @@ class Settings(BaseSettings):
             return {key: _strip_comment(value) for key, value in values.items()}
         return values
 
+    @field_validator("data_dir", mode="before")
+    @classmethod
+    def _a_folder_of_this_machine(cls, value: object) -> object:
+        if isinstance(value, str) and "://" in value:
+            # A path would make a folder of that odd name, and keep history in it.
+            raise ValueError(
+                "market history is kept in a folder of this machine, since appends need its locks and "
+                "renames; mount the bucket's copy, or sync the folder to it (docs/adr/0022)"
+            )
+        return value
+
     @field_validator("trading_symbols", "risk_halted_symbols", mode="before")
     @classmethod
     def _symbols(cls, value: object) -> object:

@@ -28,6 +28,7 @@ _COLUMNS = {
     "close": ("close", "c"),
     "volume": ("volume", "vol", "v"),
 }
+_MEANT = frozenset((*_SYMBOLS, *_TIMES, *(name for usual in _COLUMNS.values() for name in usual)))
 _ENDINGS = (".csv", ".parquet")
 _DAY_US = 86_400_000_000
 _NEW_YORK = "America/New_York"
@@ -71,7 +72,16 @@ def read_bars(path: Path) -> pl.DataFrame:
     except (PolarsError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:150]
         raise InvalidInput(f"{path} cannot be read ({reason})") from None
-    names = {name.strip().lower(): name for name in table.columns}
+    names: dict[str, str] = {}
+    for name in table.columns:
+        usual = name.strip().lower()
+        # Polars renames a second column of one name, e.g. to Open_duplicated_0.
+        usual = usual.partition("_duplicated_")[0]
+        if usual in names and usual in _MEANT:
+            raise InvalidInput(
+                f"{path} has more than one column {usual!r}; remove or rename all but one"
+            )
+        names[usual] = name
 
     def column(wanted: Sequence[str]) -> str | None:
         return next((names[name] for name in wanted if name in names), None)

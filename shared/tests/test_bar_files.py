@@ -74,6 +74,13 @@ def test_a_parquet_file_with_instants_reads_the_same(tmp_path: Path) -> None:
         ("Date,Open,High,Low,Volume", "2026-01-15,1,2,1,9", "no column for close"),
         ("Date,Open,High,Low,Close,Volume", "soon,1,2,1,2,9", "holds no times"),
         ("Date,Open,High,Low,Close,Volume", "2026-01-15,1,2,1,cheap,9", "no figure"),
+        (
+            "Date,Open,High,Low,Close,Volume,Open",
+            "2026-01-15,1,2,1,2,9,3",
+            "more than one column 'open'",
+        ),
+        ("Date,Open,High,Low,Close,Volume,open ", "2026-01-15,1,2,1,2,9,3", "more than one column"),
+        ("Date,date,Open,High,Low,Close,Volume", "2026-01-15,x,1,2,1,2,9", "more than one column"),
     ],
 )
 def test_what_is_no_table_of_bars_is_refused_with_the_reason(

@@ -35,6 +35,11 @@ def test_without_any_setting_the_defaults_are_paper_loopback_and_the_specificati
     assert [settings.data_collector_port, settings.scheduler_port] == [8001, 8005]
 
 
+@pytest.mark.parametrize("url", ["s3://bucket/history", "gs://bucket", "file:///data"])
+def test_history_in_a_bucket_is_refused_with_the_reason(url: str) -> None:
+    assert "DATA_DIR: market history is kept in a folder of this machine" in complaint(DATA_DIR=url)
+
+
 def test_inline_comments_and_spaces_are_no_part_of_a_value() -> None:
     settings = load_settings(
         {

@@ -11,7 +11,6 @@ import pytest
 
 from shared.adapters.exchange_calendar import load_calendar
 from trader.cli import main
-from trader.runtime.instance import Instance
 
 OPEN_AT = datetime(2026, 1, 13, 14, 30, tzinfo=UTC)
 
@@ -26,11 +25,10 @@ def sessions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path, sessions: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    instance = Instance.create(tmp_path / "home")
-    parquet = instance.home / "parquet"
+    parquet = tmp_path / "home" / "parquet"
     parquet.mkdir(parents=True)
     (parquet / sessions.name).write_bytes(sessions.read_bytes())
-    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: instance))
+    monkeypatch.setenv("TRADING_HOME", str(tmp_path / "home"))
     return tmp_path
 
 

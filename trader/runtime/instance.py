@@ -109,12 +109,15 @@ class Instance:
     def of_project(cls) -> "Instance":
         """Prepare the stack of this project: `.env`, `data/` and the specification's ports.
 
-        A variable of the process environment stands above the same one in `.env`.
+        A variable of the process environment stands above the same one in `.env`. TRADING_HOME puts the stack
+        elsewhere, with a `.env` of its own.
         """
         project = project_folder()
-        home = project / "data"
+        usual = project / "data"
+        home = Path(os.environ.get("TRADING_HOME") or usual).resolve()
         _make_folder(home)
-        stored = first_run.ensure_secrets(project / ".env", template=project / ".env.example")
+        settings_file = (project if home == usual else home) / ".env"
+        stored = first_run.ensure_secrets(settings_file, template=project / ".env.example")
         known = {**stored, **_from_environment(stored)}
         return cls(project, home, _ports_from(known), known)
 

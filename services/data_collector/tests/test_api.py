@@ -111,6 +111,7 @@ def api() -> Api:
         CountingIds(),
         ScriptedActions(),
         store.actions,
+        newest,
     )
     stored = MemoryBudgets({"twelve_data": Spent(((int(NOON.timestamp()), 7),), NOON.date(), 407)})
     budget = StoredBudget("twelve_data", Limits(8, 60, 800), stored, FakeClock(NOON), timer)
@@ -242,6 +243,9 @@ def test_with_an_empty_cache_the_latest_bar_comes_from_the_store(api: Api) -> No
     latest = api.get("/data/latest/AAPL").json()
 
     assert (latest["provider"], latest["source"], latest["age_s"]) == ("other", "store", 360.0)
+    figures = api.get("/metrics").text
+    assert "collector_cache_misses_total 1.0" in figures
+    assert "collector_cache_hits_total 0.0" in figures
 
 
 def test_a_symbol_without_bars_is_a_404_that_names_the_mend(api: Api) -> None:
@@ -349,7 +353,7 @@ def test_the_same_idempotency_key_gives_the_same_job(api: Api) -> None:
         {"start": "2030-01-01"},
         {"start": "1900-01-01", "end": "1900-02-01"},
         {"symbols": []},
-        {"symbols": ["AAPL"] * 1001},
+        {"symbols": ["AAPL"] * 10_001},
         {"timeframe": "fortnight"},
         {"from": "2026-01-01"},
     ],
@@ -460,3 +464,15 @@ def test_the_splits_and_dividends_of_a_symbol_are_listed(api: Api) -> None:
     assert (split["kind"], split["new_rate"], split["old_rate"]) == ("split", "7", "1")
     assert api.get("/data/corporate-actions/MSFT").json() == {"items": []}
     assert api.get("/data/corporate-actions/..x").status_code == 422
+
+
+def test_the_whole_markets_symbols_fit_into_one_request(api: Api) -> None:
+    letters = "ABCDEFGHIJ"
+    names = [
+        f"{a}{b}{c}{d}WXYZVW" for a in letters for b in letters for c in letters for d in letters
+    ]
+
+    job = api.collect({"symbols": names, "start": "2026-01-13"})
+
+    assert (job.status_code, len(job.json()["symbols"])) == (202, 10_000)
+    assert api.collect({"symbols": [*names, "ONEMORE"]}).status_code == 422

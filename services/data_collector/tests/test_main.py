@@ -34,6 +34,7 @@ from shared.domain.errors import Misconfigured, RateLimited, Rejected, Unavailab
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.messages import BELL_BARS
+from shared.ports import LatestBar
 from shared.testing.bar_stores import NOON, MemoryBars, a_bar, a_block
 from shared.testing.bus import CountedBells, MemoryBarStream
 from shared.testing.calendars import a_calendar
@@ -507,6 +508,7 @@ def jobs_of(
         CountingIds(),
         actions or ScriptedActions(),
         rig.store.actions,
+        rig.newest,
     )
 
 
@@ -536,6 +538,24 @@ def test_a_job_fetches_every_page_and_counts_what_was_new() -> None:
     assert (job.state, job.bars_read, job.bars_new) == (JobState.DONE, 5, 4)
     assert len(rig.store.between(Timeframe.MINUTE, [AAPL], NOON, NOON + 5 * MINUTE)) == 5
     assert rig.journal.batches == []
+
+
+def test_a_job_that_stores_a_newer_bar_replaces_the_cached_one_and_no_other() -> None:
+    rig = Rig(clock=FakeClock(NOON + 10 * MINUTE))
+    rig.history.bars = [*(a_bar("AAPL", minute) for minute in range(4)), a_bar("MSFT", 1)]
+    for old in (a_bar("AAPL", 2), a_bar("MSFT", 5)):
+        rig.newest.known[Timeframe.MINUTE, old.symbol] = LatestBar(old, "stream", NOON)
+    jobs = jobs_of(rig)
+    wanted = Range((AAPL, MSFT), Timeframe.MINUTE, NOON, NOON + 5 * MINUTE)
+
+    async def story() -> None:
+        await ended(jobs, rig, await jobs.submit(wanted, None))
+
+    asyncio.run(story())
+
+    cached = asyncio.run(rig.newest.get(Timeframe.MINUTE, [AAPL, MSFT]))
+    assert (cached[AAPL].bar, cached[AAPL].provider) == (a_bar("AAPL", 3), "scripted")
+    assert (cached[MSFT].bar, cached[MSFT].provider) == (a_bar("MSFT", 5), "stream")
 
 
 def test_a_job_brings_the_splits_and_dividends_of_its_symbols_of_two_years_at_least() -> None:

@@ -99,6 +99,7 @@ async def run(settings: Settings) -> None:
             RandomIds(),
             AlpacaActions(alpaca),
             store.actions,
+            newest,
         )
 
         check = CrossCheck(

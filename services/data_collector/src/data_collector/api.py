@@ -40,7 +40,7 @@ from shared.domain.timeframes import Timeframe, parse_timeframe
 from shared.ports import ActionStore, Clock, LatestBar, LatestBars
 
 _MAX_LIMIT = 500
-_MAX_SYMBOLS = 1_000
+_MAX_SYMBOLS = 10_000
 _MAX_ID = 64
 # How much time one read of the store may cover, so that a page of minutes never reads years.
 _STEP = {True: timedelta(days=30), False: timedelta(days=3650)}
@@ -317,7 +317,9 @@ def router(rooms: Rooms) -> APIRouter:
     async def newest_of(symbol: Symbol, timeframe: Timeframe) -> tuple[LatestBar, str] | None:
         cached = (await rooms.newest.get(timeframe, [symbol])).get(symbol)
         if cached is not None:
+            collector.figures.cache_hits += 1
             return cached, "cache"
+        collector.figures.cache_misses += 1
         stored = await asyncio.to_thread(rooms.store.newest, timeframe, symbol, clock.now())
         return None if stored is None else (stored, "store")
 
@@ -772,6 +774,8 @@ class CollectorFigures:
             "collector_late_bars": ("Bars stored after their batch.", figures.late_bars),
             "collector_bars_refused": ("Bars put into quarantine.", figures.bars_refused),
             "collector_reconnects": ("Rounds begun anew.", figures.reconnects),
+            "collector_cache_hits": ("Newest bars found in the cache.", figures.cache_hits),
+            "collector_cache_misses": ("Newest bars looked up in the store.", figures.cache_misses),
         }
         spent = CounterMetricFamily(
             "collector_requests_paid", "Paid out of a provider's budget.", labels=["provider"]

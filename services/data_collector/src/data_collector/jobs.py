@@ -8,7 +8,7 @@ kept with the name of who gave it. Splits and dividends of its symbols come last
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -27,7 +27,7 @@ from data_collector.ports import (
     JobState,
     Journal,
 )
-from shared.domain.bar_blocks import to_epoch_us
+from shared.domain.bar_blocks import BarBlock, to_epoch_us
 from shared.domain.calendar import TradingCalendar
 from shared.domain.corporate_actions import exchange_day, has_split
 from shared.domain.errors import (
@@ -41,7 +41,7 @@ from shared.domain.errors import (
 )
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
-from shared.ports import ActionStore, Clock, Ids, Timer
+from shared.ports import ActionStore, Clock, Ids, LatestBar, LatestBars, Timer
 
 _log = structlog.get_logger(__name__)
 _AT_ONCE = 2
@@ -89,11 +89,13 @@ class CollectionJobs:
         ids: Ids,
         actions: ActionSource,
         kept_actions: ActionStore,
+        newest: LatestBars,
     ) -> None:
         """`histories`: providers in the order in which they are asked, at least one."""
         self._histories = histories
         self._actions = actions
         self._kept_actions = kept_actions
+        self._newest = newest
         self._store = store
         self._journal = journal
         self._calendar = calendar
@@ -227,6 +229,13 @@ class CollectionJobs:
             await self._journal.save_job(job)
         return await self._fetch_actions(job)
 
+    async def _cache(self, block: BarBlock, provider: str, now: datetime) -> None:
+        """Let the cache follow the store; what it does not hold is read from there anyway."""
+        cached = await self._newest.get(block.timeframe, sorted(set(block.symbols)))
+        newer = _after_cached(block, cached)
+        if len(newer):
+            await self._newest.replace(newer, provider=provider, fetched_at=now)
+
     async def _fetch_actions(self, job: Job) -> Job:
         """Store the splits and dividends of the job's symbols; bars are good without them."""
         now = self._clock.now()
@@ -303,6 +312,7 @@ class CollectionJobs:
         block = came.picked(asked_for & (came.end_us <= to_epoch_us(now)))
         await self._journal.quarantine(admitted.refused, job.timeframe, provider=provider, at=now)
         new = await asyncio.to_thread(self._store.append, block, provider=provider, fetched_at=now)
+        await self._cache(block, provider, now)
         providers = job.providers
         if len(block) and provider not in providers:
             providers = (*providers, provider)
@@ -313,6 +323,19 @@ class CollectionJobs:
             bars_new=job.bars_new + new,
             bars_refused=job.bars_refused + len(admitted.refused),
         )
+
+
+def _after_cached(block: BarBlock, cached: Mapping[Symbol, LatestBar]) -> BarBlock:
+    """Of each symbol of `block` the newest bar, where it is newer than the cached one."""
+    names = block.symbols
+    rows = [
+        i
+        for i, symbol in enumerate(names)
+        if (i == len(names) - 1 or names[i + 1] != symbol)
+        and symbol in cached
+        and int(block.start_us[i]) > to_epoch_us(cached[symbol].bar.start_at)
+    ]
+    return block.picked(np.array(rows, dtype=np.intp))
 
 
 def _noted(before: str | None, more: str) -> str:

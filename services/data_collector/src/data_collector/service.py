@@ -81,6 +81,8 @@ class Figures:
     late_bars: int = 0
     bars_refused: int = 0
     bars_passed_over: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
 
 
 @dataclass(frozen=True, slots=True)
