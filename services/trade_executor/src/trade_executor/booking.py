@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from shared.crashpoints import crashpoint
 from shared.domain.errors import InvalidInput
 from shared.messages import BELL_EXECUTIONS
 from shared.ports import Bells, BrokerExecution, BrokerOrder, Clock
@@ -81,11 +82,14 @@ class Booker:
 
     async def _book_read(self, read: Sequence[tuple[Frame, TradeUpdate | None]]) -> None:
         updates = [update for _, update in read if update is not None]
+        executions = [update.execution for update in updates if update.execution is not None]
+        if executions:
+            crashpoint("fill.received")
         await self.book(
-            [update.order for update in updates],
-            [update.execution for update in updates if update.execution is not None],
-            [frame for frame, _ in read],
+            [update.order for update in updates], executions, [frame for frame, _ in read]
         )
+        if executions:
+            crashpoint("fill.committed")
         # A line that nobody understood, or an event not known to exist: ask what is true.
         if any(frame.problem is not None for frame, _ in read):
             self._ask(True)

@@ -15,6 +15,7 @@ from decimal import Decimal
 
 import structlog
 
+from shared.crashpoints import crashpoint
 from shared.domain.calendar import TradingCalendar
 from shared.domain.errors import AccountMismatch, Retryable, Unavailable
 from shared.domain.money import plain
@@ -145,12 +146,14 @@ class Reconciler:
         """
         async with self._alone:
             began_s = self._timer.monotonic_s()
+            crashpoint("recon.started")
             report = Report(is_deep=deep)
             if deep:
                 self._asked_deep = False
                 await self._compare_all(report)
             else:
                 await self._compare_open_orders(report)
+            crashpoint("recon.applied")
             report.took_s = self._timer.monotonic_s() - began_s
             return report
 

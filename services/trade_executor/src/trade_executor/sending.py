@@ -14,6 +14,7 @@ from typing import Protocol
 
 import structlog
 
+from shared.crashpoints import crashpoint
 from shared.domain.errors import (
     AccountMismatch,
     OrderRejected,
@@ -159,7 +160,9 @@ class Sender:
             # Cancelling one of a group cancels all of it; the first order itself, while it is open.
             target = min(members, key=lambda record: record.parent_order_id is not None)
             self._cancel_sent_s[root] = now_s
+            crashpoint("cancel.sending")
             await self._broker.cancel(target.broker_order_id)
+            crashpoint("cancel.replied")
         elif now_s - self._looked_s.get(root, 0.0) < _LOOK_AGAIN_S:
             return False
         self._looked_s[root] = now_s
@@ -167,6 +170,7 @@ class Sender:
         if found is None:
             return False
         await self._booker.book([found])
+        crashpoint("cancel.committed")
         by_id = {order.broker_order_id: order for order in (found, *found.legs)}
         is_over = all(_has_ended(by_id.get(record.broker_order_id)) for record in members)
         if is_over:
@@ -268,6 +272,7 @@ class Sender:
 
     async def _post(self, intent: Intent, began_s: float) -> bool:
         """Send what was just marked SENDING and record the answer; True when its outcome is known."""
+        crashpoint("intent.sending")
         try:
             accepted = await self._transmit(intent, lambda: self._require_fresh(intent, began_s))
         except OrderRejected as error:
@@ -285,7 +290,9 @@ class Sender:
             self._probes.begin(intent.client_order_id, self._timer.monotonic_s())
             # At once, even when the stream has told meanwhile: its legs are known from a look-up alone.
             return await self._look_up(intent)
+        crashpoint("post.replied")
         await self._booker.book([accepted])
+        crashpoint("ack.committed")
         return True
 
     async def _transmit(self, intent: Intent, last_look: Callable[[], None]) -> BrokerOrder:

@@ -14,6 +14,7 @@ from functools import partial
 
 import structlog
 
+from shared.crashpoints import crashpoint
 from shared.domain.calendar import TradingCalendar
 from shared.domain.errors import Retryable, Unavailable
 from shared.messages import BELL_CLOCK, BELL_REVIEWS
@@ -149,8 +150,10 @@ class Executor:
 
     async def _take_reviews(self, ear: Ear, wake: Wake) -> None:
         async def work() -> bool:
+            crashpoint("exec.received")
             taken = await self._parts.store.reviews.take(at=self._parts.clock.now())
             if taken.made_work:
+                crashpoint("intent.committed")
                 wake.set()
             return taken.are_more
 

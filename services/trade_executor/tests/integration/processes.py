@@ -31,6 +31,7 @@ from shared.testing.servers import Servers, SettingsFor
 
 WITHIN_S = 40.0
 TOKEN = "operate-token-of-the-test"
+_CRASHING = Path(__file__).with_name("crashing.py")
 
 
 def free_port() -> int:
@@ -91,12 +92,12 @@ class Rig:
         return client
 
     def _run(
-        self, module: str, arguments: Sequence[str], environment: dict[str, str]
+        self, name: str, arguments: Sequence[str], environment: dict[str, str]
     ) -> subprocess.Popen[bytes]:
-        log = (self._folder / f"{module}-{len(self.programs)}.log").open("wb")
+        log = (self._folder / f"{name}-{len(self.programs)}.log").open("wb")
         with log:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [sys.executable, *arguments],
                 env={"PATH": os.environ["PATH"], **environment},
                 cwd=self._folder,
                 stdout=log,
@@ -109,7 +110,7 @@ class Rig:
         self._run(
             "simulator",
             [
-                "--port", str(self._venue_port), "--lock-step", "--symbols", symbols, "--sessions", "1",
+                "-m", "simulator", "--port", str(self._venue_port), "--lock-step", "--symbols", symbols, "--sessions", "1",
                 "--account", self.account, "--clock-file", str(self._folder / "clock"),
                 "--rate-limit", "0",
             ],
@@ -122,7 +123,9 @@ class Rig:
         await self.until(is_up, "the venue answers")
         self.clock = FileClock(self._folder / "clock")
 
-    def start_executor(self, **changes: str) -> Program:
+    def start_executor(self, *, crash_at: str | None = None, **changes: str) -> Program:
+        """A whole executor, or one that ends at that place (see `crashing`)."""
+        arguments = ["-m", "trade_executor"] if crash_at is None else [str(_CRASHING), crash_at]
         port = free_port()
         environment = {
             **self.servers.instance.environment("trade_executor"),
@@ -138,7 +141,7 @@ class Rig:
             "LOG_DIR": str(self._folder / "logs"),
             **changes,
         }
-        program = Program(self._run("trade_executor", [], environment), self._client(port))
+        program = Program(self._run("trade_executor", arguments, environment), self._client(port))
         self.programs.append(program)
         return program
 
@@ -157,6 +160,13 @@ class Rig:
                 words = "\n".join(f.read_text()[-2000:] for f in self._folder.glob("*.log"))
                 raise AssertionError(f"not within {within_s} s: {what}\n{words}")
             await self.timer.sleep(0.05)
+
+    async def until_ended(self, program: Program) -> int:
+        async def ended() -> bool:
+            return program.process.poll() is not None
+
+        await self.until(ended, "the process has ended")
+        return int(program.process.returncode)
 
     async def until_ready(self, program: Program, *, within_s: float = WITHIN_S) -> float:
         async def ready() -> bool:

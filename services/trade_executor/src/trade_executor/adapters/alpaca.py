@@ -20,6 +20,7 @@ import httpx
 import orjson
 from pydantic import SecretStr
 
+from shared.crashpoints import crashpoint
 from shared.domain.errors import (
     AccountMismatch,
     InvalidInput,
@@ -47,6 +48,7 @@ _MAX_PAGES = 200
 _KEEPALIVE_S = 4.0
 # What the HTTP library calls the moment at which it holds a connection and has written nothing.
 _BEFORE_THE_WRITE = "http11.send_request_headers.started"
+_AFTER_THE_WRITE = "http11.send_request_body.complete"
 
 
 def is_loopback(url: str) -> bool:
@@ -124,6 +126,8 @@ class AlpacaBroker:
         async def look(happening: str, _: Mapping[str, Any]) -> None:
             if happening == _BEFORE_THE_WRITE:
                 last_look()
+            elif happening == _AFTER_THE_WRITE:
+                crashpoint("post.sent")
 
         try:
             status, headers, content = await self._exchange(

@@ -1,0 +1,136 @@
+"""A process that dies at any place between a decision and its fill leaves nothing doubled, lost or invented.
+
+Real processes on real servers; the judge is the venue's own book. Each place is passed alone and while something else
+fails as well. `make test` tries a few cells, `make prove` all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from services.trade_executor.tests.integration.processes import OnRig, Program, Rig, on_rig
+from shared.crashpoints import POINTS
+from shared.testing.servers import Servers, SettingsFor
+from trader.runtime.instance import POSTGRES
+
+Misfortune = Callable[[Rig], Awaitable[None]]
+
+
+async def nothing(_rig: Rig) -> None:
+    """The crash alone."""
+
+
+async def redis_is_wiped(rig: Rig) -> None:
+    instance = rig.servers.instance
+    password = instance.settings["REDIS_PASSWORD"]
+    with Redis(port=instance.ports.redis, password=password) as redis:
+        redis.flushall()
+
+
+async def postgres_restarts(rig: Rig) -> None:
+    rig.servers.stack.kill(POSTGRES)
+    rig.servers.stack.wait_until_answering([POSTGRES])
+
+
+async def the_reply_is_lost(rig: Rig) -> None:
+    await rig.fault(kind="lose_reply", match={"method": "POST", "path": "/v2/orders"})
+
+
+async def the_stream_is_down(rig: Rig) -> None:
+    await rig.fault(kind="drop_stream", delay_s=3)
+
+
+# What fails beside the crash, and whether that is before the process dies or after.
+MISFORTUNES: dict[str, tuple[Misfortune, bool]] = {
+    "alone": (nothing, True),
+    "redis wiped": (redis_is_wiped, False),
+    "postgres restarted": (postgres_restarts, False),
+    "reply lost": (the_reply_is_lost, True),
+    "stream down": (the_stream_is_down, True),
+}
+
+
+@pytest.fixture
+def play(servers: Servers, settings_for: SettingsFor, account: str, tmp_path: Path) -> OnRig:
+    return on_rig(servers, settings_for, account, tmp_path)
+
+
+async def live_through(rig: Rig, cell: int, place: str, misfortune: str) -> None:
+    """Enter with five shares, die at `place`, come back; then be out again. One order for each wish."""
+    happens, is_before = MISFORTUNES[misfortune]
+    orders = len(await rig.our_orders())
+    crashing = rig.start_executor(crash_at=place)
+    if place.startswith("recon."):
+        await rig.until_ended(crashing)  # it dies before it is ready
+    else:
+        await rig.until_ready(crashing)
+    if is_before:
+        await happens(rig)
+    await rig.review(f"in-{cell}")
+    is_entry_enough = place in ("exec.received", "intent.committed", "intent.sending")
+    is_entry_enough |= place in ("post.sent", "post.replied", "ack.committed")
+    if not is_entry_enough and not place.startswith("recon."):
+        await rig.until_orders(orders + 1)
+        await rig.advance(3)
+        if place.startswith("cancel."):
+            # Going out means to cancel the stop and the target first.
+            await rig.until(rig.books_agree, "the books agree")
+            await rig.review(f"out-{cell}", wish="exit")
+    assert await rig.until_ended(crashing) == 137
+    if not is_before:
+        await happens(rig)
+    whole = rig.start_executor()
+    await rig.until_ready(whole)
+    await rig.until_orders(orders + 1 + place.startswith("cancel."))
+    await rig.settle()
+    await _go_out(rig, whole, cell, is_out=place.startswith("cancel."))
+    assert len(await rig.our_orders()) == orders + 2
+    assert (await rig.book())["positions"] == {}
+    posts = await rig.rows(
+        "SELECT client_order_id, posts, probes FROM trade_executor.v_intents WHERE account = :a"
+    )
+    assert all(row.posts <= 1 + row.probes for row in posts)
+
+
+async def _go_out(rig: Rig, whole: Program, cell: int, *, is_out: bool) -> None:
+    if not is_out:
+        await rig.review(f"out-{cell}", wish="exit")
+        await rig.until(_is_flat_when_it_fills(rig, cell), "the exit is at the venue")
+    await rig.settle()
+    whole.kill()
+
+
+def _is_flat_when_it_fills(rig: Rig, cell: int) -> Callable[[], Awaitable[bool]]:
+    async def sent() -> bool:
+        rows = await rig.rows(
+            "SELECT state FROM trade_executor.v_intents WHERE account = :a AND signal_id = :s",
+            s=f"out-{cell}",
+        )
+        return bool(rows) and rows[0].state == "ACKED"
+
+    return sent
+
+
+def test_a_few_places_with_a_few_misfortunes(play: OnRig) -> None:
+    async def scenario(rig: Rig) -> None:
+        await rig.advance(3)
+        await live_through(rig, 0, "post.sent", "redis wiped")
+        await live_through(rig, 1, "fill.received", "reply lost")
+
+    play(scenario)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("misfortune", MISFORTUNES)
+def test_every_place_with_every_misfortune(play: OnRig, misfortune: str) -> None:
+    async def scenario(rig: Rig) -> None:
+        await rig.advance(3)
+        for cell, place in enumerate(POINTS):
+            await live_through(rig, cell, place, misfortune)
+
+    play(scenario)
