@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 
 import pytest
@@ -11,7 +14,17 @@ from hypothesis import strategies as st
 
 from shared.domain.errors import Unavailable
 from shared.testing.time import FakeTimer
-from trade_executor.lease import BEAT_S, EXPIRES_S, HOLD_S, Lease, LeaseLost, LeaseRow, Watch
+from trade_executor.adapters.holder import LocalHolder, this_process
+from trade_executor.lease import (
+    BEAT_S,
+    EXPIRES_S,
+    HOLD_S,
+    Lease,
+    LeaseLost,
+    LeaseRow,
+    Watch,
+    take_lease,
+)
 
 ROW = LeaseRow(7, 40, "host:1")
 
@@ -108,3 +121,35 @@ def test_a_holder_without_answers_is_not_sure_but_goes_on_when_the_database_is_b
             await keeping
 
     asyncio.run(scenario())
+
+
+def test_a_holder_of_this_machine_that_is_dead_need_not_be_waited_for() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    me = this_process()
+    alive = LocalHolder(me.place, os.getpid())
+    child.wait()
+    dead = LocalHolder(me.place, child.pid)
+    elsewhere = LocalHolder("host/another-running/4026531836", child.pid)
+    assert me.is_gone(dead.name) == ("/" in me.place)
+    assert not me.is_gone(alive.name)
+    assert not me.is_gone(elsewhere.name)
+    assert not me.is_gone("anything else")
+
+    async def scenario() -> None:
+        timer = FakeTimer()
+        leases = MemoryLeases(LeaseRow(7, 40, "gone"))
+        assert (await take_lease(leases, KnowsTheDead("gone"), timer)).epoch == 8
+        assert timer.monotonic_s() == 0
+
+    asyncio.run(scenario())
+
+
+@dataclass
+class KnowsTheDead:
+    """A holder that knows of one that it is gone."""
+
+    dead: str
+    name: str = "me"
+
+    def is_gone(self, name: str) -> bool:
+        return name == self.dead

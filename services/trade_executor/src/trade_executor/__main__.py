@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import sys
 from contextlib import AsyncExitStack
 
@@ -18,6 +16,7 @@ from shared.adapters.redis import RedisBells, RedisLatestBars, open_redis, redis
 from shared.config import Settings
 from trade_executor.adapters.alpaca import open_alpaca
 from trade_executor.adapters.gate import Gate
+from trade_executor.adapters.holder import this_process
 from trade_executor.adapters.trade_updates import TradeUpdates
 from trade_executor.api import router
 from trade_executor.lifecycle import ExecutorState
@@ -72,7 +71,7 @@ async def run(settings: Settings) -> None:
                 clock,
                 timer,
                 HaltFile(settings.halt_file),
-                f"{socket.gethostname()}:{os.getpid()}",
+                this_process(),
             )
         )
 

@@ -2,8 +2,9 @@
 
 The holder of a lease counts a row up every half second. Whoever stands by takes over once it has seen the same
 count for three seconds, and the holder stops believing after two seconds without an answer: each measures on its
-own machine's timer, so no two clocks have to agree. Every taking raises the epoch, and whatever is sent is sent
-under the epoch that the transaction before it has seen. Nothing here reads a table.
+own machine's timer, so no two clocks have to agree. A holder known to be dead is not waited for. Every taking raises
+the epoch, and whatever is sent is sent under the epoch that the transaction before it has seen. Nothing here reads a
+table.
 """
 
 from __future__ import annotations
@@ -53,6 +54,19 @@ class Leases(Protocol):
 
     async def release(self, epoch: int) -> None:
         """Let the next one take it at once."""
+        ...
+
+
+class Holder(Protocol):
+    """Who may hold a lease."""
+
+    @property
+    def name(self) -> str:
+        """What this one is called; no other process has the name."""
+        ...
+
+    def is_gone(self, name: str) -> bool:
+        """Whether it is certain that the process of that name lives no more."""
         ...
 
 
@@ -118,7 +132,7 @@ class Lease:
             self._heard_s, is_quiet = asked_s, False
 
 
-async def take_lease(leases: Leases, holder: str, timer: Timer) -> Lease:
+async def take_lease(leases: Leases, holder: Holder, timer: Timer) -> Lease:
     """Stand by until the lease can be had, and take it.
 
     Raises:
@@ -128,8 +142,9 @@ async def take_lease(leases: Leases, holder: str, timer: Timer) -> Lease:
     while True:
         seen = await leases.look()
         asked_s = timer.monotonic_s()
-        if watch.has_expired(seen, asked_s):
-            epoch = await leases.take(seen, holder)
+        is_gone = seen is not None and seen.holder is not None and holder.is_gone(seen.holder)
+        if watch.has_expired(seen, asked_s) or is_gone:
+            epoch = await leases.take(seen, holder.name)
             if epoch is not None:
                 return Lease(leases, epoch, timer, asked_s)
         await timer.sleep(BEAT_S)

@@ -28,7 +28,7 @@ from trade_executor.adapters.trade_updates import (
     TradeUpdates,
 )
 from trade_executor.booking import Booker
-from trade_executor.lease import Lease, LeaseLost, Leases, take_lease
+from trade_executor.lease import Holder, Lease, LeaseLost, Leases, take_lease
 from trade_executor.lifecycle import ExecutorState
 from trade_executor.recovery import Reconciler, Report
 from trade_executor.sending import Sender
@@ -57,8 +57,7 @@ class Parts:
     clock: Clock
     timer: Timer
     halt: HaltSwitch
-    # Who holds the lease, for people.
-    name: str
+    holder: Holder
 
 
 class Executor:
@@ -94,7 +93,7 @@ class Executor:
         parts = self._parts
         while True:
             try:
-                await self._lead(await take_lease(parts.leases, parts.name, parts.timer))
+                await self._lead(await take_lease(parts.leases, parts.holder, parts.timer))
             except* LeaseLost as lost:
                 _log.error("no longer the executor", reason=str(lost.exceptions[0]))
             except* Retryable as waits:

@@ -37,6 +37,7 @@ from simulator.testing import (
 )
 from trade_executor.adapters.alpaca import open_alpaca
 from trade_executor.adapters.gate import Gate
+from trade_executor.adapters.holder import this_process
 from trade_executor.adapters.trade_updates import TradeUpdates
 from trade_executor.service import Executor, Parts
 from trade_executor.store import Store
@@ -318,7 +319,7 @@ def make_desk(
                     clock,
                     machine,
                     FakeHalt(),
-                    "t",
+                    this_process(),
                 )
                 made = Desk(account, sim, db, risk, bells, store, clock, Executor(parts), parts)
                 await made.set_mode("ACTIVE", 1)

@@ -53,6 +53,11 @@ MISFORTUNES: dict[str, tuple[Misfortune, bool]] = {
     "stream down": (the_stream_is_down, True),
 }
 
+_ON_THE_WAY_UP = frozenset({"recon.started", "recon.applied", "exec.received"})
+_WHEN_IT_FILLS = frozenset({"fill.received", "fill.committed"})
+# Going out means to cancel the stop and the target first.
+_WHEN_IT_LEAVES = frozenset({"cancel.sending", "cancel.replied", "cancel.committed"})
+
 
 @pytest.fixture
 def play(servers: Servers, settings_for: SettingsFor, account: str, tmp_path: Path) -> OnRig:
@@ -63,31 +68,30 @@ async def live_through(rig: Rig, cell: int, place: str, misfortune: str) -> None
     """Enter with five shares, die at `place`, come back; then be out again. One order for each wish."""
     happens, is_before = MISFORTUNES[misfortune]
     orders = len(await rig.our_orders())
-    crashing = rig.start_executor(crash_at=place)
-    if place.startswith("recon."):
-        await rig.until_ended(crashing)  # it dies before it is ready
-    else:
-        await rig.until_ready(crashing)
     if is_before:
         await happens(rig)
-    await rig.review(f"in-{cell}")
-    is_entry_enough = place in ("exec.received", "intent.committed", "intent.sending")
-    is_entry_enough |= place in ("post.sent", "post.replied", "ack.committed")
-    if not is_entry_enough and not place.startswith("recon."):
+    if place in _ON_THE_WAY_UP:
+        await rig.review(f"in-{cell}")
+        crashing = rig.start_executor(crash_at=place)
+    else:
+        crashing = rig.start_executor(crash_at=place)
+        await rig.until_ready(crashing)
+        await rig.review(f"in-{cell}")
+    if place in _WHEN_IT_FILLS or place in _WHEN_IT_LEAVES:
         await rig.until_orders(orders + 1)
         await rig.advance(3)
-        if place.startswith("cancel."):
-            # Going out means to cancel the stop and the target first.
-            await rig.until(rig.books_agree, "the books agree")
-            await rig.review(f"out-{cell}", wish="exit")
+    if place in _WHEN_IT_LEAVES:
+        await rig.until(rig.books_agree, "the books agree")
+        await rig.review(f"out-{cell}", wish="exit")
     assert await rig.until_ended(crashing) == 137
     if not is_before:
         await happens(rig)
     whole = rig.start_executor()
     await rig.until_ready(whole)
-    await rig.until_orders(orders + 1 + place.startswith("cancel."))
+    is_leaving = place in _WHEN_IT_LEAVES
+    await rig.until_orders(orders + 1 + is_leaving)
     await rig.settle()
-    await _go_out(rig, whole, cell, is_out=place.startswith("cancel."))
+    await _go_out(rig, whole, cell, is_out=is_leaving)
     assert len(await rig.our_orders()) == orders + 2
     assert (await rig.book())["positions"] == {}
     posts = await rig.rows(
