@@ -55,6 +55,7 @@ COMMANDS = {
     "check": ("trader.commands.check", "Check what a strategy may not do."),
     "risk": ("trader.commands.risk", "Show what was at risk on a day."),
     "backtest": ("trader.commands.backtest", "Test a strategy on recorded bars."),
+    "report": ("trader.commands.report", "Show a day's result, risk, costs and exceptions."),
     "costs": ("trader.commands.costs", "Show what trading cost beside what a backtest assumes."),
     "export": ("trader.commands.export", "Take trades, taxes and the audit chain out as files."),
     "audit": ("trader.commands.audit", "Check that nothing written was changed since."),

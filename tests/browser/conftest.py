@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, Playwright, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Error,
+    Page,
+    Playwright,
+    expect,
+    sync_playwright,
+)
 
 from trader.replay.rest import Phase
 from trader.replay.session import Replay, ReplayPlan, open_replay
@@ -28,6 +36,10 @@ INSTALL_WITHIN_S = 90
 # Crossings come within a few bars, so that a short session has orders of every kind.
 SETTINGS = {"STRATEGY_PARAMS": "short_window=2,long_window=4"}
 INSTANTS = 12
+
+
+# A machine that runs everything at once may take its time.
+expect.set_options(timeout=30_000)
 
 
 @dataclass

@@ -15,6 +15,7 @@ from dashboard.api import COOKIE, SESSION, Door, rights_of
 from dashboard.sessions import IDLE_S, LONGEST_S, WRONG_TRIES, WRONG_WITHIN_S, Sessions
 from shared.adapters.http_api import Role, Tokens, make_app
 from shared.config import load_settings
+from shared.domain.errors import Rejected
 from shared.testing.time import CountingIds, FakeTimer
 
 HERE = "http://127.0.0.1:8000"
@@ -46,7 +47,12 @@ class House:
         self.timer = FakeTimer()
         self.sessions = Sessions(self.timer, CountingIds())
         common = make_app("dashboard", SETTINGS, {}, self.timer)
-        self.door = Door(common, pages, self.sessions, Tokens(SETTINGS))
+        self.door = Door(common, pages, self.sessions, Tokens(SETTINGS), self.report)
+
+    async def report(self, day: str) -> str:
+        if day != "2026-01-05":
+            raise Rejected(f"{day} has no session")
+        return "<h1>Monday</h1>"
 
     def visit(self, steps: Callable[[httpx.AsyncClient], Awaitable[Any]]) -> Any:
         async def main() -> Any:
@@ -269,3 +275,18 @@ def test_long_polling_is_no_way_around_the_check_of_sockets() -> None:
         return (await http.get("/_nicegui_ws/socket.io/?transport=polling")).status_code
 
     assert House().visit(steps) == 404
+
+
+def test_a_days_report_opens_with_a_session_and_nothing_in_it_may_run() -> None:
+    async def steps(http: httpx.AsyncClient) -> list[httpx.Response]:
+        before = await http.get("/reports/2026-01-05")
+        await log_in(http, "read-token-0")
+        return [
+            before,
+            *[await http.get(f"/reports/{day}") for day in ("2026-01-05", "2026-01-04", "x")],
+        ]
+
+    closed, found, holiday, nonsense = House().visit(steps)
+
+    assert [each.status_code for each in (closed, found, holiday, nonsense)] == [401, 200, 404, 404]
+    assert "script" not in found.headers["content-security-policy"]

@@ -493,11 +493,14 @@ def job(**more: Any) -> Any:
 
 def test_a_job_can_be_paused_only_where_the_scheduler_knows_how() -> None:
     plain = jobs.rows([job()], may_run=True)[0]
-    paused = jobs.rows([job(paused=True)], may_run=True)[0]
+    paused = jobs.rows(
+        [job(paused={"reason": "clock", "actor": "operate", "since_at": AT})], may_run=True
+    )[0]
 
     assert plain.actions == (("run", "Run now"),)
     assert paused.actions == (("run", "Run now"), ("resume", "Resume"))
     assert jobs.rows([job()], may_run=False)[0].actions == ()
+    assert paused.cells["schedule"].sub == "clock (operate, 05 Jan 10:30)"
     assert plain.cells["missed"].tone == "warn"
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import httpx
 import pytest
@@ -13,12 +14,14 @@ from fastapi import FastAPI
 
 from scheduler.actions import Actions
 from scheduler.api import router
+from scheduler.daily_report import Day
 from scheduler.jobs import catalogue
 from scheduler.runs import Heartbeat, RunState, ServiceHealth
 from scheduler.service import Timekeeper
 from scheduler.testing import FakePeers, FakeViews, MemoryJobStore, a_week_in_march
 from shared.adapters.http_api import make_app
 from shared.config import load_settings
+from shared.domain.calendar import Session
 from shared.testing.time import CountingIds, FakeClock, InstantTimer
 
 TOKENS = {
@@ -31,6 +34,31 @@ OPERATE = {"Authorization": "Bearer operate-token-0"}
 KILL = {"Authorization": "Bearer kill-token-0"}
 # A Monday, half an hour after the open.
 NOW = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
+
+
+class QuietDays:
+    """Days on which nothing happened."""
+
+    async def day(self, session: Session, next_session: str) -> Day:
+        return Day(
+            "paper",
+            session.on,
+            None,
+            None,
+            None,
+            None,
+            None,
+            Decimal(0),
+            None,
+            0,
+            0,
+            (),
+            (),
+            (),
+            (),
+            (),
+            next_session,
+        )
 
 
 @dataclass
@@ -62,6 +90,7 @@ def room() -> Room:
             settings.trading_window,
             clock,
             CountingIds(),
+            QuietDays(),
             is_replay=True,
         )
     )
@@ -295,5 +324,18 @@ def test_a_pause_needs_a_reason_a_job_that_may_rest_and_a_token_that_may_operate
         assert await answer("service_health", {"reason": "x"}, OPERATE) == 409
         assert await answer("reconcile", {"reason": "x"}, READ) == 403
         assert await room.store.paused() == {}
+
+    talk(room, conversation)
+
+
+def test_a_days_report_is_given_as_text_and_page_and_a_holiday_has_none(room: Room) -> None:
+
+    async def conversation(http: httpx.AsyncClient) -> None:
+        found = await http.get("/reports/2026-03-02", headers=READ)
+        assert found.status_code == 200
+        assert found.json()["text"].startswith("Monday 2026-03-02, account paper")
+        assert found.json()["html"].startswith("<!doctype html>")
+        for day in ("2026-03-04", "2026-03-13", "2030-01-01"):
+            assert (await http.get(f"/reports/{day}", headers=READ)).status_code == 404
 
     talk(room, conversation)

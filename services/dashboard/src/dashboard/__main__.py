@@ -59,6 +59,9 @@ async def run(settings: Settings) -> None:
             backtests,
         )
 
+        async def report_of(day: str) -> str:
+            return str((await services.read("scheduler", f"/reports/{day}")).get("html", ""))
+
         async def redis_answers() -> bool:
             return await redis_is_answering(redis)
 
@@ -87,7 +90,7 @@ async def run(settings: Settings) -> None:
             tasks.create_task(feed.follow())
             tasks.create_task(
                 serve(
-                    Door(common, pages, sessions, Tokens(settings)),
+                    Door(common, pages, sessions, Tokens(settings), report_of),
                     settings.api_host,
                     settings.dashboard_port,
                 )

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import html
+from collections.abc import Awaitable, Callable
+from datetime import date
 from importlib import resources
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -20,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard.sessions import LONGEST_S, Rights, Session, Sessions
 from shared.adapters.http_api import ALLOWED_HOSTS, BODY_WITHIN_S, Role, Tokens
-from shared.domain.errors import RateLimited
+from shared.domain.errors import RateLimited, TradingError
 
 COOKIE = "trading_session"
 THEME_COOKIE = "trading_theme"
@@ -29,6 +31,7 @@ SESSION = "dashboard.session"
 COMMON = frozenset({"/health", "/ready", "/version", "/metrics", "/openapi.json"})
 MOST_LOGIN_BYTES = 4096
 _SOCKET = "/_nicegui_ws/"
+_REPORTS = "/reports/"
 _ASSETS = {"/assets/dashboard.css": "text/css", "/assets/icon.svg": "image/svg+xml"}
 _POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -50,8 +53,19 @@ _HEADERS = [
 class Door:
     """Everything that asks for a page passes here."""
 
-    def __init__(self, common: ASGIApp, pages: ASGIApp, sessions: Sessions, tokens: Tokens) -> None:
-        """`common` answers what all services do; `pages` is reached with a session alone."""
+    def __init__(
+        self,
+        common: ASGIApp,
+        pages: ASGIApp,
+        sessions: Sessions,
+        tokens: Tokens,
+        report_of: Callable[[str], Awaitable[str]],
+    ) -> None:
+        """`common` answers what all services do; the rest is reached with a session alone.
+
+        `report_of` gives the page about a day; it raises TradingError where there is none.
+        """
+        self._report_of = report_of
         self._common = common
         self._pages = pages
         self._sessions = sessions
@@ -102,6 +116,8 @@ class Door:
         elif path.startswith(_SOCKET):
             # Pages speak over a WebSocket alone, which is checked below; long polling is not.
             answer = _refusal(404, "Not found.")
+        elif path.startswith(_REPORTS) and is_safe:
+            answer = await self._report(path.removeprefix(_REPORTS))
         elif not is_safe:
             answer = _refusal(405, "Pages act over their socket.")
         else:
@@ -124,6 +140,16 @@ class Door:
             # The framework takes an answer that nobody waited for as a fault of ours.
             if not is_gone:
                 raise
+
+    async def _report(self, day: str) -> Response:
+        try:
+            on = date.fromisoformat(day[:10])
+            page = await self._report_of(on.isoformat())
+        except (ValueError, TradingError) as error:
+            return _refusal(404, f"There is no such report: {error}")
+        # A page of its own, whose words come from outside: nothing in it may run.
+        policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+        return HTMLResponse(page, headers={"Content-Security-Policy": policy})
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
@@ -247,7 +273,8 @@ def _with_headers(scope: Scope, send: Send) -> Send:
 
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
-            kept = [*message["headers"], *_HEADERS]
+            given = {name.lower() for name, _ in message["headers"]}
+            kept = [*message["headers"], *(pair for pair in _HEADERS if pair[0] not in given)]
             if is_page and not any(name.lower() == b"cache-control" for name, _ in kept):
                 kept.append((b"cache-control", b"no-store"))
             message = {**message, "headers": kept}

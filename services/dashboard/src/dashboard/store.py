@@ -139,7 +139,7 @@ _COLLECTIONS = """
     FROM data_collector.v_collection_jobs WHERE account = :account ORDER BY requested_at DESC LIMIT :rows
 """
 _RUNS = """
-    SELECT run_id, job_id, kind, state, due_at, occurrences, actor, started_at, finished_at, duration_s, detail
+    SELECT run_id, job_id, kind, state, due_at, occurrences, actor, started_at, finished_at, duration_s, detail, figures
     FROM scheduler.v_job_runs WHERE account = :account ORDER BY number DESC LIMIT :rows
 """
 _DIFFERENCES = """

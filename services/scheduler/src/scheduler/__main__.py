@@ -9,6 +9,7 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from scheduler.actions import Actions
+from scheduler.adapters.day_reads import PostgresDays
 from scheduler.adapters.happenings import PostgresWatch
 from scheduler.adapters.notice_box import PostgresNoticeBox
 from scheduler.adapters.peers import open_peers
@@ -83,6 +84,7 @@ async def run(settings: Settings) -> None:
                 settings.trading_window,
                 clock,
                 ids,
+                PostgresDays(database, account),
                 is_replay=settings.clock_file is not None,
             )
         )

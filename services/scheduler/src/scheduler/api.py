@@ -8,9 +8,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from scheduler.daily_report import as_html, as_text
 from scheduler.jobs import BeatingJob, CalendarJob, Job, likely
-from scheduler.market import market_day
-from scheduler.ports import JobStore
+from scheduler.market import market_day, words_of_next
+from scheduler.ports import Days, JobStore
 from scheduler.runs import Heartbeat, JobHistory, Pause, Run, requested_run_id
 from scheduler.service import Timekeeper
 from shared.adapters.http_api import ProblemError, Role, requires
@@ -126,6 +127,14 @@ class ServiceBody(BaseModel):
     since_at: datetime
 
 
+class ReportBody(BaseModel):
+    """A day's report; `html` is a page of its own without script or address."""
+
+    session_on: date
+    text: str
+    html: str
+
+
 class ServicePage(BaseModel):
     """The other services."""
 
@@ -149,6 +158,7 @@ def router(
     window: TradingWindow,
     clock: Clock,
     ids: Ids,
+    days: Days,
     *,
     is_replay: bool,
 ) -> APIRouter:
@@ -282,6 +292,19 @@ def router(
             for stored in await store.health()
         ]
         return ServicePage(items=items, next=None)
+
+    @routes.get("/reports/{session_on}", tags=["reports"], dependencies=read)
+    async def report(session_on: date) -> ReportBody:
+        """What a person should read about an exchange day, as text and as one HTML page; made when asked for."""
+        session = calendar.session_on(session_on)
+        if session is None or session.open_at > clock.now():
+            raise ProblemError(
+                404,
+                "no_such_session",
+                f"{session_on} has no session that has begun; choose a day of trading",
+            )
+        day = await days.day(session, words_of_next(calendar, max(session.close_at, clock.now())))
+        return ReportBody(session_on=session_on, text=as_text(day), html=as_html(day))
 
     return routes
 

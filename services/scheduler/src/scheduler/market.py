@@ -62,3 +62,13 @@ def _entry_window(
         return calendar.entry_window(now, window)
     except InvalidTime:
         return None
+
+
+def words_of_next(calendar: TradingCalendar, now: datetime) -> str:
+    """The next session in words, e.g. `Tuesday 2026-01-06, 09:30 to 16:00 New York`."""
+    try:
+        session = calendar.next_session(now)
+    except InvalidTime:
+        return "beyond the known calendar"
+    opens, closes = (at.astimezone(NEW_YORK) for at in (session.open_at, session.close_at))
+    return f"{session.on:%A %Y-%m-%d}, {opens:%H:%M} to {closes:%H:%M} New York"

@@ -7,14 +7,15 @@ up and counted. Nothing that trades knows that this exists.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
+from scheduler.market import words_of_next
 from scheduler.notices import Rules, notices_of
 from scheduler.ports import NoticeBox, Receiver, Watch
-from shared.domain.calendar import NEW_YORK, TradingCalendar
-from shared.domain.errors import InvalidTime, Retryable
+from shared.domain.calendar import TradingCalendar
+from shared.domain.errors import Retryable
 from shared.ports import Clock, Timer
 
 _log = structlog.get_logger(__name__)
@@ -80,7 +81,7 @@ class Notifier:
             self._limits_at_s = now_s
         seen = await self._watch.happenings(now - NEWS, now, with_limits=with_limits)
         told = 0
-        for notice in notices_of(seen, now, self._next_session(now)):
+        for notice in notices_of(seen, now, words_of_next(self._calendar, now)):
             message = self._rules.message(notice, now)
             if message is not None and await self._box.keep(
                 message, now, is_wanted=self._receiver is not None
@@ -105,11 +106,3 @@ class Notifier:
                 _log.error("notice given up", about=kept.event.value, reason=failure)
             await self._box.failed(kept.number, failure, pause_after(tries), is_last=is_last)
         return arrived
-
-    def _next_session(self, now: datetime) -> str:
-        try:
-            session = self._calendar.next_session(now)
-        except InvalidTime:
-            return "beyond the known calendar"
-        opens, closes = (at.astimezone(NEW_YORK) for at in (session.open_at, session.close_at))
-        return f"{session.on:%A %Y-%m-%d}, {opens:%H:%M} to {closes:%H:%M} New York"

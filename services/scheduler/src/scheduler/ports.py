@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from scheduler.backlog import Backlog
+from scheduler.daily_report import Day
 from scheduler.notices import Happenings, Message
 from scheduler.runs import (
     Figures,
@@ -237,4 +238,12 @@ class Receiver(Protocol):
 
     async def send(self, title: str, text: str, priority: Priority) -> str | None:
         """None when it arrived, else why not. Never raises, and takes a bounded time."""
+        ...
+
+
+class Days(Protocol):
+    """Reads what a day's report is made of."""
+
+    async def day(self, session: Session, next_session: str) -> Day:
+        """The rows of the exchange day of `session`."""
         ...

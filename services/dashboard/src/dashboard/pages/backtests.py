@@ -72,6 +72,8 @@ def build(visit: Visit) -> Refresh:
                 ).show(rows)
 
     async def refresh() -> None:
+        if not is_drawn:
+            await draw()
         latest, running_s = desk.latest, desk.running_s()
         if latest is not None:
             told = shown.progress(
@@ -79,8 +81,6 @@ def build(visit: Visit) -> Refresh:
             )
             say(note, told.text, told.tone)
         table.show(shown.rows(await _kept(visit, desk)))
-        if not is_drawn:
-            await draw()
 
     return refresh
 

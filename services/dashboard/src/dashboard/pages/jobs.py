@@ -30,7 +30,14 @@ def build(visit: Visit) -> Refresh:
                 hint="The scheduler does not answer.",
                 on_act=act,
             )
-        with card("Runs"):
+        with card("Daily reports", "w4"):
+            reports = Table(
+                "Daily reports",
+                jobs.REPORTS,
+                empty="No report yet.",
+                hint="One is made after each close.",
+            )
+        with card("Runs", "w8"):
             runs = Table(
                 "Runs",
                 jobs.RUNS,
@@ -50,6 +57,7 @@ def build(visit: Visit) -> Refresh:
         stats.show(jobs.stats(status[0], visit.now()))
         table.show(jobs.rows(items, may_run=visit.rights.may_operate))
         runs.show(jobs.runs(ran))
+        reports.show(jobs.reports(ran))
 
     return refresh
 
@@ -72,4 +80,5 @@ def _act(visit: Visit, name: str, job_id: str) -> None:
             yes="Run now",
         )
     elif name in ("pause", "resume"):
-        ask(f"{title(name)} {title(job_id).lower()}?", "", [REASON], change, yes=title(name))
+        wanted = [REASON] if name == "pause" else []
+        ask(f"{title(name)} {title(job_id).lower()}?", "", wanted, change, yes=title(name))

@@ -17,9 +17,11 @@ from dashboard.shown.texts import (
     full_time,
     instant,
     moment,
+    signed,
     span,
     state,
     title,
+    tone,
     words,
 )
 
@@ -38,6 +40,11 @@ COLUMNS = (
     Column("state", "State"),
     Column("took", "Took", right=True),
     Column("missed", "Missed", right=True),
+)
+REPORTS = (
+    Column("day", "Day"),
+    Column("result", "Result", "USD", right=True),
+    Column("fills", "Fills", right=True),
 )
 RUNS = (
     Column("at", "Due"),
@@ -97,6 +104,7 @@ def rows(items: Sequence[Mapping[str, Any]], *, may_run: bool) -> list[Row]:
                     "schedule": Cell(
                         "paused" if each.get("paused") else words(each["schedule"]),
                         WARN if each.get("paused") else "",
+                        _why(each["paused"]) if each.get("paused") else "",
                     ),
                     "next": Cell(f"in {span(soon)}", sort=soon)
                     if soon is not None
@@ -114,6 +122,28 @@ def rows(items: Sequence[Mapping[str, Any]], *, may_run: bool) -> list[Row]:
             )
         )
     return found
+
+
+def _why(paused: Mapping[str, Any]) -> str:
+    return (
+        f"{words(paused['reason'])} ({words(paused['actor'])}, {moment(paused['since_at']).text})"
+    )
+
+
+def reports(items: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The days that have a report; each opens it."""
+    found: dict[str, Row] = {}
+    for each in items:
+        if each["job_id"] == "end_of_day_report" and each["state"] == "DONE":
+            day = words(each["figures"].get("session_on"))
+            result, fills = each["figures"].get("pnl"), each["figures"].get("fills")
+            cells = {
+                "day": Cell(day, to=f"/reports/{day}"),
+                "result": figure(result, signed(result), tone(result)),
+                "fills": figure(fills, count(fills)),
+            }
+            found.setdefault(day, Row(day, cells))
+    return list(found.values())
 
 
 def runs(items: Sequence[Mapping[str, Any]]) -> list[Row]:
