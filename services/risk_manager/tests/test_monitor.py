@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from math import log
 
+import empyrical  # type: ignore[import-untyped]  # it ships no types
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package of their own
 import pytest
 
+from risk_manager.limits import drawdown_of
 from risk_manager.monitor import (
     GAPS,
     RiskFigures,
@@ -54,6 +56,27 @@ def test_losses_agree_with_numpy() -> None:
     assert losses.historical_cvar == pytest.approx(-pnl[pnl <= edge].mean())
     assert losses.parametric_var == pytest.approx(1.6448536269514722 * pnl.std(ddof=1) - pnl.mean())
     assert losses.historical_cvar >= losses.historical_var > 0
+
+
+def test_losses_betas_and_drawdowns_agree_with_empyrical() -> None:
+    prices = frame()
+    pnl = (prices[list(VALUES)].pct_change().dropna() * pd.Series(VALUES)).sum(axis=1)
+    moves = prices.map(log).diff().dropna()
+    found = measured()
+
+    assert found.losses is not None
+    assert found.losses.historical_var == pytest.approx(-empyrical.value_at_risk(pnl), rel=1e-9)
+    assert found.losses.historical_cvar == pytest.approx(
+        -empyrical.conditional_value_at_risk(pnl), rel=1e-9
+    )
+    for symbol, beta in found.betas.items():
+        assert beta == pytest.approx(empyrical.beta(moves[symbol], moves["SPY"]), rel=1e-9)
+    peak, worst = 0.0, 0.0
+    for close in prices["AAPL"]:
+        peak = max(peak, close)
+        worst = max(worst, drawdown_of(close, peak))
+    returns = prices["AAPL"].pct_change().dropna()
+    assert worst == pytest.approx(-empyrical.max_drawdown(returns), rel=1e-9)
 
 
 def test_correlations_and_betas_agree_with_pandas() -> None:
