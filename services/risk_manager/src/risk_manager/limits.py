@@ -498,9 +498,8 @@ def bracket_prices(price: float, stop: float | None, target: float | None) -> Ch
     Source: Alpaca's bracket rules.
     """
     if stop is None and target is None:
-        return Check(
-            Code.BRACKET_PRICES, True, LEAST_LEG_DISTANCE, LEAST_LEG_DISTANCE, "USD", "no bracket"
-        )
+        text = "no bracket, so nothing guards the shares and their whole value counts as at risk"
+        return Check(Code.BRACKET_PRICES, True, LEAST_LEG_DISTANCE, LEAST_LEG_DISTANCE, "USD", text)
     if stop is None or target is None:
         text = "give both stop_loss and take_profit, or neither"
         return Check(Code.BRACKET_PRICES, False, LEAST_LEG_DISTANCE, 0.0, "USD", text)
