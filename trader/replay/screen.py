@@ -24,6 +24,7 @@ from rich.text import Text
 
 from shared.adapters.clocks import MonotonicTimer
 from shared.domain.calendar import NEW_YORK
+from shared.domain.decisions import TradingMode
 from shared.domain.errors import Retryable
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
@@ -247,6 +248,7 @@ def print_summary(summary: Summary) -> None:
         ("orders", f"{summary.orders:,} ({summary.unknown_orders} unknown)"),
         ("fills", f"{summary.fills:,}"),
         ("equity", f"{summary.equity:,.2f} USD"),
+        ("trading is", _mode(summary.mode)),
         ("profit and loss", f"{summary.pnl:+,.2f} USD"),
         ("first fill after", "-" if first_fill is None else f"{first_fill:.1f} s"),
         (
@@ -260,6 +262,10 @@ def print_summary(summary: Summary) -> None:
             "SYNTHETIC: a generated market; these figures say nothing about any real one"
         )
     Console().print(table)
+
+
+def _mode(mode: str) -> str:
+    return mode if mode == TradingMode.ACTIVE else f"{mode}; take it back with `trader resume`"
 
 
 def _colour(change: float) -> str:

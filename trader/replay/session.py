@@ -23,6 +23,7 @@ from shared.adapters.postgres import open_database
 from shared.adapters.redis import RedisBells, RedisLatestBars, open_redis
 from shared.config import Settings, load_settings
 from shared.domain.calendar import TradingCalendar
+from shared.domain.decisions import TradingMode
 from shared.domain.errors import Retryable, Unavailable
 from shared.messages import BELL_CLOCK, BELL_EXECUTIONS, BELL_REVIEWS
 from shared.ports import Bells, Ear, Ids, Timer
@@ -97,6 +98,8 @@ class Summary:
     unknown_orders: int
     equity: Decimal
     pnl: Decimal
+    # A halt outlives the run: an account that goes on with its next session is still halted.
+    mode: str
     instants: int
     first_instant_at: datetime | None
     last_instant_at: datetime | None
@@ -279,6 +282,9 @@ class Replay:
         after, before = await self.truth.totals(), self._before
         state = await self.venue.state()
         marks = await self.truth.equity(1)
+        modes = await self.truth.latest(
+            "SELECT mode FROM risk_manager.v_mode WHERE account = :account"
+        )
         # The venue values its positions itself; ours is the ledger's figure, marked at the last bar.
         equity = marks[-1][1] if marks else state.equity
         return Summary(
@@ -293,6 +299,7 @@ class Replay:
             unknown_orders=after.unknown_orders,
             equity=equity,
             pnl=equity - self._equity_before,
+            mode=modes[0][0] if modes else TradingMode.ACTIVE,
             instants=self.instants,
             first_instant_at=self.first_instant_at,
             last_instant_at=self.last_instant_at,
