@@ -21,8 +21,8 @@ SERVICE ?=
 STRATEGY ?= moving_average
 SYMBOL ?=
 FILE ?=
-# Read by the commands: CONFIRM=yes does not ask.
-export CONFIRM
+# Read by the commands: CONFIRM=yes does not ask; RUNTIME=local or compose chooses what runs the services.
+export CONFIRM RUNTIME
 
 # The value of a variable that a target cannot do without.
 needed = $(if $($(1)),$($(1)),$(error say which one: make $@ $(1)=name))
@@ -42,7 +42,7 @@ install:
 	@scripts/setup.sh runtime
 
 .PHONY: build
-build: install ## Make ready what is run
+build: install ## Make ready what is run: images where Docker answers (RUNTIME=local: without)
 	@$(TRADER) build $(ARGS)
 
 .PHONY: init-db
@@ -57,7 +57,7 @@ check-env: install ## Check the settings and this machine
 ##@ Running
 
 .PHONY: demo
-demo: install ## Run a trading session offline and watch it (ARGS="--exit --json")
+demo: install ## Run a trading session offline and watch it (ARGS="--exit --json"); local unless RUNTIME says
 	@$(TRADER) demo $(ARGS)
 
 .PHONY: up
@@ -82,7 +82,7 @@ dev: install ## Trade against the simulator; a service starts anew when its code
 .PHONY: prod
 prod: install ## Start all services, if this machine and the settings are fit for it
 	@$(TRADER) doctor
-	@$(TRADER) up $(ARGS)
+	@COMPOSE_FILE=docker-compose.yml:docker-compose.prod.yml $(TRADER) up $(ARGS)
 
 .PHONY: debug
 debug: install ## Start all services with verbose logs
@@ -209,8 +209,10 @@ lock: install-dev-deps ## Pin the dependencies of pyproject.toml anew, with hash
 	@scripts/lock.sh
 
 .PHONY: clean
-clean: ## Stop the system and remove what tools have made; data and settings stay
+clean: ## Stop the system, remove containers and what tools have made; data, volumes and settings stay
 	@if [ -x $(TRADER) ]; then $(TRADER) down >/dev/null 2>&1 || true; fi
+	@if [ -d data/settings ] && docker compose version >/dev/null 2>&1; then \
+		docker compose --profile '*' down --remove-orphans >/dev/null 2>&1 || true; fi
 	@rm -rf .venv .venv.lock .cache build dist htmlcov .coverage .hypothesis \
 		.import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	@find shared services backtester trader migrations tests benchmarks \

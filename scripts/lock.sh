@@ -18,6 +18,9 @@ if [ "${UPGRADE:-}" = 1 ]; then upgrade=(--upgrade); fi
 compile ${upgrade[@]+"${upgrade[@]}"} --extra local -o requirements/runtime.txt
 compile ${upgrade[@]+"${upgrade[@]}"} --extra local -c requirements/runtime.txt \
     --group test --group lint -o requirements/development.txt
+# What builds this project's own wheel in an image.
+printf 'hatchling\n' | .venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+    --python-version 3.11 -c requirements/runtime.txt - -o requirements/build.txt
 for folder in services/*/; do
     name="$(basename "$folder")"
     compile -c requirements/runtime.txt --extra "$name" -o "services/$name/requirements.txt"

@@ -229,6 +229,8 @@ class Settings(BaseSettings):
     # Set in replays: the venue's time, written by the simulator. Absent: the machine's clock.
     clock_file: Path | None = None
     api_host: str = "127.0.0.1"
+    # In Compose each service is a host of its own name; on one machine all are this one.
+    api_peers_by_name: bool = False
     api_token_read: SecretStr | None = None
     api_token_operate: SecretStr | None = None
     api_token_kill: SecretStr | None = None
@@ -374,6 +376,11 @@ class Settings(BaseSettings):
             )
         return self
 
+    def url_of(self, service: str) -> str:
+        """Where the other services find `service`."""
+        host = service if self.api_peers_by_name else "127.0.0.1"
+        return f"http://{host}:{getattr(self, f'{service}_port')}"
+
     @property
     def quiet_hours(self) -> tuple[time, time] | None:
         """From and until when only what cannot wait is told."""
@@ -410,6 +417,28 @@ def unknown_keys(names: Mapping[str, str]) -> list[str]:
     return complaints
 
 
+def process_environment() -> dict[str, str]:
+    """What this process is told: its variables, and above them the lines of SETTINGS_FILE.
+
+    A container is handed its secrets as a file, which no listing of its variables shows.
+
+    Raises:
+        Misconfigured: the file cannot be read.
+    """
+    told = dict(os.environ)
+    file = told.pop("SETTINGS_FILE", "")
+    if not file:
+        return told
+    try:
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(
+            f"SETTINGS_FILE {file} cannot be read ({error}); run `make setup`, which makes it"
+        ) from None
+    pairs = (line.partition("=") for line in lines if "=" in line)
+    return told | {name: value for name, _, value in pairs}
+
+
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Read settings from `environment` (default: the process's own).
 
@@ -417,7 +446,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         Misconfigured: one sentence naming every wrong setting. A value is repeated only where it
             names something public: a symbol, a timeframe, a time zone.
     """
-    source = dict(os.environ if environment is None else environment)
+    source = process_environment() if environment is None else dict(environment)
     complaints = unknown_keys(source)
     values = {
         name: source[name.upper()]

@@ -13,6 +13,7 @@ import hmac
 import importlib.metadata
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from enum import IntEnum
 from typing import Annotated, Any
 
@@ -194,7 +195,9 @@ def make_app(
         ["method", "route", "status"],
         registry=registry,
     )
-    app.add_middleware(_Guard, seconds=seconds, timer=timer)
+    # Where services are hosts of their own, the others call this one by its name.
+    hosts = ALLOWED_HOSTS | ({service} if settings.api_peers_by_name else set())
+    app.add_middleware(_Guard, seconds=seconds, timer=timer, hosts=hosts)
     _answer_errors_as_problems(app)
 
     @app.get("/health", tags=["operation"])
@@ -316,9 +319,16 @@ def _answer_errors_as_problems(app: FastAPI) -> None:
 class _Guard:
     """Turns away strange hosts and oversized bodies, adds headers, and times each request."""
 
-    def __init__(self, app: ASGIApp, seconds: prometheus_client.Histogram, timer: Timer) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        seconds: prometheus_client.Histogram,
+        timer: Timer,
+        hosts: AbstractSet[str],
+    ) -> None:
         self._app = app
         self._seconds = seconds
+        self._hosts = hosts
         self._timer = timer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -335,7 +345,7 @@ class _Guard:
                 message = {**message, "headers": [*message["headers"], *_SECURITY_HEADERS]}
             await send(message)
 
-        refusal = _refusal(scope)
+        refusal = _refusal(scope, self._hosts)
         if refusal is not None:
             await refusal(scope, receive, send_with_headers)
             return
@@ -375,12 +385,12 @@ class _Guard:
             )
 
 
-def _refusal(scope: Scope) -> Response | None:
+def _refusal(scope: Scope, hosts: AbstractSet[str]) -> Response | None:
     headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
     values = {name.lower(): value for name, value in headers}
     host = values.get(b"host", b"").decode("latin-1")
     name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    if name not in ALLOWED_HOSTS:
+    if name not in hosts:
         return _problem(400, "unknown_host", "this host name is not served here", {})
     length = values.get(b"content-length", b"0")
     if not length.isdigit() or int(length) > MAX_BODY_BYTES:

@@ -30,7 +30,7 @@ from trader.exits import ExitCode
 from trader.runtime.instance import Instance
 from trader.runtime.ports import is_free
 from trader.runtime.postgres import MAJOR_VERSION, data_folder
-from trader.runtime.runtimes import runtime_of
+from trader.runtime.runtimes import RuntimeName, name_in_force, runtime_of
 
 app = typer.Typer()
 
@@ -147,6 +147,8 @@ def _disk(instance: Instance) -> str:
 
 
 def _database(instance: Instance) -> str:
+    if name_in_force(instance) is RuntimeName.COMPOSE:
+        return "in a volume of Docker"
     version = data_folder(instance) / "PG_VERSION"
     if not version.exists():
         return "none yet; the first start makes it"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from dataclasses import asdict
@@ -25,11 +26,15 @@ from trader.exits import ExitCode
 from trader.replay.bars_file import check_bars
 from trader.replay.screen import Screen, print_summary
 from trader.replay.session import Replay, ReplayPlan, open_replay
+from trader.runtime.compose import ComposeRuntime
 from trader.runtime.errors import StackError
-from trader.runtime.instance import DASHBOARD, Instance
+from trader.runtime.instance import DASHBOARD, POSTGRES, REDIS, SERVICES, SIMULATOR, Instance
+from trader.runtime.runtimes import SETTING, RuntimeName
 from trader.runtime.stack import LocalStack
 
 app = typer.Typer()
+
+COMPOSE_SPEED = 60.0
 
 
 @app.command()
@@ -67,6 +72,13 @@ def demo(
     Example: trader demo --bars GOOG.csv --last 500 --exit --json
     """
     set_up_console()
+    if os.environ.get(SETTING) == RuntimeName.COMPOSE:
+        if bars is not None or last is not None or exit_when_done or as_json:
+            raise InvalidInput(
+                "in containers the demo is a generated market that goes on until make stop; "
+                "leave out --bars, --last, --exit and --json, or RUNTIME=compose"
+            )
+        return _in_containers(speed or COMPOSE_SPEED, reload=reload)
     if last is not None and bars is None:
         raise InvalidInput("--last needs --bars FILE: a generated session is always one whole day")
     if bars is not None:
@@ -81,6 +93,17 @@ def demo(
         reload=reload,
     )
     return asyncio.run(_run(plan, exit_when_done=exit_when_done, as_json=as_json))
+
+
+def _in_containers(speed: float, *, reload: bool) -> ExitCode:
+    os.environ["SIMULATOR_SPEED"] = f"{speed:g}"
+    if reload:
+        os.environ["COMPOSE_FILE"] = f"docker-compose.yml{os.pathsep}docker-compose.dev.yml"
+    runtime = ComposeRuntime(Instance.of_project(), demo=True)
+    for group in ((POSTGRES, REDIS), (SIMULATOR,), (*SERVICES, DASHBOARD)):
+        runtime.start(group, _say)
+    _say("trading at the simulator; RUNTIME=compose make status, stats, logs; make stop ends it")
+    return ExitCode.OK
 
 
 async def _run(plan: ReplayPlan, *, exit_when_done: bool, as_json: bool) -> ExitCode:

@@ -17,7 +17,7 @@ from shared.config import Settings, load_settings
 from shared.domain.timeframes import Timeframe
 from trader.commands.asking import YesOption, confirm
 from trader.runtime.instance import Instance
-from trader.runtime.runtimes import runtime_of
+from trader.runtime.runtimes import name_to_build, remember, runtime_named, runtime_of
 
 app = typer.Typer()
 
@@ -29,19 +29,20 @@ DryRunOption = Annotated[
 
 @app.command()
 def build(as_json: JsonOption = False) -> None:
-    """Make ready what is run: the server binaries of this machine.
+    """Make ready what is run: container images where Docker answers, else this machine's servers.
 
     Example: trader build
     """
     instance = Instance.of_project()
-    runtime = runtime_of(instance)
-    runtime.build(_say)
-    _result({"runtime": runtime.name.value}, as_json, "ready: make start")
+    name = name_to_build(instance)
+    runtime_named(name, instance).build(_say)
+    remember(instance, name)
+    _result({"runtime": name.value}, as_json, f"ready for the {name.value} runtime: make start")
 
 
 @app.command()
 def update(as_json: JsonOption = False) -> None:
-    """Install the pinned packages anew. Stop the system first.
+    """Install the pinned packages anew, or fetch base images and build on them. Stop the system first.
 
     Example: trader update
     """

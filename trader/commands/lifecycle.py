@@ -18,6 +18,8 @@ from rich.table import Table
 from shared.config import Settings, load_settings
 from shared.domain.errors import Misconfigured
 from trader.exits import ExitCode
+from trader.runtime.clients import become
+from trader.runtime.compose import ComposeRuntime
 from trader.runtime.errors import NotRunning
 from trader.runtime.first_run import read_settings
 from trader.runtime.instance import (
@@ -198,6 +200,10 @@ def logs(
     Example: trader logs trade_executor -f
     """
     instance = Instance.of_project()
+    runtime = runtime_of(instance)
+    if isinstance(runtime, ComposeRuntime) and not as_json:
+        names = () if service is None else (service,)
+        become(runtime.logs(names, lines, following=following))
     files = _log_files(instance, service, structured=as_json)
     if not any(file.path.exists() for file in files):
         raise NotRunning("nothing has been logged yet; start the system with trader up")

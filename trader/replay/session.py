@@ -112,7 +112,12 @@ def replay_settings(
     instance: Instance, account: str, clock_file: Path, token: str
 ) -> dict[str, str]:
     """What every program of a replay is told beside the instance's own settings."""
-    venue = instance.url_of(SIMULATOR)
+    told = venue_settings(instance.url_of(SIMULATOR), account, str(clock_file))
+    return {**told, "SIMULATOR_ADMIN_TOKEN": token}
+
+
+def venue_settings(venue: str, account: str, clock_file: str) -> dict[str, str]:
+    """What has the services trade under `account` at the simulated `venue`, and by its clock."""
     return {
         # The user's own keys stay out of a replay: these open the simulator and nothing else.
         "ALPACA_API_KEY": "SIMULATED",
@@ -125,8 +130,7 @@ def replay_settings(
         "ALPACA_PAPER_TRADING": "true",
         "ALPACA_REQUESTS_PER_MINUTE": "10000",
         "TRADING_ACCOUNT": account,
-        "CLOCK_FILE": str(clock_file),
-        "SIMULATOR_ADMIN_TOKEN": token,
+        "CLOCK_FILE": clock_file,
         # What is only simulated must not ring anybody's phone.
         "GOTIFY_URL": venue,
         "GOTIFY_TOKEN": "simulated-application",

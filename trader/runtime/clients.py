@@ -29,6 +29,7 @@ class Client:
 
     words: tuple[str, ...]
     environment: Mapping[str, str] = field(repr=False)
+    folder: Path | None = None
 
     def command(self, *arguments: str) -> list[str]:
         """The whole command line."""
@@ -76,6 +77,8 @@ def redis_shell(instance: Instance) -> Client:
 def become(client: Client, *arguments: str) -> None:
     """Turn this process into the client; returns never."""
     words = client.command(*arguments)
+    if client.folder is not None:
+        os.chdir(client.folder)
     os.execve(words[0], words, {**client.environment})  # noqa: S606  no shell is wanted
 
 

@@ -82,6 +82,13 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
+def append_setting(file: Path, key: str, value: str) -> None:
+    """Put `key` at the end of a settings file that has none."""
+    with _one_at_a_time(file.parent):
+        text = file.read_text(encoding="utf-8")
+        _write_owner_only(file, f"{text.rstrip()}\n{key}={value}\n")
+
+
 @contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
     # Two first starts at once would each make secrets, and one would run with those that lost.

@@ -134,7 +134,7 @@ class Instance:
     @property
     def halt_file(self) -> Path:
         """What `trader kill` writes; while it exists no executor of this instance sends anything."""
-        return self.home / "halt"
+        return self.home / "control" / "halt"
 
     @property
     def mark(self) -> str:

@@ -6,34 +6,24 @@ disk before it is answered. The roles, the database and its tables are made here
 starts, and nothing a service owns can be read with another one's password.
 """
 
-import asyncio
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
-
-import asyncpg
-from alembic import command
-from alembic.config import Config
 
 from shared.domain.errors import Misconfigured
 from trader.runtime.account import can_enter, open_place, server_account
 from trader.runtime.binaries import postgres_binaries
-from trader.runtime.credentials import LOGIN_ROLES, OWNER, SUPERUSER, password_of
-from trader.runtime.instance import DATABASE, Instance
+from trader.runtime.credentials import SUPERUSER, password_of
+from trader.runtime.instance import Instance
 from trader.runtime.launch import executable_of
 from trader.runtime.ports import LOOPBACK
-
-T = TypeVar("T")
+from trader.runtime.schema import Server, bring_up_to_date, can_connect
 
 MAJOR_VERSION = "18"
 INITDB_WITHIN_S = 120
-CONNECT_WITHIN_S = 10
 # For one machine that runs everything: small, and strict about what is on disk.
 CONFIGURATION = """\
 # Written at each start; changes belong to the settings file of the stack.
@@ -116,76 +106,16 @@ def remove_cluster(instance: Instance) -> None:
 
 def bootstrap(instance: Instance) -> None:
     """Make the roles and the database, and bring its tables up to date; doing it again changes nothing."""
-    _in_own_loop(_bootstrap_roles(instance))
-    migrations = instance.project / "migrations"
-    config = Config()
-    config.set_main_option("script_location", str(migrations))
-    config.attributes["url"] = instance.database_url(OWNER)
-    with ThreadPoolExecutor(1) as own_thread:
-        # Its environment script starts an event loop, which a caller may already be inside of.
-        own_thread.submit(command.upgrade, config, "head").result()
+    bring_up_to_date(_server(instance), instance.project / "migrations")
 
 
 def answers(instance: Instance) -> bool:
     """Say whether the server takes connections."""
-    return _in_own_loop(_can_connect(instance))
+    return can_connect(_server(instance))
 
 
-async def _can_connect(instance: Instance) -> bool:
-    try:
-        connection = await _connect_as_superuser(instance, "postgres")
-    except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.InterfaceError):
-        return False
-    except asyncpg.ConnectionDoesNotExistError:
-        return False
-    await connection.close(timeout=CONNECT_WITHIN_S)
-    return True
-
-
-async def _bootstrap_roles(instance: Instance) -> None:
-    connection = await _connect_as_superuser(instance, "postgres")
-    try:
-        there = {row["rolname"] for row in await connection.fetch("SELECT rolname FROM pg_roles")}
-        for role in LOGIN_ROLES:
-            # Names are constants of ours and passwords hexadecimal, so neither needs quoting; the
-            # statement has no place for parameters.
-            verb = "ALTER" if role in there else "CREATE"
-            await connection.execute(
-                f"{verb} ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION "
-                f"PASSWORD '{instance.database_password(role)}'"
-            )
-        known = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE)
-        if known is None:
-            await connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
-        await connection.execute(f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC")
-        await connection.execute(
-            f"GRANT CONNECT ON DATABASE {DATABASE} TO {', '.join(LOGIN_ROLES)}"
-        )
-    finally:
-        await connection.close(timeout=CONNECT_WITHIN_S)
-    connection = await _connect_as_superuser(instance, DATABASE)
-    try:
-        await connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
-        await connection.execute(f"GRANT ALL ON SCHEMA public TO {OWNER}")
-    finally:
-        await connection.close(timeout=CONNECT_WITHIN_S)
-
-
-async def _connect_as_superuser(instance: Instance, database: str) -> Any:
-    return await asyncpg.connect(
-        host=LOOPBACK,
-        port=instance.ports.postgres,
-        user=SUPERUSER,
-        password=instance.database_password(SUPERUSER),
-        database=database,
-        timeout=CONNECT_WITHIN_S,
-        ssl=False,
-    )
-
-
-def _in_own_loop(work: Coroutine[Any, Any, T]) -> T:
-    with ThreadPoolExecutor(1) as own_thread:
-        return own_thread.submit(asyncio.run, work).result()
+def _server(instance: Instance) -> Server:
+    return Server(LOOPBACK, instance.ports.postgres, instance.settings["DB_PASSWORD"])
 
 
 def _make_cluster(instance: Instance, data: Path) -> None:

@@ -21,6 +21,7 @@ import uvloop
 from shared.adapters.action_files import read_actions
 from shared.adapters.clocks import MonotonicTimer, WallClock
 from shared.adapters.exchange_calendar import load_calendar
+from shared.config import process_environment
 from shared.domain.errors import InvalidInput, Misconfigured
 from shared.domain.symbols import Symbol, parse_symbol
 from shared.domain.timeframes import Timeframe, parse_timeframe
@@ -140,7 +141,7 @@ async def serve(options: argparse.Namespace) -> None:
             timer=timer,
             machine_clock=WallClock(),
             requests_per_minute=options.rate_limit,
-            admin_token=os.environ.get("SIMULATOR_ADMIN_TOKEN") or None,
+            admin_token=process_environment().get("SIMULATOR_ADMIN_TOKEN") or None,
             speed=speed,
             credits_per_minute=options.credits,
             actions=() if options.actions is None else read_actions(options.actions),

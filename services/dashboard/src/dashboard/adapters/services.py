@@ -31,10 +31,7 @@ class HttpServices:
             raise Misconfigured("missing setting API_TOKEN_READ: run `make setup`, which makes it")
         self._http = http
         self._read = settings.api_token_read.get_secret_value()
-        self._urls = {
-            name: f"http://{settings.api_host}:{getattr(settings, f'{name}_port')}"
-            for name in SERVICES
-        }
+        self._urls = {name: settings.url_of(name) for name in SERVICES}
 
     async def read(self, service: str, path: str, **query: str | int) -> dict[str, Any]:
         """What `service` shows under `path`.

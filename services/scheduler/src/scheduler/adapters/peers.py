@@ -172,8 +172,7 @@ class HttpPeers:
 @contextlib.asynccontextmanager
 async def open_peers(settings: Settings, timer: Timer) -> AsyncIterator[HttpPeers]:
     """The four services at the addresses of the settings."""
-    ports = {service: getattr(settings, f"{service}_port") for service in OTHERS}
-    urls = {service: f"http://{settings.api_host}:{port}" for service, port in ports.items()}
+    urls = {service: settings.url_of(service) for service in OTHERS}
     # What the environment says of proxies is about the internet, not about this machine.
     async with httpx.AsyncClient(timeout=httpx.Timeout(_CALL_WITHIN_S), trust_env=False) as http:
         yield HttpPeers(http, urls, settings, timer)

@@ -1,0 +1,376 @@
+"""How does Docker Compose do what the commands ask? See `Runtime`.
+
+What a container is told stands in a file of its own below `data/settings`, made from `.env` before each start
+and handed over as a secret: a service sees its own passwords and keys and nobody else's. The folder is closed
+to other accounts of this machine, so the files in it may be read by whatever account a container runs as.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from shared.adapters.clocks import WallClock
+from shared.domain.errors import Misconfigured
+from simulator.generator import DEFAULT_SYMBOLS
+from trader.replay.session import venue_settings
+from trader.runtime.clients import Client, python_words
+from trader.runtime.credentials import SUPERUSER, password_of
+from trader.runtime.errors import NotRunning, ProgramFailed, StackError, TimedOut
+from trader.runtime.first_run import append_setting, read_settings
+from trader.runtime.instance import POSTGRES, PROGRAMS, REDIS, SIMULATOR, Instance
+from trader.runtime.ports import LOOPBACK, Ports, port_setting
+from trader.runtime.runtimes import RuntimeName, Usage
+from trader.runtime.stack import SERVERS, probe
+from trader.runtime.supervisor import ProgramState
+
+# The account of the images, where the person is root and a container must not be.
+IMAGE_ACCOUNT = 10_001
+USER_SETTING = "CONTAINER_USER"
+FOLDER_SETTING = "SETTINGS_FOLDER"
+SETTINGS_FOLDER, DEMO_FOLDER = "settings", "settings-demo"
+DEMO_WORDS = ("--profile", "demo")
+CLOCK_FILE = "/control/clock"
+# Not the local demo's: its book is at the simulator, its ledger in another database.
+DEMO_ACCOUNT = "demo-containers"
+MIGRATE = "migrate"
+# Ports inside the containers' network; what is published follows the settings.
+INSIDE = Ports(postgres=5432, redis=6379)
+FOLDERS = ("parquet", "logs", "control", "simulator")
+STATES = {"running": "RUNNING", "restarting": "BACKOFF", "exited": "STOPPED", "created": "STOPPED"}
+COMMAND_WITHIN_S = 600
+BUILD_WITHIN_S = 3_600
+ANSWER_WITHIN_S = 30
+
+
+class ComposeRuntime:
+    """Containers of this project under Docker Compose."""
+
+    name = RuntimeName.COMPOSE
+
+    def __init__(self, instance: Instance, *, demo: bool = False) -> None:
+        """With `demo` the services trade at the simulator, under an account of its own.
+
+        Raises:
+            Misconfigured: there is no Docker here.
+        """
+        docker = shutil.which("docker")
+        if docker is None:
+            raise Misconfigured(
+                "RUNTIME is compose and there is no docker command; install Docker, or set RUNTIME=local"
+            )
+        self.instance = instance
+        self._docker = docker
+        self._demo = demo
+
+    @property
+    def runs(self) -> bool:
+        """See `Runtime`."""
+        return any(each.pid for each in self._states())
+
+    def status(self) -> list[ProgramState]:
+        """See `Runtime`."""
+        states = self._states()
+        if not states:
+            raise NotRunning("no container of this project runs; start it with make start")
+        return states
+
+    def usage(self) -> dict[str, Usage]:
+        """See `Runtime`."""
+        names = {each["Name"]: each["Service"] for each in self._containers()}
+        said = self._ask(self._docker, "stats", "--no-stream", "--format", "{{json .}}", *names)
+        found = {}
+        for row in map(json.loads, said.splitlines()):
+            used = str(row["MemUsage"]).split("/")[0].strip()
+            share = float(str(row["CPUPerc"]).rstrip("%")) / 100
+            found[names[row["Name"]]] = Usage(share, _bytes(used))
+        return found
+
+    def start(self, names: Sequence[str], say: Callable[[str], None]) -> None:
+        """See `Runtime`."""
+        prepare(self.instance, demo=self._demo)
+        if POSTGRES in names:
+            say("starting postgres")
+            self._compose("up", "--detach", "--wait", "--wait-timeout", "120", POSTGRES)
+            self._follow_changed_password()
+        say(f"starting {', '.join(names)}")
+        self._compose("up", "--detach", "--wait", "--wait-timeout", "180", *names)
+
+    def stop(self, names: Sequence[str]) -> None:
+        """See `Runtime`."""
+        self._compose("stop", *names)
+
+    def stop_all(self) -> None:
+        """See `Runtime`."""
+        others = [each.name for each in self._states() if each.pid and each.name not in SERVERS]
+        if others:
+            self._compose("stop", *others)
+        self._compose("--profile", "*", "down")
+
+    def answers(self, name: str) -> bool:
+        """See `Runtime`."""
+        if name in SERVERS:
+            health = {each["Service"]: each.get("Health", "") for each in self._containers()}
+            return health.get(name) == "healthy"
+        return probe(self.instance.port_of(name), "/health") == 200
+
+    def build(self, say: Callable[[str], None]) -> None:
+        """See `Runtime`."""
+        prepare(self.instance)
+        say("building the images (some minutes the first time)")
+        try:
+            self._compose("build", within_s=BUILD_WITHIN_S)
+        except StackError as error:
+            raise StackError(f"{error}; RUNTIME=local runs without images") from None
+
+    def update(self, say: Callable[[str], None]) -> None:
+        """See `Runtime`."""
+        prepare(self.instance)
+        say("fetching base images and building on them")
+        self._compose("pull", "--ignore-buildable", within_s=BUILD_WITHIN_S)
+        self._compose("build", "--pull", within_s=BUILD_WITHIN_S)
+
+    @contextmanager
+    def database(self, say: Callable[[str], None]) -> Iterator[None]:
+        """See `Runtime`."""
+        ran = any(each.pid and each.name == POSTGRES for each in self._states())
+        if not ran:
+            self.start([POSTGRES], say)
+        try:
+            yield
+        finally:
+            if not ran:
+                self._compose("stop", POSTGRES)
+
+    def migrate(self) -> None:
+        """See `Runtime`."""
+        prepare(self.instance)
+        self._compose("run", "--rm", "--no-deps", MIGRATE)
+
+    def postgres_client(self, tool: str, role: str, database: str, *, terminal: bool) -> Client:
+        """See `Runtime`."""
+        words = self._words("exec", *(() if terminal else ("-T",)))
+        told = {"PGPASSWORD": password_of(role, self.instance.settings["DB_PASSWORD"])}
+        # Named without its value, so that the password stands on no command line.
+        words += ("-e", "PGPASSWORD", "-e", f"PGDATABASE={database}", "-e", f"PGUSER={role}")
+        return Client(
+            (*words, "-e", f"PGHOST={LOOPBACK}", POSTGRES, tool),
+            {**self._told(), **told},
+            self.instance.project,
+        )
+
+    def redis_client(self, *, terminal: bool) -> Client:
+        """See `Runtime`."""
+        words = self._words("exec", *(() if terminal else ("-T",)), "-e", "REDISCLI_AUTH", REDIS)
+        told = {"REDISCLI_AUTH": self.instance.settings["REDIS_PASSWORD"]}
+        return Client(
+            (*words, "redis-cli", "--no-auth-warning"),
+            {**self._told(), **told},
+            self.instance.project,
+        )
+
+    def shell(self, service: str, command: str | None) -> Client:
+        """See `Runtime`."""
+        flags = () if command is None else ("-T",)
+        words = (*self._words("exec", *flags, service), "python", *python_words(command))
+        return Client(words, self._told(), self.instance.project)
+
+    def logs(self, names: Sequence[str], lines: int, *, following: bool) -> Client:
+        """Docker's own listing of what the containers say."""
+        flags = ("--follow",) if following else ()
+        words = self._words("logs", "--tail", str(lines), *flags, *names)
+        return Client(words, self._told(), self.instance.project)
+
+    def _follow_changed_password(self) -> None:
+        """Give the superuser the password of the settings, by the way that needs none."""
+        password = password_of(SUPERUSER, self.instance.settings["DB_PASSWORD"])
+        statement = f"ALTER ROLE {SUPERUSER} PASSWORD '{password}'"
+        client = self._words("exec", "-T", POSTGRES, "psql", "-X", "-q", "-U", SUPERUSER)
+        self._ask(*client, "-v", "ON_ERROR_STOP=1", given=statement)
+
+    def _states(self) -> list[ProgramState]:
+        found = {each["Service"]: each for each in self._containers()}
+        births = self._births([each["ID"] for each in found.values()])
+        now = WallClock().now()
+        states = []
+        for name in PROGRAMS:
+            each = found.get(name)
+            if each is None:
+                continue
+            pid, began_at = births.get(each["ID"][:12], (0, None))
+            up_s = 0 if began_at is None or not pid else int((now - began_at).total_seconds())
+            state = STATES.get(each["State"], each["State"].upper())
+            port = INSIDE.as_mapping()[name] if name in SERVERS else self.instance.port_of(name)
+            states.append(ProgramState(name, state, pid, up_s, port))
+        return states
+
+    def _containers(self) -> list[dict[str, Any]]:
+        said = self._ask(
+            *self._words("--profile", "*", "ps", "--all", "--format", "json", "--no-trunc")
+        )
+        return [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+
+    def _births(self, ids: Sequence[str]) -> dict[str, tuple[int, datetime | None]]:
+        if not ids:
+            return {}
+        form = "{{.Id}} {{.State.Pid}} {{.State.StartedAt}}"
+        said = self._ask(self._docker, "inspect", "--format", form, *ids)
+        births: dict[str, tuple[int, datetime | None]] = {}
+        for line in said.splitlines():
+            name, pid, began_at = line.split()
+            # Docker writes nanoseconds, of which microseconds can be read.
+            whole = began_at.split(".")[0].rstrip("Z")
+            births[name[:12]] = int(pid), datetime.fromisoformat(f"{whole}+00:00")
+        return births
+
+    def _words(self, *arguments: str) -> tuple[str, ...]:
+        return (self._docker, "compose", *(DEMO_WORDS if self._demo else ()), *arguments)
+
+    def _told(self) -> dict[str, str]:
+        # Compose reads .env by itself; only who asks, and for which files, comes on top.
+        told = {**os.environ, USER_SETTING: container_user()}
+        return told | ({FOLDER_SETTING: f"./data/{DEMO_FOLDER}"} if self._demo else {})
+
+    def _compose(self, *arguments: str, within_s: float = COMMAND_WITHIN_S) -> None:
+        self._ask(*self._words(*arguments), within_s=within_s)
+
+    def _ask(
+        self, *words: str, given: str | None = None, within_s: float = COMMAND_WITHIN_S
+    ) -> str:
+        try:
+            done = subprocess.run(  # noqa: S603  Docker from the PATH
+                words,
+                input=given or "",
+                env=self._told(),
+                cwd=self.instance.project,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=within_s,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise TimedOut(f"docker did not finish within {within_s:.0f} s") from error
+        if done.returncode != 0:
+            said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+            raise ProgramFailed(f"docker failed: {' '.join(said[-3:])[-600:]}")
+        return done.stdout
+
+
+def prepare(instance: Instance, *, demo: bool = False) -> None:
+    """Write what each container is told, and make the folders that they share with this machine.
+
+    Raises:
+        Misconfigured: a file or folder cannot be made, or a setting cannot be written on one line.
+    """
+    account = _account()
+    for name in FOLDERS:
+        folder = instance.home / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.getuid() == 0:
+                _give(folder, account)
+        except OSError as error:
+            raise Misconfigured(f"{folder} cannot be made ready: {error.strerror}") from error
+    told = demo_instance(instance) if demo else instance
+    folder = instance.home / (DEMO_FOLDER if demo else SETTINGS_FOLDER)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    for name, text in told_to_containers(told).items():
+        _write(folder / name, text)
+    env = instance.project / ".env"
+    if USER_SETTING not in read_settings(env) and env.exists():
+        # For whoever calls Docker Compose by hand.
+        append_setting(env, USER_SETTING, container_user())
+
+
+def demo_instance(instance: Instance) -> Instance:
+    """`instance` with the simulator in the place of the venue, and none of the person's keys."""
+    venue = f"http://{SIMULATOR}:{INSIDE.simulator}"
+    told = venue_settings(venue, DEMO_ACCOUNT, CLOCK_FILE)
+    symbols = ",".join(DEFAULT_SYMBOLS)
+    own = {**told, "TRADING_SYMBOLS": symbols, "TRADING_TIMEFRAME": "1Min"}
+    return replace(instance, settings={**instance.settings, **own})
+
+
+def told_to_containers(instance: Instance) -> dict[str, str]:
+    """The text of each container's file, by name."""
+    secret = instance.settings
+    for key, value in secret.items():
+        if "\n" in value:
+            raise Misconfigured(f"{key} must stand on one line")
+    inside = {
+        "DATA_DIR": "/data/parquet",
+        "LOG_DIR": "/data/logs",
+        "HALT_FILE": "/control/halt",
+        "DB_HOST": POSTGRES,
+        "REDIS_HOST": REDIS,
+        "API_HOST": "0.0.0.0",  # noqa: S104  the container's own network; published on loopback
+        "API_PEERS_BY_NAME": "true",
+        **{port_setting(name): str(port) for name, port in INSIDE.as_mapping().items()},
+    }
+    machines = {*os.environ, "HOME", "TZ", "PYTHONUNBUFFERED"}
+    texts = {}
+    for name in (name for name in PROGRAMS if name not in SERVERS):
+        told = instance.environment(name)
+        own = {key: value for key, value in told.items() if key in secret or key not in machines}
+        texts[name] = _lines({**own, **inside})
+    texts[MIGRATE] = _lines({**inside, "DB_PASSWORD": secret["DB_PASSWORD"]})
+    texts[POSTGRES] = password_of(SUPERUSER, secret["DB_PASSWORD"])
+    texts[REDIS] = _redis(secret["REDIS_PASSWORD"])
+    texts["prometheus"] = secret["API_TOKEN_READ"]
+    return texts
+
+
+def container_user() -> str:
+    """As whom the containers run: the person, so that their files are theirs; never root."""
+    account = _account()
+    group = os.getgid() if account == os.getuid() else account
+    return f"{account}:{group}"
+
+
+def _account() -> int:
+    return os.getuid() or IMAGE_ACCOUNT
+
+
+def _give(folder: Path, account: int) -> None:
+    for path in (folder, *folder.rglob("*")):
+        if path.lstat().st_uid != account:
+            os.chown(path, account, account, follow_symlinks=False)
+
+
+def _lines(told: Mapping[str, str]) -> str:
+    return "".join(f"{key}={value}\n" for key, value in sorted(told.items()))
+
+
+def _redis(password: str) -> str:
+    if '"' in password or "\\" in password or not password.isprintable():
+        raise Misconfigured("REDIS_PASSWORD must not hold quotes or backslashes; choose another")
+    return (
+        f'requirepass "{password}"\nprotected-mode yes\nsave ""\nappendonly no\n'
+        "maxmemory 256mb\nmaxmemory-policy noeviction\ntcp-keepalive 60\n"
+    )
+
+
+def _write(file: Path, text: str) -> None:
+    draft = file.with_suffix(".draft")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o444)
+    with os.fdopen(handle, "w", encoding="utf-8") as out:
+        out.write(text)
+    draft.chmod(0o444)
+    draft.replace(file)
+
+
+def _bytes(text: str) -> int:
+    units = {"GiB": 2**30, "MiB": 2**20, "KiB": 2**10, "kB": 1000, "MB": 10**6, "B": 1}
+    for unit, factor in units.items():
+        if text.endswith(unit):
+            return int(float(text.removesuffix(unit)) * factor)
+    return 0
