@@ -224,7 +224,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data/parquet")
     log_dir: Path = Path("data/logs")
     # Written by `trader kill`; while it exists nothing is sent.
-    halt_file: Path = Path("data/halt")
+    halt_file: Path = Path("data/control/halt")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     # Set in replays: the venue's time, written by the simulator. Absent: the machine's clock.
     clock_file: Path | None = None

@@ -60,7 +60,7 @@ def test_all_orders_are_cancelled_and_the_halt_stands_without_any_database(
 
     said = json.loads(capsys.readouterr().out)
     assert (said["confirmed"], said["halted"], said["still_open"]) == (True, True, [])
-    assert (home / "halt").read_text() == "the database is gone"
+    assert (home / "control" / "halt").read_text() == "the database is gone"
     assert [o["status"] for o in broker.book()["orders"]] == ["canceled", "canceled"]
 
 
@@ -70,7 +70,7 @@ def test_a_dry_run_does_nothing(home: Path, broker: RunningSimulator, capsys: Ou
     assert main(["kill", "--dry-run", "--json"]) == 0
 
     assert json.loads(capsys.readouterr().out)["is_halted"] is False
-    assert not (home / "halt").exists()
+    assert not (home / "control" / "halt").exists()
     assert [o["status"] for o in broker.book()["orders"]] == ["new"]
 
 
@@ -109,4 +109,4 @@ def test_no_program_is_handed_the_kill_keys(home: Path) -> None:
     instance = Instance.of_project()
 
     assert "ALPACA_KILL_SECRET_KEY" not in instance.environment("trade_executor")
-    assert instance.environment("trade_executor")["HALT_FILE"] == str(home / "halt")
+    assert instance.environment("trade_executor")["HALT_FILE"] == str(home / "control" / "halt")
