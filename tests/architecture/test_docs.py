@@ -115,6 +115,13 @@ def test_every_command_has_help_with_an_example_of_itself(
     assert re.search(rf"Example:\s+trader {command}\b", capsys.readouterr().out)
 
 
+def test_every_alert_has_a_section_that_says_what_to_do() -> None:
+    alerts = names(r"- alert: (\w+)", text_of(PROJECT / "monitoring" / "prometheus" / "alerts.yml"))
+    sections = names(r"^## (\w+)$", text_of(PROJECT / "docs" / "alerts.md"))
+
+    assert sections == alerts
+
+
 def test_documents_name_no_folder_of_a_machine_and_no_index_of_packages() -> None:
     for document in [*DOCUMENTS, PROJECT / ".env.example", PROJECT / "Makefile"]:
         assert not re.search(r"(?<![\w.])/(?:root|home|work)/", text_of(document)), document
