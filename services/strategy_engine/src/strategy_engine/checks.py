@@ -15,9 +15,8 @@ import numpy as np
 
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
-from strategy_engine.evaluation import read_wish
 from strategy_engine.panels import FIGURES, Panel
-from strategy_engine.strategy import Strategy, VectorStrategy, Wish, Wishes
+from strategy_engine.strategy import Strategy, VectorStrategy, Wish, Wishes, read_wish
 
 # So many instants are decided on again, and of so much history at most.
 MOST_INSTANTS = 40

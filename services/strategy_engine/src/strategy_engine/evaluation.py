@@ -24,7 +24,7 @@ from shared.domain.symbols import Symbol
 from strategy_engine.panels import Panel
 from strategy_engine.patience import within
 from strategy_engine.ports import Batch, StrategyRun
-from strategy_engine.strategy import InvalidWish, Strategy, VectorStrategy, Wish, Wishes
+from strategy_engine.strategy import InvalidWish, Strategy, VectorStrategy, Wish, Wishes, read_wish
 from strategy_engine.universe import Screen, with_screens
 from strategy_engine.windows import Windows
 
@@ -99,15 +99,6 @@ def wishes_in(
             panel = with_screens(panel, screens)
         wishes |= newest_wishes(strategy, panel)
     return wishes
-
-
-def read_wish(answer: object) -> Wish | None:
-    """What a `generate_signal` meant by its answer. Raises InvalidWish when it cannot be meant."""
-    if answer is None or isinstance(answer, Wish):
-        return answer
-    if isinstance(answer, Direction):
-        return Wish(answer)
-    raise InvalidWish(f"generate_signal must give a Wish, a Direction or None, gave {answer!r:.80}")
 
 
 def signals_of(

@@ -61,6 +61,15 @@ class Wish:
                 )
 
 
+def read_wish(answer: object) -> Wish | None:
+    """What a `generate_signal` meant by its answer. Raises InvalidWish when it cannot be meant."""
+    if answer is None or isinstance(answer, Wish):
+        return answer
+    if isinstance(answer, Direction):
+        return Wish(answer)
+    raise InvalidWish(f"generate_signal must give a Wish, a Direction or None, gave {answer!r:.80}")
+
+
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """The new wishes of a whole panel; arrays of its shape (bars, symbols).
