@@ -8,7 +8,8 @@ PyArrow and one durable commit. Times are printed beside it, because machines di
 
     python -m benchmarks.market_minute [minutes] [symbols]
 
-Whoever comes after the collector is one more `Stage`: the program that is started with it, and the commit that ends it.
+Whoever comes after the collector is one more `Stage`: the program that is started with it, and the commit that ends it. Each is
+measured from the burst on; `benchmarks.evaluation` has the strategies by themselves.
 """
 
 from __future__ import annotations
@@ -74,6 +75,14 @@ STAGES = (
         "SELECT end_at, pg_xact_commit_timestamp(xmin) FROM data_collector.bar_batches "
         "WHERE account = $1 ORDER BY id DESC LIMIT 1",
         2_000.0,
+    ),
+    Stage(
+        "evaluated, signals committed",
+        "strategy_engine",
+        "SELECT (payload #>> '{body,instant_at}')::timestamptz, pg_xact_commit_timestamp(xmin) "
+        "FROM strategy_engine.outbox WHERE account = $1 AND topic = 'evaluations' "
+        "ORDER BY id DESC LIMIT 1",
+        2_300.0,
     ),
 )
 

@@ -34,7 +34,7 @@ FAILURES_UNTIL_OFF = 3
 LIMIT_S = 10.0
 _LONGEST_ERROR = 300
 # Values per figure that a strategy is asked about at a time: they stay in the processor's cache.
-_AT_ONCE = 100_000
+_AT_ONCE = 200_000
 
 
 @dataclass(frozen=True, slots=True)

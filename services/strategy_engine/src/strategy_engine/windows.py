@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from shared.domain.bar_blocks import BarBlock
 from shared.domain.errors import InvalidBar
@@ -117,16 +118,13 @@ class Windows:
     def panel(self, symbols: Sequence[Symbol], bars: int) -> Panel:
         """The newest `bars` rows of `symbols` (sorted), as they are now: a copy."""
         at = np.fromiter((self._places[s] for s in symbols), np.int64, len(symbols))
-        behind = self._behind[at]
-        # Those whose bars end at the same place are copied together, each in one piece.
-        groups = [(int(b), np.flatnonzero(behind == b)) for b in np.unique(behind)]
-        cut = {name: np.empty((len(at), bars)) for name in FIGURES}
-        ends = np.empty((len(at), bars), np.int64)
-        for last, group in groups:
-            own, window = at[group], slice(last - bars, last)
-            for name, values in cut.items():
-                values[group] = self._figures[name][own, window]
-            ends[group] = self._ends[own, window]
+        first = self._behind[at] - bars
+        # Every run of `bars` values there is, of which one for each symbol is copied in one piece.
+        cut = {
+            name: sliding_window_view(values, bars, axis=1)[at, first]
+            for name, values in self._figures.items()
+        }
+        ends = sliding_window_view(self._ends, bars, axis=1)[at, first]
         return Panel(
             self.timeframe,
             tuple(symbols),

@@ -18,7 +18,7 @@ from strategy_engine.parameters import InvalidParameter
 # 900 bars of the highest price there may be sum to less than 2**53 micros: a float64 holds the sum exactly.
 MAX_WINDOW = 900
 # Values worked on at once: a few arrays of them stay in the cache of one core.
-_AT_ONCE = 16_384
+_AT_ONCE = 32_768
 
 Compute = Callable[..., tuple[Floats, ...]]
 
