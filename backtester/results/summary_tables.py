@@ -93,7 +93,7 @@ def _table(
     if left_out:
         half = MOST_ROWS // 2
         rows = rows[-MOST_ROWS:] if by_key else rows[:half] + rows[-half:]
-    if not by_key:
+    if not by_key and len(rows) > 1:
         rows.append(_row("Total", trades, cash, until))
     return Table(name, title, (Column("key", key, Kind.TEXT), *_STATS), rows, left_out)
 

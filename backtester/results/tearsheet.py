@@ -363,15 +363,15 @@ def _extremes(
 
     def day(at: int) -> str:
         on = history.day(int(history.session_ends[at])).isoformat()
-        return f"{on}  {changes[at]:+,.2f}"
+        return f"{on}  {changes[at]:+,.0f}"
 
     def trade(of: Trade | None) -> str | None:
-        return None if of is None else f"{of.symbol} {of.entry_at[:10]}  {of.fraction:+.2%}"
+        return None if of is None else f"{of.symbol}  {of.fraction:+.2%}"
 
     symbols = sorted(attribution.by_symbol.items(), key=lambda item: item[1])
     ranked = sorted(closed, key=lambda t: t.fraction)
-    best = f"{symbols[-1][0]}  {symbols[-1][1]:+,.2f}" if symbols else None
-    worst = f"{symbols[0][0]}  {symbols[0][1]:+,.2f}" if symbols else None
+    best = f"{symbols[-1][0]}  {symbols[-1][1]:+,.0f}" if symbols else None
+    worst = f"{symbols[0][0]}  {symbols[0][1]:+,.0f}" if symbols else None
     return [
         Figure("best_symbol", "Best symbol", best, Kind.TEXT),
         Figure("worst_symbol", "Worst symbol", worst, Kind.TEXT),

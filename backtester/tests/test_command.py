@@ -130,12 +130,16 @@ def test_no_data_in_the_store_says_how_to_get_some(
 def test_the_stores_bars_are_traded(
     bars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from datetime import UTC, datetime
+    from datetime import UTC, date, datetime
+    from decimal import Decimal
 
     from backtester.history import read_history
+    from shared.adapters.action_store import ParquetActions
     from shared.adapters.exchange_calendar import load_calendar
     from shared.adapters.parquet import ParquetBars
     from shared.domain.bar_blocks import BarBlock
+    from shared.domain.corporate_actions import Split
+    from shared.domain.symbols import Symbol
 
     calendar: TradingCalendar = load_calendar(tmp_path)
     history = read_history(bars, calendar)
@@ -167,6 +171,19 @@ def test_the_stores_bars_are_traded(
 
     assert stored["summary"] == from_file["summary"]
     assert stored["trades"] == from_file["trades"]
+
+    # A split that the store knows counts without a word, as one of a file does when it is named.
+    split = Split(Symbol("AAPL"), date(2023, 6, 1), Decimal(2), Decimal(1))
+    ParquetActions(tmp_path / "paper").put([split], provider="test", fetched_at=at)
+    (tmp_path / "actions.csv").write_text("symbol,date,split\nAAPL,2023-06-01,2:1\n")
+    assert main([*words, "--symbol", "AAPL"]) == 0
+    split_of_store = json.loads(capsys.readouterr().out)
+    named = ["--actions", str(tmp_path / "actions.csv")]
+    assert main([*words, "--data", str(bars), *named]) == 0
+    split_of_file = json.loads(capsys.readouterr().out)
+
+    assert split_of_store["summary"] != stored["summary"]
+    assert split_of_store["summary"] == split_of_file["summary"]
 
 
 @pytest.mark.parametrize(

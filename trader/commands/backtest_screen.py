@@ -60,9 +60,7 @@ def _show(document: Mapping[str, Any]) -> None:
     console.print(_figures(document, console.width))
     for table in map(Table.of, document["tables"]):
         # One symbol's table is its total; reasons that are all alike say nothing more.
-        if table.name in _SHOWN_TABLES and len(table.rows) > (
-            2 if table.name == "by_symbol" else 0
-        ):
+        if table.name in _SHOWN_TABLES and len(table.rows) > (table.name == "by_symbol"):
             console.print(_table(table, console.width))
     if document["envelope"]:
         console.print(_envelope(document["envelope"]))

@@ -13,7 +13,7 @@ from backtester.history import History
 from backtester.plan import Plan, read_sizing
 from backtester.report.charts import MOST_CANDLES, MOST_JOINED, MOST_POINTS, rolling
 from backtester.report.drawing import joined_candles, points_of_line
-from backtester.report.page import drawdowns, monthly_returns, page_of
+from backtester.report.page import _inert, drawdowns, monthly_returns, page_of
 from backtester.results.testing import a_sheet
 from backtester.testing import a_market
 from strategy_engine.panels import Panel
@@ -103,6 +103,13 @@ def test_words_of_a_strategy_are_text_and_never_markup(market: History) -> None:
     ]
     assert texts
     assert not [text for text in texts if "<img" in text or "<script" in text]
+
+
+def test_no_text_ends_the_script_that_holds_the_figures() -> None:
+    inert = _inert({"a": HOSTILE, "b": ["<!--", "</SCRIPT>"]})
+
+    assert "<" not in inert
+    assert json.loads(inert) == {"a": HOSTILE, "b": ["<!--", "</SCRIPT>"]}
 
 
 def test_a_run_without_a_trade_has_a_report_too(market: History) -> None:

@@ -354,6 +354,24 @@ def test_the_probabilistic_sharpe_is_the_published_formula() -> None:
     assert probabilistic_sharpe(np.zeros(10)) is None
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_skew_and_fat_tails_widen_the_error_as_published() -> None:
+    from statistics import NormalDist
+
+    from scipy import stats  # type: ignore[import-untyped]
+
+    returns = np.random.default_rng(4).standard_t(3, 400) * 0.01 + 0.0008
+    returns[7] = -0.15
+    daily = float(np.mean(returns) / np.std(returns, ddof=1))
+    skew = float(stats.skew(returns))
+    kurtosis = float(stats.kurtosis(returns, fisher=False))
+    error = sqrt((1.0 - skew * daily + (kurtosis - 1.0) / 4.0 * daily**2) / 399)
+
+    sure = probabilistic_sharpe(returns, benchmark=0.5)
+
+    assert sure == pytest.approx(NormalDist().cdf((daily - 0.5 / sqrt(252)) / error), abs=1e-12)
+
+
 def test_more_trials_make_the_same_result_less_sure() -> None:
     returns = np.random.default_rng(2).normal(0.0008, 0.01, 750)
     sure = [deflated_sharpe(returns, trials, 0.5) for trials in (1, 2, 10, 100)]
