@@ -334,6 +334,40 @@ class Settings(BaseSettings):
             raise ValueError("the strategies' shares of equity add up to more than 1")
         return value
 
+    @field_validator(
+        "alpaca_base_url", "alpaca_data_url", "twelve_data_url", "finviz_url", "gotify_url"
+    )
+    @classmethod
+    def _web_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            known = False
+        if not known or parts.username or parts.query or parts.fragment:
+            raise ValueError("write an address like https://host or http://host:port")
+        return value.rstrip("/")
+
+    @field_validator("alpaca_base_url")
+    @classmethod
+    def _without_version(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.path not in ("", "/"):
+            raise ValueError(f"write it without {parts.path}, as {parts.scheme}://{parts.netloc}")
+        if parts.hostname in (LIVE_HOST, PAPER_HOST) and parts.scheme != "https":
+            raise ValueError(
+                "the broker is asked over https:// alone, or the keys would be readable"
+            )
+        return value
+
+    @field_validator("strategy_params")
+    @classmethod
+    def _named_values(cls, value: str) -> str:
+        _pairs(value)
+        return value
+
     @field_validator("trading_timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:

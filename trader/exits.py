@@ -18,6 +18,8 @@ class ExitCode(IntEnum):
     NOT_RUNNING = 3
     USAGE = 4
     TIMED_OUT = 5
+    # As shells say it of what Ctrl-C ended.
+    INTERRUPTED = 130
 
 
 def exit_code_of(error: Exception) -> ExitCode:

@@ -12,6 +12,7 @@ import contextlib
 import hmac
 import importlib.metadata
 import socket
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import IntEnum
@@ -45,6 +46,8 @@ from shared.ports import Timer
 # Ten thousand symbols of ten letters fit.
 MAX_BODY_BYTES = 256 * 1024
 BODY_WITHIN_S = 10.0
+MOST_GUESSES = 30
+GUESSES_WITHIN_S = 60.0
 ALLOWED_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _SECURITY_HEADERS = [
     (b"cache-control", b"no-store"),
@@ -115,6 +118,26 @@ class Tokens:
         return found
 
 
+class Guesses:
+    """Wrong tokens within the last while, so that nobody may try them for long.
+
+    Who has a right one is never held up: a stranger must not be able to lock the operator out.
+    """
+
+    def __init__(self, timer: Timer) -> None:
+        self._timer = timer
+        self._at_s: deque[float] = deque(maxlen=MOST_GUESSES)
+
+    def another(self) -> float | None:
+        """Count one; the pause to ask for in seconds, or None while they are few."""
+        now_s = self._timer.monotonic_s()
+        oldest_s = self._at_s[0] if len(self._at_s) == MOST_GUESSES else None
+        self._at_s.append(now_s)
+        if oldest_s is None or now_s - oldest_s >= GUESSES_WITHIN_S:
+            return None
+        return GUESSES_WITHIN_S - (now_s - oldest_s)
+
+
 _bearer = HTTPBearer(auto_error=False)
 
 
@@ -128,6 +151,15 @@ def requires(role: Role) -> Any:
         tokens: Tokens = request.app.state.tokens
         held = tokens.role_of(credentials.credentials) if credentials is not None else None
         if held is None:
+            guesses: Guesses = request.app.state.guesses
+            pause_s = None if credentials is None else guesses.another()
+            if pause_s is not None:
+                raise ProblemError(
+                    429,
+                    "too_many_guesses",
+                    "too many wrong tokens were sent; look up the right one in .env",
+                    {"Retry-After": str(max(1, round(pause_s)))},
+                )
             raise ProblemError(
                 401,
                 "unauthorized",
@@ -180,10 +212,11 @@ def make_app(
         openapi_url=None,
         responses={
             code: {"model": Problem, "content": {"application/problem+json": {}}}
-            for code in (400, 401, 403, 404, 409, 413, 422, 503)
+            for code in (400, 401, 403, 404, 409, 413, 422, 429, 503)
         },
     )
     app.state.tokens = Tokens(settings)
+    app.state.guesses = Guesses(timer)
     registry = prometheus_client.CollectorRegistry()
     app.state.metrics = registry
     prometheus_client.ProcessCollector(registry=registry)

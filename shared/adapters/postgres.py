@@ -142,6 +142,8 @@ async def open_database(
     """
     engine = create_async_engine(
         database_url(settings),
+        # An error's text goes to the log, and a statement's values are nobody's business there.
+        hide_parameters=True,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=5,

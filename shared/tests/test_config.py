@@ -163,7 +163,7 @@ def test_live_trading_needs_both_switches_and_the_live_address() -> None:
 
 
 def test_an_address_that_contradicts_the_switch_is_refused_either_way() -> None:
-    assert "points at live trading" in complaint(ALPACA_BASE_URL="https://api.alpaca.markets/v2")
+    assert "points at live trading" in complaint(ALPACA_BASE_URL="https://api.alpaca.markets")
     assert "is the paper venue" in complaint(
         ALPACA_PAPER_TRADING="false", ALPACA_LIVE_CONFIRMED="real-money"
     )
@@ -187,3 +187,29 @@ def test_settings_cannot_be_changed_once_read() -> None:
 def test_paths_are_paths_and_a_clock_file_is_absent_by_default() -> None:
     assert Settings.model_fields["clock_file"].default is None
     assert load_settings({"CLOCK_FILE": "/tmp/clock"}).clock_file == Path("/tmp/clock")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALPACA_BASE_URL", "paper-api.alpaca.markets"),
+        ("ALPACA_BASE_URL", "https://paper-api.alpaca.markets/v2"),
+        ("ALPACA_BASE_URL", "http://paper-api.alpaca.markets"),
+        ("ALPACA_BASE_URL", "https://key:secret@paper-api.alpaca.markets"),
+        ("GOTIFY_URL", "gotify.example:8080"),
+        ("GOTIFY_URL", "http://[::1"),
+        ("STRATEGY_PARAMS", "short_window"),
+        ("STRATEGY_PARAMS", "a=1,a=2"),
+    ],
+)
+def test_an_address_or_parameter_list_that_is_none_is_refused_by_name(
+    name: str, value: str
+) -> None:
+    with pytest.raises(Misconfigured, match=name):
+        load_settings({name: value})
+
+
+def test_an_address_is_taken_with_or_without_its_last_stroke() -> None:
+    settings = load_settings({"ALPACA_BASE_URL": "https://paper-api.alpaca.markets/"})
+
+    assert settings.alpaca_base_url == "https://paper-api.alpaca.markets"

@@ -14,6 +14,7 @@ from pydantic import BaseModel, SecretStr
 
 from shared.adapters.http_api import (
     MAX_BODY_BYTES,
+    MOST_GUESSES,
     ProblemError,
     Role,
     Tokens,
@@ -429,3 +430,13 @@ def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
         return {}
 
     assert half_a_body(dawdle)[0]["status"] == 408
+
+
+def test_who_tries_many_wrong_tokens_is_told_to_wait_and_the_right_one_is_let_in() -> None:
+    app = app_with()
+
+    answers = [ask("GET", "/version", f"guess-{n}", app=app) for n in range(MOST_GUESSES + 1)]
+
+    assert [answer.status_code for answer in answers] == [401] * MOST_GUESSES + [429]
+    assert int(answers[-1].headers["retry-after"]) > 0
+    assert ask("GET", "/version", "read", app=app).status_code == 200

@@ -179,3 +179,26 @@ def test_a_dry_run_starts_nothing(
 
     assert "trade_executor" in json.loads(capsys.readouterr().out)["started"]
     assert not LocalStack(instance).runs
+
+
+def test_a_token_that_can_be_guessed_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weak = {"ALPACA_API_KEY": "k", "ALPACA_SECRET_KEY": "s", "API_TOKEN_OPERATE": "changeme"}
+    instance = Instance.create(tmp_path, settings=weak)
+    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: instance))
+
+    for words in (["up"], ["config", "validate"]):
+        assert main(words) == ExitCode.USAGE
+        assert "API_TOKEN_OPERATE can be guessed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["--symbols", "AAPL,no way"], ["--seed", str(2**63)], ["--cash", str(10**13)]]
+)
+def test_a_demo_that_cannot_be_is_refused_at_once(
+    words: list[str], own_project: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", *words]) == ExitCode.USAGE
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not LocalStack(own_project).runs

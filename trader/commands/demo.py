@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Coroutine
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
@@ -19,15 +20,17 @@ from typing import Annotated, Any
 
 import typer
 
+from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.logs import set_up_console
 from shared.domain.errors import InvalidInput, Misconfigured
 from shared.domain.money import plain
+from shared.domain.symbols import parse_symbol
 from trader.exits import ExitCode
 from trader.replay.bars_file import check_bars
 from trader.replay.screen import Screen, print_summary
 from trader.replay.session import Replay, ReplayPlan, open_replay
 from trader.runtime.compose import ComposeRuntime
-from trader.runtime.errors import StackError
+from trader.runtime.errors import ProgramFailed, StackError
 from trader.runtime.instance import DASHBOARD, POSTGRES, REDIS, SERVICES, SIMULATOR, Instance
 from trader.runtime.runtimes import SETTING, RuntimeName
 from trader.runtime.stack import LocalStack
@@ -35,6 +38,7 @@ from trader.runtime.stack import LocalStack
 app = typer.Typer()
 
 COMPOSE_SPEED = 60.0
+LOOK_EVERY_S = 1.0
 
 
 @app.command()
@@ -61,8 +65,10 @@ def demo(
     symbols: Annotated[
         str | None, typer.Option(help="Only these, e.g. AAPL,MSFT; default: all there are.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the generated market.")] = 7,
-    cash: Annotated[int, typer.Option(min=1_000, help="Dollars in a new account.")] = 100_000,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the generated market.")] = 7,
+    cash: Annotated[
+        int, typer.Option(min=1_000, max=10**12, help="Dollars in a new account.")
+    ] = 100_000,
     reload: Annotated[
         bool, typer.Option("--reload", help="Start a service anew when its code changes.")
     ] = False,
@@ -81,6 +87,10 @@ def demo(
         return _in_containers(speed or COMPOSE_SPEED, reload=reload)
     if last is not None and bars is None:
         raise InvalidInput("--last needs --bars FILE: a generated session is always one whole day")
+    for name in (symbols or "").split(","):
+        # A wrong one would be found when the servers are up, half a minute from now.
+        if symbols is not None:
+            parse_symbol(name.strip())
     if bars is not None:
         check_bars(bars, last=last, symbols=symbols)
     plan = ReplayPlan(
@@ -125,11 +135,36 @@ async def _run(plan: ReplayPlan, *, exit_when_done: bool, as_json: bool) -> Exit
                 "the services stay up for you to look at (trader orders, trader positions, "
                 "http://127.0.0.1:8000 ... 8006); Ctrl-C stops everything"
             )
-            await stop.wait()
+            await _first_of(stop.wait(), _until_gone(replay.stack))
         if dashboard is not None:
             await dashboard
         _say("stopping everything")
-    return ExitCode.OK
+    return ExitCode.INTERRUPTED if ended_early else ExitCode.OK
+
+
+async def _first_of(*works: Coroutine[Any, Any, object]) -> None:
+    """Return when one of `works` has ended, with its failure; the others are given up."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _until_gone(stack: LocalStack) -> None:
+    """Watch the supervisor; its programs may outlive it, but nobody would start them anew.
+
+    Raises:
+        ProgramFailed: it has gone.
+    """
+    timer = MonotonicTimer()
+    while stack.runs:
+        await timer.sleep(LOOK_EVERY_S)
+    raise ProgramFailed("the supervisor of this demo was ended from outside; run make demo again")
 
 
 async def _open_dashboard(stack: LocalStack) -> None:
@@ -148,18 +183,16 @@ async def _open_dashboard(stack: LocalStack) -> None:
 async def _until_done_or_told(replay: Replay, stop: asyncio.Event, *, show: bool) -> bool:
     """Run to the end or until `stop`; True when it was stopped."""
     screen = Screen(replay, live=show and sys.stdout.isatty())
-    told = asyncio.create_task(stop.wait())
+    ended = asyncio.Event()
+
+    async def whole() -> None:
+        await replay.run(after_step=screen.note)
+        ended.set()
+
     async with screen:
-        work = asyncio.create_task(replay.run(after_step=screen.note))
-        await asyncio.wait({work, told}, return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
-            return True
-        told.cancel()
-        # A failure of the replay ends the demo with its own sentence.
-        work.result()
-    return False
+        # A failure of the replay, or of what runs it, ends the demo with its own sentence.
+        await _first_of(whole(), stop.wait(), _until_gone(replay.stack))
+    return not ended.is_set()
 
 
 def _plain(summary: dict[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,7 @@ app.add_typer(config_app, name="config")
 
 MOST_LINES = 10_000
 PLACEHOLDER = "your_"
+SHORTEST_TOKEN = 24
 
 ServiceArgument = Annotated[
     str | None, typer.Argument(help=f"One of {', '.join(PROGRAMS)}; all if left out.")
@@ -67,6 +68,7 @@ def up(
     wanted = _chosen(instance, service)
     settings = load_settings(instance.settings)
     _refuse_placeholders(instance)
+    _refuse_weak_tokens(instance)
     if service in (None, "trade_executor"):
         settings.require("alpaca_api_key", "alpaca_secret_key")
     runtime = runtime_of(instance)
@@ -119,6 +121,7 @@ def restart(service: ServiceArgument = None, as_json: JsonOption = False) -> Non
     wanted = _chosen(instance, service)
     settings = load_settings(instance.settings)
     _refuse_placeholders(instance)
+    _refuse_weak_tokens(instance)
     settings.require("alpaca_api_key", "alpaca_secret_key")
     runtime = runtime_of(instance)
     if not runtime.runs:
@@ -249,6 +252,7 @@ def validate(as_json: JsonOption = False) -> None:
     instance = Instance.of_project()
     settings = load_settings(instance.settings)
     _refuse_placeholders(instance)
+    _refuse_weak_tokens(instance)
     settings.require("alpaca_api_key", "alpaca_secret_key")
     _refuse_strategy(settings)
     _result({"valid": True}, as_json, "the settings are complete and agree with each other")
@@ -279,6 +283,19 @@ def _refuse_placeholders(instance: Instance) -> None:
         raise Misconfigured(
             f"{', '.join(kept)} still holds the example's placeholder; "
             "put your own value into .env, or remove the line"
+        )
+
+
+def _refuse_weak_tokens(instance: Instance) -> None:
+    weak = [
+        key
+        for key, value in sorted(instance.settings.items())
+        if key.startswith("API_TOKEN_") and 0 < len(value) < SHORTEST_TOKEN
+    ]
+    if weak:
+        raise Misconfigured(
+            f"{', '.join(weak)} can be guessed: it has fewer than {SHORTEST_TOKEN} characters; "
+            "remove the line from .env, and make setup makes a good one"
         )
 
 
