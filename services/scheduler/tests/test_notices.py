@@ -340,3 +340,16 @@ def test_templates_are_read_from_their_folder(tmp_path: Path) -> None:
     assert read_templates(tmp_path) == {Event.STOP_HIT: "$symbol\ngone"}
     with pytest.raises(Misconfigured, match="NOTIFY_TEMPLATES"):
         read_templates(tmp_path / "nowhere")
+
+
+def test_a_service_is_told_to_be_down_when_it_is_found_so_twice_and_not_while_it_starts() -> None:
+    def health(checked_at: datetime) -> dict[str, Any]:
+        return {
+            "service": "risk_manager", "alive": False, "detail": "does not answer", "since_at": NOON,
+            "checked_at": checked_at,
+        }  # fmt: skip
+
+    assert tell(services=[health(NOON)]) == []
+    assert [each.title for each in tell(services=[health(NOON + timedelta(seconds=30))])] == [
+        "The risk manager is down"
+    ]

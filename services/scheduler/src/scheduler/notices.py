@@ -225,6 +225,9 @@ def _world(seen: Happenings, now: datetime) -> Iterator[Notice]:
             _figures(row),
         )
     for row in seen.services:
+        # Told when it is found so a second time: a service that is just starting answers at the next look.
+        if row["checked_at"] <= row["since_at"]:
+            continue
         name = str(row["service"]).replace("_", " ")
         yield Notice(
             Event.SERVICE_DOWN,
