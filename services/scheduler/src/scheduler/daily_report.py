@@ -221,8 +221,8 @@ def _fill(row: Row) -> tuple[str, ...]:
         str(row["symbol"]),
         str(row["side"]),
         _number(row["quantity"]),
-        _number(row["price"]),
-        _number(row["fee"]),
+        _price(row["price"]),
+        _price(row["fee"]),
     )
 
 
@@ -232,6 +232,11 @@ def _money(value: Decimal | None) -> str:
 
 def _number(value: Decimal) -> str:
     return plain(value)
+
+
+def _price(value: Decimal) -> str:
+    """Cents, and more digits only where they are there."""
+    return f"{value:,.2f}" if value == round(value, 2) else _number(value)
 
 
 def _time(at: datetime) -> str:
