@@ -320,3 +320,17 @@ async def test_a_store_that_is_away_ends_no_records() -> None:
     room = Room(store=MemoryStore(ACCOUNT))
 
     assert await room.manager.keep_records() is False
+
+
+async def test_a_wish_that_is_refused_again_for_the_same_reason_is_kept_short() -> None:
+    room = Room()
+    await room.manager.change_mode(TradingMode.REDUCING, "drill", "token:kill")
+    for minute in range(3):
+        at = NOW + timedelta(minutes=minute)
+        room.send(an_evaluation(a_signal(at=at), at=at))
+        await room.manager.work()
+
+    stored = await room.store.decisions(limit=5)
+
+    assert [len(s.decision.answer.checks) == 1 for s in stored] == [True, True, False]
+    assert stored[0].decision.figures["repeats"] == "3"

@@ -18,6 +18,7 @@ from risk_manager.attribution import Attribution, attributed, matched
 from risk_manager.limits import Limits
 from risk_manager.modes import Change
 from risk_manager.monitor import RiskFigures, risk_figures
+from risk_manager.muting import Rows, is_repeat, muted
 from risk_manager.ports import (
     Inbound,
     MarketReader,
@@ -44,7 +45,7 @@ from risk_manager.snapshot import (
     figure,
     mark,
 )
-from shared.domain.decisions import TradingMode
+from shared.domain.decisions import Refused, TradingMode
 from shared.domain.errors import Rejected, TradingError, Unavailable
 from shared.domain.orders import Side
 from shared.domain.signals import Direction, Evaluation, ManualOrder
@@ -110,6 +111,7 @@ class RiskManager:
         self._halt = halt
         self._timer = timer
         self.benchmark = benchmark
+        self._refusals: Rows = {}
         self._snapshot_at: datetime | None = None
         self._next_snapshot_s = 0.0
         self._reported_on: date | None = None
@@ -313,6 +315,7 @@ class RiskManager:
         with_history: bool,
         inbound: Inbound | None,
     ) -> None:
+        is_strategies = inbound is not None and isinstance(inbound.body, Evaluation)
         if self._symbols is None:
             self._symbols = (await self._store.book(at)).symbols
         for _ in range(_TRIES):
@@ -320,11 +323,17 @@ class RiskManager:
                 priced_at, self._symbols | symbols, with_history=with_history
             )
 
+            rows = self._refusals
+
             def under_lock(book: Book, market: Market = market) -> Outcome:
+                nonlocal rows
                 self._symbols = book.symbols
                 if not book.symbols <= market.asked:
                     raise _SymbolsChanged
-                return decide(book, market)
+                outcome = decide(book, market)
+                if is_strategies:
+                    outcome, rows = muted(outcome, self._refusals)
+                return outcome
 
             try:
                 outcome = await self._store.record(
@@ -332,10 +341,12 @@ class RiskManager:
                     under_lock,
                     at,
                     inbound=inbound,
-                    marks_equity=inbound is not None and isinstance(inbound.body, Evaluation),
+                    marks_equity=is_strategies,
                 )
             except _SymbolsChanged:
                 continue
+            # Only what was committed was told.
+            self._refusals = rows
             if outcome is not None:
                 _tell(outcome)
             await self._bells.ring(BELL_REVIEWS)
@@ -366,14 +377,16 @@ def _tell(outcome: Outcome) -> None:
             quantity=str(approved.quantity),
             act_from=approved.act_from.isoformat(),
         )
-    for refused in outcome.review.refused:
-        _log.info(
-            "refused",
-            decision=refused.decision_id,
-            symbol=refused.symbol,
-            code=refused.reason_code,
-            reason=refused.reason,
-        )
+    for decision in outcome.decisions:
+        refused = decision.answer
+        if isinstance(refused, Refused) and not is_repeat(decision):
+            _log.info(
+                "refused",
+                decision=refused.decision_id,
+                symbol=refused.symbol,
+                code=refused.reason_code,
+                reason=refused.reason,
+            )
     for move in outcome.review.moved:
         _log.info(
             "stop moved",
