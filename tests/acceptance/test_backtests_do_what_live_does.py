@@ -1,0 +1,92 @@
+"""The same bars, live in lock-step and in a backtest: the same fills, and entries refused for the same reasons.
+
+Wishes to be out of what is not held are refused live and not even looked at in a backtest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from backtester import risk_rules
+from backtester.history import read_history
+from backtester.plan import Plan
+from backtester.run import Engine, backtest
+from risk_manager.limits import Limits
+from shared.adapters.exchange_calendar import load_calendar
+from shared.config import load_settings
+from strategy_engine.strategies.moving_average import MovingAverage
+from tests.acceptance.replaying import GOOG, replaying
+from trader.replay.session import ReplayPlan
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
+
+DAYS = 120
+# Often enough to trade, and a limit that bites.
+TOLD = {
+    "STRATEGY_PARAMS": "short_window=4,long_window=9",
+    "RISK_COOL_DOWN_BARS": "12",
+    "RISK_STOP_LOSS": "0.03",
+    "RISK_TAKE_PROFIT": "0.04",
+}
+Fill = tuple[str, str, int, Decimal]
+
+
+async def _live(home: Path) -> tuple[list[Fill], Counter[str]]:
+    async with replaying(home, ReplayPlan(bars=GOOG, last=DAYS), TOLD) as replay:
+        await replay.run()
+        fills = await replay.truth.latest(
+            "SELECT symbol, side, quantity, price FROM trade_executor.v_fills "
+            "WHERE account = :account ORDER BY id"
+        )
+        refused = await replay.truth.latest(
+            "SELECT reason_code FROM risk_manager.v_decisions "
+            "WHERE account = :account AND outcome = 'refused' AND purpose = 'entry'"
+        )
+    return [(f[0], f[1], int(f[2]), Decimal(f[3])) for f in fills], Counter(r[0] for r in refused)
+
+
+def _backtested(home: Path, engine: Engine) -> tuple[list[Fill], Counter[str]]:
+    home.mkdir()
+    pl.read_csv(GOOG).tail(DAYS).write_csv(home / "GOOG.csv")
+    history = read_history(home / "GOOG.csv", load_calendar(home))
+    plan = Plan(limits=Limits.of(load_settings(TOLD)))
+    outcome = backtest(
+        MovingAverage(short_window=4, long_window=9), history, plan, engine=engine
+    ).outcome
+    fills = [
+        (
+            history.panel.symbols[column],
+            "buy" if kind == 0 else "sell",
+            int(shares),
+            Decimal(repr(float(price))),
+        )
+        for column, kind, shares, price in zip(
+            outcome.fill_column,
+            outcome.fill_kind,
+            outcome.fill_shares,
+            outcome.fill_price,
+            strict=True,
+        )
+    ]
+    codes = {code: int(n) for code, n in zip(risk_rules.CODES, outcome.refused, strict=True) if n}
+    return fills, Counter(codes)
+
+
+def test_the_same_bars_give_the_same_fills_and_refusals_live_and_in_both_engines(
+    tmp_path: Path,
+) -> None:
+    live = asyncio.run(_live(tmp_path / "live"))
+    fast = _backtested(tmp_path / "fast", Engine.FAST)
+    reference = _backtested(tmp_path / "reference", Engine.REFERENCE)
+
+    fills, refused = live
+    assert len(fills) >= 8
+    assert refused["COOL_DOWN"] > 0
+    assert fast[0] == reference[0] == fills
+    assert fast[1] == reference[1] == refused
