@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping
-from datetime import time
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -123,6 +123,8 @@ class Settings(BaseSettings):
     cross_check_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
     finviz_api_key: SecretStr | None = None
     finviz_url: str = "https://elite.finviz.com"
+    # For how long after its screen a symbol is followed.
+    finviz_ttl_s: Annotated[int, Field(ge=600, le=30 * 86_400)] = 86_400
     # A preset's name, or filter codes separated by commas.
     finviz_screen: str = "small_caps"
     gotify_url: str | None = None
@@ -420,6 +422,11 @@ class Settings(BaseSettings):
         """From and until when only what cannot wait is told."""
         start, _, end = self.notify_quiet_hours.partition("-")
         return (time.fromisoformat(start), time.fromisoformat(end)) if end else None
+
+    @property
+    def finviz_ttl(self) -> timedelta:
+        """How long a screened symbol is followed."""
+        return timedelta(seconds=self.finviz_ttl_s)
 
     @property
     def trading_window(self) -> TradingWindow:

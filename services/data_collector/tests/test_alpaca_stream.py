@@ -56,9 +56,9 @@ def listen(
                     "ALPACA_DATA_STREAM_URL": f"ws://127.0.0.1:{port}/v2/iex",
                 }
             )
-            feed = AlpacaFeed(settings, [Symbol("AAPL"), Symbol("MSFT")], timeframe)
+            feed = AlpacaFeed(settings, timeframe)
             try:
-                async with feed.connect() as events:
+                async with feed.connect([Symbol("AAPL"), Symbol("MSFT")]) as events:
                     async for event in events:
                         heard.append(event)  # noqa: PERF401  # what was heard before the loss counts
             except (FeedLost, Misconfigured) as error:
@@ -170,7 +170,7 @@ def test_a_venue_that_is_not_there_is_a_lost_feed() -> None:
     )
 
     async def story() -> None:
-        async with AlpacaFeed(settings, [Symbol("AAPL")], Timeframe.MINUTE).connect():
+        async with AlpacaFeed(settings, Timeframe.MINUTE).connect([Symbol("AAPL")]):
             pytest.fail("nobody listens there")
 
     with pytest.raises(FeedLost, match="cannot be reached"):
@@ -187,4 +187,4 @@ def test_an_address_that_is_none_names_its_setting() -> None:
     )
 
     with pytest.raises(Misconfigured, match="ALPACA_DATA_STREAM_URL"):
-        AlpacaFeed(settings, [Symbol("AAPL")], Timeframe.MINUTE)
+        AlpacaFeed(settings, Timeframe.MINUTE)

@@ -28,10 +28,13 @@ from data_collector.testing import (
     ScriptedActions,
     ScriptedFeed,
     ScriptedHistory,
+    ScriptedNewest,
+    raw,
 )
 from shared.adapters.http_api import make_app
 from shared.config import load_settings
 from shared.domain.corporate_actions import CashDividend, Split
+from shared.domain.errors import Unavailable
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.ports import LatestBar
@@ -52,6 +55,7 @@ class Api:
     store: MemoryBars
     newest: MemoryNewest
     journal: MemoryJournal
+    provider: ScriptedNewest
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         async def asked() -> httpx.Response:
@@ -84,7 +88,7 @@ def api() -> Api:
         MemoryJournal(),
         ScriptedHistory(),
     )
-    calendar = a_calendar()
+    calendar, asked = a_calendar(), ScriptedNewest()
     collector = Collector(
         timeframe=Timeframe.MINUTE,
         symbols=(Symbol("MSFT"), Symbol("AAPL")),
@@ -128,13 +132,14 @@ def api() -> Api:
                 clock,
                 store.actions,
                 Maintenance({}, clock),
+                asked,
                 (budget,),
                 {"alpaca": read_again},
             )
         )
     )
     CollectorFigures(collector, (budget,)).register(app.state.metrics)
-    return Api(app, store, newest, journal)
+    return Api(app, store, newest, journal, asked)
 
 
 def test_status_says_what_the_collector_does(api: Api) -> None:
@@ -410,6 +415,22 @@ def test_bars_are_shown_as_traded_or_in_the_shares_of_a_day(api: Api) -> None:
     said = api.get("/data/bars/AAPL", adjustment="split", as_of="2099-01-01").json()
     assert (said["adjustment"], said["as_of"]) == ("split", NOON.date().isoformat())
     assert api.get("/data/bars/AAPL", adjustment="dividends").status_code == 422
+
+
+def test_the_newest_bar_of_a_symbol_that_nobody_follows_is_asked_for_and_not_stored(
+    api: Api,
+) -> None:
+    bad = raw(a_bar("TSLA", 1, close=50))._replace(high=1.0)
+    api.provider.rows = [raw(a_bar("TSLA", 0, close=50)), bad, raw(a_bar("NVDA", 3))]
+
+    found = api.get("/data/latest/TSLA").json()
+
+    assert (found["close"], found["source"], found["provider"]) == ("50", "provider", "scripted")
+    assert len(api.store.last(Timeframe.MINUTE, [Symbol("TSLA")], 1, NOON + 9 * MINUTE)) == 0
+    assert api.get("/data/latest/GM").json()["code"] == "no_data"
+    assert api.get("/data/latest/TSLA", timeframe="1Day").json()["code"] == "no_data"
+    api.provider.failures = [Unavailable("it is down")]
+    assert api.get("/data/latest/TSLA").status_code == 503
 
 
 def test_nightly_work_is_asked_for_and_followed(api: Api) -> None:

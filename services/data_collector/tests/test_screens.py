@@ -12,10 +12,12 @@ import pytest
 
 from data_collector.adapters.finviz import Finviz
 from data_collector.outcomes import NotData, ServerFailed, TooSlow, Truncated
-from data_collector.screening import Screening
-from data_collector.screens import COLUMNS, PRESETS, Taken, figure, parse_screen
-from data_collector.testing import FreeBudget, MemoryUniverse
+from data_collector.screening import Screening, Unbelievable
+from data_collector.screens import COLUMNS, PRESETS, Candidate, Taken, figure, parse_screen
+from data_collector.testing import FreeBudget, MemoryUniverse, ScriptedNewest
+from data_collector.tracking import tracked
 from shared.domain.errors import InvalidInput, Misconfigured, RateLimited
+from shared.domain.symbols import Symbol
 from shared.testing.bar_stores import NOON
 from shared.testing.calendars import a_calendar
 from shared.testing.time import FakeClock, FakeTimer
@@ -165,9 +167,11 @@ def test_results_are_noted_with_their_time_and_a_failure_leaves_the_last_one() -
     (candidate,), _, _ = take(export(GOOD))
     timer, universe, clock = FakeTimer(), MemoryUniverse(), FakeClock(NOON)
     screener = Scripted(
-        ([candidate], 0, NOON), NotData("a page"), ([], 0, NOON + timedelta(minutes=10))
+        ([candidate], 0, NOON),
+        NotData("a page"),
+        ([candidate], 0, NOON + timedelta(minutes=10)),
     )
-    screening = Screening(SMALL, screener, universe, a_calendar(), clock, timer)
+    screening = Screening(SMALL, screener, universe, a_calendar(), clock, timer, ScriptedNewest())
 
     async def story() -> None:
         task = asyncio.create_task(screening.run())
@@ -178,7 +182,7 @@ def test_results_are_noted_with_their_time_and_a_failure_leaves_the_last_one() -
         assert universe.noted == [first]
         errors = [screening.last_error]
         await timer.advance(300.0)
-        assert [taken.symbols for taken in universe.noted] == [(candidate.symbol,), ()]
+        assert [taken.symbols for taken in universe.noted] == [(candidate.symbol,)] * 2
         assert [*errors, screening.last_error] == ["a page", None]
         clock.set(datetime(2026, 1, 17, 15, 0, tzinfo=UTC))
         await timer.advance(900.0)
@@ -186,3 +190,92 @@ def test_results_are_noted_with_their_time_and_a_failure_leaves_the_last_one() -
         await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(story())
+
+
+def candidates(*names: str) -> list[Candidate]:
+    return [Candidate(Symbol(name), 1e9, 2e6, 12.0, None, None, None) for name in names]
+
+
+def takes(
+    *answers: list[Candidate], assets: ScriptedNewest | None = None
+) -> tuple[list[tuple[str, ...]], list[str | None], int]:
+    """What was noted, what was said of each answer, and how often somebody was told."""
+    universe = MemoryUniverse()
+    told: list[bool] = []
+    said: list[str | None] = []
+    given = [(found, 0, NOON + timedelta(minutes=5 * n)) for n, found in enumerate(answers)]
+    screening = Screening(
+        SMALL,
+        Scripted(*given),
+        universe,
+        a_calendar(),
+        FakeClock(NOON),
+        FakeTimer(),
+        assets or ScriptedNewest(),
+        lambda: told.append(True),
+    )
+
+    async def story() -> None:
+        for _ in answers:
+            try:
+                await screening.take()
+                said.append(None)
+            except Unbelievable as error:
+                said.append(str(error))
+
+    asyncio.run(story())
+    return [taken.symbols for taken in universe.noted], said, len(told)
+
+
+def test_f75_a_screen_that_suddenly_shrinks_is_believed_when_it_says_so_again() -> None:
+    five, three = candidates("A", "B", "C", "D", "E"), candidates("A", "B", "C")
+
+    noted, said, told = takes(five, three, five, three, three)
+
+    assert [len(symbols) for symbols in noted] == [5, 5, 3]
+    assert said[1] == (
+        "the screen shrank from 5 to 3 symbols; the last one stays until it says so again"
+    )
+    assert ([each is None for each in said], told) == ([True, False, True, False, True], 3)
+
+
+def test_f75_nothing_at_once_is_not_believed_and_four_of_five_are() -> None:
+    five = candidates("A", "B", "C", "D", "E")
+
+    assert [len(symbols) for symbols in takes(five, five[:4], [])[0]] == [5, 4]
+    assert [len(symbols) for symbols in takes(five, [], [])[0]] == [5, 0]
+
+
+def test_f77_symbols_that_no_provider_of_prices_knows_are_left_out() -> None:
+    assets = ScriptedNewest(unknown=frozenset([Symbol("FAKE")]))
+
+    noted, _, _ = takes(candidates("AAPL", "FAKE"), assets=assets)
+
+    assert noted == [("AAPL",)]
+
+
+def test_without_an_answer_about_its_symbols_a_screen_is_not_noted() -> None:
+    with pytest.raises(NotData):
+        takes(candidates("AAPL"), assets=ScriptedNewest(failures=[NotData("a page")]))
+
+
+def a_screen(minutes: int, *names: str) -> Taken:
+    at = NOON - timedelta(minutes=minutes)
+    return Taken("small_caps", SMALL.filters, at, tuple(Symbol(name) for name in names))
+
+
+def test_static_held_and_lately_screened_symbols_are_tracked() -> None:
+    static, held = [Symbol("SPY"), Symbol("AAPL")], [Symbol("OLD")]
+    screens = [a_screen(5, "AAPL", "NEW"), a_screen(30, "SEEN"), a_screen(90, "GONE")]
+
+    found = tracked(static, screens, held, NOON, timedelta(hours=1))
+
+    assert found == ("SPY", "AAPL", "OLD", "NEW", "SEEN")
+
+
+def test_a_screen_that_is_too_wide_does_not_crowd_out_what_is_asked_for_or_held() -> None:
+    wide = a_screen(5, *(f"A{n}" for n in range(2_000)))
+
+    found = tracked([Symbol("SPY")], [wide], [Symbol("OLD")], NOON, timedelta(hours=1))
+
+    assert (found[:2], len(found)) == (("SPY", "OLD"), 502)

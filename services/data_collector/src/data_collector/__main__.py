@@ -14,6 +14,7 @@ from data_collector.adapters.alpaca_actions import AlpacaActions
 from data_collector.adapters.alpaca_data import PROVIDER as ALPACA
 from data_collector.adapters.alpaca_data import data_keys, open_alpaca_data
 from data_collector.adapters.alpaca_history import AlpacaHistory, history_feed
+from data_collector.adapters.alpaca_latest import AlpacaLatest
 from data_collector.adapters.alpaca_stream import AlpacaFeed
 from data_collector.adapters.finviz import PROVIDER as FINVIZ
 from data_collector.adapters.finviz import open_finviz
@@ -30,6 +31,7 @@ from data_collector.screening import EVERY_S, Screening
 from data_collector.screens import parse_screen
 from data_collector.service import Collector
 from data_collector.store import PostgresBudgets, PostgresJournal, PostgresUniverse
+from data_collector.tracking import tracked
 from shared.adapters.clocks import MonotonicTimer, RandomIds, WallClock, clock_for
 from shared.adapters.exchange_calendar import load_calendar
 from shared.adapters.http_api import make_app, serve
@@ -44,8 +46,11 @@ from shared.adapters.redis import (
     redis_is_answering,
 )
 from shared.config import Settings
+from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.ports import Clock, Timer
+
+_MOST_SCREENS = 100
 
 
 async def run(settings: Settings) -> None:
@@ -53,7 +58,7 @@ async def run(settings: Settings) -> None:
     settings.require("trading_symbols", "db_password")
     account, timeframe = settings.trading_account, settings.trading_timeframe
     clock, timer = clock_for(settings.clock_file), MonotonicTimer()
-    feed = AlpacaFeed(settings, settings.trading_symbols, timeframe)
+    feed = AlpacaFeed(settings, timeframe)
     calendar = load_calendar(settings.data_dir)
     store = ParquetBars(settings.data_dir / account)
     async with AsyncExitStack() as stack:
@@ -65,6 +70,7 @@ async def run(settings: Settings) -> None:
         budgets = budgets_of(settings, PostgresBudgets(database), WallClock(), timer)
         alpaca = await stack.enter_async_context(open_alpaca_data(settings, clock, budgets[ALPACA]))
         history = AlpacaHistory(alpaca, feed=history_feed(settings))
+        newest_of_alpaca = AlpacaLatest(alpaca, feed=history_feed(settings))
         histories: list[History] = [history]
         if settings.twelve_data_api_key is not None:
             opened = twelve_data.open_twelve_data(settings, WallClock(), budgets[TWELVE_DATA])
@@ -124,6 +130,14 @@ async def run(settings: Settings) -> None:
         }
         app = make_app("data_collector", settings, probes, timer)
         universe, screening = PostgresUniverse(database, account), None
+
+        async def following() -> tuple[Symbol, ...]:
+            now = clock.now()
+            # More than a session has; of a longer time to live the newest count.
+            screens = await universe.seen(until_at=now, limit=_MOST_SCREENS)
+            held = await universe.held()
+            return tracked(settings.trading_symbols, screens, held, now, settings.finviz_ttl)
+
         if settings.finviz_api_key is not None:
             finviz = open_finviz(settings, clock, budgets[FINVIZ])
             screening = Screening(
@@ -133,7 +147,10 @@ async def run(settings: Settings) -> None:
                 calendar,
                 clock,
                 timer,
+                newest_of_alpaca,
+                collector.reconsider,
             )
+            collector.tracking = following
         rooms = Rooms(
             account,
             collector,
@@ -144,6 +161,7 @@ async def run(settings: Settings) -> None:
             clock,
             store.actions,
             maintenance,
+            newest_of_alpaca,
             tuple(budgets.values()),
             {ALPACA: alpaca_history.read_again, TWELVE_DATA: twelve_data.read_again},
             universe,

@@ -14,11 +14,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from pydantic import BaseModel, ConfigDict, Field
 
+from data_collector.boundary import admit
 from data_collector.catching_up import warm_up_start
 from data_collector.jobs import CollectionJobs, KeyReused, Paused, Range
 from data_collector.maintenance import Maintenance, Run, Task
 from data_collector.paying import BudgetState, StoredBudget
-from data_collector.ports import CollectedBars, Hold, Job, Journal, Reject
+from data_collector.ports import CollectedBars, Hold, Job, Journal, NewestSource, Reject
 from data_collector.releasing import Readers, released_bar
 from data_collector.screening import Screening, Universe
 from data_collector.service import Collector
@@ -300,6 +301,7 @@ class Rooms:
     clock: Clock
     actions: ActionStore
     maintenance: Maintenance
+    provider: NewestSource
     budgets: tuple[StoredBudget, ...] = ()
     readers: Readers = field(default_factory=dict)
     universe: Universe | None = None
@@ -321,7 +323,17 @@ def router(rooms: Rooms) -> APIRouter:
             return cached, "cache"
         collector.figures.cache_misses += 1
         stored = await asyncio.to_thread(rooms.store.newest, timeframe, symbol, clock.now())
-        return None if stored is None else (stored, "store")
+        if stored is not None:
+            return stored, "store"
+        return await asked_for(symbol) if timeframe is Timeframe.MINUTE else None
+
+    async def asked_for(symbol: Symbol) -> tuple[LatestBar, str] | None:
+        """What the provider has of a symbol that nobody follows; shown, and not stored."""
+        now = clock.now()
+        rows = await rooms.provider.bars([symbol])
+        admitted = admit(rows, Timeframe.MINUTE, collector.calendar, now)
+        bars = [bar for bar in admitted.bars if bar.symbol == symbol and bar.end_at <= now]
+        return (LatestBar(bars[-1], rooms.provider.provider, now), "provider") if bars else None
 
     @routes.get("/status", dependencies=[requires(Role.READ)])
     async def status() -> ApiStatus:

@@ -37,8 +37,10 @@ FeedEvent = RawBar | InstantEnded
 class Feed(Protocol):
     """The live stream of one venue."""
 
-    def connect(self) -> AbstractAsyncContextManager[AsyncIterator[FeedEvent]]:
-        """Subscribe; events flow from entering on. Raises FeedLost, or Misconfigured for bad keys."""
+    def connect(
+        self, symbols: Sequence[Symbol]
+    ) -> AbstractAsyncContextManager[AsyncIterator[FeedEvent]]:
+        """Subscribe to `symbols`; events flow from entering on. Raises FeedLost, or Misconfigured for bad keys."""
         ...
 
 
@@ -106,6 +108,22 @@ class ActionSource(Protocol):
         """Everything with an ex-date from `start_on` on, as far as it is announced on `end_on`.
 
         Raises Unavailable or RateLimited when there was no whole answer; none is an answer.
+        """
+        ...
+
+
+class NewestSource(Protocol):
+    """A provider that is asked for the newest bars of symbols that nobody follows."""
+
+    @property
+    def provider(self) -> str:
+        """Its name."""
+        ...
+
+    async def bars(self, symbols: Sequence[Symbol]) -> list[RawBar]:
+        """The newest minute bar of each symbol that has one.
+
+        Raises Unavailable or RateLimited when there was no answer; none is an answer.
         """
         ...
 

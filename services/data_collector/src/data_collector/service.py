@@ -11,7 +11,7 @@ finds its bars and prices; a crash in between repeats it from what is stored.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -39,7 +39,7 @@ from data_collector.ports import (
 from shared.domain.bar_blocks import BarBlock, from_epoch_us, to_epoch_us
 from shared.domain.calendar import TradingCalendar
 from shared.domain.corporate_actions import has_split
-from shared.domain.errors import RateLimited, Retryable
+from shared.domain.errors import Misconfigured, RateLimited, Retryable
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.messages import BELL_BARS
@@ -118,10 +118,15 @@ class Collector:
     actions: ActionStore
     max_age_bars: int
     grace_s: float | None = picture.GRACE_S
+    # What is to be followed from the next round on; absent: `symbols`, for ever.
+    tracking: Callable[[], Awaitable[Sequence[Symbol]]] | None = None
     figures: Figures = field(default_factory=Figures)
+    _static: tuple[Symbol, ...] = field(init=False)
     _neighbours: Neighbours = field(init=False)
+    _reconsider: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
+        self._static = tuple(self.symbols)
         self._neighbours = Neighbours(self.timeframe)
 
     async def is_live(self) -> bool:
@@ -134,8 +139,18 @@ class Collector:
         while True:
             self._enter(FeedState.CONNECTING)
             try:
-                async with self.feed.connect() as events:
+                if self.tracking is not None:
+                    self.symbols = await self.tracking()
+                async with self.feed.connect(self.symbols) as events:
                     await self._round(events)
+            except Misconfigured as error:
+                if frozenset(self.symbols) <= frozenset(self._static):
+                    raise
+                # More than the plan allows, it may be; what was asked for by name comes first.
+                _log.error("following the static list alone", reason=str(error))
+                self.figures.last_error = str(error)
+                self.tracking, self.symbols = None, self._static
+                wait_s = pause_s
             except Retryable as error:
                 if self.figures.state is FeedState.LIVE:
                     pause_s = _FIRST_PAUSE_S
@@ -150,6 +165,19 @@ class Collector:
             self.figures.reconnects += 1
             await self.timer.sleep(wait_s)
             pause_s *= 2
+
+    def reconsider(self) -> None:
+        """Look soon whether there is more to follow."""
+        self._reconsider = True
+
+    async def _look_for_more(self) -> None:
+        """End the round when there is; the next one subscribes to everything and catches up with the new."""
+        if not self._reconsider or self.tracking is None:
+            return
+        self._reconsider = False
+        more = frozenset(await self.tracking()).difference(self.symbols)
+        if more:
+            raise FeedLost(f"{len(more)} more symbols are to be followed")
 
     def _enter(self, state: FeedState) -> None:
         self.figures.state = state
@@ -268,6 +296,8 @@ class Collector:
                 looked_s, looked_at = self.timer.monotonic_s(), self.clock.now()
             if lost is not None:
                 raise lost.error
+            if not collecting.pending:
+                await self._look_for_more()
             is_silent = self.timer.monotonic_s() - looked_s >= _SILENCE_S
             if is_silent and not collecting.pending:
                 if self._may_have_missed(looked_at):

@@ -492,6 +492,21 @@ class PostgresUniverse:
 
         await self._database.run(write)
 
+    async def held(self) -> frozenset[Symbol]:
+        """See `Universe`."""
+
+        async def read(connection: AsyncConnection) -> frozenset[Symbol]:
+            result = await connection.execute(
+                text(
+                    "SELECT symbol FROM trade_executor.v_positions "
+                    "WHERE account = :account AND quantity <> 0"
+                ),
+                {"account": self._account},
+            )
+            return frozenset(Symbol(row.symbol) for row in result)
+
+        return await self._database.run(read)
+
     async def seen(self, *, until_at: datetime, limit: int) -> list[Taken]:
         """See `Universe`."""
 

@@ -196,13 +196,15 @@ class ScriptedFeed:
     """A `Feed` that says what a test pushes; `drop` loses the connection."""
 
     connects: int = 0
+    subscribed: list[tuple[Symbol, ...]] = field(default_factory=list)
     refusals: list[Exception] = field(default_factory=list)
     _said: asyncio.Queue[FeedEvent | Exception] = field(default_factory=asyncio.Queue)
 
     @contextlib.asynccontextmanager
-    async def connect(self) -> AsyncIterator[AsyncIterator[FeedEvent]]:
+    async def connect(self, symbols: Sequence[Symbol]) -> AsyncIterator[AsyncIterator[FeedEvent]]:
         """See `Feed`."""
         self.connects += 1
+        self.subscribed.append(tuple(symbols))
         if self.refusals:
             raise self.refusals.pop(0)
         yield self._events()
@@ -297,15 +299,46 @@ class ScriptedActions:
 
 
 @dataclass
+class ScriptedNewest:
+    """A `NewestSource`, and `Assets`, of given bars; `failures` are raised first, one per request."""
+
+    rows: list[RawBar] = field(default_factory=list)
+    unknown: frozenset[Symbol] = frozenset()
+    failures: list[Exception] = field(default_factory=list)
+
+    @property
+    def provider(self) -> str:
+        """See `NewestSource`."""
+        return "scripted"
+
+    async def bars(self, symbols: Sequence[Symbol]) -> list[RawBar]:
+        """See `NewestSource`."""
+        if self.failures:
+            raise self.failures.pop(0)
+        return [row for row in self.rows if row.symbol in symbols]
+
+    async def known(self, symbols: Sequence[Symbol]) -> frozenset[Symbol]:
+        """See `Assets`."""
+        if self.failures:
+            raise self.failures.pop(0)
+        return frozenset(symbols) - self.unknown
+
+
+@dataclass
 class MemoryUniverse:
     """A `Universe` in a list."""
 
     noted: list[Taken] = field(default_factory=list)
+    positions: frozenset[Symbol] = frozenset()
 
     async def note(self, taken: Taken) -> None:
         """See `Universe`."""
         if taken not in self.noted:
             self.noted.append(taken)
+
+    async def held(self) -> frozenset[Symbol]:
+        """See `Universe`."""
+        return self.positions
 
     async def seen(self, *, until_at: datetime, limit: int) -> Sequence[Taken]:
         """See `Universe`."""

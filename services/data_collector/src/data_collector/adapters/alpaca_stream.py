@@ -47,7 +47,7 @@ _MENDS = {
 class AlpacaFeed:
     """See `Feed`."""
 
-    def __init__(self, settings: Settings, symbols: Sequence[Symbol], timeframe: Timeframe) -> None:
+    def __init__(self, settings: Settings, timeframe: Timeframe) -> None:
         """Raises Misconfigured for a length the stream does not have, a bad address or missing keys."""
         if timeframe not in _CHANNELS:
             raise Misconfigured(
@@ -60,11 +60,10 @@ class AlpacaFeed:
                 "ALPACA_DATA_STREAM_URL must look like wss://stream.data.alpaca.markets/v2/iex"
             )
         self._headers = data_keys(settings)
-        self._symbols = list(symbols)
         self._channel, self._kind = _CHANNELS[timeframe]
 
     @contextlib.asynccontextmanager
-    async def connect(self) -> AsyncIterator[AsyncIterator[FeedEvent]]:
+    async def connect(self, symbols: Sequence[Symbol]) -> AsyncIterator[AsyncIterator[FeedEvent]]:
         """See `Feed`."""
         parts = urlsplit(self._url)
         connecting = connect(
@@ -85,25 +84,23 @@ class AlpacaFeed:
         except (OSError, WebSocketException, TimeoutError) as error:
             raise FeedLost(f"the market-data stream cannot be reached: {_brief(error)}") from error
         try:
-            await self._subscribe(socket)
+            await self._subscribe(socket, list(symbols))
             yield self._events(socket)
         finally:
             # Said goodbye to, the venue frees the connection at once.
             await socket.close()
 
-    async def _subscribe(self, socket: ClientConnection) -> None:
+    async def _subscribe(self, socket: ClientConnection, symbols: list[Symbol]) -> None:
         await self._await(socket, lambda m: m.get("T") == "success" and m.get("msg") == "connected")
         key, secret = self._headers.values()
         await self._send(socket, {"action": "auth", "key": key, "secret": secret})
         await self._await(
             socket, lambda m: m.get("T") == "success" and m.get("msg") == "authenticated"
         )
-        await self._send(socket, {"action": "subscribe", self._channel: self._symbols})
+        await self._send(socket, {"action": "subscribe", self._channel: symbols})
         await self._await(
             socket,
-            lambda m: (
-                m.get("T") == "subscription" and {*self._symbols} <= {*m.get(self._channel, ())}
-            ),
+            lambda m: m.get("T") == "subscription" and {*symbols} <= {*m.get(self._channel, ())},
         )
 
     async def _await(self, socket: ClientConnection, is_it: Any) -> None:
