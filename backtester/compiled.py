@@ -24,7 +24,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic, overload, register_jitable
 
 from backtester import averages, costs, entries, kernel, marking, risk_rules, terms, trips
-from risk_manager import sizing
+from risk_manager import management, sizing
 from shared.domain import arithmetic
 from simulator import fill_rules
 
@@ -32,6 +32,7 @@ from simulator import fill_rules
 _RULES: dict[ModuleType, tuple[str, ...]] = {
     arithmetic: ("quantised", "to_tick"),
     fill_rules: ("market_price", "limit_price", "stop_price", "volume_cap"),
+    management: ("tightened_stop",),
     sizing: ("stop_price", "target_price", "kelly"),
     costs: ("cents", "cents_up", "commission", "regulatory_fee"),
     risk_rules: (

@@ -43,8 +43,8 @@ from backtester.terms import (
     Wishes,
     micros,
 )
-from risk_manager import sizing
-from shared.domain.arithmetic import quantised, to_tick
+from risk_manager import management, sizing
+from shared.domain.arithmetic import NOISE, quantised, to_tick
 from simulator import fill_rules
 
 
@@ -847,12 +847,12 @@ def fits_bracket(price: float, stop: float, target: float, is_short: bool) -> bo
 
 
 def trailed(stop: float, price: float, trail: float, is_short: bool) -> float:
-    """Where a trailing stop stands after a close at `price`: it only ever moves towards the price."""
-    if is_short:
-        moved = sizing.target_price(price, trail)
-        return moved if price < moved < stop else stop
-    moved = sizing.stop_price(price, trail)
-    return moved if stop < moved < price else stop
+    """Where a trailing stop stands after a close at `price`, as live; a short one is its mirror image."""
+    if not is_short:
+        return management.tightened_stop(stop, price, trail, 0.0, 0.0)
+    wanted = min(stop, to_tick(price * (1.0 + trail)))
+    is_worth_it = stop - wanted + NOISE >= price * management.LEAST_STEP
+    return wanted if is_worth_it and wanted > price else stop
 
 
 def borrow_fee(worth: float, rate: float, nights: int) -> float:

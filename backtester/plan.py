@@ -157,7 +157,9 @@ class Plan:
             bracket=(self.limits is not None and self.bracket) or self.sizing.name == "risk",
             stop_loss=float(rules.stop_loss),
             take_profit=float(rules.take_profit),
-            trail=float(self.trail),
+            trail=float(
+                self.trail or (self.limits.management.trailing_stop if self.limits else 0.0)
+            ),
             borrow_rate=float(self.borrow_rate),
             limited=self.limits is not None,
             rules=_rules(rules, timeframe, strategy),
@@ -176,6 +178,20 @@ class Plan:
             np.array([s in rules.halted_symbols for s in symbols], np.bool_),
             np.array([s in self.unlent for s in symbols], np.bool_),
         )
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What the settings have live trading do with positions, and no backtest does."""
+        if self.limits is None:
+            return ()
+        plan = self.limits.management
+        named = {
+            "RISK_ATR_STOP": plan.atr_stop > 0.0,
+            "RISK_SCALE_OUT": bool(plan.scale_out),
+            "RISK_REBALANCE_BAND": plan.rebalance_band > 0.0,
+            "RISK_DAY_STRATEGIES": bool(plan.day_strategies),
+        }
+        return tuple(name for name, is_set in named.items() if is_set)
 
     @property
     def fees(self) -> Sequence[FeePeriod]:

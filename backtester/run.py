@@ -204,10 +204,10 @@ def _warnings(
     history: History, wished: Wished, plan: Plan, outcome: Outcome, trips: Trips
 ) -> Sequence[str]:
     found = []
-    if plan.limits is not None and not plan.limits.management.is_empty:
+    if plan.left_out:
         found.append(
-            "positions are not managed in a backtest: stops stay where entries set them, and nothing is "
-            "scaled out, rebalanced or sold before the close"
+            f"live trading also acts on {', '.join(plan.left_out)} and no backtest does, so it would trade "
+            "otherwise"
         )
     panel = history.panel
     if history.dropped:

@@ -14,6 +14,7 @@ from backtester.plan import Plan, Sizing
 from backtester.terms import FLAT, LONG, SHORT, Actions, Days, Listed, Terms
 from backtester.wishing import Wished, in_order
 from risk_manager.limits import Limits
+from risk_manager.management import ManagementPlan
 from risk_manager.sizing import SizingMethod, SizingPlan
 from shared.domain.bar_blocks import to_epoch_us
 from shared.domain.calendar import Session, TradingCalendar
@@ -210,6 +211,7 @@ def a_case(seed: int, tight: Collection[str] = ()) -> Case:
         stop_guard_bars=one_of(3, 24),
         repeat_window_s=one_of(150, 600, 3_600),
         flatten_on_breach=one_of(False, True),
+        management=ManagementPlan(trailing_stop=one_of(0.0, 0.0, 0.03)),
         sizing=SizingPlan(
             method=one_of(SizingMethod.FIXED_FRACTION, *SizingMethod),
             fraction=one_of(0.1, 1.0),

@@ -10,14 +10,17 @@ import pytest
 
 from backtester import kernel, reference
 from backtester.history import History, history_of
-from backtester.plan import Plan, Sizing
+from backtester.plan import DEFAULT_LIMITS, Plan, Sizing
+from backtester.run import backtest
 from backtester.terms import ENTRY, EXIT, FLAT, LONG, SHORT, SPLIT, STOP, Outcome
 from backtester.testing import STRATEGY, Case, a_calendar
 from backtester.wishing import in_order
+from risk_manager.management import ManagementPlan
 from shared.domain.bar_blocks import to_epoch_us
 from shared.domain.corporate_actions import CashDividend, Split
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
+from strategy_engine.strategies.moving_average import MovingAverage
 
 FREE = Plan(
     cash=10_000.0,
@@ -178,6 +181,17 @@ def test_who_buys_on_the_ex_date_gets_no_dividend() -> None:
     paid = CashDividend(Symbol("AA"), history.day(1), Decimal("1.5"))
 
     assert traded(replace(history, actions=(paid,)), [(0, LONG)], FREE).dividends == 0.0
+
+
+def test_what_live_does_with_positions_and_no_backtest_does_is_said() -> None:
+    managed = ManagementPlan(trailing_stop=0.03, scale_out=((0.1, 0.5),))
+    plan = Plan(limits=replace(DEFAULT_LIMITS, management=managed))
+
+    result = backtest(MovingAverage(), a_history([50.0] * 4), plan)
+
+    assert plan.terms(Timeframe.DAY, STRATEGY, has_gaps=False).trail == 0.03
+    assert any("RISK_SCALE_OUT" in warning for warning in result.warnings)
+    assert not any("RISK_TRAILING_STOP" in warning for warning in result.warnings)
 
 
 def test_a_trailing_stop_follows_closes_and_never_falls_back() -> None:
