@@ -24,7 +24,9 @@ from trader.runtime.errors import NotFound
 
 if TYPE_CHECKING:  # the command line's help needs none of the machinery
     from backtester.plan import Plan
+    from backtester.results.manifest import Request
     from backtester.results.tearsheet import Tearsheet
+    from backtester.run import Result
     from risk_manager.limits import Limits
     from trader.backtests import Desk
 
@@ -255,18 +257,24 @@ def show(
 
     Example: trader backtest show latest --report report.html
     """
+    from backtester.history import NoData
     from backtester.results.comparison import Unrepeatable, Verification
+    from backtester.results.manifest import manifest_of
     from trader.backtests import Desk
 
     _writable("--report", report)
     desk = Desk.of_project()
     document = _kept(desk, run)
     if report is not None:
-        again = _again(desk, document)
-        verification = Verification.of(document["manifest"], again.manifest)
+        request, result = _again(desk, document)
+        verification = Verification.of(document["manifest"], manifest_of(request, result))
         if not verification.is_same:
             raise Unrepeatable(verification.sentence)
-        _write_report(again, report)
+        try:
+            sheet = desk.tearsheet(request, result, envelope=bool(document["envelope"]))
+        except NoData as error:
+            raise NotFound(str(error)) from error
+        _write_report(sheet, report)
     if as_json:
         print(json.dumps(document))
         return
@@ -311,11 +319,13 @@ def verify(run: RunArgument, as_json: JsonOption = False) -> int:
     Example: trader backtest verify latest
     """
     from backtester.results.comparison import Verification
+    from backtester.results.manifest import manifest_of
     from trader.backtests import Desk
 
     desk = Desk.of_project()
     document = _kept(desk, run)
-    verification = Verification.of(document["manifest"], _again(desk, document).manifest)
+    now = manifest_of(*_again(desk, document))
+    verification = Verification.of(document["manifest"], now)
     if as_json:
         print(json.dumps(verification.document()))
     else:
@@ -323,14 +333,14 @@ def verify(run: RunArgument, as_json: JsonOption = False) -> int:
     return ExitCode.OK if verification.is_same else ExitCode.ERROR
 
 
-def _again(desk: Desk, document: Mapping[str, Any]) -> Tearsheet:
+def _again(desk: Desk, document: Mapping[str, Any]) -> tuple[Request, Result]:
     """The kept run of `document`, done again with what stands there today."""
     from backtester.history import NoData
     from backtester.results.manifest import request_of
 
     request = request_of(document["manifest"])
     try:
-        return desk.tearsheet(request, desk.run(request), envelope=bool(document["envelope"]))
+        return request, desk.run(request)
     except NoData as error:
         run = document["manifest"]["id"]
         raise NotFound(f"run {run} cannot be done again: {error}") from error

@@ -22,6 +22,7 @@ from strategy_engine.strategy import VectorStrategy, Wishes
 from trader.cli import main
 from trader.exits import ExitCode
 
+PROJECT = Path(__file__).resolve().parents[3]
 QUICK = {"short_window": 3, "long_window": 9}
 FREELY = Plan(slippage_bps=5.0, limits=None, sizing=read_sizing("fraction=0.4"))
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -226,6 +227,8 @@ def test_the_command_writes_the_report_whole(
     daily_bars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRADING_HOME", str(tmp_path / "home"))
+    # The exchange's sessions come from the project's cache.
+    monkeypatch.setenv("DATA_DIR", str(PROJECT / "data" / "parquet"))
     target = tmp_path / "report.html"
     words = ["backtest", "run", "--strategy", "moving_average", "--data", str(daily_bars)]
 
