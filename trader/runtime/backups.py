@@ -26,7 +26,7 @@ from typing import Any
 from shared.adapters.clocks import WallClock
 from shared.config import load_settings
 from shared.domain.errors import InvalidInput, Misconfigured
-from trader.runtime.credentials import SUPERUSER
+from trader.runtime.credentials import OWNER, SUPERUSER
 from trader.runtime.errors import NotFound, StackError, TimedOut
 from trader.runtime.instance import DATABASE, Instance
 from trader.runtime.runtimes import Runtime
@@ -197,7 +197,10 @@ def _restored_beside(runtime: Runtime, file: Path, say: Say) -> dict[str, TableH
     }
     say(f"restoring {file.name} beside the database in use")
     _sql(runtime, f"DROP DATABASE IF EXISTS {DRILL} WITH (FORCE)")
-    _sql(runtime, f"CREATE DATABASE {DRILL} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'")
+    _sql(
+        runtime,
+        f"CREATE DATABASE {DRILL} OWNER {OWNER} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'",
+    )
     client = runtime.postgres_client("pg_restore", SUPERUSER, DRILL, terminal=False)
     with tarfile.open(file) as archive, tempfile.TemporaryFile() as dump:
         member = archive.extractfile("database.dump")

@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 import asyncpg
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy.exc import SQLAlchemyError
 
 from shared.config import load_settings
 from shared.domain.errors import Misconfigured
@@ -54,7 +56,19 @@ def bring_up_to_date(server: Server, migrations: Path) -> None:
     config.attributes["url"] = f"postgresql+asyncpg://{OWNER}:{server.password(OWNER)}@{address}"
     with ThreadPoolExecutor(1) as own_thread:
         # Its environment script starts an event loop, which a caller may already be inside of.
-        own_thread.submit(command.upgrade, config, "head").result()
+        try:
+            own_thread.submit(command.upgrade, config, "head").result()
+        except CommandError as error:
+            raise Misconfigured(
+                f"the database was made by a newer version of this system ({error}); take that "
+                "version, or restore a backup of this one"
+            ) from error
+        except SQLAlchemyError as error:
+            # All steps are one transaction, so nothing is half done.
+            reason = str(error.args[0] if error.args else error).splitlines()[0]
+            raise Misconfigured(
+                f"the database could not be brought up to date and is as it was: {reason[-300:]}"
+            ) from error
 
 
 def can_connect(server: Server) -> bool:
@@ -88,6 +102,7 @@ async def _make_roles(server: Server) -> None:
         known = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE)
         if known is None:
             await connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
+        await connection.execute(f"ALTER DATABASE {DATABASE} OWNER TO {OWNER}")
         await connection.execute(f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC")
         await connection.execute(
             f"GRANT CONNECT ON DATABASE {DATABASE} TO {', '.join(LOGIN_ROLES)}"

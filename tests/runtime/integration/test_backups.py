@@ -134,6 +134,20 @@ def test_a_restored_database_takes_the_place_of_the_other_and_trading_stays_halt
     assert backups.hashes_of(runtime, DATABASE)["public.kept"].rows == 3
     assert backups.hashes_of(runtime, backups.BEFORE)["public.kept"].rows == 0
     assert "was restored from" in own.halt_file.read_text()
+    # The next upgrade's steps make schemas of their own in it.
+    execute(own, "CREATE SCHEMA later")
+
+
+def test_a_database_of_a_newer_version_is_refused_in_a_sentence_and_left_alone(
+    own: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execute(own, "UPDATE alembic_version SET version_num = '9999'")
+
+    assert main(["db", "migrate"]) == ExitCode.USAGE
+
+    said = capsys.readouterr().err
+    assert "was made by a newer version" in said
+    assert "Traceback" not in said
 
 
 def test_a_reset_keeps_a_backup_of_what_it_removes(
