@@ -78,7 +78,7 @@ def test_a_wrong_token_is_refused_and_a_page_leads_back_to_where_one_wanted(
 def test_who_may_only_look_sees_no_button_that_acts(enter: Enter) -> None:
     person = enter("read")
     acting = re.compile(
-        r"^(halt|resume|only exits|close|cancel|change|release|run|fetch|compare now|acknowledge|new order|turn on)",
+        r"^(halt|resume|only exits|close|cancel|change|release|let go|run|fetch|compare now|acknowledge|new order|turn on)",
         re.IGNORECASE,
     )
 

@@ -614,3 +614,14 @@ def test_only_an_open_order_can_be_cancelled_and_only_by_who_may_act() -> None:
         (),
     ]
     assert [row.actions for row in orders.rows(found, may_cancel=False)] == [(), ()]
+
+
+def test_a_symbol_in_doubt_is_shown_with_the_reason() -> None:
+    row = {"id": 7, "symbol": "AAPL", "kind": "SPLIT_SUSPECTED", "reason": HOSTILE, "since_at": AT}
+
+    cells = data_health.holds([row], may_release=False)[0].cells
+
+    assert (cells["kind"].text, cells["kind"].tone) == ("Split suspected", "warn")
+    assert cells["reason"].text == "<img src=x onerror=alert(1)> [31m "
+    assert data_health.holds([row], may_release=False)[0].actions == ()
+    assert data_health.holds([row], may_release=True)[0].actions == (("release", "Let go"),)

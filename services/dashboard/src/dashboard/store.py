@@ -167,6 +167,10 @@ _AUDIT = """
         FROM trade_executor.v_differences WHERE account = :account AND closed_at IS NOT NULL
     ) AS acts ORDER BY at DESC LIMIT :rows
 """
+_HOLDS = """
+    SELECT id, symbol, kind, reason, since_at FROM data_collector.v_symbol_holds
+    WHERE account = :account AND ended_at IS NULL ORDER BY since_at DESC, symbol LIMIT :rows
+"""
 _NOTICES = """
     SELECT number, event, title, body, priority, state, tries, error, created_at, due_at, sent_at
     FROM scheduler.v_notices WHERE account = :account ORDER BY number DESC LIMIT :rows
@@ -284,6 +288,10 @@ class PostgresReads:
     async def audit(self, rows: int = 300) -> list[Row]:
         """What people had done, newest first."""
         return await self._rows(_AUDIT, rows=rows)
+
+    async def holds(self, rows: int = 200) -> list[Row]:
+        """Symbols that take no entry while their bars are in doubt."""
+        return await self._rows(_HOLDS, rows=rows)
 
     async def notices(self, rows: int = 200) -> list[Row]:
         """What people were told, or should have been, newest first."""

@@ -19,6 +19,10 @@ def build(visit: Visit) -> Refresh:
         if may and reject_id.isdigit():
             _release(visit, reject_id)
 
+    def let_go(_: str, hold_id: str) -> None:
+        if may and hold_id.isdigit():
+            _let_go(visit, hold_id)
+
     stats = Stats(data_health.STATS)
     with element("div", "grid"):
         with card("Provider budgets", "w7"):
@@ -41,6 +45,15 @@ def build(visit: Visit) -> Refresh:
             coverage = Table(
                 "Coverage", signals.UNIVERSE, empty="TRADING_SYMBOLS is empty.", sort="age"
             )
+        with card("Symbols in doubt"):
+            held = Table(
+                "Symbols in doubt",
+                data_health.HOLDS,
+                empty="No symbol is held.",
+                hint="A symbol whose bars cannot be believed takes no entry until they can.",
+                searchable=False,
+                on_act=let_go,
+            )
         with card("Quarantine"):
             rejects = Table(
                 "Quarantine",
@@ -58,7 +71,17 @@ def build(visit: Visit) -> Refresh:
             )
 
     async def refresh() -> None:
-        status, budgets, refused, counts, newest, asked, waiting, tracked = await asyncio.gather(
+        (
+            status,
+            budgets,
+            refused,
+            counts,
+            newest,
+            asked,
+            waiting,
+            tracked,
+            doubts,
+        ) = await asyncio.gather(
             visit.answer_or("data_collector", "/status", 1.0),
             visit.answer_or("data_collector", "/providers", 1.0),
             visit.answer_or("data_collector", "/data/quality", 2.0, limit=200),
@@ -67,6 +90,7 @@ def build(visit: Visit) -> Refresh:
             visit.rows("collections", 50),
             visit.rows("lags"),
             visit.answer_or("data_collector", "/data/symbols", 2.0, limit=500),
+            visit.rows("holds"),
         )
         stats.show(data_health.stats(status[0], counts["quarantined"], visit.now()))
         providers.show(data_health.providers(budgets[0].get("items", [])))
@@ -74,6 +98,7 @@ def build(visit: Visit) -> Refresh:
         batches.show(data_health.batches(newest))
         say(note, "what lacks a symbol that others of the newest hundred had is marked")
         collections.show(data_health.collections(asked))
+        held.show(data_health.holds(doubts, may_release=may))
         stages.show(data_health.stages(waiting))
         coverage.show(signals.universe(tracked[0].get("items", []), visit.now()))
 
@@ -91,6 +116,20 @@ def _release(visit: Visit, reject_id: str) -> None:
         [REASON],
         do,
         yes="Release",
+    )
+
+
+def _let_go(visit: Visit, hold_id: str) -> None:
+    async def do(given: dict[str, str]) -> str:
+        await visit.act("data_collector", f"/data/holds/{hold_id}/release", given)
+        return "The symbol may be traded again."
+
+    ask(
+        "Let this symbol be traded again?",
+        "You have looked at its bars.",
+        [REASON],
+        do,
+        yes="Let go",
     )
 
 

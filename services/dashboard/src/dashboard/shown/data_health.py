@@ -47,6 +47,12 @@ REJECTS = (
     Column("reason", "Reason", wide=True),
     Column("raw", "As it came", wide=True),
 )
+HOLDS = (
+    Column("symbol", "Symbol"),
+    Column("kind", "Doubt"),
+    Column("since", "Since"),
+    Column("reason", "Reason", wide=True),
+)
 BATCHES = (
     Column("end", "Instant"),
     Column("timeframe", "Bars"),
@@ -227,6 +233,23 @@ def stages(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
                     WARN if each["waiting"] > 5 else "",
                 ),
             },
+        )
+        for each in rows
+    ]
+
+
+def holds(rows: Sequence[Mapping[str, Any]], *, may_release: bool) -> list[Row]:
+    """Symbols whose bars are in doubt."""
+    return [
+        Row(
+            f"{each['id']}",
+            {
+                "symbol": Cell(words(each["symbol"]), to=f"/charts?symbol={each['symbol']}"),
+                "kind": Cell(title(str(each["kind"]).lower()), WARN, chip=True),
+                "since": moment(each["since_at"]),
+                "reason": Cell(words(each["reason"])),
+            },
+            (("release", "Let go"),) if may_release else (),
         )
         for each in rows
     ]
