@@ -197,7 +197,7 @@ class Bench:
 
         return await self.executor.run(work)
 
-    async def until(self, holds: Callable[[], Any], *, within_s: float = 60.0) -> float:
+    async def until(self, holds: Callable[[], Any], *, within_s: float = 180.0) -> float:
         began_s = time.perf_counter()
         while not await holds():
             if time.perf_counter() - began_s > within_s:
