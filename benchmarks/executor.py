@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -65,7 +65,6 @@ from trader.runtime.stack import LocalStack
 
 ACCOUNT = "bench"
 KEY = SecretStr("PKTEST")
-FLOOR_ROUNDS = 300
 LOST_REPLIES = 30
 RECOVERIES = 10
 WITHOUT_LIMIT = 1_000_000
@@ -217,17 +216,18 @@ def told(name: str, values: list[float]) -> float:
     return cuts[49]
 
 
-async def floor_s(bench: Bench) -> list[float]:
-    """Three commits, three wake-ups and one POST, raw, each round one after the other."""
+@contextlib.asynccontextmanager
+async def raw_floor(bench: Bench) -> AsyncIterator[Callable[[], Awaitable[float]]]:
+    """Measures a round of three commits, three wake-ups and one POST, raw, one after the other."""
     engine = create_async_engine(bench.instance.database_url("trading"))
-    found = []
     async with engine.connect() as connection, bench.bells.listen("floor") as ear:
         await connection.execute(text("CREATE TABLE IF NOT EXISTS public.floor (at float8)"))
         await connection.commit()
-        for number in range(FLOOR_ROUNDS):
+
+        async def measure_once() -> float:
             order = {
                 "symbol": "MSFT", "qty": "1", "side": "buy", "type": "limit", "limit_price": "1",
-                "time_in_force": "gtc", "client_order_id": f"floor-{time.perf_counter_ns()}-{number}",
+                "time_in_force": "gtc", "client_order_id": f"floor-{time.perf_counter_ns()}",
             }  # fmt: skip
             began_s = time.perf_counter()
             for _ in range(3):
@@ -236,11 +236,13 @@ async def floor_s(bench: Bench) -> list[float]:
                 await bench.bells.ring("floor")
                 await ear.wait(1.0)
             answer = await bench.venue.post("/v2/orders", json=order)
-            found.append(time.perf_counter() - began_s)
+            took_s = time.perf_counter() - began_s
             answer.raise_for_status()
             await bench.venue.delete(f"/v2/orders/{answer.json()['id']}")
+            return took_s
+
+        yield measure_once
     await engine.dispose()
-    return found
 
 
 @contextlib.asynccontextmanager
@@ -325,9 +327,13 @@ async def measure(count: int) -> None:
             await bench.until(bench.is_ready)
             for number in range(20):
                 await bench.give_signal(f"warm-{number}")
-            raw = await floor_s(bench)
-            times = [await bench.give_signal(f"sig-{number}") for number in range(count)]
-            raw += await floor_s(bench)
+            raw, times = [], []
+            async with raw_floor(bench) as measure_once:
+                for number in range(count):
+                    # In turn, so that both meet the same load of the machine.
+                    times.append(await bench.give_signal(f"sig-{number}"))
+                    if number % 2 == 0:
+                        raw.append(await measure_once())
             print(f"{count} signals, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
             low = told("floor: 3 commits, 3 wake-ups, 1 POST answered", raw)
             told("signal to POST about to be written", [t[0] for t in times])
