@@ -84,7 +84,7 @@ versions = st.tuples(
     appends=st.lists(st.lists(versions, max_size=5), max_size=24),
     random=st.randoms(use_true_random=False),
 )
-def test_any_order_and_duplication_of_appends_reads_the_same(
+def test_f71_any_order_and_duplication_of_appends_reads_the_same(
     tmp_path_factory: pytest.TempPathFactory,
     appends: list[list[tuple[str, int, int]]],
     random: object,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import structlog
 
 from data_collector.adapters.finviz import Finviz
 from data_collector.outcomes import NotData, ServerFailed, TooSlow, Truncated
@@ -16,7 +19,8 @@ from data_collector.screening import Screening, Unbelievable
 from data_collector.screens import COLUMNS, PRESETS, Candidate, Taken, figure, parse_screen
 from data_collector.testing import FreeBudget, MemoryUniverse, ScriptedNewest
 from data_collector.tracking import tracked
-from shared.domain.errors import InvalidInput, Misconfigured, RateLimited
+from shared.adapters.logs import set_up_logging
+from shared.domain.errors import InvalidInput, Misconfigured, RateLimited, TradingError
 from shared.domain.symbols import Symbol
 from shared.testing.bar_stores import NOON
 from shared.testing.calendars import a_calendar
@@ -244,6 +248,40 @@ def test_f75_nothing_at_once_is_not_believed_and_four_of_five_are() -> None:
 
     assert [len(symbols) for symbols in takes(five, five[:4], [])[0]] == [5, 4]
     assert [len(symbols) for symbols in takes(five, [], [])[0]] == [5, 0]
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Iterator[Path]:
+    """The folder of all logs, which know of no secret to mask."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    set_up_logging("data_collector", tmp_path, "DEBUG", secrets=[])
+    yield tmp_path
+    for handler in root.handlers:
+        if handler not in handlers:
+            handler.close()
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
+
+
+def test_f76_the_key_that_travels_in_the_address_reaches_no_log_and_no_output(
+    capsys: pytest.CaptureFixture[str], written: Path
+) -> None:
+    def broken(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError(f"cannot reach {request.url}", request=request)
+
+    refusals = (httpx.Response(429), httpx.Response(403), httpx.Response(500))
+    answers: list[Any] = [export(GOOD), broken, *refusals]
+    for answer in answers:
+        try:
+            take(answer)
+        except TradingError:
+            logging.getLogger("data_collector").exception("no screen")
+
+    out = "".join(capsys.readouterr())
+    logged = "".join(path.read_text() for path in written.rglob("*") if path.is_file())
+    assert logged.count("Traceback") >= len(answers) - 1
+    assert "secret-token" not in out + logged
 
 
 def test_f77_symbols_that_no_provider_of_prices_knows_are_left_out() -> None:

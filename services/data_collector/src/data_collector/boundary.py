@@ -119,20 +119,22 @@ def _plain_ones(
     numbers = [number for number, row in enumerate(rows) if _is_plain(row, spans)]
     figures = np.array([rows[i][2:7] for i in numbers], dtype=np.float64).reshape(-1, 5).T
     prices, volume = figures[:4], figures[4]
-    micros = np.rint(prices * MICROS)
-    good = (
-        # Written with no more than six places: then this is exactly the price that was written.
-        (micros / MICROS == prices).all(axis=0)
-        & (micros > 0).all(axis=0)
-        & (micros <= float(MAX_PRICE) * MICROS).all(axis=0)
-        & (prices[1] >= prices.max(axis=0))
-        & (prices[2] <= prices.min(axis=0))
-        & (volume >= 0)
-        & (volume <= MAX_VOLUME)
-        & (volume == np.rint(volume))
-    )
-    if timeframe.is_intraday:
-        good &= prices[1] <= prices[2] * WIDEST_INTRADAY
+    # What is no price may be as large as it likes.
+    with np.errstate(over="ignore", invalid="ignore"):
+        micros = np.rint(prices * MICROS)
+        good = (
+            # Written with no more than six places: then this is exactly the price that was written.
+            (micros / MICROS == prices).all(axis=0)
+            & (micros > 0).all(axis=0)
+            & (micros <= float(MAX_PRICE) * MICROS).all(axis=0)
+            & (prices[1] >= prices.max(axis=0))
+            & (prices[2] <= prices.min(axis=0))
+            & (volume >= 0)
+            & (volume <= MAX_VOLUME)
+            & (volume == np.rint(volume))
+        )
+        if timeframe.is_intraday:
+            good &= prices[1] <= prices[2] * WIDEST_INTRADAY
     rest = set(range(len(rows))).difference(numbers[i] for i in np.flatnonzero(good))
     # A bar that came twice is one of these as a whole, so that its order of arrival is kept.
     odd = {rows[i].symbol for i in rest if isinstance(rows[i].symbol, str)}
