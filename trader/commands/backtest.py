@@ -235,7 +235,12 @@ def list_runs(
     ][:limit]
     if as_json:
         rows = [
-            {"ran_at": kept.ran_at, "manifest": kept.manifest, "summary": kept.summary}
+            {
+                "ran_at": kept.ran_at,
+                "manifest": kept.manifest,
+                "summary": kept.summary,
+                "diagnoses": kept.diagnoses,
+            }
             for kept in runs
         ]
         print(json.dumps(rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from nicegui import ui
@@ -14,6 +15,7 @@ from dashboard.parts.table import Table
 from dashboard.parts.visit import Refresh, Visit
 from dashboard.shown import backtests as shown
 from dashboard.shown.candles import TIMEFRAMES
+from shared.domain.errors import Rejected, TradingError
 
 _LONGEST_ID = 32
 _MOST_COMPARED = 8
@@ -54,15 +56,18 @@ def build(visit: Visit) -> Refresh:
     async def draw() -> None:
         """Draw what never changes again: one run, or several beside each other."""
         nonlocal is_drawn
-        is_drawn = True
         if wanted:
-            document = await visit.rooms.feed.get(
-                ("backtest", wanted), lambda: desk.run(wanted), least_age_s=600.0
-            )
+            document, why = await _asked(visit, ("backtest", wanted), lambda: desk.run(wanted))
+            if why is not None:
+                raise Rejected(why)
             with whole:
                 _whole(document)
         if len(compared) > 1:
-            columns, rows = shown.comparison(await desk.comparison(compared))
+            names = ("comparison", *compared)
+            several, why = await _asked(visit, names, lambda: desk.comparison(compared))
+            if why is not None:
+                raise Rejected(why)
+            columns, rows = shown.comparison(several)
             with beside:
                 Table(
                     "Comparison",
@@ -70,6 +75,8 @@ def build(visit: Visit) -> Refresh:
                     empty="These runs have nothing in common.",
                     searchable=False,
                 ).show(rows)
+        # Only now: a first look that took too long is broken off, and the next one draws.
+        is_drawn = True
 
     async def refresh() -> None:
         if not is_drawn:
@@ -86,9 +93,26 @@ def build(visit: Visit) -> Refresh:
 
 
 async def _kept(visit: Visit, desk: Backtests) -> list[dict[str, Any]]:
-    """The list; asked for again when a run has ended, else once a minute, since a process is started for it."""
+    """The list, asked for again when a run has ended."""
     newest = desk.latest.run_id if desk.latest is not None else None
-    return await visit.rooms.feed.get(("backtests", newest), desk.runs, least_age_s=60.0)
+    runs, why = await _asked(visit, ("backtests", newest), desk.runs)
+    if why is not None:
+        raise Rejected(why)
+    return list(runs)
+
+
+async def _asked(
+    visit: Visit, key: object, load: Callable[[], Awaitable[Any]]
+) -> tuple[Any, str | None]:
+    """An answer or a refusal, kept for a minute either way, since a process is started for each."""
+
+    async def answer() -> tuple[Any, str | None]:
+        try:
+            return await load(), None
+        except TradingError as error:
+            return None, str(error)
+
+    return await visit.rooms.feed.get(key, answer, least_age_s=60.0)
 
 
 def _whole(document: dict[str, object]) -> None:
