@@ -170,3 +170,12 @@ def test_lists_of_orders_are_whole_and_begin_where_they_are_told_to(at_the_venue
         assert [o.client_order_id for o in later] == [f"n{n}" for n in range(6, 12)]
 
     at_the_venue(scenario)
+
+
+def test_more_orders_than_a_page_within_a_millisecond_are_all_listed(at_the_venue: Any) -> None:
+    async def scenario(broker: Broker, _sim: RunningSimulator) -> None:
+        for number in range(600):
+            await broker.submit(an_order(f"n{number}", quantity=Decimal(1)), unhurried)
+        assert len(await broker.orders(status="all")) == 600
+
+    at_the_venue(scenario)

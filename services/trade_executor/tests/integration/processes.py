@@ -29,7 +29,7 @@ from shared.domain.symbols import Symbol
 from shared.messages import BELL_REVIEWS, REVIEW, REVIEWS
 from shared.testing.servers import Servers, SettingsFor
 
-WITHIN_S = 40.0
+WITHIN_S = 90.0
 TOKEN = "operate-token-of-the-test"
 _CRASHING = Path(__file__).with_name("crashing.py")
 

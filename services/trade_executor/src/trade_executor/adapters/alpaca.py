@@ -44,6 +44,7 @@ _MAX_ANSWER = 16 * 1024 * 1024
 _ORDERS_PAGE = 500
 _ACTIVITIES_PAGE = 100
 _MAX_PAGES = 200
+_OVERLAPS = (timedelta(milliseconds=1), timedelta(microseconds=1))
 # Shorter than what servers keep idle connections, so that a POST does not meet one just being closed.
 _KEEPALIVE_S = 4.0
 # What the HTTP library calls the moment at which it holds a connection and has written nothing.
@@ -182,7 +183,7 @@ class AlpacaBroker:
         raise Unavailable(f"the broker answered a cancel with {status}")
 
     async def orders(self, *, status: str, after: datetime | None = None) -> list[BrokerOrder]:
-        """See `Broker`. Pages overlap by a millisecond, since many orders may bear one instant."""
+        """See `Broker`. Pages overlap, since many orders may bear one instant; less where they crowd."""
         found: dict[str, BrokerOrder] = {}
         query = {
             "status": status,
@@ -190,7 +191,7 @@ class AlpacaBroker:
             "direction": "asc",
             "nested": "true",
         }
-        since = after
+        since, overlaps = after, list(_OVERLAPS)
         for _ in range(_MAX_PAGES):
             if since is not None:
                 query["after"] = since.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -200,11 +201,13 @@ class AlpacaBroker:
             newest = max((o.submitted_at for o in page if o.submitted_at is not None), default=None)
             if len(page) < _ORDERS_PAGE:
                 return list(found.values())
-            if not fresh or newest is None:
+            if not fresh:
+                overlaps.pop(0)
+            if not overlaps or newest is None:
                 raise Unavailable(
                     "the broker's list of orders does not move on; more bear one instant than a page holds"
                 )
-            since = newest - timedelta(milliseconds=1)
+            since = newest - overlaps[0]
         raise Unavailable(f"the broker's list of orders did not end within {_MAX_PAGES} pages")
 
     async def executions(self, *, after: datetime | None = None) -> list[BrokerExecution]:
