@@ -64,7 +64,9 @@ class Live:
         )
 
 
-@pytest.fixture(scope="session")
+# Of the module and not of the session: while Playwright runs, its event loop is the thread's, and no other
+# test of this process could start one.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = _launched(playwright)
@@ -95,7 +97,7 @@ def _installed(playwright: Playwright) -> str:
     return playwright.chromium.executable_path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def live(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """One stack for all tests of this folder, some bars into a session."""
     instance = Instance.create(tmp_path_factory.mktemp("live"))
