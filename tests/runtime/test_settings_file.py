@@ -131,7 +131,7 @@ def test_the_example_names_every_setting_that_a_person_may_set() -> None:
         "CLOCK_FILE",
         "HALT_FILE",
     }
-    decided |= {"API_HOST", "SIMULATOR_ADMIN_TOKEN"}
+    decided |= {"API_HOST", "API_PEERS_BY_NAME", "SIMULATOR_ADMIN_TOKEN"}
 
     missing = [
         key

@@ -473,7 +473,12 @@ def play(actions: list[Any], rules: BookRules, make: Callable[..., Any]) -> Any:
             if isinstance(action, TapeBar):
                 filled = len(book.executions)
                 floor.bar(*action, ends=number % 7 == 6)
-                in_bar = sum(e.quantity for e in book.executions[filled:])
+                # The closing auction has a volume of its own, which the bar does not tell.
+                in_bar = sum(
+                    e.quantity
+                    for e in book.executions[filled:]
+                    if book.orders[e.order_id].time_in_force is not TimeInForce.CLS
+                )
                 cap = max(int(action.volume * rules.max_volume_share + 1e-9), 1)
                 assert in_bar <= (cap if action.volume else 0)
             elif isinstance(action, Submit):
