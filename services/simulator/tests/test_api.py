@@ -399,6 +399,17 @@ def test_the_admin_token_is_demanded_when_there_is_one(make_tape: Callable[..., 
 # ---------------------------------------------------------------------- faults
 
 
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "http://elsewhere.example"}, {"Host": "elsewhere.example"}], ids=str
+)
+def test_a_page_in_a_browser_may_not_conduct_a_simulator_without_a_token(
+    simulator: RunningSimulator, headers: dict[str, str]
+) -> None:
+    assert httpx.get(f"{simulator.url}/admin/state").status_code == 200
+
+    assert httpx.get(f"{simulator.url}/admin/state", headers=headers).status_code == 401
+
+
 def test_a_status_fault_answers_before_anything_happens(
     simulator: RunningSimulator, http: httpx.Client
 ) -> None:

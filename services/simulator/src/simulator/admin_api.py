@@ -1,7 +1,8 @@
 """What may a conductor, a judge or a saboteur ask of the simulator?
 
 Steps in lock-step, the whole book, faults, and orders placed by somebody else. None of it exists at a real
-broker, so only a bearer of SIMULATOR_ADMIN_TOKEN may call it, or without a token a peer on this machine.
+broker, so only a bearer of SIMULATOR_ADMIN_TOKEN may call it, or without a token a program on this machine: no page that a
+browser here has open, which names its origin, and no name that somebody else let point to this machine.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from simulator.trade_stream import TradeStream
 from simulator.venue import StepRefused, Venue
 
 Handler = Callable[[Request], Awaitable[Response]]
+_OWN_NAMES = ("127.0.0.1", "localhost", "::1")
 
 
 class AdminApi:
@@ -86,7 +88,12 @@ class AdminApi:
 
     def _may(self, request: Request) -> bool:
         if self._token is None:
-            return request.client is not None and is_loopback(request.client.host)
+            return (
+                request.client is not None
+                and is_loopback(request.client.host)
+                and "origin" not in request.headers
+                and request.url.hostname in _OWN_NAMES
+            )
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         return hmac.compare_digest(given.encode(), self._token.encode())
 
