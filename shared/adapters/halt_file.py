@@ -40,7 +40,7 @@ class HaltFile:
         except FileExistsError:
             return
         with os.fdopen(descriptor, "wb") as file:
-            file.write(note.encode()[:_LONGEST])
+            file.write(note.encode(errors="replace")[:_LONGEST])
             file.flush()
             os.fsync(file.fileno())
         folder = os.open(self.path.parent, os.O_RDONLY)

@@ -94,7 +94,7 @@ def test_a_broker_that_cannot_be_reached_is_said_and_the_halt_stands(
     assert instance.halt_file.exists()
 
 
-def test_without_keys_the_broker_is_not_asked(
+def test_without_keys_the_broker_is_not_asked_and_the_halt_stands_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     instance = Instance.create(tmp_path / "home")
@@ -102,7 +102,30 @@ def test_without_keys_the_broker_is_not_asked(
 
     assert main(["kill"]) == 4
 
-    assert "ALPACA_KILL_API_KEY" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "trading is halted, but nothing was cancelled" in said
+    assert "ALPACA_KILL_API_KEY" in said
+    assert instance.halt_file.exists()
+
+
+def test_a_mistake_in_a_setting_of_something_else_keeps_no_order_alive(
+    home: Path, broker: RunningSimulator, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    wrong = {**Instance.of_project().settings, "RISK_MAX_POSITION_SIZE": "lots", "RISK_MAXX": "1"}
+    instance = Instance.create(home, settings=wrong)
+    monkeypatch.setattr(Instance, "of_project", lambda: instance)
+    order(broker)
+
+    assert main(["kill", "--json"]) == 0
+
+    assert [o["status"] for o in broker.book()["orders"]] == ["canceled"]
+
+
+def test_a_reason_that_is_no_text_halts_as_well(home: Path) -> None:
+    # Words of the command line that are not UTF-8 come as lone surrogates.
+    assert main(["kill", "--reason", "caf\udce9"]) == 0
+
+    assert (home / "control" / "halt").read_text() == "caf?"
 
 
 def test_no_program_is_handed_the_kill_keys(home: Path) -> None:

@@ -41,10 +41,9 @@ def kill(
     Example: trader kill --reason "the database is gone"
     """
     instance = Instance.of_project()
-    settings = load_settings(instance.settings)
-    key, secret = _keys(settings)
     switch = HaltFile(instance.halt_file)
     if dry_run:
+        settings, _, _ = _broker(instance)
         _say(
             {
                 "dry_run": True,
@@ -62,6 +61,11 @@ def kill(
         halted: str | None = f"{switch.path} cannot be written: {error.strerror}"
     else:
         halted = None
+    try:
+        settings, key, secret = _broker(instance)
+    except Misconfigured as error:
+        done = "trading is halted" if halted is None else halted
+        raise Misconfigured(f"{done}, but nothing was cancelled: {error}") from None
     headers = {"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret}
     with httpx.Client(base_url=settings.alpaca_base_url, headers=headers) as http:
         killed = cancel_everything(http, partial(wait_until, within_s=within))
@@ -70,6 +74,16 @@ def kill(
         raise StackError(f"{halted}; stop the executor by hand: trader down trade_executor")
     if not killed.is_confirmed:
         raise typer.Exit(ExitCode.TIMED_OUT)
+
+
+def _broker(instance: Instance) -> tuple[Settings, str, str]:
+    """Where the broker is, and the keys for it.
+
+    Nothing but the broker's own settings is read: a mistake in any other must not keep orders alive.
+    """
+    own = {key: value for key, value in instance.settings.items() if key.startswith("ALPACA_")}
+    settings = load_settings(own)
+    return settings, *_keys(settings)
 
 
 def _keys(settings: Settings) -> tuple[str, str]:
