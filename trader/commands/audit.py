@@ -9,7 +9,7 @@ from rich.console import Console
 
 from trader.audit import Audit, Head, read_export, verify
 from trader.commands.listing import field, figure, listing
-from trader.commands.stored import AccountOption, Stored, ask_stored
+from trader.commands.stored import AccountOption, Stored, ask_ledger
 
 app = typer.Typer()
 audit_app = typer.Typer(no_args_is_help=True)
@@ -46,7 +46,7 @@ def verify_chains(
         hashes = {} if kept is None else read_export(kept, stored.account)
         return await verify(Audit(stored.database, stored.account), hashes)
 
-    heads = ask_stored(account, check)
+    heads = ask_ledger(account, check)
     rows = [{"chain": head.chain, "rows": head.length, "last_hash": head.hash} for head in heads]
     if as_json:
         print(json.dumps({"ok": True, "chains": rows}, sort_keys=True))

@@ -22,7 +22,7 @@ from shared.domain.orders import Side
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe, parse_timeframe
 from shared.ports import BarStore
-from trader.commands.stored import AccountOption, Stored, ask_stored
+from trader.commands.stored import AccountOption, Stored, ask_ledger
 from trader.execution_quality import Cost, FilledOrder, Model, by_hour, by_strategy, by_type, costs
 
 app = typer.Typer()
@@ -79,7 +79,7 @@ def show_costs(
 
     Example: trader costs --by hour
     """
-    orders = ask_stored(account, _filled_orders)
+    orders = ask_ledger(account, _filled_orders)
     found = costs(orders, _GROUPS[group], Model(slippage_bps, us_fee_periods()))
     if as_json:
         rows = [{**asdict(cost), "above_model": cost.above_model} for cost in found]

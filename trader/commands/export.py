@@ -20,7 +20,7 @@ from shared.domain.errors import InvalidInput
 from shared.domain.lots import Execution, Pick, match
 from shared.domain.money import parse_number
 from trader.audit import Audit, line_of
-from trader.commands.stored import AccountOption, Stored, ask_stored
+from trader.commands.stored import AccountOption, Stored, ask_ledger
 from trader.exports import tax, trades
 from trader.exports.executions import executions_of
 from trader.exports.files import whole_file, write_whole
@@ -126,7 +126,7 @@ def export_audit(output: OutputOption = None, account: AccountOption = None) -> 
                     count += 1
         return count
 
-    count = ask_stored(account, lines)
+    count = ask_ledger(account, lines)
     print(f"{count} rows", file=sys.stderr)
 
 
@@ -134,7 +134,7 @@ def _executions(account: str | None) -> tuple[list[Execution], str]:
     async def read(stored: Stored) -> tuple[list[Execution], str]:
         return await executions_of(stored.database, stored.account), stored.account
 
-    return ask_stored(account, read)
+    return ask_ledger(account, read)
 
 
 def _days(first: str | None, last: str | None) -> tuple[date, date]:

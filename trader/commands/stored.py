@@ -10,13 +10,23 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import Database, open_database
 from shared.config import load_settings
+from trader.runtime.errors import NotFound
 from trader.runtime.instance import Instance
 
 T = TypeVar("T")
+
+_ACCOUNTS = text("SELECT DISTINCT account FROM audit.v_heads ORDER BY account LIMIT 20")
+# Somebody who removed an account's heads has left its rows; that is for `audit verify` to name.
+_HAS_ROWS = text("""
+    SELECT EXISTS (SELECT FROM audit.v_heads WHERE account = :account)
+        OR EXISTS (SELECT FROM audit.v_unchained WHERE account = :account)
+""")
 
 AccountOption = Annotated[
     str | None, typer.Option(help="Stored under this label; default: TRADING_ACCOUNT.")
@@ -48,3 +58,35 @@ def ask_stored(account: str | None, ask: Callable[[Stored], Awaitable[T]]) -> T:
             return await ask(Stored(database, label, settings.data_dir / label))
 
     return asyncio.run(answer())
+
+
+def ask_ledger(account: str | None, ask: Callable[[Stored], Awaitable[T]]) -> T:
+    """What `ask` finds in what was booked and decided; see `ask_stored`.
+
+    An account of which there is nothing is refused where there are others: no rows would look like no
+    trades, or like a sound chain.
+
+    Raises:
+        Unavailable: the database does not answer. NotFound: nothing is stored under that label.
+    """
+
+    async def ask_where_rows_are(stored: Stored) -> T:
+        if others := await _others(stored.database, stored.account):
+            raise NotFound(
+                f"nothing is stored under account {stored.account!r}; there is "
+                f"{', '.join(others)}: choose with --account"
+            )
+        return await ask(stored)
+
+    return ask_stored(account, ask_where_rows_are)
+
+
+async def _others(database: Database, label: str) -> list[str]:
+    """The accounts of which something is booked or decided, where nothing is of `label`."""
+
+    async def read(connection: AsyncConnection) -> list[str]:
+        if (await connection.execute(_HAS_ROWS, {"account": label})).scalar_one():
+            return []
+        return [str(row.account) for row in await connection.execute(_ACCOUNTS)]
+
+    return await database.read(read)

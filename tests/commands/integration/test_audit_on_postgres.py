@@ -159,3 +159,11 @@ def test_a_changed_export_is_no_witness(ledger: Ledger, tmp_path: Path, capsys: 
 def test_a_service_can_only_append(ledger: Ledger, statement: str) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         ledger._as("trade_executor", [(statement, (ledger.account,))])
+
+
+def test_an_account_of_which_nothing_is_stored_is_no_sound_chain(
+    ledger: Ledger, capsys: Output
+) -> None:
+    assert main(["audit", "verify", "--account", "nobody"]) == 2
+
+    assert "nothing is stored under account 'nobody'; there is " in capsys.readouterr().err
