@@ -72,7 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.TyperException as error:
         # Typer's own code for wrong usage means "not found" here.
         return _fail(f"{error.format_message()} (see {PROGRAM} --help)", ExitCode.USAGE)
-    except (typer.Abort, KeyboardInterrupt):
+    except KeyboardInterrupt:
+        return _fail("stopped; nothing more was done", ExitCode.INTERRUPTED)
+    except typer.Abort:
         return _fail("stopped; nothing more was done", ExitCode.ERROR)
     except TradingError as error:
         return _fail(str(error), exit_code_of(error))
@@ -105,5 +107,7 @@ def _application(words: Sequence[str]) -> typer.Typer:
 
 
 def _fail(sentence: str, code: ExitCode) -> ExitCode:
-    print(f"{PROGRAM}: {sentence}", file=sys.stderr)
+    # What a file holds may stand in the sentence; it must not steer the terminal.
+    shown = "".join(c if c.isprintable() or c == "\n" else "?" for c in sentence)
+    print(f"{PROGRAM}: {shown}", file=sys.stderr)
     return code

@@ -162,3 +162,24 @@ def test_an_imported_split_is_listed_and_explains_the_step_in_the_prices(
     assert json.loads(capsys.readouterr().out)["items"] == [
         {"symbol": "AAPL", "ex_on": "2026-01-12", "kind": "split", "value": "7:1"}
     ]
+
+
+def test_an_account_that_is_no_label_is_refused_in_one_sentence(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "import", str(a_session(home)), "--account", "../../x"]) == 4
+
+    said = capsys.readouterr().err
+    assert said.startswith("trader: TRADING_ACCOUNT")
+    assert said.count("\n") == 1
+
+
+def test_what_a_file_holds_cannot_steer_the_terminal(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = home / "AAPL.csv"
+    file.write_text("\x1b[2Jdate,\x07b\n1,2\n")
+
+    assert main(["data", "check", str(file)]) == 4
+
+    assert not {"\x1b", "\x07"} & set(capsys.readouterr().err)

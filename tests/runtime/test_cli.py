@@ -60,7 +60,7 @@ def test_ctrl_c_at_any_moment_ends_in_one_sentence(
     # The first thing a command does is to load its module, which takes the longest.
     monkeypatch.setattr(importlib, "import_module", interrupted)
 
-    assert main(["status"]) == ExitCode.ERROR
+    assert main(["status"]) == ExitCode.INTERRUPTED
     assert capsys.readouterr().err == "trader: stopped; nothing more was done\n"
 
 

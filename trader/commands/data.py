@@ -35,7 +35,7 @@ from shared.adapters.clocks import WallClock
 from shared.adapters.exchange_calendar import load_calendar
 from shared.adapters.importing import Imported, import_table
 from shared.adapters.parquet import ParquetBars
-from shared.config import Settings
+from shared.config import load_settings
 from shared.domain.bar_blocks import BarBlock
 from shared.domain.corporate_actions import Split
 from shared.domain.errors import InvalidInput
@@ -428,5 +428,5 @@ def _progress(unit: str) -> Progress:
 def stored_bars(instance: Instance, account: str | None) -> ParquetBars:
     """The store of an account's bars; its name is checked, since it becomes a folder's."""
     name = account or instance.settings.get("TRADING_ACCOUNT") or "paper"
-    settings = Settings.model_validate({"trading_account": name})
+    settings = load_settings({"TRADING_ACCOUNT": name})
     return ParquetBars(instance.home / "parquet" / settings.trading_account)

@@ -133,7 +133,7 @@ async def _run(plan: ReplayPlan, *, exit_when_done: bool, as_json: bool) -> Exit
         if not (exit_when_done or ended_early):
             _say(
                 "the services stay up for you to look at (trader orders, trader positions, "
-                "http://127.0.0.1:8000 ... 8006); Ctrl-C stops everything"
+                f"{replay.stack.instance.url_of('dashboard')}); Ctrl-C stops everything"
             )
             await _first_of(stop.wait(), _until_gone(replay.stack))
         if dashboard is not None:

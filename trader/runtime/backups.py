@@ -340,7 +340,9 @@ def _manifest(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise NotFound(f"there is no file {file}") from None
     except (OSError, tarfile.TarError, KeyError, ValueError) as error:
-        raise InvalidInput(f"{file.name} is no backup of this system: {error}") from None
+        # tarfile gives a line for each kind of archive that it is not.
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
+        raise InvalidInput(f"{file.name} is no backup of this system: {reason}") from None
     if not isinstance(found, dict) or found.get("kind") not in KINDS:
         raise InvalidInput(f"{file.name} is no backup of this system")
     return found

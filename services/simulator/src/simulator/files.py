@@ -86,7 +86,7 @@ def write_tape(tape: Tape, path: Path) -> int:
             table.write_csv(draft, datetime_format="%Y-%m-%dT%H:%M:%SZ")
         draft.replace(path)
     except OSError as error:
-        raise InvalidInput(f"{path} cannot be written: {error.strerror}") from None
+        raise InvalidInput(f"{path} cannot be written: {error.strerror or error}") from None
     return len(table)
 
 
