@@ -142,7 +142,7 @@ backup-data: install ## Keep market data and settings in data/backups
 
 .PHONY: restore
 restore: install ## Put a backup back (FILE=path; else the newest of the database); asks first
-	@$(TRADER) restore $(FILE) $(ARGS)
+	@$(TRADER) restore $(if $(FILE),"$(FILE)") $(ARGS)
 
 .PHONY: migrate
 migrate: install ## Bring the database to the newest step

@@ -129,3 +129,12 @@ def test_a_service_starts_anew_when_its_code_changes(tmp_path: Path) -> None:
             process.terminate()
             process.communicate()
     assert "__main__.py was changed" in log.read_text()
+
+
+def test_a_backup_with_blanks_in_its_name_is_handed_on_whole() -> None:
+    done = subprocess.run(
+        ["make", "-n", "restore", "FILE=data/my backup.tar"],
+        cwd=project_folder(), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert 'restore "data/my backup.tar"' in done.stdout
