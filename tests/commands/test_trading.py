@@ -331,6 +331,15 @@ def test_halt_uses_the_token_that_may_only_halt(service: Service, capsys: Output
     assert json.loads(capsys.readouterr().out) == {"dry_run": False, "mode": "HALTED", "version": 5}
 
 
+def test_a_reason_that_is_not_utf_8_halts_as_well(service: Service) -> None:
+    service.answers["POST /risk/halt"] = (200, {"mode": "HALTED", "version": 5})
+
+    # What a terminal in another encoding types comes as lone surrogates.
+    assert main(["halt", "--reason", "caf\udce9"]) == 0
+
+    assert service.bodies("POST /risk/halt") == [{"reason": "caf?"}]
+
+
 def test_resume_takes_a_recorded_kill_back_and_waits_for_one_that_is_not(
     service: Service, capsys: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,7 +80,7 @@ class ServiceApi:
                 method,
                 f"{self._instance.url_of(service)}{path}",
                 params=query,
-                json=body,
+                json=None if body is None else {key: _text(body[key]) for key in body},
                 headers={"Authorization": f"Bearer {secret}"},
             )
         except httpx.ConnectTimeout as error:
@@ -147,3 +147,8 @@ def items(said: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
 def harmless(text: str) -> str:
     """`text` without anything that a terminal would obey: escapes, line ends, reversed writing."""
     return "".join(c if c.isprintable() else _UNREADABLE for c in text)
+
+
+def _text(value: Any) -> Any:
+    """`value`, with a question mark for what was no UTF-8 on the command line: a halt must not fail for it."""
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
