@@ -67,6 +67,11 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] not in (["halt"], ["kill"]):
+        # Python passes on what is not UTF-8 as letters that no file, table or service takes.
+        for word in words:
+            if not word.isascii() and word.encode(errors="replace").decode() != word:
+                return _fail(f"{word!a} is not UTF-8; write it so, or rename it", ExitCode.USAGE)
     try:
         code = _application(words)(args=words, prog_name=PROGRAM, standalone_mode=False)
     except typer.TyperException as error:

@@ -335,9 +335,9 @@ def test_a_reason_that_is_not_utf_8_halts_as_well(service: Service) -> None:
     service.answers["POST /risk/halt"] = (200, {"mode": "HALTED", "version": 5})
 
     # What a terminal in another encoding types comes as lone surrogates.
-    assert main(["halt", "--reason", "caf\udce9"]) == 0
+    assert main(["halt", "--reason", "caf\udce9\nshut"]) == 0
 
-    assert service.bodies("POST /risk/halt") == [{"reason": "caf?"}]
+    assert service.bodies("POST /risk/halt") == [{"reason": "caf??shut"}]
 
 
 def test_resume_takes_a_recorded_kill_back_and_waits_for_one_that_is_not(

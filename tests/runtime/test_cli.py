@@ -51,6 +51,15 @@ def test_wrong_usage_ends_with_code_4_and_one_sentence(
     assert printed.err.count("\n") == 1
 
 
+def test_a_word_that_is_not_utf_8_is_refused_in_one_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["data", "check", "caf\udce9.csv"]) == ExitCode.USAGE
+    assert capsys.readouterr().err == (
+        "trader: 'caf\\udce9.csv' is not UTF-8; write it so, or rename it\n"
+    )
+
+
 def test_ctrl_c_at_any_moment_ends_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

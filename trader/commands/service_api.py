@@ -150,5 +150,7 @@ def harmless(text: str) -> str:
 
 
 def _text(value: Any) -> Any:
-    """`value`, with a question mark for what was no UTF-8 on the command line: a halt must not fail for it."""
-    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+    """`value`, with a question mark for what is no text (broken UTF-8, a line end): no halt fails for it."""
+    if not isinstance(value, str):
+        return value
+    return "".join(letter if letter.isprintable() else "?" for letter in value)
