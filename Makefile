@@ -12,7 +12,7 @@ PYTHON_BIN := .venv/bin/python
 PYTEST := $(PYTHON_BIN) -m pytest
 SOURCES := shared services backtester trader migrations scripts tests benchmarks conftest.py
 # More workers than this only start more databases.
-WORKERS := -n auto --maxprocesses=4 --dist=loadscope
+WORKERS := -n auto --maxprocesses=4 --dist=loadscope --no-loadscope-reorder
 
 # Given by the caller: make demo ARGS="--exit --json", make logs SERVICE=risk_manager
 # make backtest STRATEGY=moving_average SYMBOL=AAPL

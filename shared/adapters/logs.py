@@ -97,6 +97,8 @@ def set_up_logging(
             *shared_steps[:-1],
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
+        # Said outright: a command that set its console up before would go on dropping lines here.
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )

@@ -15,7 +15,7 @@ import structlog
 from pydantic import SecretStr
 
 from shared.adapters import logs
-from shared.adapters.logs import SharedRotatingFile, set_up_logging
+from shared.adapters.logs import SharedRotatingFile, set_up_console, set_up_logging
 
 CANARY = "canary-0f3a9c-secret"
 
@@ -54,6 +54,14 @@ def test_a_line_is_one_json_object_in_the_services_file_and_in_the_shared_one(
         assert (line["service"], line["level"], line["symbol"]) == ("risk_manager", "info", "GOOG")
         assert line["timestamp"].endswith("Z")
     assert lines(tmp_path / "error.log") == []
+
+
+def test_a_console_that_was_set_up_before_drops_no_line_of_a_service(tmp_path: Path) -> None:
+    set_up_console(logging.CRITICAL)
+
+    set_up(tmp_path).info("order sent")
+
+    assert [line["event"] for line in lines(tmp_path / "risk_manager.log")] == ["order sent"]
 
 
 def test_errors_and_their_tracebacks_are_in_the_error_file_as_well(tmp_path: Path) -> None:
