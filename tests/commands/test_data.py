@@ -122,6 +122,17 @@ def test_an_empty_store_names_the_next_step(home: Path, capsys: pytest.CaptureFi
     assert "trader data import" in capsys.readouterr().out
 
 
+def test_made_up_bars_never_take_the_place_of_a_file(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = home / "real.csv"
+    real.write_text("what somebody has recorded")
+
+    assert main(["data", "generate", str(real)]) == 4
+    assert "is there already" in capsys.readouterr().err
+    assert real.read_text() == "what somebody has recorded"
+
+
 def test_made_up_bars_are_the_same_for_the_same_seed_and_have_nothing_wrong(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

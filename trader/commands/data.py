@@ -327,6 +327,9 @@ def generate(
 
     Example: trader data generate bars.parquet --sessions 5 --seed 7
     """
+    if file.exists():
+        # It may hold real bars, which nobody could tell from these afterwards.
+        raise InvalidInput(f"{file} is there already; choose another name, or remove it first")
     bars = write_made_up_bars(file, symbols=symbols, sessions=sessions, seed=seed)
     if as_json:
         print(json.dumps({"file": str(file), "bars": bars, "seed": seed, "synthetic": True}))

@@ -69,7 +69,8 @@ def why_not(
     if as_json:
         print(json.dumps(document, sort_keys=True))
         return
-    print(f"{document['symbol']} at {document['instant_at']}: {harmless(document['answer'])}")
+    asked = f" at {document['instant_at']}" if document["instant_at"] is not None else ""
+    print(f"{document['symbol']}{asked}: {harmless(document['answer'])}")
     for chain in document["chains"]:
         _show(chain)
 

@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import Database, open_database
 from shared.config import load_settings
-from trader.runtime.errors import NotFound
+from shared.domain.errors import Unavailable
+from trader.runtime.errors import NotFound, NotRunning
 from trader.runtime.instance import Instance
 
 T = TypeVar("T")
@@ -46,7 +47,7 @@ def ask_stored(account: str | None, ask: Callable[[Stored], Awaitable[T]]) -> T:
     """What `ask` finds in what is stored under `account`, or under the settings' own.
 
     Raises:
-        Unavailable: the database does not answer.
+        NotRunning: the database does not answer.
     """
     settings = load_settings(Instance.of_project().operator_environment())
     label = account or settings.trading_account
@@ -57,7 +58,12 @@ def ask_stored(account: str | None, ask: Callable[[Stored], Awaitable[T]]) -> T:
         ) as database:
             return await ask(Stored(database, label, settings.data_dir / label))
 
-    return asyncio.run(answer())
+    try:
+        return asyncio.run(answer())
+    except Unavailable as error:
+        raise NotRunning(
+            "PostgreSQL does not answer; start it with `trader up postgres`"
+        ) from error
 
 
 def ask_ledger(account: str | None, ask: Callable[[Stored], Awaitable[T]]) -> T:
@@ -67,7 +73,7 @@ def ask_ledger(account: str | None, ask: Callable[[Stored], Awaitable[T]]) -> T:
     trades, or like a sound chain.
 
     Raises:
-        Unavailable: the database does not answer. NotFound: nothing is stored under that label.
+        NotRunning: the database does not answer. NotFound: nothing is stored under that label.
     """
 
     async def ask_where_rows_are(stored: Stored) -> T:

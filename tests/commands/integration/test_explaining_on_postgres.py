@@ -34,4 +34,4 @@ def test_an_account_without_bars_says_so(capsys: Output, account: str) -> None:
 def test_an_instant_is_asked_for_by_time(capsys: Output, account: str) -> None:
     assert main(["why-not", "AAPL", "2026-03-02T15:00:00Z", "--account", account]) == 0
 
-    assert "AAPL at None: no bar of any symbol had come by then" in capsys.readouterr().out
+    assert "AAPL: no bar of any symbol had come by then" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -56,6 +57,12 @@ Reason = Annotated[
         strip_whitespace=True, min_length=3, max_length=500, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"
     ),
 ]
+# A halt must not wait for words: whoever gives none is told so by the record.
+HaltReason = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=500, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"),
+    AfterValidator(lambda given: given or "no reason given"),
+]
 _KEY = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 
 
@@ -93,6 +100,12 @@ class ReasonBody(_Body):
     """Why; stored with the change."""
 
     reason: Reason
+
+
+class HaltBody(_Body):
+    """Why, as far as somebody has the time to say it; stored with the change."""
+
+    reason: HaltReason = "no reason given"
 
 
 class ResumeBody(_Body):
@@ -428,12 +441,12 @@ def make_router(manager: RiskManager, account: str, ids: Ids) -> APIRouter:
         return ModeView.of(await manager.mode())
 
     @router.post("/halt")
-    async def halt(body: ReasonBody, role: Annotated[Role, requires(Role.KILL)]) -> ModeView:
+    async def halt(body: HaltBody, role: Annotated[Role, requires(Role.KILL)]) -> ModeView:
         """Let nothing leave any more, exits included, until somebody resumes."""
         return await _change(manager, TradingMode.HALTED, body.reason, role)
 
     @router.post("/reduce")
-    async def reduce(body: ReasonBody, role: Annotated[Role, requires(Role.KILL)]) -> ModeView:
+    async def reduce(body: HaltBody, role: Annotated[Role, requires(Role.KILL)]) -> ModeView:
         """Let only exits leave. Trading that is HALTED stays so: 409."""
         return await _change(manager, TradingMode.REDUCING, body.reason, role)
 
