@@ -173,10 +173,14 @@ def test_a_replacement_whose_answer_is_lost_is_looked_up_and_never_doubled(
             first = (await granted(desk, api.post("/orders", json=LIMIT))).json()
             desk.sim.fault(kind=kind, match={"method": "PATCH", "path": "/v2/orders/*"})
             await api.patch(f"/orders/{first['client_order_id']}", json={"limit_price": "89"})
-            await desk.rest()
+
+            # At rest is what waits for nothing: the stream tells of the old order a moment later.
+            async def both_are_known() -> bool:
+                states = [state for _, state, _, _ in await desk.intents()]
+                return states == ["REPLACED", "ACKED"]
+
+            await desk.until(both_are_known, "the old order is replaced and the new one accepted")
             assert [o["status"] for o in desk.sim.book()["orders"]] == ["replaced", "new"]
-            states = [state for _, state, _, _ in await desk.intents()]
-            assert states == ["REPLACED", "ACKED"]
 
     asyncio.run(scenario())
 
