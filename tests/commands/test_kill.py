@@ -121,6 +121,18 @@ def test_a_mistake_in_a_setting_of_something_else_keeps_no_order_alive(
     assert [o["status"] for o in broker.book()["orders"]] == ["canceled"]
 
 
+def test_settings_that_cannot_be_read_at_all_still_let_trading_halt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    (tmp_path / ".env").write_text("DB_PORT=99999\n")
+    monkeypatch.setenv("TRADING_HOME", str(tmp_path))
+
+    assert main(["kill", "--reason", "storm"]) == 4
+
+    assert (tmp_path / "control" / "halt").exists()
+    assert "trading is halted, but nothing was cancelled: DB_PORT" in capsys.readouterr().err
+
+
 def test_a_reason_that_is_no_text_halts_as_well(home: Path) -> None:
     # Words of the command line that are not UTF-8 come as lone surrogates.
     assert main(["kill", "--reason", "caf\udce9"]) == 0

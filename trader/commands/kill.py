@@ -17,7 +17,7 @@ from shared.domain.errors import Misconfigured
 from trader.broker_kill import Killed, cancel_everything
 from trader.exits import ExitCode
 from trader.runtime.errors import StackError
-from trader.runtime.instance import Instance
+from trader.runtime.instance import Instance, halt_file_in, home_of_project
 from trader.runtime.waiting import wait_until
 
 app = typer.Typer()
@@ -40,7 +40,14 @@ def kill(
 
     Example: trader kill --reason "the database is gone"
     """
-    instance = Instance.of_project()
+    try:
+        instance = Instance.of_project()
+    except Misconfigured as error:
+        # Whatever is wrong there, this much needs no setting.
+        if dry_run:
+            raise
+        HaltFile(halt_file_in(home_of_project())).throw(reason)
+        raise Misconfigured(f"trading is halted, but nothing was cancelled: {error}") from None
     switch = HaltFile(instance.halt_file)
     if dry_run:
         settings, _, _ = _broker(instance)

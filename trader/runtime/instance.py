@@ -112,11 +112,9 @@ class Instance:
         A variable of the process environment stands above the same one in `.env`. TRADING_HOME puts the stack
         elsewhere, with a `.env` of its own.
         """
-        project = project_folder()
-        usual = project / "data"
-        home = Path(os.environ.get("TRADING_HOME") or usual).resolve()
+        project, home = project_folder(), home_of_project()
         _make_folder(home)
-        settings_file = (project if home == usual else home) / ".env"
+        settings_file = (project if home == project / "data" else home) / ".env"
         stored = first_run.ensure_secrets(settings_file, template=project / ".env.example")
         known = {**stored, **_from_environment(stored)}
         return cls(project, home, _ports_from(known), known)
@@ -133,8 +131,8 @@ class Instance:
 
     @property
     def halt_file(self) -> Path:
-        """What `trader kill` writes; while it exists no executor of this instance sends anything."""
-        return self.home / "control" / "halt"
+        """See `halt_file_in`."""
+        return halt_file_in(self.home)
 
     @property
     def mark(self) -> str:
@@ -239,6 +237,16 @@ class Instance:
 def is_secret(key: str) -> bool:
     """Say whether the setting `key` must be handed to its holders only."""
     return key.endswith(SECRET_ENDINGS) or key.startswith("API_TOKEN_")
+
+
+def home_of_project() -> Path:
+    """Return the folder of this project's stack, whatever its settings say."""
+    return Path(os.environ.get("TRADING_HOME") or project_folder() / "data").resolve()
+
+
+def halt_file_in(home: Path) -> Path:
+    """Return what `trader kill` writes; while it exists no executor of a stack in `home` sends anything."""
+    return home / "control" / "halt"
 
 
 def project_folder() -> Path:
