@@ -69,8 +69,9 @@ from shared.domain.orders import OrderClass, OrderStatus, OrderType, Side, TimeI
 from shared.domain.signals import Direction, Evaluation, Signal
 from shared.domain.symbols import Symbol
 from simulator import fill_rules
-from simulator.book import Book, BookedExecution, BookRules, Cancel, Order, Role, Submit
+from simulator.book import Book
 from simulator.matching import TapeBar
+from simulator.orders import BookedExecution, BookRules, Cancel, Order, Role, Submit
 
 ZERO = Decimal(0)
 ACCOUNT = "backtest"

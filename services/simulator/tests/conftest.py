@@ -10,8 +10,9 @@ import pytest
 from shared.adapters.exchange_calendar import load_calendar
 from shared.domain.calendar import TradingCalendar
 from shared.domain.symbols import Symbol
-from simulator.book import Book, BookRules
+from simulator.book import Book
 from simulator.matching import TapeBar
+from simulator.orders import BookRules
 from simulator.tape import Tape
 from simulator.testing import OPEN_AT, tape_of
 

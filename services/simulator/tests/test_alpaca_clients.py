@@ -43,8 +43,8 @@ from alpaca.trading.stream import TradingStream
 
 from shared.domain.corporate_actions import CashDividend, Split
 from shared.domain.symbols import Symbol
-from simulator.book import BookRules
 from simulator.generator import make_synthetic_tape
+from simulator.orders import BookRules
 from simulator.tape import Tape
 from simulator.testing import RunningSimulator, running_simulator
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from shared.domain.orders import OrderClass, OrderStatus, OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
-from simulator.book import Book, BookRules, Cancel, Configure, Order, Replace, Role, Submit
+from simulator.book import Book
 from simulator.matching import TapeBar
+from simulator.orders import BookRules, Cancel, Configure, Order, Replace, Role, Submit
 from simulator.refusals import Refusal
 
 AAPL = Symbol("AAPL")

@@ -10,7 +10,7 @@ import pytest
 
 from shared.domain.orders import OrderClass, OrderStatus, OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
-from simulator.book import Cancel, Order, Replace, Role, Submit
+from simulator.orders import Cancel, Order, Replace, Role, Submit
 from simulator.refusals import Refusal
 
 AAPL = Symbol("AAPL")

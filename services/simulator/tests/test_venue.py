@@ -15,9 +15,9 @@ from shared.adapters.clocks import FileClock
 from shared.domain.errors import Misconfigured
 from shared.domain.orders import OrderClass, OrderStatus, OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
-from simulator.book import BookRules, Cancel, Configure, Replace, Submit
 from simulator.clock_file import ClockFile
 from simulator.files import read_tape
+from simulator.orders import BookRules, Cancel, Configure, Replace, Submit
 from simulator.refusals import Refusal
 from simulator.tape import Tape
 from simulator.venue import JournalFailed, Phase, StepRefused, Venue, open_venue

@@ -15,9 +15,10 @@ from shared.domain.orders import OrderChange, OrderRequest
 from shared.domain.symbols import Symbol
 from shared.ports import BrokerAccount, BrokerExecution, BrokerOrder
 from simulator import wire as venue_wire
-from simulator.book import Book, BookRules, Cancel, Order, TradeEvent
+from simulator.book import Book
 from simulator.matching import TapeBar
 from simulator.order_form import parse_replace, parse_submit
+from simulator.orders import BookRules, Cancel, Order, TradeEvent
 from simulator.refusals import Refusal
 from simulator.testing import OPEN_AT
 from trade_executor import wire

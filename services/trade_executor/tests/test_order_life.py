@@ -16,7 +16,7 @@ from shared.domain.order_life import EVENTS, STATUSES
 from shared.domain.orders import OrderClass, OrderStatus, OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
 from simulator import wire as venue_wire
-from simulator.book import Cancel, Replace, Submit
+from simulator.orders import Cancel, Replace, Submit
 from trade_executor.lifecycle import OrderRecord, first_record, is_same_execution, merged
 from trade_executor.wire import TradeUpdate, decode_frame, read_update
 

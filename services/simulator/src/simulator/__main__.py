@@ -27,10 +27,10 @@ from shared.domain.symbols import Symbol, parse_symbol
 from shared.domain.timeframes import Timeframe, parse_timeframe
 from shared.ports import Timer
 from simulator.app import make_doors
-from simulator.book import BookRules
 from simulator.clock_file import ClockFile
 from simulator.files import read_tape, write_tape
 from simulator.generator import DEFAULT_SYMBOLS, make_synthetic_tape
+from simulator.orders import BookRules
 from simulator.server import Server, bind
 from simulator.tape import Tape
 from simulator.venue import Venue, open_venue

@@ -20,11 +20,11 @@ from starlette.routing import Route
 from shared.domain.errors import InvalidInput
 from shared.domain.money import plain
 from simulator import wire
-from simulator.book import Order
 from simulator.data_stream import DataStream
 from simulator.faults import DROP_STREAM, Faults
 from simulator.http_edge import answer, json_body, refused
 from simulator.order_form import parse_submit
+from simulator.orders import Order
 from simulator.refusals import Refusal
 from simulator.trade_stream import TradeStream
 from simulator.venue import StepRefused, Venue

@@ -15,7 +15,8 @@ from shared.domain.orders import OrderClass, OrderType, Side, TimeInForce
 from simulator import refusals
 
 if TYPE_CHECKING:
-    from simulator.book import Book, Order, Replace, Submit
+    from simulator.book import Book
+    from simulator.orders import Order, Replace, Submit
 
 ZERO = Decimal(0)
 _PENNY = Decimal("0.01")

@@ -1,9 +1,8 @@
-"""What does the account hold, and what becomes of its orders?
+"""What becomes of an account's orders?
 
-The whole account as one deterministic object: orders, executions, positions, cash in exact decimals.
-Commands and the venue's steps go in, events come out; the same sequence gives the same book to the last
-byte, so a journal of commands is enough to restore it. Ids come from a counter. Nothing here reads a
-clock, a file or a socket.
+The whole account as one deterministic object: commands and the venue's steps go in, events come out; the same
+sequence gives the same book to the last byte, so a journal of commands is enough to restore it. Ids come from a
+counter. Nothing here reads a clock, a file or a socket.
 
 Prices of fills come from `matching`. Cash is reserved by open buys at their limit or stop, a market order
 at the last price; a fill above that estimate may leave cash slightly below zero, as at a real broker.
@@ -11,347 +10,39 @@ at the last price; a fill above that estimate may leave cash slightly below zero
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from dataclasses import replace
+from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
-from enum import StrEnum
-from typing import Any
 
-from shared.domain.calendar import NEW_YORK
 from shared.domain.ledger import Fill, Position
-from shared.domain.money import parse_price, plain
+from shared.domain.money import parse_price
 from shared.domain.orders import OrderClass, OrderStatus, OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
 from simulator import admission, fill_rules, matching, refusals
-from simulator.matching import TapeBar, Terms
+from simulator.account import Account
+from simulator.matching import TapeBar
+from simulator.orders import (
+    LIVE,
+    ZERO,
+    BookedExecution,
+    Cancel,
+    Command,
+    Configure,
+    Order,
+    Replace,
+    Role,
+    Submit,
+    TradeEvent,
+)
 
-ZERO = Decimal(0)
 MAX_OPEN_ORDERS = 10_000
-_NAMESPACE = uuid.UUID("5d1f8a52-6a3c-4f0e-9b57-0f6d7c6f3a11")
-_MICROSECOND = timedelta(microseconds=1)
-# Orders good till canceled end 90 days later, a quarter of an hour after the close.
-_GTC_LIFE = timedelta(days=90)
-_GTC_ENDS = time(16, 15)
-# What the venue asks of a short sale: the proceeds stay blocked, at no less than 3 % above the market.
-_SHORT_MARGIN = Decimal("1.03")
-
 _AT_ONCE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 _NANO_SHARE = Decimal("0.000000001")
-_LIVE = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
-_WORKING = _LIVE | {OrderStatus.ACCEPTED}
 
 
-class Role(StrEnum):
-    """What an order is to its group."""
-
-    SIMPLE = "simple"
-    ENTRY = "entry"
-    TARGET = "target"
-    STOP = "stop"
-
-
-@dataclass(frozen=True, slots=True)
-class BookRules:
-    """How this account trades; part of what its journal is bound to."""
-
-    cash: Decimal
-    slippage_bps: float = 0.0
-    max_volume_share: float = 0.1
-    allow_short: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One order as it stands; a change makes a new value, so an event keeps what it saw."""
-
-    id: str
-    client_order_id: str
-    sequence: int
-    symbol: Symbol
-    side: Side
-    type: OrderType
-    time_in_force: TimeInForce
-    order_class: OrderClass
-    role: Role
-    group: str
-    quantity: Decimal
-    limit_price: Decimal | None
-    stop_price: Decimal | None
-    reserve_price: Decimal
-    position_intent: str
-    source: str | None
-    status: OrderStatus
-    created_at: datetime
-    updated_at: datetime
-    submitted_at: datetime
-    expires_at: datetime
-    filled_quantity: Decimal = ZERO
-    filled_value: Decimal = ZERO
-    fills: int = 0
-    triggered: bool = False
-    filled_at: datetime | None = None
-    expired_at: datetime | None = None
-    canceled_at: datetime | None = None
-    replaced_at: datetime | None = None
-    replaced_by: str | None = None
-    replaces: str | None = None
-    trail_price: Decimal | None = None
-    trail_percent: Decimal | None = None
-    # The best closing price since a trailing stop was entered: its stop hangs on it.
-    high_water_mark: Decimal | None = None
-    # Dollars to spend; `quantity` is an estimate until the first fill says how many shares they buy.
-    notional: Decimal | None = None
-    extended_hours: bool = False
-
-    @property
-    def remaining(self) -> Decimal:
-        """Shares still to fill."""
-        return self.quantity - self.filled_quantity
-
-    @property
-    def is_working(self) -> bool:
-        """Whether it stands on its own: not held back by its entry, and not ended."""
-        return self.status in _WORKING
-
-    @property
-    def average_price(self) -> Decimal | None:
-        """Dollars per share over all fills; None before the first."""
-        return self.filled_value / self.filled_quantity if self.filled_quantity else None
-
-    @property
-    def terms(self) -> Terms:
-        """What a bar needs to know of it."""
-        return Terms(self.side, self.type, self.limit_price, self.stop_price, self.triggered)
-
-
-@dataclass(frozen=True, slots=True)
-class BookedExecution:
-    """One execution with the order's and the position's state right after it."""
-
-    id: str
-    order_id: str
-    client_order_id: str
-    symbol: Symbol
-    side: Side
-    quantity: Decimal
-    price: Decimal
-    at: datetime
-    cumulative: Decimal
-    leaves: Decimal
-    position_quantity: Decimal
-    order_status: OrderStatus
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class TradeEvent:
-    """One line of the trade_updates stream."""
-
-    event: str
-    order: Order
-    at: datetime
-    id: str
-    execution: BookedExecution | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Submit:
-    """A wish for a new order, already well-formed (see `order_form`).
-
-    With `notional` the quantity is zero: the book estimates it.
-    """
-
-    symbol: Symbol
-    side: Side
-    quantity: Decimal
-    type: OrderType
-    time_in_force: TimeInForce
-    order_class: OrderClass = OrderClass.SIMPLE
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    take_profit: Decimal | None = None
-    stop_loss: Decimal | None = None
-    client_order_id: str | None = None
-    position_intent: str | None = None
-    source: str | None = None
-    stop_loss_limit: Decimal | None = None
-    trail_price: Decimal | None = None
-    trail_percent: Decimal | None = None
-    notional: Decimal | None = None
-    extended_hours: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """End an order, and with it the rest of its group."""
-
-    order_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Replace:
-    """Put another order in the place of one; None leaves a term as it is."""
-
-    order_id: str
-    quantity: Decimal | None = None
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
-    time_in_force: TimeInForce | None = None
-    client_order_id: str | None = None
-    trail: Decimal | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Configure:
-    """Change account settings; `changes` has been checked."""
-
-    changes: dict[str, Any]
-
-
-Command = Submit | Cancel | Replace | Configure
-
-DEFAULT_CONFIGURATION: dict[str, Any] = {
-    "trade_confirm_email": "all",
-    "suspend_trade": False,
-    "no_shorting": False,
-    "fractional_trading": True,
-    "max_margin_multiplier": "1",
-    "max_options_trading_level": 0,
-    "ptp_no_exception_entry": False,
-    "disable_overnight_trading": False,
-}
-
-
-class Book:
-    """One account at the venue."""
-
-    def __init__(self, account: str, rules: BookRules, now: datetime, close_at: datetime) -> None:
-        """`now` and `close_at`: where the clock stands and when the next session closes."""
-        self.account = account
-        self.rules = rules
-        self.now = now
-        self.created_at = now
-        self.market_open = False
-        self._is_opening = False
-        self.cash = rules.cash
-        self.last_equity = rules.cash
-        self.revision = 0
-        self.orders: dict[str, Order] = {}
-        self.executions: list[BookedExecution] = []
-        self.positions: dict[Symbol, Position] = {}
-        # What the account held when the running session began: today's result is measured from here.
-        self.opening_positions: dict[Symbol, Decimal] = {}
-        self.prices: dict[Symbol, Decimal] = {}
-        self.last_day_prices: dict[Symbol, Decimal] = {}
-        self.configuration = dict(DEFAULT_CONFIGURATION)
-        self._close_at = close_at
-        self._ticks = 0
-        self._counter = 0
-        self._by_client_id: dict[str, str] = {}
-        self._groups: dict[str, list[str]] = {}
-        self._open: dict[str, None] = {}
-        # Order ids by when they last changed, oldest first.
-        self._changed: dict[str, int] = {}
-        self._events: list[TradeEvent] = []
-
-    # ------------------------------------------------------------------ what others may ask
-
-    @property
-    def account_id(self) -> str:
-        """The account's own id, a function of its name."""
-        return str(uuid.uuid5(_NAMESPACE, f"account:{self.account}"))
-
-    def order(self, order_id: str) -> Order:
-        """Raises a 404 refusal when there is none."""
-        try:
-            return self.orders[order_id]
-        except KeyError:
-            raise refusals.not_found(f"order not found for {order_id}") from None
-
-    def order_named(self, client_order_id: str) -> Order:
-        """The order of that client order id; a 404 refusal when there is none."""
-        try:
-            return self.orders[self._by_client_id[client_order_id]]
-        except KeyError:
-            raise refusals.not_found("order not found") from None
-
-    def open_orders(self) -> list[Order]:
-        """All orders that have not ended, held legs included, oldest first."""
-        return [self.orders[order_id] for order_id in self._open]
-
-    def legs_of(self, order: Order) -> list[Order]:
-        """The orders that hang on `order`; empty for a leg and for a simple order."""
-        members = self._groups.get(order.id, ())
-        return [self.orders[member] for member in members if member != order.id]
-
-    def parent_of(self, order: Order) -> Order:
-        """The first order of its group; for a replaced parent the one that stands for the group."""
-        return self.orders[order.group]
-
-    def changed_after(self, revision: int) -> list[Order]:
-        """Orders that changed after that revision, the longest unchanged first."""
-        found: list[Order] = []
-        for order_id in reversed(self._changed):
-            if self._changed[order_id] <= revision:
-                break
-            found.append(self.orders[order_id])
-        found.reverse()
-        return found
-
-    def quantity_of(self, symbol: Symbol) -> Decimal:
-        """Signed shares held."""
-        held = self.positions.get(symbol)
-        return ZERO if held is None else held.quantity
-
-    def held_for_orders(self, symbol: Symbol) -> tuple[Decimal, list[str]]:
-        """Shares bound by working sells, and their ids; a pair of legs binds its shares once."""
-        per_group: dict[str, Decimal] = {}
-        related: list[str] = []
-        for order in self.open_orders():
-            if order.symbol == symbol and order.side is Side.SELL and order.is_working:
-                per_group[order.group] = max(per_group.get(order.group, ZERO), order.remaining)
-                related.append(order.id)
-        return sum(per_group.values(), ZERO), related
-
-    def market_value(self, symbol: Symbol) -> Decimal:
-        """Signed worth of the position at the last price, or at cost where none is known."""
-        held = self.positions[symbol]
-        return held.quantity * self.prices.get(symbol, held.average_price)
-
-    @property
-    def equity(self) -> Decimal:
-        """Cash plus positions at last prices."""
-        return self.cash + sum((self.market_value(s) for s in self.positions), ZERO)
-
-    @property
-    def buying_power(self) -> Decimal:
-        """Cash that no open order has reserved; a short position blocks its proceeds and as much again."""
-        reserved = sum((self._reserved_by(order) for order in self.open_orders()), ZERO)
-        blocked = sum(
-            (-2 * value for value in map(self.market_value, self.positions) if value < 0), ZERO
-        )
-        return max(self.cash - reserved - blocked, ZERO)
-
-    def snapshot(self) -> dict[str, Any]:
-        """All of it as plain values, for comparison and for whoever judges the account from outside."""
-        return {
-            "account": self.account,
-            "now": self.now.isoformat(),
-            "cash": plain(self.cash),
-            "last_equity": plain(self.last_equity),
-            "revision": self.revision,
-            "counter": self._counter,
-            "configuration": self.configuration,
-            "orders": [_plain_order(order) for order in self.orders.values()],
-            "executions": [_plain_execution(e) for e in self.executions],
-            "positions": {
-                symbol: {"quantity": plain(p.quantity), "average_price": plain(p.average_price)}
-                for symbol, p in sorted(self.positions.items())
-                if p.quantity
-            },
-        }
+class Book(Account):
+    """One account at the venue, and all that may happen to it."""
 
     # ------------------------------------------------------------------ commands
 
@@ -505,7 +196,7 @@ class Book:
             raise refusals.unprocessable("order already replaced")
         if old.status.is_final:
             raise refusals.unprocessable("unable to replace order, order is not open")
-        if old.status not in _LIVE:
+        if old.status not in LIVE:
             raise refusals.unprocessable(f"cannot replace order in {old.status.value} status")
         self._refuse_used_name(wish.client_order_id)
         self._refuse_when_suspended()
@@ -618,7 +309,7 @@ class Book:
         waiting = [
             order
             for order in self.open_orders()
-            if order.status in _LIVE
+            if order.status in LIVE
             and order.symbol in bars
             and bars[order.symbol].volume > 0
             and order.time_in_force is not TimeInForce.CLS
@@ -632,7 +323,7 @@ class Book:
             self._meet(order.id, bar, bar.open, left)
         for order in self.open_orders():
             # Now or never: what the first bar did not take is over.
-            if order.status in _LIVE and (
+            if order.status in LIVE and (
                 order.time_in_force in _AT_ONCE
                 or (order.time_in_force is TimeInForce.OPG and self._is_opening)
             ):
@@ -691,7 +382,7 @@ class Book:
             close = closes.get(order.symbol)
             if (
                 close is not None
-                and order.status in _LIVE
+                and order.status in LIVE
                 and order.time_in_force is TimeInForce.CLS
                 and matching.is_crossed(close, order.terms)
             ):
@@ -709,7 +400,7 @@ class Book:
     ) -> None:
         """Let one order meet the bar, and after a completed entry its legs as well."""
         order = self.orders[order_id]
-        if order.status not in _LIVE:
+        if order.status not in LIVE:
             return  # its pair was filled a moment ago
         price = matching.price_in(bar, order.terms, reference, self.rules.slippage_bps)
         if matching.is_touched(bar, order.terms, reference):
@@ -800,29 +491,6 @@ class Book:
             self._tell("new", armed)
         return sorted(woken, key=lambda leg: leg.role is not Role.STOP)
 
-    def _siblings(self, order: Order) -> list[Order]:
-        return [self.orders[m] for m in self._groups[order.group] if m != order.id]
-
-    def _end_group(self, order: Order, status: OrderStatus, at: datetime) -> None:
-        """End `order` with `status`; what hangs on it is canceled, as an exit without entry is nonsense."""
-        self._end(order, status, at)
-        for other in self._siblings(order):
-            if not other.status.is_final:
-                # A pair expires together: both were good for the same time.
-                alike = status is OrderStatus.EXPIRED and other.is_working
-                self._end(other, status if alike else OrderStatus.CANCELED, at)
-
-    def _end(self, order: Order, status: OrderStatus, at: datetime) -> None:
-        is_expiry = status is OrderStatus.EXPIRED
-        ended = replace(
-            order,
-            status=status,
-            updated_at=at,
-            expired_at=at if is_expiry else None,
-            canceled_at=None if is_expiry else at,
-        )
-        self._tell(status.value, self._set(ended))
-
     # ------------------------------------------------------------------ checks
 
     def _refuse_used_name(self, client_order_id: str | None) -> None:
@@ -839,105 +507,7 @@ class Book:
             return wish.take_profit or last
         return wish.limit_price or wish.stop_price or last
 
-    def short_price(self, symbol: Symbol, limit: Decimal | None) -> Decimal:
-        """What a share sold short is reckoned at."""
-        market = self.prices.get(symbol, ZERO) * _SHORT_MARGIN
-        return market if limit is None else max(market, limit)
-
-    def _reserved_by(self, order: Order) -> Decimal:
-        """Cash that an open order keeps from others: an opening buy's cost, a short sale's cover."""
-        if not order.is_working or order.position_intent.endswith("_to_close"):
-            return ZERO
-        if order.side is Side.SELL:
-            return order.remaining * self.short_price(order.symbol, order.limit_price)
-        return order.remaining * order.reserve_price
-
-    # ------------------------------------------------------------------ bookkeeping
-
-    def _move_clock(self, at: datetime) -> None:
-        self.now = at
-        self._ticks = 0
-
-    def _stamp(self) -> datetime:
-        """The present, a microsecond later for each command, so that lists by time have one order."""
-        self._ticks += 1
-        return self.now + self._ticks * _MICROSECOND
-
-    def _new_id(self) -> str:
-        self._counter += 1
-        return str(uuid.uuid5(_NAMESPACE, f"{self.account}:{self._counter}"))
-
-    def _expiry(self, force: TimeInForce, at: datetime) -> datetime:
-        if force is not TimeInForce.GTC:
-            return self._close_at
-        last_on: date = at.astimezone(NEW_YORK).date() + _GTC_LIFE
-        return datetime.combine(last_on, _GTC_ENDS, NEW_YORK).astimezone(UTC)
-
-    def _enter(self, order: Order) -> None:
-        self._groups[order.group].append(order.id)
-        self._by_client_id[order.client_order_id] = order.id
-        self._set(order)
-
-    def _set(self, order: Order, *, bump: bool = True) -> Order:
-        self.orders[order.id] = order
-        if order.status.is_final:
-            self._open.pop(order.id, None)
-        else:
-            self._open[order.id] = None
-        if bump:
-            self.revision += 1
-            self._changed.pop(order.id, None)
-            self._changed[order.id] = self.revision
-        return order
-
-    def _tell(self, event: str, order: Order) -> None:
-        self._events.append(TradeEvent(event, order, order.updated_at, self._new_id()))
-
 
 def _shares_for(notional: Decimal, price: Decimal) -> Decimal:
     """Shares that so many dollars buy, in billionths of a share, never more."""
     return (notional / price).quantize(_NANO_SHARE, ROUND_DOWN)
-
-
-def _plain_order(order: Order) -> dict[str, Any]:
-    average = order.average_price
-    return {
-        "id": order.id,
-        "client_order_id": order.client_order_id,
-        "group": order.group,
-        "role": order.role.value,
-        "symbol": order.symbol,
-        "side": order.side.value,
-        "type": order.type.value,
-        "order_class": order.order_class.value,
-        "time_in_force": order.time_in_force.value,
-        "status": order.status.value,
-        "quantity": plain(order.quantity),
-        "limit_price": None if order.limit_price is None else plain(order.limit_price),
-        "stop_price": None if order.stop_price is None else plain(order.stop_price),
-        "trail_price": None if order.trail_price is None else plain(order.trail_price),
-        "trail_percent": None if order.trail_percent is None else plain(order.trail_percent),
-        "notional": None if order.notional is None else plain(order.notional),
-        "extended_hours": order.extended_hours,
-        "filled_quantity": plain(order.filled_quantity),
-        "filled_average_price": None if average is None else plain(average),
-        "triggered": order.triggered,
-        "submitted_at": order.submitted_at.isoformat(),
-        "updated_at": order.updated_at.isoformat(),
-        "replaces": order.replaces,
-        "replaced_by": order.replaced_by,
-        "source": order.source,
-    }
-
-
-def _plain_execution(execution: BookedExecution) -> dict[str, Any]:
-    return {
-        "id": execution.id,
-        "order_id": execution.order_id,
-        "client_order_id": execution.client_order_id,
-        "symbol": execution.symbol,
-        "side": execution.side.value,
-        "quantity": plain(execution.quantity),
-        "price": plain(execution.price),
-        "at": execution.at.isoformat(),
-    }

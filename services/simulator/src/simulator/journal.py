@@ -22,7 +22,7 @@ from shared.domain.errors import Misconfigured
 from shared.domain.money import plain
 from shared.domain.orders import OrderClass, OrderType, Side, TimeInForce
 from shared.domain.symbols import parse_symbol
-from simulator.book import Cancel, Command, Configure, Replace, Submit
+from simulator.orders import Cancel, Command, Configure, Replace, Submit
 
 _VERSION = 1
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")

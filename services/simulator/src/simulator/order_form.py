@@ -14,7 +14,7 @@ from shared.domain.errors import InvalidSymbol
 from shared.domain.money import MAX_PRICE, plain
 from shared.domain.orders import OrderClass, OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol, parse_symbol
-from simulator.book import Replace, Submit
+from simulator.orders import Replace, Submit
 from simulator.refusals import invalid_body, invalid_parameter, unprocessable
 
 MAX_QUANTITY = Decimal(1_000_000_000)

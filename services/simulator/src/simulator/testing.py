@@ -28,8 +28,8 @@ from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.ports import Clock
 from simulator.app import make_doors
-from simulator.book import BookRules
 from simulator.clock_file import ClockFile
+from simulator.orders import BookRules
 from simulator.server import Server, bind
 from simulator.tape import Segment, Tape
 from simulator.venue import open_venue

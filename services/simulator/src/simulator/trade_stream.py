@@ -15,9 +15,9 @@ from starlette.websockets import WebSocket
 
 from shared.ports import Timer
 from simulator import wire
-from simulator.book import TradeEvent
 from simulator.connection import Connection, received
 from simulator.faults import EVENTS, Fault, Faults, agrees
+from simulator.orders import TradeEvent
 
 PATH = "/stream"
 _AUTH_S = 10.0

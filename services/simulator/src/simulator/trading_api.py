@@ -19,9 +19,10 @@ from shared.domain.errors import InvalidTime
 from shared.domain.orders import OrderClass, OrderStatus, OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
 from simulator import wire
-from simulator.book import Book, BookedExecution, Cancel, Configure, Order, Submit
+from simulator.book import Book
 from simulator.http_edge import answer, json_body, refused
 from simulator.order_form import parse_quantity, parse_replace, parse_submit
+from simulator.orders import BookedExecution, Cancel, Configure, Order, Submit
 from simulator.refusals import Refusal, invalid_body, invalid_parameter, not_found
 from simulator.venue import Venue
 

@@ -18,9 +18,10 @@ from typing import Any
 from shared.domain.calendar import Session
 from shared.domain.errors import InvalidTime, Misconfigured, TradingError
 from shared.domain.money import from_micros, parse_price, plain
-from simulator.book import Book, BookRules, Command, Order, TradeEvent
+from simulator.book import Book
 from simulator.clock_file import ClockFile
 from simulator.journal import Entry, FileJournal, ForgetfulJournal, Journal
+from simulator.orders import BookRules, Command, Order, TradeEvent
 from simulator.refusals import Refusal
 from simulator.tape import Instant, Tape
 

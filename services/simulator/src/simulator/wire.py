@@ -21,8 +21,9 @@ from shared.domain.money import MICROS, parse_price, plain
 from shared.domain.orders import OrderClass, OrderStatus, Side
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
-from simulator.book import Book, BookedExecution, Order, TradeEvent
+from simulator.book import Book
 from simulator.matching import TapeBar
+from simulator.orders import BookedExecution, Order, TradeEvent
 from simulator.tape import Instant, SeenBar
 
 _NAMESPACE = uuid.UUID("0d4f2c1e-77b3-4c39-8a55-5b5a1f0e9d42")

@@ -28,7 +28,7 @@ from shared.messages import BELL_REVIEWS, REVIEW, REVIEWS
 from shared.testing.halt import FakeHalt
 from shared.testing.servers import SettingsFor, account, servers, settings_for
 from shared.testing.time import FakeClock
-from simulator.book import BookRules
+from simulator.orders import BookRules
 from simulator.testing import (
     DEFAULT_RULES,
     RunningSimulator,

@@ -30,7 +30,7 @@ from shared.testing.bus import CountedBells
 from shared.testing.halt import FakeHalt
 from shared.testing.servers import SettingsFor
 from shared.testing.time import FakeClock, InstantTimer
-from simulator.book import Cancel, Replace, Submit
+from simulator.orders import Cancel, Replace, Submit
 from simulator.testing import OPEN_AT
 from trade_executor.booking import Booker
 from trade_executor.lifecycle import ExecutorState, Go, Intent
