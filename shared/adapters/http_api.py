@@ -30,6 +30,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.adapters.figures import watch_loop
 from shared.adapters.metrics import ServiceMetrics
+from shared.adapters.request_heads import BoundedHeads
 from shared.config import Settings
 from shared.domain.errors import (
     InvalidInput,
@@ -472,6 +473,7 @@ async def serve(app: ASGIApp, host: str, port: int) -> None:
         app,
         host=host,
         port=port,
+        http=BoundedHeads,
         access_log=False,
         log_config=None,
         server_header=False,

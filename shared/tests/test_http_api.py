@@ -354,6 +354,64 @@ def test_a_cancelled_server_answers_until_then_and_frees_its_port() -> None:
         again.bind(("127.0.0.1", port))
 
 
+async def said_to(port: int, pieces: list[bytes]) -> bytes:
+    """What a server answers to `pieces` until it hangs up; after a whole request its answer is waited for."""
+    while True:
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            break
+        except ConnectionRefusedError:
+            continue
+    answer = b""
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            if piece is FIRST:
+                answer += await reader.readuntil(b"}")
+        async with asyncio.timeout(20):
+            answer += await reader.read()
+    except ConnectionError:
+        pass
+    writer.close()
+    return answer
+
+
+WHOLE = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+FIRST = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "answers"),
+    [
+        pytest.param([], 0, id="nothing"),
+        pytest.param([b"GET /health HTTP/1.1\r\nHo"], 0, id="half a head"),
+        pytest.param([FIRST, b"GET /hea"], 1, id="half a second head"),
+        pytest.param([b"GET /health HTTP/1.1\r\n", b"X: " + b"x" * 70_000], 0, id="endless head"),
+        pytest.param([WHOLE[:30], WHOLE[30:]], 1, id="in two pieces"),
+    ],
+)
+def test_a_head_that_is_never_whole_holds_no_connection_and_others_are_answered(
+    pieces: list[bytes], answers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.adapters.request_heads.HEAD_WITHIN_S", 0.2)
+
+    async def main(port: int) -> tuple[bytes, bytes]:
+        task = asyncio.create_task(serve(app_with(), "127.0.0.1", port))
+        slow, other = await asyncio.gather(said_to(port, pieces), said_to(port, [WHOLE]))
+        task.cancel()
+        await asyncio.wait({task})
+        return slow, other
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    slow, other = asyncio.run(main(port))
+
+    assert slow.count(b"HTTP/1.1 200") == answers
+    assert other.startswith(b"HTTP/1.1 200")
+
+
 @pytest.mark.parametrize(
     ("path", "content"),
     [

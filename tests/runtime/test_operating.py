@@ -30,10 +30,24 @@ def own_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instance:
 def test_what_cannot_be_undone_asks_first_and_a_script_must_say_the_word(
     words: list[str], own_project: Instance, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    own_project.logs.mkdir()
+    old = own_project.logs / "a.log.1"
+    old.touch()
+    os.utime(old, (0, 0))
+
     assert main(words) == ExitCode.USAGE
 
     assert "say CONFIRM=yes" in capsys.readouterr().err
+    assert old.exists()
     assert not (own_project.home / "postgres").exists()
+
+
+def test_prune_asks_nobody_where_there_is_nothing_to_remove(
+    own_project: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["prune"]) == ExitCode.OK
+
+    assert capsys.readouterr().out == "removed 0 log files, 0 bars\n"
 
 
 def test_prune_removes_rotated_logs_past_the_retention_and_nothing_else(

@@ -64,7 +64,8 @@ def prune(
     instance = Instance.of_project()
     settings = load_settings(instance.settings)
     logs = _old_logs(instance.logs, settings)
-    if not dry_run:
+    nothing = not logs and settings.retention_bars_days == 0
+    if not dry_run and not nothing:
         confirm(f"{len(logs)} old log files and {_bars_in_words(settings)} are removed", yes)
         for log in logs:
             log.unlink(missing_ok=True)

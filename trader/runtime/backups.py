@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -301,8 +301,7 @@ def _keep(
     instance: Instance, kind: str, manifest: Mapping[str, Any], parts: Mapping[str, Path]
 ) -> Path:
     folder = folder_of(instance)
-    target = folder / f"{kind}-{_now():%Y%m%dT%H%M%SZ}.tar"
-    draft = target.with_suffix(".draft")
+    draft = folder / f"{kind}-{os.getpid()}.draft"
     try:
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, OWNER_ONLY)
         with os.fdopen(handle, "wb") as out:
@@ -315,16 +314,31 @@ def _keep(
                     archive.add(path, arcname=name)
             out.flush()
             os.fsync(out.fileno())
-        draft.replace(target)
+        target = _named(draft, kind)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise StackError(
-            f"{target} cannot be written: {error.strerror}; make room there"
+            f"no backup can be written to {folder}: {error.strerror}; make room there"
         ) from error
+    finally:
+        draft.unlink(missing_ok=True)
     kept = load_settings(instance.settings).retention_backups
     for old in _of_kind(folder, kind)[:-kept]:
         old.unlink(missing_ok=True)
     return target
+
+
+def _named(draft: Path, kind: str) -> Path:
+    """Give a whole draft its name: the second it was made in, or the next that no other backup has."""
+    at = _now()
+    while True:
+        target = draft.with_name(f"{kind}-{at:%Y%m%dT%H%M%SZ}.tar")
+        try:
+            # Unlike a rename, a link never takes the place of a file.
+            target.hardlink_to(draft)
+        except FileExistsError:
+            at += timedelta(seconds=1)
+        else:
+            return target
 
 
 def _of_kind(folder: Path, kind: str) -> list[Path]:

@@ -12,7 +12,14 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from dashboard.api import COOKIE, SESSION, Door, rights_of
-from dashboard.sessions import IDLE_S, LONGEST_S, WRONG_TRIES, WRONG_WITHIN_S, Sessions
+from dashboard.sessions import (
+    IDLE_S,
+    LONGEST_S,
+    MOST_ADDRESSES,
+    WRONG_TRIES,
+    WRONG_WITHIN_S,
+    Sessions,
+)
 from shared.adapters.http_api import Role, Tokens, make_app
 from shared.config import load_settings
 from shared.domain.errors import Rejected
@@ -105,17 +112,30 @@ def test_a_wrong_token_is_refused_without_a_session(token: str) -> None:
     assert "set-cookie" not in answer.headers
 
 
-def test_too_many_wrong_tokens_close_the_door_for_a_while_even_for_the_right_one() -> None:
+def test_who_sends_many_wrong_tokens_is_told_to_wait_and_the_right_one_is_let_in() -> None:
     house = House()
 
     async def steps(http: httpx.AsyncClient) -> list[int]:
-        for _ in range(WRONG_TRIES):
-            await log_in(http, "guess")
-        closed = await log_in(http, "read-token-0")
+        codes = [(await log_in(http, "guess")).status_code for _ in range(WRONG_TRIES + 1)]
+        codes.append((await log_in(http, "read-token-0")).status_code)
         await house.timer.advance(WRONG_WITHIN_S + 1)
-        return [closed.status_code, (await log_in(http, "read-token-0")).status_code]
+        return [*codes, (await log_in(http, "guess")).status_code]
 
-    assert house.visit(steps) == [429, 303]
+    assert house.visit(steps) == [401] * WRONG_TRIES + [429, 303, 401]
+
+
+def test_wrong_tokens_count_for_the_address_that_they_came_from_and_no_more_are_kept_than_a_bound() -> (
+    None
+):
+    sessions = Sessions(FakeTimer(), CountingIds())
+    for _ in range(WRONG_TRIES):
+        assert sessions.note_wrong("10.0.0.1") is None
+
+    assert sessions.note_wrong("10.0.0.2") is None
+    assert sessions.note_wrong("10.0.0.1") == WRONG_WITHIN_S
+    for number in range(MOST_ADDRESSES):
+        sessions.note_wrong(f"stranger {number}")
+    assert sessions.note_wrong("10.0.0.1") is None
 
 
 def test_without_a_session_a_browser_is_sent_to_the_login_and_anything_else_is_refused() -> None:

@@ -106,6 +106,18 @@ def test_only_as_many_backups_stay_as_the_setting_says(servers: Servers, tmp_pat
         backups.newest(instance, backups.DATABASE_KIND)
 
 
+def test_two_backups_within_a_second_have_names_of_their_own(
+    servers: Servers, tmp_path: Path
+) -> None:
+    instance = Instance.create(tmp_path / "home", servers.instance.ports, {}, tmp_path)
+
+    made = [backups.back_up_data(instance, silent) for _ in range(3)]
+
+    assert sorted(set(made)) == made
+    assert backups.newest(instance, backups.DATA_KIND) == made[-1]
+    assert sorted(backups.folder_of(instance).iterdir()) == made
+
+
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Instance]:
     """A project of the test's own behind the commands, with its database running."""

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard.sessions import LONGEST_S, Rights, Session, Sessions
 from shared.adapters.http_api import ALLOWED_HOSTS, BODY_WITHIN_S, Role, Tokens
-from shared.domain.errors import RateLimited, TradingError
+from shared.domain.errors import TradingError
 
 COOKIE = "trading_session"
 THEME_COOKIE = "trading_theme"
@@ -175,18 +175,10 @@ class Door:
         if form is None:
             return self._form("/", "That was too long or too slow. Try again.", 413)
         target = _local(form.get("next", ["/"])[0])
-        try:
-            self._sessions.require_patience()
-        except RateLimited as error:
-            wait_s = max(1, round(error.pause_s))
-            answer = self._form(target, f"Too many wrong tokens. Wait {wait_s} seconds.", 429)
-            answer.headers["Retry-After"] = str(wait_s)
-            return answer
         token = form.get("token", [""])[0].strip()
         role = self._tokens.role_of(token)
         if role is None:
-            self._sessions.note_wrong()
-            return self._form(target, "This token is not known here.", 401)
+            return self._refused(target, _address(scope))
         key = self._sessions.begin(token, rights_of(role))
         answer = RedirectResponse(target, 303)
         answer.set_cookie(
@@ -198,6 +190,15 @@ class Door:
             samesite="lax",
             secure=scope["scheme"] == "https",
         )
+        return answer
+
+    def _refused(self, target: str, address: str) -> Response:
+        pause_s = self._sessions.note_wrong(address)
+        if pause_s is None:
+            return self._form(target, "This token is not known here.", 401)
+        wait_s = max(1, round(pause_s))
+        answer = self._form(target, f"Too many wrong tokens. Wait {wait_s} seconds.", 429)
+        answer.headers["Retry-After"] = str(wait_s)
         return answer
 
     def _form(self, target: str, refused: str = "", status: int = 200) -> Response:
@@ -239,6 +240,11 @@ def _from_here(headers: Headers) -> bool:
 
 def _cookie(headers: Headers) -> str:
     return cookie_parser(headers.get("cookie", "")).get(COOKIE, "")[:128]
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 def _local(target: str) -> str:

@@ -1,8 +1,8 @@
 """Who is logged in, what may they do, and until when?
 
 A session stands for one accepted token. It ends when nobody has used it for a while, when it is old, or when its
-person logs out; a restart ends all of them. Wrong tokens are counted, and too many in a row close the door for a
-moment, since a login is the one thing that anybody on this machine may try.
+person logs out; a restart ends all of them. Wrong tokens are counted by where they come from, and who sends too many
+is told to wait; whoever has a right one is let in all the same, or a stranger could lock the owner out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from shared.domain.errors import RateLimited
 from shared.ports import Ids, Timer
 
 IDLE_S = 30 * 60.0
@@ -20,6 +19,8 @@ LONGEST_S = 12 * 3600.0
 MOST_SESSIONS = 100
 WRONG_TRIES = 10
 WRONG_WITHIN_S = 60.0
+# Addresses beyond this are forgotten, the oldest first.
+MOST_ADDRESSES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Sessions:
         self._ids = ids
         self._on_end = on_end
         self._open: dict[str, Session] = {}
-        self._wrong: deque[float] = deque(maxlen=WRONG_TRIES)
+        self._wrong: dict[str, deque[float]] = {}
 
     def begin(self, token: str, rights: Rights) -> str:
         """Log somebody in; returns the key for the cookie. The oldest login makes room for the newest."""
@@ -92,17 +93,22 @@ class Sessions:
             session.ended = True
             self._on_end()
 
-    def note_wrong(self) -> None:
-        """Count a token that is not one of ours."""
-        self._wrong.append(self._timer.monotonic_s())
+    def note_wrong(self, address: str) -> float | None:
+        """Count a token from `address` that is not one of ours.
 
-    def require_patience(self) -> None:
-        """Raise RateLimited after too many wrong tokens in a short time."""
-        if len(self._wrong) < WRONG_TRIES:
-            return
-        pause_s = self._wrong[0] + WRONG_WITHIN_S - self._timer.monotonic_s()
-        if pause_s > 0:
-            raise RateLimited("the login", pause_s)
+        Returns:
+            Seconds to wait after too many in a short time, or None while they are few.
+        """
+        now_s = self._timer.monotonic_s()
+        tries = self._wrong.pop(address, deque(maxlen=WRONG_TRIES))
+        oldest_s = tries[0] if len(tries) == WRONG_TRIES else None
+        tries.append(now_s)
+        while len(self._wrong) >= MOST_ADDRESSES:
+            self._wrong.pop(next(iter(self._wrong)))
+        self._wrong[address] = tries
+        if oldest_s is None or now_s - oldest_s >= WRONG_WITHIN_S:
+            return None
+        return WRONG_WITHIN_S - (now_s - oldest_s)
 
     def _forget(self, now_s: float) -> None:
         for digest, session in list(self._open.items()):
