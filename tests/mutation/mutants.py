@@ -4,7 +4,7 @@ A mutant is the module with one operator or one number changed. A text for peopl
 an f-string is left alone. Each mutant is tried in a child of its own, forked from a process that has the heavy imports
 behind it.
 
-    python -m tests.mutation.mutants MODULE.py EVERY_NTH TEST...   prints one JSON line
+    python -m tests.mutation.mutants FOLDER EVERY_NTH TEST...   prints one JSON line about all modules of the folder
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def is_caught(name: str, source: str, path: str, tests: Sequence[str]) -> bool:
 
 def main(arguments: Sequence[str]) -> int:
     """Try every n-th mutant and say which survived."""
-    path, every, *tests = arguments
+    folder, every, *tests = arguments
     for heavy in ("numpy", "hypothesis", "hypothesis.strategies", "pydantic"):
         importlib.import_module(heavy)
     from hypothesis import settings
@@ -146,20 +146,32 @@ def main(arguments: Sequence[str]) -> int:
         "mutants", derandomize=True, deadline=None, max_examples=20, database=None
     )
     settings.load_profile("mutants")
-    name = ".".join(Path(path).with_suffix("").parts[-2:])
-    source = Path(path).read_text()
-    if is_caught(name, source, path, tests):
+    # A package's own file only names what the others define.
+    modules = {_module_name(path): path for path in sorted(Path(folder).glob("[!_]*.py"))}
+    first, path = next(iter(modules.items()))
+    if is_caught(first, path.read_text(), str(path), tests):
         print(json.dumps({"error": "the tests fail without any mutation"}))
         return 1
     tried, survived = 0, []
-    for number, (what, mutated) in enumerate(mutants_of(source)):
+    mutants = (
+        (name, path, what, mutated)
+        for name, path in modules.items()
+        for what, mutated in mutants_of(path.read_text())
+    )
+    for number, (name, path, what, mutated) in enumerate(mutants):
         if number % int(every):
             continue
         tried += 1
-        if not is_caught(name, mutated, path, tests):
-            survived.append(what)
+        if not is_caught(name, mutated, str(path), tests):
+            survived.append(f"{path.name} {what}")
     print(json.dumps({"tried": tried, "survived": survived}))
     return 0
+
+
+def _module_name(path: Path) -> str:
+    """The name that the module at `path` is imported by: what stands behind `src`."""
+    parts = path.with_suffix("").parts
+    return ".".join(parts[parts.index("src") + 1 :])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 from tests.mutation.mutants import mutants_of
 
 PROJECT = Path(__file__).resolve().parents[2]
-RULES = "services/risk_manager/src/risk_manager/limits.py"
+RULES = "services/risk_manager/src/risk_manager/limits"
 TESTS = [
     f"services/risk_manager/tests/{name}.py"
     for name in ("test_limits", "test_limit_edges", "test_entry_limits", "test_review")

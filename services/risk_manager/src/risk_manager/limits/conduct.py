@@ -1,0 +1,201 @@
+"""Is this a kind of order that may be given at all?
+
+The mode, what is held and on its way in the symbol, and whether the symbol itself may be traded. How much of it may be
+bought is asked in `exposures`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from risk_manager.limits.codes import Code
+from shared.domain.arithmetic import NOISE
+from shared.domain.decisions import Check, Purpose, TradingMode
+
+
+def mode(current: TradingMode, purpose: Purpose) -> Check:
+    """ACTIVE lets all pass, REDUCING only exits, HALTED nothing.
+
+    Source: rule R10 of the fault model; SEC rule 15c3-5 asks for such a switch.
+    """
+    limit = 0 if purpose is Purpose.ENTRY else 1
+    return Check(
+        Code.MODE,
+        current.strictness <= limit,
+        float(limit),
+        float(current.strictness),
+        "0 ACTIVE, 1 REDUCING, 2 HALTED",
+        f"trading is {current}; an {purpose} needs {'ACTIVE' if limit == 0 else 'no HALTED'}",
+    )
+
+
+def short_not_allowed(selling: float, held: float) -> Check:
+    """Nothing may be sold that is not held: this system opens no short positions.
+
+    Args:
+        selling, held: shares.
+    """
+    return Check(
+        Code.SHORT_NOT_ALLOWED,
+        selling <= max(held, 0.0) + NOISE,
+        max(held, 0.0),
+        selling,
+        "shares",
+        f"selling {selling:g} of {held:g} held; short positions are not opened",
+    )
+
+
+def crosses_zero(buying: float, short: float) -> Check:
+    """A buy against a short position may close it and no more; what it would mean beyond is unclear.
+
+    Args:
+        buying, short: shares; `short` is how many are owed.
+    """
+    return Check(
+        Code.CROSSES_ZERO,
+        buying <= short + NOISE,
+        short,
+        buying,
+        "shares",
+        f"buying {buying:g} against a short position of {short:g}; buy at most that much",
+    )
+
+
+def no_position(reducible: float) -> Check:
+    """An exit needs something to get out of: shares held, or an entry that may still fill."""
+    return Check(
+        Code.NO_POSITION,
+        reducible > NOISE,
+        0.0,
+        reducible,
+        "shares",
+        f"{reducible:g} shares are held or on order",
+    )
+
+
+def exit_in_progress(leaving: float, reducible: float) -> Check:
+    """All exits together sell no more than there is, so that none opens a short position.
+
+    Args:
+        leaving: shares of live exits with this one.
+        reducible: shares held or in entries that may still fill.
+    Source: invariant I10 of the fault model.
+    """
+    return Check(
+        Code.EXIT_IN_PROGRESS,
+        leaving <= reducible + NOISE,
+        reducible,
+        leaving,
+        "shares",
+        f"exits for {leaving:g} of {reducible:g} shares, this one included",
+    )
+
+
+def entry_during_exit(leaving: float) -> Check:
+    """While a symbol is being sold it takes no entry, which that sale would cancel or sell along.
+
+    Args:
+        leaving: shares of live exits.
+    """
+    return Check(
+        Code.EXIT_IN_PROGRESS,
+        leaving <= NOISE,
+        0.0,
+        leaving,
+        "shares",
+        f"exits for {leaving:g} shares are under way",
+    )
+
+
+def unknown_order(orders: int) -> Check:
+    """A symbol with an order of unknown outcome takes no new entry until the outcome is proven.
+
+    Args:
+        orders: how many the broker may or may not have.
+    Source: rule R6 of the fault model.
+    """
+    return Check(
+        Code.UNKNOWN_ORDER,
+        orders == 0,
+        0.0,
+        float(orders),
+        "orders",
+        f"{orders} orders have an unknown outcome",
+    )
+
+
+def already_held(committed: float) -> Check:
+    """A wish to hold is fulfilled once something is held or on order; it is no wish for more."""
+    return Check(
+        Code.ALREADY_HELD,
+        abs(committed) <= NOISE,
+        0.0,
+        abs(committed),
+        "shares",
+        f"{committed:g} shares are held or on order already",
+    )
+
+
+def symbol_halted(symbol: str, halted: Collection[str], paused: Collection[str]) -> Check:
+    """No entry in a symbol that a person has halted, or that the executor has paused.
+
+    Args:
+        halted: named by RISK_HALTED_SYMBOLS. `paused`: with differences that nobody has looked at yet.
+    """
+    reasons = []
+    if symbol in halted:
+        reasons.append("it is halted by RISK_HALTED_SYMBOLS")
+    if symbol in paused:
+        reasons.append("the executor has paused it until a person has looked at its differences")
+    return Check(
+        Code.SYMBOL_HALTED,
+        not reasons,
+        0.0,
+        float(len(reasons)),
+        "halts",
+        f"{symbol}: {' and '.join(reasons)}" if reasons else f"{symbol} is not halted",
+    )
+
+
+def symbol_quarantined(
+    refused_at: datetime | None, price_at: datetime | None, held: str | None = None
+) -> Check:
+    """While a symbol's newest bar was refused by the collector, or it is held there, its price is not trusted.
+
+    Args:
+        refused_at: when a bar of it was refused last, None for never. `price_at`: the end of its newest good bar.
+        held: why the collector holds the symbol, None when it does not.
+    """
+    if held is not None:
+        return Check(
+            Code.SYMBOL_QUARANTINED, False, 0.0, 1.0, "refused bars", f"held: {held}"[:400]
+        )
+    is_newer = refused_at is not None and (price_at is None or refused_at >= price_at)
+    text = (
+        f"a bar was refused at {refused_at.isoformat()}, and no good one has come since"
+        if refused_at is not None and is_newer
+        else "no bar was refused since the newest good one"
+    )
+    return Check(Code.SYMBOL_QUARANTINED, not is_newer, 0.0, float(is_newer), "refused bars", text)
+
+
+def wash_trade(buy_limit: float | None, sells: Sequence[float | None]) -> Check:
+    """A purchase must not be able to meet one's own open sale.
+
+    Args:
+        buy_limit: dollars per share, None for a market or stop order.
+        sells: of each open sale that is not ours to cancel: its limit, None for market or stop orders.
+    Source: Alpaca refuses such orders (403, code 40310000); FINRA rule 5210, self-trades.
+    """
+    meeting = sum(
+        1 for sell in sells if sell is None or buy_limit is None or buy_limit >= sell - NOISE
+    )
+    return Check(
+        Code.WASH_TRADE,
+        meeting == 0,
+        0.0,
+        float(meeting),
+        "orders",
+        f"{meeting} open sales of this account could be met",
+    )

@@ -1,0 +1,95 @@
+"""Would this be the same bet as one that is held already?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from math import log, sqrt
+
+from risk_manager.limits.allowed import Limits
+from risk_manager.limits.codes import Code
+from shared.domain.arithmetic import NOISE
+from shared.domain.decisions import Check
+
+Closes = Mapping[int, float]
+"""A symbol's newest closes (dollars) by the end of their bar (any growing number), oldest first."""
+
+
+def correlation_of(xs: Sequence[float], ys: Sequence[float]) -> float:
+    """Pearson's coefficient of two series of the same length; 0 when one of them never moves."""
+    return _coefficient(_centred(xs), _centred(ys))
+
+
+def _coefficient(dxs: Sequence[float], dys: Sequence[float]) -> float:
+    """Pearson's of two series that have their means taken away."""
+    xx, yy, xy = 0.0, 0.0, 0.0
+    for dx, dy in zip(dxs, dys, strict=True):
+        xx += dx * dx
+        yy += dy * dy
+        xy += dx * dy
+    if xx <= 0.0 or yy <= 0.0:
+        return 0.0
+    return max(-1.0, min(1.0, xy / (sqrt(xx) * sqrt(yy))))
+
+
+def _centred(values: Sequence[float]) -> list[float]:
+    total = 0.0
+    for value in values:
+        total += value
+    mean = total / len(values) if values else 0.0
+    return [value - mean for value in values]
+
+
+def common_ends(mine: Closes, other: Closes, returns: int) -> tuple[int, ...]:
+    """The ends of the newest bars that both have: one more than the returns wanted, if there are."""
+    shared = mine if mine.keys() == other.keys() else [end for end in mine if end in other]
+    return tuple(shared)[-(returns + 1) :]
+
+
+def log_returns(closes: Closes, ends: Sequence[int]) -> list[float]:
+    """Log returns between consecutive bars of `ends`; one fewer than there are bars."""
+    logs = [log(closes[end]) for end in ends]
+    return [later - earlier for earlier, later in pairwise(logs)]
+
+
+def correlation(mine: Closes, others: Mapping[str, Closes], limits: Limits) -> Check:
+    """How alike this symbol moves to each one held or on order; nothing held, nothing to compare.
+
+    With too few bars in common the answer is unknown, which refuses: two symbols nobody can tell apart might
+    be one bet twice.
+
+    Args:
+        mine: closes of the symbol to be bought; `others`: those of each symbol held or on order.
+    """
+    worst, worst_symbol = 0.0, ""
+    # Mostly all symbols have the same bars, so its own returns are the same for each comparison.
+    known: dict[tuple[int, ...], list[float]] = {}
+    for symbol, closes in others.items():
+        ends = common_ends(mine, closes, limits.correlation_bars)
+        xs = known.get(ends)
+        if xs is None:
+            xs = known[ends] = _centred(log_returns(mine, ends))
+        if len(xs) < limits.least_common_returns:
+            return Check(
+                Code.CORRELATION,
+                False,
+                float(limits.least_common_returns),
+                float(len(xs)),
+                "returns in common",
+                f"only {len(xs)} returns in common with {symbol}, which is held or on order; "
+                f"{limits.least_common_returns} are needed to compare",
+            )
+        alike = abs(_coefficient(xs, _centred(log_returns(closes, ends))))
+        if alike > worst or not worst_symbol:
+            worst, worst_symbol = alike, symbol
+    text = (
+        f"{worst:.3f} with {worst_symbol}" if worst_symbol else "nothing else is held or on order"
+    )
+    return Check(
+        Code.CORRELATION,
+        worst <= limits.max_correlation + NOISE,
+        limits.max_correlation,
+        worst,
+        "absolute correlation",
+        f"{text}, at most {limits.max_correlation:g}",
+    )

@@ -1,0 +1,138 @@
+"""Are the price and the size of this one order sane?"""
+
+from __future__ import annotations
+
+from risk_manager.limits.codes import Code
+from shared.domain.arithmetic import GRID, NOISE
+from shared.domain.decisions import Check
+
+# A bracket's legs must stand at least a cent away from the price (Alpaca, error 42210000).
+LEAST_LEG_DISTANCE = 0.01
+
+
+def whole_shares_only(quantity: float) -> Check:
+    """Entries are whole shares: the broker takes no bracket on fractions, so they would go unprotected."""
+    fraction = quantity % 1.0
+    return Check(
+        Code.WHOLE_SHARES,
+        fraction <= NOISE,
+        0.0,
+        fraction,
+        "shares",
+        f"{quantity:g} shares; an entry needs whole ones",
+    )
+
+
+def bracket_prices(price: float, stop: float | None, target: float | None) -> Check:
+    """Stop and target come together, a cent or more on their own side of the price.
+
+    Args:
+        price: what one share is expected to cost, dollars. `stop`, `target`: None for no bracket.
+    Source: Alpaca's bracket rules.
+    """
+    if stop is None and target is None:
+        text = "no bracket, so nothing guards the shares and their whole value counts as at risk"
+        return Check(Code.BRACKET_PRICES, True, LEAST_LEG_DISTANCE, LEAST_LEG_DISTANCE, "USD", text)
+    if stop is None or target is None:
+        text = "give both stop_loss and take_profit, or neither"
+        return Check(Code.BRACKET_PRICES, False, LEAST_LEG_DISTANCE, 0.0, "USD", text)
+    distance = min(price - stop, target - price)
+    return Check(
+        Code.BRACKET_PRICES,
+        distance >= LEAST_LEG_DISTANCE - NOISE,
+        LEAST_LEG_DISTANCE,
+        distance,
+        "USD",
+        f"stop {stop:g} and target {target:g} around {price:g} leave {distance:.4f}, "
+        f"at least {LEAST_LEG_DISTANCE} is needed",
+    )
+
+
+def quantity_zero(shares: float, least: float = 1.0) -> Check:
+    """An order is for `least` shares or more; `shares` is what the size limit buys, or was asked for."""
+    return Check(
+        Code.QUANTITY_ZERO,
+        shares + NOISE >= least,
+        least,
+        shares,
+        "shares",
+        f"{shares:.4f} shares, at least {least:g} is needed",
+    )
+
+
+def price_collar(price: float, last: float | None, limit: float) -> Check:
+    """An order's price stands near the last price that was accepted from the market.
+
+    Args:
+        price: the order's limit, stop or reference, dollars per share.
+        last: None where there is none, which another rule refuses.
+    Source: RTS 6, article 15(1)(a), price collars.
+    """
+    if last is None or last <= 0.0:
+        return Check(Code.PRICE_COLLAR, False, limit, limit + 1.0, "of the last price", "no price")
+    away = abs(price - last) / last
+    return Check(
+        Code.PRICE_COLLAR,
+        away <= limit + NOISE,
+        limit,
+        away,
+        "of the last price",
+        f"{price:g} is {away:.2%} away from the last price {last:g}, at most {limit:.2%}",
+    )
+
+
+def order_value(value: float, limit: float) -> Check:
+    """One order is worth at most `limit` dollars.
+
+    Source: RTS 6, article 15(1)(b), maximum order value.
+    """
+    return Check(
+        Code.ORDER_VALUE,
+        value <= limit + GRID,
+        limit,
+        value,
+        "USD",
+        f"the order is worth {value:.2f} USD, at most {limit:.2f} USD",
+    )
+
+
+def order_shares(shares: float, limit: int) -> Check:
+    """One order is for at most `limit` shares.
+
+    Source: RTS 6, article 15(1)(c), maximum order volume.
+    """
+    return Check(
+        Code.ORDER_SHARES,
+        shares <= limit + NOISE,
+        float(limit),
+        shares,
+        "shares",
+        f"{shares:g} shares, at most {limit}",
+    )
+
+
+def fat_finger(shares: float, average_volume: float | None, limit: float) -> Check:
+    """An order is a small part of what usually trades in a session; an unknown volume refuses.
+
+    Args:
+        average_volume: shares a session, None where no bars tell.
+    """
+    if average_volume is None or average_volume <= 0.0:
+        return Check(
+            Code.FAT_FINGER,
+            False,
+            limit,
+            limit + 1.0,
+            "of a session's average volume",
+            "no volume is known to compare the order with",
+        )
+    share = shares / average_volume
+    return Check(
+        Code.FAT_FINGER,
+        share <= limit + NOISE,
+        limit,
+        share,
+        "of a session's average volume",
+        f"{shares:g} shares are {share:.4%} of {average_volume:.0f} traded in an average session, "
+        f"at most {limit:.2%}",
+    )

@@ -1,0 +1,225 @@
+"""May this be bought? Every rule for entries, in the order in which a refusal is named."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from risk_manager import limits as rules
+from risk_manager.review.case import (
+    Case,
+    Decision,
+    Span,
+    Wish,
+    answered,
+    daily_loss_check,
+    day_of,
+    drawdown_check,
+    float_of,
+)
+from risk_manager.review.sizes import (
+    arithmetic_of,
+    candidate_of,
+    quantity_of,
+    sector_value,
+    session_volume,
+)
+from risk_manager.snapshot import ZERO, Exposure, figure
+from shared.domain.decisions import Check, Purpose
+from shared.domain.errors import InvalidTime
+from shared.domain.money import plain
+from shared.domain.orders import Side
+from shared.domain.symbols import Symbol
+
+
+def decide_entry(wish: Wish, exposure: Exposure, case: Case) -> Decision:
+    """The answer to a wish to buy, with every check, failed or not."""
+    limits, venue, symbol = case.limits, case.venue, wish.symbol
+    entering = exposure.entering.get(symbol, ZERO)
+    committed = exposure.held.get(symbol, ZERO) + entering
+    span = entry_span(wish, case)
+    price = exposure.market.prices.get(symbol)
+    price_age = (
+        None if price is None else venue.calendar.session_time_between(price.end_at, case.now)
+    )
+    trade_on = day_of(span[0]) if span[0] is not None else None
+    counted = exposure.entries_by_day.get(trade_on, 0) if trade_on is not None else 0
+    checks = [
+        rules.mode(case.mode, Purpose.ENTRY),
+        rules.short_not_allowed(1.0 if wish.side is Side.SELL else 0.0, 0.0),
+        rules.unknown_order(exposure.unknown.get(symbol, 0)),
+        rules.entry_during_exit(figure(exposure.leaving.get(symbol, ZERO))),
+    ]
+    if wish.wants_to_hold:
+        checks.append(rules.already_held(figure(committed)))
+    checks += [
+        rules.market_hours(*span),
+        rules.signal_age(
+            venue.calendar.session_time_between(wish.wished_at, span[0] or case.now),
+            venue.bar_length,
+            limits.max_signal_age_bars,
+        ),
+        rules.stale_price(price_age, venue.bar_length, limits.max_signal_age_bars),
+        rules.symbol_halted(symbol, limits.halted_symbols, case.recent.paused),
+        rules.symbol_quarantined(
+            case.recent.refused_bars.get(symbol),
+            None if price is None else price.end_at,
+            case.recent.held.get(symbol),
+        ),
+        rules.unpriced_position(exposure.unpriced),
+        drawdown_check(case),
+        daily_loss_check(case),
+        _cool_down(symbol, case),
+        _stop_loss_guard(case),
+        rules.daily_trades(counted + 1, limits.max_daily_trades),
+        *_pace(wish, exposure, case),
+    ]
+    if limits.pattern_day_trader_rule:
+        checks.append(
+            rules.pattern_day_trader(_day_trades(case), figure(exposure.equity)),
+        )
+    if wish.side is Side.SELL or wish.reference_price is None:
+        # Without a price there is nothing to measure the rest by, and one of the checks has failed.
+        quantity = wish.quantity if wish.quantity is not None else ZERO
+        return answered(
+            wish, quantity, wish.reference_price, span, tuple(checks), exposure, case, wish.figures
+        )
+    quantity, sized = quantity_of(wish, wish.reference_price, exposure, case)
+    # Where there is no room for a share, the rules say what one share would have needed.
+    candidate = candidate_of(wish, max(quantity, Decimal(1)), wish.reference_price)
+    market_price = exposure.price(symbol)
+    unit, cost = candidate.price(market_price), candidate.cash(market_price)
+    equity, value = figure(exposure.equity), figure(candidate.quantity * unit)
+    shares = figure(candidate.quantity)
+    checks += [
+        rules.whole_shares_only(figure(quantity)),
+        rules.bracket_prices(figure(unit), float_of(wish.stop_loss), float_of(wish.take_profit)),
+        rules.quantity_zero(
+            figure(quantity)
+            if sized is None
+            else min(sized.sizing.by_position_size, sized.wanted.shares)
+        ),
+        rules.position_size(
+            figure(exposure.committed_value.get(symbol, ZERO)),
+            value,
+            equity,
+            limits.max_position_size,
+        ),
+        rules.buying_power(
+            figure(cost), figure(exposure.available_cash), figure(cost / candidate.quantity)
+        ),
+        rules.portfolio_risk(
+            figure(exposure.risk),
+            figure(candidate.risk(market_price)),
+            figure(exposure.equity),
+            limits.max_portfolio_risk,
+        ),
+        rules.correlation(
+            exposure.market.closes.get(symbol, {}),
+            {s: exposure.market.closes.get(s, {}) for s in exposure.others(symbol)},
+            limits,
+        ),
+        rules.price_collar(figure(unit), float_of(market_price), limits.max_price_deviation),
+        rules.order_value(value, limits.max_order_value),
+        rules.order_shares(shares, limits.max_order_shares),
+        rules.fat_finger(shares, session_volume(symbol, exposure, case), limits.max_volume_share),
+        rules.concurrent_positions(len(exposure.others(symbol)) + 1, limits.max_positions),
+        rules.gross_exposure(figure(exposure.committed), value, equity, limits.max_gross_exposure),
+        rules.net_exposure(figure(exposure.net_committed), value, equity, limits.max_net_exposure),
+        rules.sector_exposure(
+            limits.sectors.get(symbol),
+            figure(sector_value(symbol, exposure, limits)),
+            value,
+            equity,
+            limits.max_sector_exposure,
+        ),
+        rules.strategy_exposure(
+            wish.strategy,
+            figure(exposure.by_strategy.get(wish.strategy, ZERO)),
+            value,
+            equity,
+            limits.max_strategy_exposure,
+        ),
+        rules.strategy_capital(
+            wish.strategy,
+            figure(exposure.by_strategy.get(wish.strategy, ZERO)),
+            value,
+            equity,
+            limits.strategy_capital.get(wish.strategy),
+        ),
+        rules.intraday_margin(figure(exposure.committed), value, equity, limits.maintenance_margin),
+        rules.wash_trade(
+            float_of(wish.limit_price) if wish.type.has_limit else None,
+            [float_of(s.limit_price) for s in case.recent.open_sales if s.symbol == symbol],
+        ),
+    ]
+    figures = {**wish.figures, "price": plain(unit), **arithmetic_of(sized)}
+    return answered(
+        wish, quantity, wish.reference_price, span, tuple(checks), exposure, case, figures
+    )
+
+
+def _pace(wish: Wish, exposure: Exposure, case: Case) -> list[Check]:
+    """How many entries came before this one, in the last minute and of its own kind."""
+    limits = case.limits
+    minute = case.now - timedelta(minutes=1)
+    window = case.now - timedelta(seconds=limits.repeat_window_s)
+    lately = sum(1 for entry in exposure.recent_entries if entry.decided_at > minute)
+    alike = sum(
+        1
+        for entry in exposure.recent_entries
+        if entry.decided_at > window
+        and (entry.strategy, entry.symbol) == (wish.strategy, wish.symbol)
+    )
+    return [
+        rules.orders_per_minute(lately + 1, limits.max_orders_per_minute),
+        rules.repeated_execution(
+            wish.strategy, wish.symbol, alike + 1, limits.max_repeats, limits.repeat_window_s
+        ),
+    ]
+
+
+def _cool_down(symbol: Symbol, case: Case) -> Check:
+    newest = max((hit.at for hit in case.recent.stops if hit.symbol == symbol), default=None)
+    since = None if newest is None else _session_time_since(newest, case)
+    return rules.cool_down(since, case.venue.bar_length, case.limits.cool_down_bars)
+
+
+def _stop_loss_guard(case: Case) -> Check:
+    limits = case.limits
+    window = case.venue.bar_length * limits.stop_guard_bars
+    hits = sum(1 for hit in case.recent.stops if _session_time_since(hit.at, case) <= window)
+    return rules.stop_loss_guard(hits, limits.stop_guard_stops, limits.stop_guard_bars)
+
+
+def _session_time_since(at: datetime, case: Case) -> timedelta:
+    # The venue's clock may be a little ahead of ours.
+    return case.venue.calendar.session_time_between(min(at, case.now), case.now)
+
+
+def _day_trades(case: Case) -> int:
+    """Day trades of the newest five sessions, today's included."""
+    today = day_of(case.now)
+    sessions = case.venue.calendar.between(today - timedelta(days=3 * rules.PDT_SESSIONS), today)
+    days = [session.on for session in sessions][-rules.PDT_SESSIONS :]
+    return sum(case.recent.day_trades.get(day, 0) for day in days)
+
+
+def entry_span(wish: Wish, case: Case) -> Span:
+    """From when until when an entry may leave: inside one window, and before the wish is too old."""
+    venue = case.venue
+    try:
+        act_from, window_ends = venue.calendar.entry_window(case.now, venue.window)
+    except InvalidTime:
+        return None, None
+    plan = case.limits.management
+    if wish.strategy in plan.day_strategies:
+        session = venue.calendar.session_at(act_from)
+        if session is not None:
+            last_at = session.close_at - timedelta(seconds=plan.flat_before_close_s)
+            window_ends = min(window_ends, last_at)
+        if act_from >= window_ends:
+            return None, None
+    age = venue.calendar.session_time_between(wish.wished_at, act_from)
+    left = max(venue.bar_length * case.limits.max_signal_age_bars - age, timedelta(0))
+    return act_from, min(window_ends, act_from + left)

@@ -1,0 +1,65 @@
+"""May this be sold? Few rules: what is held must be able to go.
+
+An exit is approved for all that is held *and* all that may still fill. The executor cancels what is open, then sells
+what was filled, which may be nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+from risk_manager import limits as rules
+from risk_manager.review.case import Case, Decision, Span, Wish, answered
+from risk_manager.snapshot import ZERO, Exposure, figure
+from shared.domain.decisions import Purpose
+from shared.domain.errors import InvalidTime
+from shared.domain.orders import Side
+from shared.domain.symbols import Symbol
+
+# An exit stays wanted: it may leave until the close of this many sessions, counted from the first possible one.
+EXIT_SESSIONS = 5
+# Fractions may be held, and must be able to go: the smallest is the grid of the rules.
+LEAST_EXIT = 0.000001
+
+
+def decide_exit(wish: Wish, exposure: Exposure, case: Case) -> Decision:
+    """The answer to a wish to get out, with every check, failed or not."""
+    quantity = wish.quantity if wish.quantity is not None else ZERO
+    reducible = exposure.reducible(wish.symbol)
+    leaving = exposure.leaving.get(wish.symbol, ZERO) + quantity
+    span = exit_span(case)
+    reference = wish.reference_price or _last_value(wish.symbol, exposure)
+    checks = [rules.mode(case.mode, Purpose.EXIT), rules.no_position(figure(reducible))]
+    if wish.side is Side.SELL:
+        checks.append(rules.short_not_allowed(figure(quantity), figure(reducible)))
+    else:
+        checks.append(rules.crosses_zero(figure(quantity), figure(reducible)))
+    checks += [
+        rules.exit_in_progress(figure(leaving), figure(reducible)),
+        rules.market_hours(*span),
+        rules.quantity_zero(figure(quantity), least=LEAST_EXIT),
+    ]
+    if reference is None:
+        checks.append(
+            rules.stale_price(None, case.venue.bar_length, case.limits.max_signal_age_bars)
+        )
+    return answered(wish, quantity, reference, span, tuple(checks), exposure, case, wish.figures)
+
+
+def exit_span(case: Case) -> Span:
+    """From when until when an exit may leave: any session, and for a few of them."""
+    calendar = case.venue.calendar
+    try:
+        session = calendar.session_at(case.now) or calendar.next_session(case.now)
+    except InvalidTime:
+        return None, None
+    later = calendar.between(session.on, session.on + timedelta(days=4 * EXIT_SESSIONS))
+    return max(case.now, session.open_at), later[:EXIT_SESSIONS][-1].close_at
+
+
+def _last_value(symbol: Symbol, exposure: Exposure) -> Decimal | None:
+    """Dollars per share at which a symbol without a market price is carried."""
+    shares = exposure.reducible(symbol)
+    value = exposure.committed_value.get(symbol, ZERO)
+    return value / shares if shares and value else None

@@ -1,0 +1,177 @@
+"""In which order is one instant answered, and what comes of it?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from risk_manager import positions
+from risk_manager.limits import Limits
+from risk_manager.review.case import Case, Decision, Outcome, Venue, Wish, breach_of, day_of
+from risk_manager.review.entries import decide_entry
+from risk_manager.review.exits import decide_exit
+from risk_manager.review.wishes import (
+    entry_of,
+    exit_of,
+    flatten_wishes,
+    management_wishes,
+    manual_of,
+)
+from risk_manager.snapshot import Book, Exposure, Market, mark
+from shared.domain.decisions import Approved, Purpose, Refused, Review, TradingMode
+from shared.domain.ids import MANAGEMENT_PREFIX
+from shared.domain.signals import Direction, Evaluation, ManualOrder
+
+_Wishes = Callable[[Exposure], list[Wish]]
+
+
+def source_of(message: Evaluation | ManualOrder) -> str:
+    """The key under which the review of `message` is announced, once."""
+    if isinstance(message, ManualOrder):
+        return f"manual:{message.signal_id}"
+    return f"evaluation:{message.timeframe}:{message.instant_at.isoformat()}"
+
+
+def flatten_source(flatten_id: str) -> str:
+    """The key under which the review of that flatten is announced."""
+    return f"flatten:{flatten_id}"
+
+
+def review_evaluation(
+    evaluation: Evaluation,
+    book: Book,
+    market: Market,
+    limits: Limits,
+    venue: Venue,
+    now: datetime,
+) -> Outcome:
+    """Answer every signal of one instant."""
+    limits = limits.changed_by(book.limit_changes)
+
+    def wishes(exposure: Exposure) -> list[Wish]:
+        exits = [s for s in evaluation.signals if s.direction is Direction.FLAT]
+        entries = [s for s in evaluation.signals if s.direction is not Direction.FLAT]
+        exits.sort(key=lambda s: (s.symbol, s.strategy, s.signal_id))
+        entries.sort(key=lambda s: (-s.conviction, s.symbol, s.strategy, s.signal_id))
+        return [
+            *(exit_of(s, exposure) for s in exits),
+            *management_wishes(evaluation, book, exposure, limits, venue),
+            *(entry_of(s, limits) for s in entries),
+        ]
+
+    outcome = _review(
+        source_of(evaluation), evaluation.instant_at, wishes, book, market, limits, venue, now
+    )
+    if book.mode.mode is TradingMode.HALTED or not limits.management.moves_stops:
+        return outcome
+    moved = positions.stop_moves(
+        book,
+        Exposure.of(book, market),
+        limits.management,
+        atr_bars=limits.sizing.atr_bars,
+        besides={a.symbol for a in outcome.review.approved if a.purpose is Purpose.EXIT},
+    )
+    return replace(outcome, review=replace(outcome.review, moved=moved))
+
+
+def review_manual(
+    order: ManualOrder,
+    book: Book,
+    market: Market,
+    limits: Limits,
+    venue: Venue,
+    now: datetime,
+) -> Outcome:
+    """Answer an order that a person asked for: as given or not at all, never resized.
+
+    A buy may add to what is held, since it names its quantity; a sale is always an exit.
+    """
+
+    def wishes(exposure: Exposure) -> list[Wish]:
+        return [manual_of(order, exposure)]
+
+    return _review(source_of(order), order.requested_at, wishes, book, market, limits, venue, now)
+
+
+def review_flatten(
+    flatten_id: str,
+    asked: dict[str, str],
+    book: Book,
+    market: Market,
+    limits: Limits,
+    venue: Venue,
+    now: datetime,
+) -> Outcome:
+    """An exit for everything held or on order; `asked` (who and why) is kept with each."""
+
+    def wishes(exposure: Exposure) -> list[Wish]:
+        return flatten_wishes(flatten_id, asked, book, exposure, now)
+
+    return _review(flatten_source(flatten_id), now, wishes, book, market, limits, venue, now)
+
+
+def _review(
+    source: str,
+    instant_at: datetime,
+    wishes: _Wishes,
+    book: Book,
+    market: Market,
+    limits: Limits,
+    venue: Venue,
+    now: datetime,
+) -> Outcome:
+    # As they are under the account's lock: a change counts from the next decision on.
+    limits = limits.changed_by(book.limit_changes)
+    exposure = Exposure.of(book, market)
+    marked = mark(book, exposure, instant_at)
+    case = Case(
+        book.account,
+        book.mode.mode,
+        limits,
+        venue,
+        marked,
+        max(now, instant_at),
+        book.recent,
+        0 if book.limit_change is None else book.limit_change.version,
+    )
+    breach = breach_of(case) if book.mode.mode is TradingMode.ACTIVE else None
+    wished = wishes(exposure)
+    if breach is not None and limits.flatten_on_breach:
+        # All is sold, so nothing is left to be managed.
+        wished = [wish for wish in wished if not wish.signal_id.startswith(MANAGEMENT_PREFIX)]
+        wished += flatten_wishes(
+            f"breach-{book.mode.version + 1}",
+            {"reason": breach, "actor": "risk_manager"},
+            book,
+            exposure,
+            case.now,
+            besides={wish.symbol for wish in wished if wish.purpose is Purpose.EXIT},
+        )
+    decisions: list[Decision] = []
+    for wish in wished:
+        decision = _decide(wish, exposure, case)
+        decisions.append(decision)
+        if isinstance(decision.answer, Approved):
+            exposure = exposure.with_approval(
+                decision.answer, decision.strategy, day_of(decision.answer.act_from), case.now
+            )
+    answers = [d.answer for d in decisions]
+    return Outcome(
+        Review(
+            book.account,
+            source,
+            instant_at,
+            tuple(a for a in answers if isinstance(a, Approved)),
+            tuple(a for a in answers if isinstance(a, Refused)),
+        ),
+        tuple(decisions),
+        marked,
+        breach,
+    )
+
+
+def _decide(wish: Wish, exposure: Exposure, case: Case) -> Decision:
+    if wish.purpose is Purpose.EXIT:
+        return decide_exit(wish, exposure, case)
+    return decide_entry(wish, exposure, case)

@@ -1,0 +1,182 @@
+"""What is wished for, in one shape, wherever it comes from?
+
+A signal, an order by hand, a flatten, or what a position itself asks for once a bar has closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from datetime import datetime
+from decimal import Decimal
+
+from risk_manager import positions
+from risk_manager.limits import Limits
+from risk_manager.management import is_day_over
+from risk_manager.review.case import Venue, Wish
+from risk_manager.sizing import stop_price, target_price
+from risk_manager.snapshot import ZERO, Book, Exposure, figure
+from shared.domain.decisions import Purpose, TradingMode
+from shared.domain.ids import flatten_signal_id, management_signal_id
+from shared.domain.orders import OrderType, Side, TimeInForce
+from shared.domain.signals import Direction, Evaluation, ManualOrder, Signal
+from shared.domain.symbols import Symbol
+
+
+def entry_of(signal: Signal, limits: Limits) -> Wish:
+    """A market bracket, good till cancelled so that its legs outlive the day."""
+    reference = figure(signal.reference_price)
+    is_long = signal.direction is Direction.LONG
+    return Wish(
+        signal.signal_id,
+        signal.strategy,
+        signal.symbol,
+        Side.BUY if is_long else Side.SELL,
+        Purpose.ENTRY,
+        None,
+        OrderType.MARKET,
+        TimeInForce.GTC,
+        None,
+        None,
+        _decimal(stop_price(reference, limits.stop_loss)) if is_long else None,
+        _decimal(target_price(reference, limits.take_profit)) if is_long else None,
+        signal.reference_price,
+        signal.bar_end_at,
+        wants_to_hold=True,
+        figures={"conviction": repr(signal.conviction), **signal.figures},
+        conviction=signal.conviction,
+    )
+
+
+def exit_of(signal: Signal, exposure: Exposure) -> Wish:
+    """A market order out of all that is held and may still fill."""
+    return _out_of(
+        signal.signal_id,
+        signal.strategy,
+        signal.symbol,
+        exposure,
+        signal.reference_price,
+        signal.bar_end_at,
+        dict(signal.figures),
+    )
+
+
+def manual_of(order: ManualOrder, exposure: Exposure) -> Wish:
+    """What a person asked for; a sale, or a purchase against a short position, is an exit."""
+    held = exposure.held.get(order.symbol, ZERO)
+    is_exit = order.side is Side.SELL or held < 0
+    return Wish(
+        order.signal_id,
+        "manual",
+        order.symbol,
+        order.side,
+        Purpose.EXIT if is_exit else Purpose.ENTRY,
+        order.quantity,
+        order.type,
+        order.time_in_force,
+        order.limit_price,
+        order.stop_price,
+        order.stop_loss,
+        order.take_profit,
+        exposure.price(order.symbol) or order.limit_price or order.stop_price,
+        order.requested_at,
+        wants_to_hold=False,
+        figures={"actor": order.actor},
+        terms=order.terms,
+    )
+
+
+def flatten_wishes(
+    flatten_id: str,
+    asked: dict[str, str],
+    book: Book,
+    exposure: Exposure,
+    now: datetime,
+    besides: AbstractSet[Symbol] = frozenset(),
+) -> list[Wish]:
+    """A way out of everything held or on order, except for `besides`."""
+    return [
+        _out_of(
+            flatten_signal_id(book.account, flatten_id, symbol),
+            "flatten",
+            symbol,
+            exposure,
+            exposure.price(symbol),
+            now,
+            asked,
+        )
+        for symbol in sorted(book.symbols - besides)
+        if exposure.reducible(symbol)
+    ]
+
+
+def management_wishes(
+    evaluation: Evaluation, book: Book, exposure: Exposure, limits: Limits, venue: Venue
+) -> list[Wish]:
+    """What positions themselves ask for once a bar has closed; under HALTED nothing could leave."""
+    if book.mode.mode is TradingMode.HALTED:
+        return []
+    at, plan = evaluation.instant_at, limits.management
+    found = positions.reductions(
+        book,
+        exposure,
+        plan,
+        max_position_size=limits.max_position_size,
+        day_is_over=bool(plan.day_strategies)
+        and is_day_over(at, venue.calendar, plan.flat_before_close_s),
+        besides={s.symbol for s in evaluation.signals if s.direction is Direction.FLAT},
+    )
+    return [
+        _out_of(
+            management_signal_id(book.account, reduction.kind, reduction.symbol, at),
+            reduction.kind,
+            reduction.symbol,
+            exposure,
+            exposure.price(reduction.symbol),
+            at,
+            {
+                "reason": reduction.reason,
+                "actor": "risk_manager",
+                **({"targets": " ".join(reduction.targets)} if reduction.targets else {}),
+            },
+            quantity=reduction.quantity,
+        )
+        for reduction in found
+    ]
+
+
+def _out_of(
+    signal_id: str,
+    strategy: str,
+    symbol: Symbol,
+    exposure: Exposure,
+    reference: Decimal | None,
+    wished_at: datetime,
+    figures: dict[str, str],
+    quantity: Decimal | None = None,
+) -> Wish:
+    """A market order for `quantity`, else for all that is held and all that may still fill."""
+    if quantity is None:
+        quantity = exposure.reducible(symbol)
+    return Wish(
+        signal_id,
+        strategy,
+        symbol,
+        Side.BUY if exposure.held.get(symbol, ZERO) < 0 else Side.SELL,
+        Purpose.EXIT,
+        quantity,
+        OrderType.MARKET,
+        # What does not sell today goes on tomorrow; the broker takes fractions for the day only.
+        TimeInForce.GTC if quantity == quantity.to_integral_value() else TimeInForce.DAY,
+        None,
+        None,
+        None,
+        None,
+        reference,
+        wished_at,
+        wants_to_hold=False,
+        figures=figures,
+    )
+
+
+def _decimal(price: float) -> Decimal:
+    return Decimal(repr(price))

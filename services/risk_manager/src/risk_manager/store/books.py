@@ -1,0 +1,311 @@
+"""What does the account look like, in one statement?
+
+One statement is one snapshot: read in several, an approval that the executor turns into an intent between two of them
+would be counted nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from risk_manager.attribution import Execution, matched, records_of
+from risk_manager.limits import LONGEST_WINDOW_S, MOST_RECENT
+from risk_manager.modes import first_mode
+from risk_manager.snapshot import (
+    Book,
+    Holding,
+    LimitChange,
+    OpenSale,
+    Protection,
+    Recent,
+    RecentEntry,
+    StopHit,
+    Working,
+)
+from risk_manager.store.rows import decimal_of, mark_of, mode_of, unjson
+from risk_manager.store.tables import Tables, listed
+from shared.domain.calendar import NEW_YORK
+from shared.domain.decisions import Purpose
+from shared.domain.errors import Unavailable
+from shared.domain.orders import FINAL_STATUSES, IntentState, OrderType, Side
+from shared.domain.symbols import Symbol
+from shared.messages import REVIEWS
+
+# Enough entries to explain any position; what they do not cover counts as unprotected.
+_LATEST_ENTRIES = 20
+_LIVE = listed(state for state in IntentState if not state.is_final)
+_FINAL = listed(FINAL_STATUSES)
+# As the index over them says it.
+_SCALED_OUT = "outcome = 'approved' AND purpose = 'exit' AND strategy = 'scale_out'"
+_BOOK = text(f"""
+SELECT
+  EXISTS (SELECT 1 FROM trade_executor.v_accounts WHERE account = :account) AS adopted,
+  EXISTS (SELECT 1 FROM risk_manager.outbox
+          WHERE account = :account AND topic = '{REVIEWS}' AND key = :source) AS is_reviewed,
+  (SELECT cash::text FROM trade_executor.v_cash WHERE account = :account) AS cash,
+  (SELECT jsonb_agg(jsonb_build_array(
+      p.symbol, p.quantity::text,
+      (SELECT f.price::text FROM trade_executor.v_fills f
+       WHERE f.account = :account AND f.symbol = p.symbol
+       ORDER BY f.executed_at DESC, f.execution_id DESC LIMIT 1),
+      (SELECT jsonb_agg(jsonb_build_array(e.filled::text, coalesce((
+           SELECT s.stop_loss FROM risk_manager.stop_moves s
+           WHERE s.account = :account AND s.decision_id = e.decision_id ORDER BY s.id DESC LIMIT 1
+         ), e.stop_loss)::text, e.strategy, e.decision_id, e.reference_price::text) ORDER BY e.id DESC)
+       FROM (SELECT d.id, d.decision_id, d.stop_loss, d.strategy, d.reference_price,
+                    (SELECT sum(i.filled_quantity) FROM trade_executor.v_intents i
+                     WHERE i.account = :account AND i.decision_id = d.decision_id
+                       AND i.purpose = 'entry') AS filled
+             FROM risk_manager.decisions d
+             WHERE d.account = :account AND d.symbol = p.symbol
+               AND d.outcome = 'approved' AND d.purpose = 'entry'
+             ORDER BY d.id DESC LIMIT :latest) e
+       WHERE e.filled > 0),
+      (SELECT string_agg(n.targets, ' ')
+       FROM (SELECT d.figures ->> 'targets' AS targets FROM risk_manager.decisions d
+             WHERE d.account = :account AND d.symbol = p.symbol AND {_SCALED_OUT}
+             ORDER BY d.id DESC LIMIT :latest) n)) ORDER BY p.symbol)
+   FROM trade_executor.v_positions p
+   WHERE p.account = :account AND p.quantity <> 0) AS holdings,
+  (SELECT jsonb_agg(jsonb_build_array(
+      w.symbol, w.side, w.purpose, w.quantity::text, w.type, w.limit_price::text, w.stop_price::text,
+      w.stop_loss::text, w.reference_price::text, w.strategy) ORDER BY w.symbol, w.key)
+   FROM (
+      SELECT client_order_id AS key, symbol, side, purpose,
+             CASE state WHEN 'UNKNOWN' THEN quantity ELSE quantity - filled_quantity END AS quantity,
+             type, limit_price, stop_price, stop_loss, reference_price,
+             coalesce((SELECT d.strategy FROM risk_manager.decisions d
+                       WHERE d.account = :account AND d.decision_id = i.decision_id), '') AS strategy
+      FROM trade_executor.v_intents i
+      WHERE account = :account AND state IN ({_LIVE}) AND purpose <> 'protect'
+      UNION ALL
+      -- Buys that somebody else gave at the broker bind cash and will be held, like our own.
+      SELECT broker_order_id, symbol, side, 'entry', quantity - filled_quantity,
+             type, limit_price, stop_price, NULL, coalesce(limit_price, stop_price, 0), ''
+      FROM trade_executor.v_orders
+      WHERE account = :account AND intent_id IS NULL AND side = 'buy' AND parent_order_id IS NULL
+        AND status NOT IN ({_FINAL})
+      UNION ALL
+      SELECT decision_id, symbol, side, purpose, quantity,
+             type, limit_price, stop_price, stop_loss, reference_price, strategy
+      FROM risk_manager.decisions
+      WHERE account = :account AND outcome = 'approved' AND review_id > coalesce(
+        (SELECT position FROM trade_executor.v_cursors
+         WHERE account = :account AND source = 'risk_manager'), 0)
+   ) w WHERE w.quantity > 0) AS working,
+  (SELECT jsonb_object_agg(u.symbol, u.orders) FROM (
+      SELECT symbol, count(*) AS orders FROM trade_executor.v_intents
+      WHERE account = :account AND state = 'UNKNOWN' GROUP BY symbol) u) AS unknown,
+  (SELECT jsonb_object_agg(t.trade_on, t.entries) FROM (
+      SELECT trade_on, count(*) AS entries FROM risk_manager.decisions
+      WHERE account = :account AND outcome = 'approved' AND purpose = 'entry' AND trade_on >= :today
+      GROUP BY trade_on) t) AS entries_by_day,
+  (SELECT jsonb_agg(jsonb_build_array(r.strategy, r.symbol, r.decided_at) ORDER BY r.id) FROM (
+      SELECT id, strategy, symbol, decided_at FROM risk_manager.decisions
+      WHERE account = :account AND outcome = 'approved' AND purpose = 'entry'
+        AND decided_at > :recent_from
+      ORDER BY decided_at DESC LIMIT :most) r) AS recent_entries,
+  (SELECT jsonb_agg(jsonb_build_array(s.symbol, s.at)) FROM (
+      SELECT o.symbol, max(f.executed_at) AS at
+      FROM (SELECT broker_order_id, executed_at FROM trade_executor.v_fills
+            WHERE account = :account ORDER BY id DESC LIMIT :most) f
+      JOIN trade_executor.v_orders o
+        ON o.account = :account AND o.broker_order_id = f.broker_order_id
+      WHERE o.side = 'sell' AND o.type IN ('stop', 'trailing_stop', 'stop_limit')
+      GROUP BY o.broker_order_id, o.symbol) s) AS stops,
+  (SELECT jsonb_object_agg(t.day, t.trades) FROM (
+      SELECT day, count(*) AS trades FROM (
+          SELECT symbol, (executed_at AT TIME ZONE 'America/New_York')::date AS day
+          FROM (SELECT symbol, side, executed_at FROM trade_executor.v_fills
+                WHERE account = :account ORDER BY id DESC LIMIT :most) f
+          GROUP BY 1, 2 HAVING count(DISTINCT side) = 2) d
+      GROUP BY day) t) AS day_trades,
+  (SELECT jsonb_agg(jsonb_build_array(o.symbol, CASE WHEN o.type = 'limit' THEN o.limit_price::text END))
+   FROM trade_executor.v_orders o
+   WHERE o.account = :account AND o.intent_id IS NULL AND o.side = 'sell' AND o.parent_order_id IS NULL
+     AND o.status NOT IN ({_FINAL})) AS open_sales,
+  (SELECT jsonb_agg(DISTINCT symbol) FROM trade_executor.v_differences
+   WHERE account = :account AND closed_at IS NULL AND symbol IS NOT NULL) AS paused,
+  (SELECT jsonb_object_agg(q.symbol, q.at) FROM (
+      SELECT symbol, max(seen_at) AS at FROM (
+          SELECT symbol, seen_at FROM data_collector.v_quarantine
+          -- What a person has let in is no reason for doubt any more.
+          WHERE account = :account AND released_at IS NULL ORDER BY id DESC LIMIT :most) n
+      GROUP BY symbol) q) AS refused_bars,
+  (SELECT jsonb_object_agg(symbol, reasons) FROM (
+      SELECT symbol, string_agg(reason, '; ' ORDER BY id) AS reasons FROM data_collector.v_symbol_holds
+      WHERE account = :account AND ended_at IS NULL GROUP BY symbol) h) AS held,
+  m.mode, m.version, m.reason, m.actor, m.changed_at, m.restarts_peak,
+  e.instant_at, e.cash AS mark_cash, e.equity, e.peak_equity, e.drawdown, e.gross_exposure,
+  e.net_exposure, e.mode_version, e.day_equity,
+  l.version AS limits_version, l.after, l.reason AS limits_reason, l.actor AS limits_actor,
+  l.changed_at AS limits_changed_at
+FROM (SELECT 1) one
+LEFT JOIN LATERAL (
+    SELECT * FROM risk_manager.modes WHERE account = :account ORDER BY version DESC LIMIT 1) m ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM risk_manager.equity_points WHERE account = :account ORDER BY id DESC LIMIT 1
+) e ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM risk_manager.limit_changes WHERE account = :account ORDER BY version DESC LIMIT 1
+) l ON true
+""")
+_EXECUTIONS = text("""
+SELECT f.broker_order_id, coalesce(d.strategy, '') AS strategy, f.symbol, f.side, f.quantity, f.price, f.fee,
+       f.executed_at
+FROM (SELECT * FROM trade_executor.v_fills WHERE account = :account ORDER BY id DESC LIMIT :most) f
+LEFT JOIN trade_executor.v_intents i ON i.account = :account AND i.client_order_id = f.client_order_id
+LEFT JOIN risk_manager.decisions d ON d.account = :account AND d.decision_id = i.decision_id
+ORDER BY f.id
+""")
+
+
+class Books(Tables):
+    """The account as it is."""
+
+    async def book(self, at: datetime) -> Book:
+        """See `ports.Store`."""
+
+        async def read(connection: AsyncConnection) -> Book:
+            row = await self._book_row(connection, at, "")
+            return await self._book_of(connection, row, at)
+
+        return await self._db.run(read)
+
+    async def executions(self) -> list[Execution]:
+        """See `ports.Store`."""
+        return await self._db.run(self._executions)
+
+    async def _executions(self, connection: AsyncConnection) -> list[Execution]:
+        found = await connection.execute(
+            _EXECUTIONS, {"account": self._account, "most": MOST_RECENT}
+        )
+        return [
+            Execution(
+                row.broker_order_id,
+                row.strategy,
+                Symbol(row.symbol),
+                Side(row.side),
+                row.quantity,
+                row.price,
+                row.fee,
+                row.executed_at,
+            )
+            for row in found
+        ]
+
+    async def _book_row(self, connection: AsyncConnection, at: datetime, source: str) -> Row[Any]:
+        """All of the account in one row, and whether `source` was reviewed before."""
+        found = await connection.execute(
+            _BOOK,
+            {
+                "account": self._account,
+                "source": source,
+                "latest": _LATEST_ENTRIES,
+                "today": at.astimezone(NEW_YORK).date(),
+                "recent_from": at - timedelta(seconds=LONGEST_WINDOW_S),
+                "most": MOST_RECENT,
+            },
+        )
+        return found.one()
+
+    async def _book_of(self, connection: AsyncConnection, row: Row[Any], at: datetime) -> Book:
+        if not row.adopted or row.cash is None:
+            raise Unavailable(
+                f"account {self._account} is not known yet: the trade executor has not adopted it"
+            )
+        book = Book(
+            account=self._account,
+            cash=Decimal(row.cash),
+            holdings=tuple(_holding(entry) for entry in unjson(row.holdings) or []),
+            working=tuple(_working(entry) for entry in unjson(row.working) or []),
+            unknown={Symbol(s): int(n) for s, n in (unjson(row.unknown) or {}).items()},
+            # That of an account which has none yet began at `at`.
+            mode=first_mode(at) if row.version is None else mode_of(row),
+            last_mark=None if row.equity is None else mark_of(row, row.mark_cash),
+            entries_by_day={
+                date.fromisoformat(day): int(n)
+                for day, n in (unjson(row.entries_by_day) or {}).items()
+            },
+            recent=_recent(row),
+            limit_change=None
+            if row.limits_version is None
+            else LimitChange(
+                row.limits_version,
+                unjson(row.after),
+                row.limits_reason,
+                row.limits_actor,
+                row.limits_changed_at,
+            ),
+        )
+        if self._reads_records:
+            found_trades = matched(await self._executions(connection)).trades
+            book = replace(book, recent=replace(book.recent, records=records_of(found_trades)))
+        return book
+
+
+def _holding(entry: Sequence[Any]) -> Holding:
+    symbol, quantity, last_price, entries, targets = entry
+    return Holding(
+        Symbol(symbol),
+        Decimal(quantity),
+        decimal_of(last_price),
+        tuple(
+            Protection(
+                Decimal(filled), decimal_of(stop), strategy, decision_id, decimal_of(reference)
+            )
+            for filled, stop, strategy, decision_id, reference in entries or []
+        ),
+        frozenset((targets or "").split()),
+    )
+
+
+def _working(entry: Sequence[Any]) -> Working:
+    symbol, side, purpose, quantity, kind, limit, stop, stop_loss, reference, strategy = entry
+    return Working(
+        Symbol(symbol),
+        Side(side),
+        Purpose(purpose),
+        Decimal(quantity),
+        # An order that somebody else gave may be of a kind we do not give: it is met at the market.
+        OrderType(kind) if kind in set(OrderType) else OrderType.MARKET,
+        decimal_of(limit),
+        decimal_of(stop),
+        decimal_of(stop_loss),
+        Decimal(reference),
+        strategy,
+    )
+
+
+def _recent(row: Row[Any]) -> Recent:
+    return Recent(
+        entries=tuple(
+            RecentEntry(strategy, Symbol(symbol), datetime.fromisoformat(at))
+            for strategy, symbol, at in unjson(row.recent_entries) or []
+        ),
+        stops=tuple(
+            StopHit(Symbol(symbol), datetime.fromisoformat(at))
+            for symbol, at in unjson(row.stops) or []
+        ),
+        day_trades={
+            date.fromisoformat(day): int(trades)
+            for day, trades in (unjson(row.day_trades) or {}).items()
+        },
+        open_sales=tuple(
+            OpenSale(Symbol(symbol), decimal_of(limit))
+            for symbol, limit in unjson(row.open_sales) or []
+        ),
+        paused=frozenset(Symbol(symbol) for symbol in unjson(row.paused) or []),
+        refused_bars={
+            Symbol(symbol): datetime.fromisoformat(at)
+            for symbol, at in (unjson(row.refused_bars) or {}).items()
+        },
+        held={Symbol(symbol): why for symbol, why in (unjson(row.held) or {}).items()},
+    )

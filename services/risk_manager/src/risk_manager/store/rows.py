@@ -1,0 +1,122 @@
+"""How do rows become values, and decisions rows?"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter
+from sqlalchemy import Row
+
+from risk_manager.ports import StoredDecision
+from risk_manager.review import Decision
+from risk_manager.snapshot import LimitChange, Mark, Mode
+from shared.domain.decisions import Approved, Check, Purpose, Refused, TradingMode
+from shared.domain.orders import OrderType, Side, TimeInForce
+from shared.domain.symbols import Symbol
+
+
+def unjson(value: Any) -> Any:
+    """What a JSON column says, whether the driver has read it or not."""
+    return orjson.loads(value) if isinstance(value, str | bytes) else value
+
+
+def decimal_of(value: str | None) -> Decimal | None:
+    """The exact number of a text; None for none."""
+    return None if value is None else Decimal(value)
+
+
+def mode_of(row: Row[Any]) -> Mode:
+    """The mode in a row of modes."""
+    return Mode(
+        TradingMode(row.mode),
+        row.version,
+        row.reason,
+        row.actor,
+        row.changed_at,
+        row.restarts_peak,
+    )
+
+
+def mark_of(row: Row[Any], cash: Decimal) -> Mark:
+    """The mark in a row of equity points, whose cash may go by another name."""
+    return Mark(
+        row.instant_at,
+        cash,
+        row.equity,
+        row.peak_equity,
+        row.drawdown,
+        row.gross_exposure,
+        row.net_exposure,
+        row.mode_version,
+        row.day_equity,
+    )
+
+
+def limit_change_of(row: Row[Any]) -> LimitChange:
+    """The change in a row of limit changes."""
+    return LimitChange(row.version, unjson(row.after), row.reason, row.actor, row.changed_at)
+
+
+_CHECKS = TypeAdapter(tuple[Check, ...])
+
+
+def decision_row(decision: Decision) -> dict[str, Any]:
+    """The columns that decisions and validations share."""
+    answer = decision.answer
+    row: dict[str, Any] = {
+        "decision_id": answer.decision_id,
+        "signal_id": answer.signal_id,
+        "outcome": "approved" if decision.is_approved else "refused",
+        "strategy": decision.strategy,
+        "symbol": answer.symbol,
+        "side": answer.side,
+        "purpose": answer.purpose,
+        "quantity": decision.quantity,
+        "trade_on": decision.trade_on,
+        "checks": _CHECKS.dump_json(answer.checks).decode(),
+        "figures": orjson.dumps(decision.figures).decode(),
+    }
+    terms = (
+        "type", "time_in_force", "limit_price", "stop_price", "stop_loss", "take_profit",
+        "reference_price", "act_from", "act_until",
+    )  # fmt: skip
+    if isinstance(answer, Approved):
+        row |= {name: getattr(answer, name) for name in terms}
+        return {**row, "reason_code": None, "reason": None}
+    row |= dict.fromkeys(terms)
+    return {**row, "reason_code": answer.reason_code, "reason": answer.reason}
+
+
+def stored_of(row: Row[Any]) -> StoredDecision:
+    """The decision in a row of decisions."""
+    checks = _CHECKS.validate_python(unjson(row.checks))
+    common = (
+        row.decision_id,
+        row.signal_id,
+        row.account,
+        Symbol(row.symbol),
+        Side(row.side),
+        Purpose(row.purpose),
+    )
+    answer: Approved | Refused
+    if row.outcome == "approved":
+        answer = Approved(
+            *common,
+            row.quantity,
+            OrderType(row.type),
+            TimeInForce(row.time_in_force),
+            row.limit_price,
+            row.stop_price,
+            row.stop_loss,
+            row.take_profit,
+            row.reference_price,
+            row.act_from,
+            row.act_until,
+            checks,
+        )
+    else:
+        answer = Refused(*common, row.reason_code, row.reason, checks)
+    decision = Decision(answer, row.strategy, row.quantity, row.trade_on, unjson(row.figures))
+    return StoredDecision(row.id, row.source, row.decided_at, decision)
