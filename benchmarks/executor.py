@@ -56,7 +56,9 @@ from shared.ports import Broker, BrokerOrder
 from trade_executor.adapters.alpaca import open_alpaca
 from trade_executor.adapters.gate import Gate
 from trade_executor.adapters.holder import this_process
+from trade_executor.adapters.market import open_market
 from trade_executor.adapters.trade_updates import TradeUpdates
+from trade_executor.market import Bounds
 from trade_executor.service import Executor, Parts
 from trade_executor.store import Store
 from trade_executor.store.leases import PostgresLeases
@@ -293,11 +295,17 @@ async def standing(folder: Path) -> AsyncIterator[Bench]:
             lease = await enter(open_database(own, timer, pool_size=1, application="b"))
             bells = RedisBells(await enter(open_redis(own)), ACCOUNT, timer)
             gate, clock = Gate(WITHOUT_LIMIT, timer), FileClock(clock_file)
-            broker = NotingBroker(await enter(open_alpaca(url, KEY, KEY, gate)))
+            alpaca = await enter(open_alpaca(url, KEY, KEY, gate))
+            broker = NotingBroker(alpaca)
+            venue_settings = own.model_copy(
+                update={"alpaca_data_url": url, "alpaca_api_key": KEY, "alpaca_secret_key": KEY}
+            )
+            market = await enter(open_market(venue_settings, alpaca, timer))
             parts = Parts(
                 Store(executor, ACCOUNT), PostgresLeases(lease, ACCOUNT, clock), broker, gate,
                 TradeUpdates(url, KEY, KEY, timer), bells, load_calendar(folder / "parquet"), clock,
-                timer, HaltFile(folder / "halt"), this_process(),
+                timer, HaltFile(folder / "halt"), this_process(), market,
+                Bounds(max_spread=Decimal("0.01"), collar=Decimal("0.05"), max_quote_age_s=60),
             )  # fmt: skip
 
             async def active(connection: AsyncConnection) -> None:
@@ -386,6 +394,7 @@ async def recover(bench: Bench) -> None:
         "ALPACA_API_KEY": "PKTEST",
         "ALPACA_SECRET_KEY": "secret",
         "ALPACA_BASE_URL": bench.venue_url,
+        "ALPACA_DATA_URL": bench.venue_url,
         "ALPACA_REQUESTS_PER_MINUTE": "10000",
         "TRADE_EXECUTOR_PORT": str(api_port),
         "CLOCK_FILE": str(bench.folder / "clock"),

@@ -40,6 +40,7 @@ OUR_PREFIXES = (
     "API_TOKEN_",
     "DASHBOARD_",
     "DB_",
+    "EXECUTION_",
     "FINVIZ_",
     "GOTIFY_",
     "NOTIFY_",
@@ -204,6 +205,11 @@ class Settings(BaseSettings):
     risk_flat_before_close_s: Annotated[int, Field(ge=60, le=7_200)] = 600
     risk_benchmark_symbol: Annotated[Symbol, BeforeValidator(_one_symbol)] = Symbol("SPY")
     risk_halted_symbols: Annotated[tuple[Symbol, ...], NoDecode] = ()
+
+    # What an entry at the market must find: spread and distance from the decision's price as fractions, and seconds.
+    execution_max_spread: Annotated[float, Field(gt=0, le=1)] = 0.01
+    execution_collar: Annotated[float, Field(gt=0, le=1)] = 0.05
+    execution_max_quote_age_s: Annotated[int, Field(ge=1, le=86_400)] = 60
 
     # When entries may be sent; narrows the exchange's hours, never widens them.
     trading_start_time: time = time(9, 30)

@@ -222,6 +222,8 @@ class OrderRequest:
     trail_price: Decimal | None = None
     trail_percent: Decimal | None = None
     extended_hours: bool = False
+    # Dollars to spend in place of shares; `quantity` is then what they were reckoned to buy.
+    notional: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,13 +193,25 @@ class DataApi:
         return answer({"symbol": symbol, kind.removesuffix("s"): newest})
 
     def _newest(self, symbol: Symbol, kind: str) -> dict[str, Any] | None:
+        if kind == "quotes":
+            return self._quote(symbol)
         bar = self.last(symbol)
         if bar is None:
             return None
         if kind == "bars":
             return wire.data_bar(bar)
-        make = wire.latest_quote if kind == "quotes" else wire.latest_trade
-        return make(bar.close / MICROS, from_epoch_us(bar.end_us))
+        return wire.latest_trade(bar.close / MICROS, from_epoch_us(bar.end_us))
+
+    def _quote(self, symbol: Symbol) -> dict[str, Any] | None:
+        """Somebody quotes around the last price for as long as the exchange is open, also before the first bar."""
+        price = self._venue.book.prices.get(symbol)
+        if symbol not in self._symbols or price is None:
+            return None
+        bar = self.last(symbol)
+        at = self._venue.venue_at
+        if bar is not None and not self._venue.is_open:
+            at = from_epoch_us(bar.end_us)
+        return wire.latest_quote(float(price), at)
 
     def last(self, symbol: Symbol) -> SeenBar | None:
         """The newest bar of a symbol that has ended."""
@@ -251,7 +263,7 @@ class DataApi:
         price, at = last.close / MICROS, from_epoch_us(last.end_us)
         return {
             "latestTrade": wire.latest_trade(price, at),
-            "latestQuote": wire.latest_quote(price, at),
+            "latestQuote": self._quote(symbol),
             "minuteBar": None if minute is None else wire.data_bar(minute),
             "dailyBar": wire.data_bar(day),
             "prevDailyBar": None if before is None else wire.data_bar(before),

@@ -244,7 +244,8 @@ def asset(symbol: Symbol, *, shortable: bool) -> dict[str, Any]:
         "name": f"{symbol} (simulated)",
         "status": "active",
         "tradable": True,
-        "marginable": False,
+        # A short sale is one on margin.
+        "marginable": shortable,
         "shortable": shortable,
         "easy_to_borrow": shortable,
         "borrow_status": "easy_to_borrow" if shortable else "hard_to_borrow",

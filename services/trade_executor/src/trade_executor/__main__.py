@@ -14,12 +14,15 @@ from shared.adapters.postgres import open_database
 from shared.adapters.process import run_service
 from shared.adapters.redis import RedisBells, RedisLatestBars, open_redis, redis_is_answering
 from shared.config import Settings
+from shared.domain.money import parse_number
 from trade_executor.adapters.alpaca import open_alpaca
 from trade_executor.adapters.gate import Gate
 from trade_executor.adapters.holder import this_process
+from trade_executor.adapters.market import open_market
 from trade_executor.adapters.trade_updates import TradeUpdates
 from trade_executor.api import router
 from trade_executor.lifecycle import ExecutorState
+from trade_executor.market import Bounds
 from trade_executor.service import Executor, Parts
 from trade_executor.store import Store
 from trade_executor.store.leases import PostgresLeases
@@ -56,6 +59,7 @@ async def run(settings: Settings) -> None:
         broker = await stack.enter_async_context(
             open_alpaca(settings.alpaca_base_url, key, secret, gate)
         )
+        market = await stack.enter_async_context(open_market(settings, broker, timer))
         store = Store(database, account)
         bells = RedisBells(redis, account, timer)
         updates = TradeUpdates(settings.alpaca_base_url, key, secret, timer)
@@ -72,6 +76,12 @@ async def run(settings: Settings) -> None:
                 timer,
                 HaltFile(settings.halt_file),
                 this_process(),
+                market,
+                Bounds(
+                    max_spread=parse_number(str(settings.execution_max_spread)),
+                    collar=parse_number(str(settings.execution_collar)),
+                    max_quote_age_s=settings.execution_max_quote_age_s,
+                ),
             )
         )
 
@@ -90,7 +100,17 @@ async def run(settings: Settings) -> None:
         )
         latest = RedisLatestBars(redis, account)
         app.include_router(
-            router(store, executor, bells, latest, clock, timer, ids, settings.trading_timeframe)
+            router(
+                store,
+                executor,
+                bells,
+                latest,
+                clock,
+                timer,
+                ids,
+                settings.trading_timeframe,
+                market,
+            )
         )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(serve(app, settings.api_host, settings.trade_executor_port))

@@ -1,8 +1,8 @@
 """Would the broker take this order, as far as its own rules can be known beforehand?
 
 Each documented rule on the shape of an order is one line here, with what to do about it: a reason and a mend before
-the order leaves say more than the broker's refusal after it. What depends on the account, the asset or the market
-stays the broker's to say.
+the order leaves say more than the broker's refusal after it. What the share and its market allow is asked in `market`;
+what depends on the account stays the broker's to say.
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ from trade_executor.lifecycle import (
     quantity_to_exit,
 )
 from trade_executor.store import Store
+from trade_executor.vetting import Vetting
 from trade_executor.wake import Wake
 
 _log = structlog.get_logger(__name__)
@@ -87,6 +88,7 @@ class Sender:
         wake: Wake,
         ask_to_reconcile: AskToReconcile,
         halt: HaltSwitch,
+        vetting: Vetting,
         *,
         epoch: int,
     ) -> None:
@@ -100,6 +102,7 @@ class Sender:
         self._wake = wake
         self._ask = ask_to_reconcile
         self._halt = halt
+        self._vetting = vetting
         self._epoch = epoch
         self._probes = Probes()
         # When each order's cancel was last sent and last looked at, by its group's first order.
@@ -129,6 +132,7 @@ class Sender:
         if achieved and todo.cancels:
             # What was cancelled may leave shares bare: their protection goes before any new entry.
             return True
+        await self._vetting.look(todo.due)
         for intent in todo.due:
             achieved |= await self._send(intent)
         return achieved
@@ -255,6 +259,9 @@ class Sender:
                         at=self._clock.now(),
                     )
                     return True
+        ended = await self._vetted(intent)
+        if ended is not None:
+            return ended
         if not self._holder.is_sure:
             return False
         await self._gate.admit(_lane(intent))
@@ -268,6 +275,21 @@ class Sender:
         if not isinstance(verdict, Go):
             return False
         await self._post(intent.with_quantity(quantity or intent.quantity), began_s)
+        return True
+
+    async def _vetted(self, intent: Intent) -> bool | None:
+        """None when share and market let it go, True when they ended it, False while nobody answers."""
+        try:
+            problem = await self._vetting.problem_with(intent)
+        except Retryable as error:
+            _log.warning("entry waits", order=intent.client_order_id, reason=str(error))
+            return False
+        if problem is None:
+            return None
+        _log.warning("entry withdrawn", order=intent.client_order_id, reason=str(problem))
+        await self._store.outgoing.end_unsent(
+            intent, IntentState.CANCELLED_UNSENT, str(problem), at=self._clock.now()
+        )
         return True
 
     async def _post(self, intent: Intent, began_s: float) -> bool:

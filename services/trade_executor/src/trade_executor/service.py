@@ -30,9 +30,11 @@ from trade_executor.adapters.trade_updates import (
 from trade_executor.booking import Booker
 from trade_executor.lease import Holder, Lease, LeaseLost, Leases, take_lease
 from trade_executor.lifecycle import ExecutorState
+from trade_executor.market import Bounds, Market
 from trade_executor.recovery import Reconciler, Report
 from trade_executor.sending import Sender
 from trade_executor.store import Store
+from trade_executor.vetting import Vetting
 from trade_executor.wake import Wake
 
 _log = structlog.get_logger(__name__)
@@ -58,6 +60,8 @@ class Parts:
     timer: Timer
     halt: HaltSwitch
     holder: Holder
+    market: Market
+    bounds: Bounds
 
 
 class Executor:
@@ -118,7 +122,8 @@ class Executor:
         reconciler.use(booker)
         sender = Sender(
             parts.store, parts.broker, parts.gate, booker, held, parts.clock, parts.timer, wake,
-            reconciler.ask, parts.halt, epoch=epoch,
+            reconciler.ask, parts.halt, Vetting(parts.market, parts.clock, parts.timer, parts.bounds),
+            epoch=epoch,
         )  # fmt: skip
         self._reconciler, self._wake = reconciler, wake
         inbox: asyncio.Queue[StreamItem] = asyncio.Queue(_INBOX)

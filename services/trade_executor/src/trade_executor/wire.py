@@ -22,6 +22,7 @@ from shared.domain.order_life import EVENTS, EventRow
 from shared.domain.orders import OrderChange, OrderClass, OrderRequest
 from shared.domain.symbols import Symbol
 from shared.ports import BrokerAccount, BrokerExecution, BrokerOrder
+from trade_executor.market import Asset, Quote
 
 # Larger figures are no quantity, price or sum of money of ours and would not fit the ledger's columns.
 _LARGEST = Decimal(10) ** 15
@@ -103,6 +104,45 @@ def read_order(raw: Any) -> BrokerOrder:
         raw=fields,
         updated_at=_instant(fields.get("updated_at")),
     )
+
+
+def read_asset(raw: Any) -> Asset:
+    """The share in `raw`; what the broker leaves out is not known.
+
+    Raises:
+        InvalidInput: not an object, or without its symbol.
+    """
+    fields = _object(raw, "asset")
+    attributes = fields.get("attributes")
+    # `easy_to_borrow` gives way to `borrow_status`; for a while either may come.
+    borrow = fields.get("borrow_status")
+    easy = _flag(fields, "easy_to_borrow")
+    return Asset(
+        symbol=Symbol(_text(fields, "symbol")),
+        status=str(fields["status"])[:_MAX_TEXT] if fields.get("status") else None,
+        is_tradable=_flag(fields, "tradable"),
+        is_fractionable=_flag(fields, "fractionable"),
+        is_shortable=_flag(fields, "shortable"),
+        is_easy_to_borrow=borrow == "easy_to_borrow" if easy is None and borrow else easy,
+        is_marginable=_flag(fields, "marginable"),
+        attributes=frozenset(map(str, attributes)) if isinstance(attributes, list) else None,
+    )
+
+
+def read_quote(raw: Any) -> Quote | None:
+    """The quote in `raw`; None when there is none, or one side of it is empty.
+
+    Raises:
+        InvalidInput: figures that are no figures.
+    """
+    if raw is None:
+        return None
+    fields = _object(raw, "quote")
+    bid, ask, quoted_at = _number(fields, "bp"), _number(fields, "ap"), _instant(fields.get("t"))
+    # The market data writes a side that nobody offers as 0.
+    if quoted_at is None or bid is None or ask is None or bid <= 0 or ask <= 0:
+        return None
+    return Quote(bid, ask, quoted_at)
 
 
 def read_activity(raw: Any) -> BrokerExecution:
@@ -276,6 +316,11 @@ def _number(fields: Mapping[str, Any], name: str) -> Decimal | None:
     if not number.is_finite() or abs(number) > _LARGEST:
         raise InvalidInput(f"the broker sent {name} {str(value)[:40]!r}, which is out of bounds")
     return number
+
+
+def _flag(fields: Mapping[str, Any], name: str) -> bool | None:
+    value = fields.get(name)
+    return value if isinstance(value, bool) else None
 
 
 def _instant(value: Any) -> datetime | None:

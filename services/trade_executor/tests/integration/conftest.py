@@ -38,7 +38,9 @@ from simulator.testing import (
 from trade_executor.adapters.alpaca import open_alpaca
 from trade_executor.adapters.gate import Gate
 from trade_executor.adapters.holder import this_process
+from trade_executor.adapters.market import open_market
 from trade_executor.adapters.trade_updates import TradeUpdates
+from trade_executor.market import Bounds
 from trade_executor.service import Executor, Parts
 from trade_executor.store import Store
 from trade_executor.store.leases import PostgresLeases
@@ -320,6 +322,20 @@ def make_desk(
                     machine,
                     FakeHalt(),
                     this_process(),
+                    await enter(
+                        open_market(
+                            settings.model_copy(
+                                update={
+                                    "alpaca_data_url": sim.url,
+                                    "alpaca_api_key": KEY,
+                                    "alpaca_secret_key": KEY,
+                                }
+                            ),
+                            broker,
+                            timer,
+                        )
+                    ),
+                    Bounds(Decimal("0.01"), Decimal("0.05"), 60),
                 )
                 made = Desk(account, sim, db, risk, bells, store, clock, Executor(parts), parts)
                 await made.set_mode("ACTIVE", 1)

@@ -133,6 +133,7 @@ class Rig:
             "ALPACA_API_KEY": "PKTEST",
             "ALPACA_SECRET_KEY": "secret",
             "ALPACA_BASE_URL": f"http://127.0.0.1:{self._venue_port}",
+            "ALPACA_DATA_URL": f"http://127.0.0.1:{self._venue_port}",
             "ALPACA_REQUESTS_PER_MINUTE": "10000",
             "TRADE_EXECUTOR_PORT": str(port),
             "CLOCK_FILE": str(self._folder / "clock"),

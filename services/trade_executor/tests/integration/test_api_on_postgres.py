@@ -38,7 +38,7 @@ async def api_of(
         app.include_router(
             router(
                 desk.store, desk.executor, desk.bells, RedisLatestBars(redis, desk.account),
-                desk.clock, timer, RandomIds(), Timeframe.MINUTE,
+                desk.clock, timer, RandomIds(), Timeframe.MINUTE, desk.parts.market,
             )
         )  # fmt: skip
         async with httpx.AsyncClient(

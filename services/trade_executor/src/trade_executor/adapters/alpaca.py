@@ -36,6 +36,7 @@ from trade_executor import wire
 from trade_executor.adapters.gate import Gate
 from trade_executor.answers import definite_refusal, pause_asked_for
 from trade_executor.budget import Lane
+from trade_executor.market import Asset
 
 T = TypeVar("T")
 CONNECT_S = 2.0
@@ -232,6 +233,11 @@ class AlpacaBroker:
         """See `Broker`."""
         rows = self._parsed_all(wire.read_position, await self._get("/v2/positions"))
         return {symbol: quantity for symbol, quantity, _ in rows}
+
+    async def asset(self, symbol: Symbol) -> Asset | None:
+        """The flags of a share, or None on a 404."""
+        found = await self._get_or_none(f"/v2/assets/{quote(symbol)}", {})
+        return None if found is None else self._parsed(wire.read_asset, found)
 
     async def _get(self, path: str, query: Mapping[str, str] = {}) -> Any:
         status, content = await self._ask(Lane.QUERY, "GET", path, query)

@@ -6,6 +6,7 @@ is stored before the broker hears of it. Each answers within two seconds with wh
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,9 +16,10 @@ from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel
 
 from shared.adapters.http_api import ProblemError, Role, requires
+from shared.domain.errors import Retryable
 from shared.domain.ids import manual_signal_id
 from shared.domain.money import parse_price
-from shared.domain.orders import IntentState
+from shared.domain.orders import IntentState, Side
 from shared.domain.signals import ManualOrder
 from shared.domain.symbols import Symbol, parse_symbol
 from shared.domain.timeframes import Timeframe
@@ -41,7 +43,9 @@ from trade_executor.api.wishes import (
     manual_order,
     parse_quantity,
     refusal,
+    request_of,
 )
+from trade_executor.market import Market, problem_with_asset
 from trade_executor.positions import PositionFold
 from trade_executor.preflight import Problem
 from trade_executor.service import Executor
@@ -77,6 +81,25 @@ class Desk:
     timer: Timer
     ids: Ids
     timeframe: Timeframe
+    market: Market
+
+    async def require_dealt(self, order: ManualOrder) -> None:
+        """Turn away what the share's flags forbid. Raises ProblemError.
+
+        Not a way out of what is held; and while the broker does not answer the sender asks again before it sends.
+        """
+        position = (await self.fold.now()).get(order.symbol)
+        held = Decimal(0) if position is None else position.quantity
+        if held * order.side.sign < 0:
+            return
+        with contextlib.suppress(Retryable):
+            problem = problem_with_asset(
+                request_of(order),
+                await self.market.asset(order.symbol),
+                opens_short=order.side is Side.SELL,
+            )
+            if problem is not None:
+                raise refusal(problem)
 
     async def give(self, order: ManualOrder, key: str) -> None:
         """Store and announce a wish. Raises ProblemError when its key names another."""
@@ -164,6 +187,7 @@ def add_changes(routes: APIRouter, desk: Desk) -> None:
         signal_id = manual_signal_id(store.account, key)
         if wish.notional is None or await store.manual.answer(signal_id) is None:
             order = manual_order(wish, store.account, key, desk.clock.now(), role, price)
+            await desk.require_dealt(order)
             await desk.give(order, key)
         found = await desk.answer(signal_id)
         location = f"/orders/{signal_id}"

@@ -169,7 +169,7 @@ def manual_order(
             extended_hours=wish.extended_hours,
         ),
     )
-    problem = problem_with(_request(order))
+    problem = problem_with(request_of(order))
     if problem is not None:
         raise refusal(problem)
     return order
@@ -207,7 +207,7 @@ def refusal(problem: Problem) -> ProblemError:
     return ProblemError(_STATUSES.get(problem.code, 422), problem.code, str(problem))
 
 
-def _request(order: ManualOrder) -> OrderRequest:
+def request_of(order: ManualOrder) -> OrderRequest:
     """The order as it would go to the broker if risk approved all of it."""
     terms, is_bracket = order.terms, order.take_profit is not None or order.stop_loss is not None
     order_class = terms.order_class or (OrderClass.BRACKET if is_bracket else OrderClass.SIMPLE)
