@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from backtester.costs import FeePeriod
 from backtester.terms import Actions, Bars, Days
 from shared.domain.bar_blocks import BarBlock, from_epoch_us, to_epoch_us
-from shared.domain.calendar import TradingCalendar
+from shared.domain.calendar import NEW_YORK, TradingCalendar
 from shared.domain.corporate_actions import CorporateAction, Split, merged
 from shared.domain.errors import InvalidInput, TradingError
 from shared.domain.money import MICROS
@@ -222,6 +222,13 @@ class History:
     def day(self, row: int) -> date:
         """The exchange day of a row."""
         return date.fromordinal(int(self.session[row]))
+
+    def moment(self, row: int) -> str:
+        """When a row's bars ended, as people say it: a day, or with the time in New York for shorter bars."""
+        if not self.panel.timeframe.is_intraday:
+            return self.day(row).isoformat()
+        ended = from_epoch_us(int(self.end_us[row])).astimezone(NEW_YORK)
+        return f"{ended:%Y-%m-%d %H:%M}"
 
 
 def history_of(

@@ -7,9 +7,11 @@ symbol and the day, and no partial report.
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -18,9 +20,10 @@ from numpy.typing import NDArray
 
 from backtester.history import History
 from backtester.terms import FLAT, LONG, SHORT, Wishes
-from shared.domain.errors import TradingError
+from shared.domain.errors import InvalidInput, TradingError
 from shared.domain.signals import Direction
 from strategy_engine.panels import FIGURES, View
+from strategy_engine.patience import LIMIT_S, EndedTheProcess, TookTooLong, within
 from strategy_engine.strategies.moving_average import MovingAverage
 from strategy_engine.strategy import (
     IndicatorStrategy,
@@ -37,6 +40,10 @@ Floats = NDArray[np.float64]
 
 # Bars of which indicators are numbers of the interpreter's at a time.
 _AT_ONCE = 65_536
+# So long may a strategy think about all bars at once, as in `trader check`.
+ALL_BARS_WITHIN_S = 300.0
+_SLOW_BAR = "live trading would not wait for it either"
+_SLOW_PANEL = "let it do less, or give it fewer bars or symbols"
 _DIRECTIONS = {Direction.LONG: LONG, Direction.FLAT: FLAT, Direction.SHORT: SHORT}
 
 
@@ -81,11 +88,21 @@ def _moving_average(strategy: Strategy, close: Floats) -> tuple[int, Ints, Ints,
 COMPILED_FORMS: dict[type[Strategy], CompiledForm] = {MovingAverage: _moving_average}
 
 
-def wishes_of(strategy: Strategy, history: History, *, compiled: bool) -> Wished:
+def wishes_of(
+    strategy: Strategy,
+    history: History,
+    *,
+    compiled: bool,
+    bar_within_s: float = LIMIT_S,
+    all_within_s: float = ALL_BARS_WITHIN_S,
+) -> Wished:
     """Every new wish of `strategy`; `compiled` allows machine code where there is some.
 
+    Args:
+        bar_within_s: so long may one that is asked bar by bar think about a bar, as live.
+        all_within_s: so long one that states all bars at once.
     Raises:
-        StrategyFailed: it raised.
+        StrategyFailed: it raised, or took longer.
         InvalidWish: it answered what cannot be meant.
     """
     # A compiled form knows entries and exits alone.
@@ -106,25 +123,77 @@ def wishes_of(strategy: Strategy, history: History, *, compiled: bool) -> Wished
                 words.entry_reason,
                 words.exit_reason,
             )
-    try:
+    asked = _Asked(history)
+    limit_s = all_within_s if isinstance(strategy, VectorStrategy) else bar_within_s
+
+    def found() -> Wished:
         if isinstance(strategy, VectorStrategy):
             return _from_panel(strategy, history)
         if isinstance(strategy, IndicatorStrategy):
-            return _from_indicators(strategy, history)
-        return _bar_by_bar(strategy, history)
-    except TradingError:
-        raise
-    except (Exception, SystemExit) as error:  # a stranger's code may raise anything, or ask to end
-        said = " ".join(str(error).split())[:200]
-        raise StrategyFailed(
-            f"strategy {strategy.name} failed: {type(error).__name__}: {said}"
-        ) from error
+            return _from_indicators(strategy, history, asked)
+        return _bar_by_bar(strategy, history, asked)
+
+    try:
+        return within(limit_s, found, asked.reached)
+    except Exception as error:  # a stranger's code may raise anything, or ask to end
+        raise _failure(strategy, asked.where, limit_s, error) from error
+
+
+def _failure(strategy: Strategy, where: str, limit_s: float, error: Exception) -> TradingError:
+    """One sentence with strategy, bar and line of its file; `where` is empty when it was asked for all bars at once."""
+    from strategy_engine.blame import lines_of, place_in  # needed here alone
+
+    cause = error.__cause__ or error if isinstance(error, EndedTheProcess) else error
+    lines = error.lines if isinstance(error, TookTooLong) else lines_of(cause)
+    answer = "indicators" if isinstance(strategy, IndicatorStrategy) and not where else ""
+    at = f"{where and ' '}{where} ({place_in(strategy, lines, answer)})"
+    match error:
+        case TookTooLong():
+            mend = _SLOW_BAR if where else _SLOW_PANEL
+            return StrategyFailed(
+                f"strategy {strategy.name} took longer than {limit_s:g} s{at} and was stopped; {mend}"
+            )
+        case InvalidInput():
+            return InvalidWish(f"strategy {strategy.name}{at}: {error}")
+        case _:
+            said = " ".join(str(cause).split())[:200]
+            return StrategyFailed(
+                f"strategy {strategy.name} failed{at}: {type(cause).__name__}: {said}"
+            )
+
+
+class _Asked:
+    """Which bar a strategy is asked about, for whoever has to say where it fails or hangs."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._column = -1
+        self._rows: Ints = np.empty(0, np.int64)
+        self._numbers = itertools.count()
+
+    def bars_of(self, column: int, rows: Ints) -> Iterator[int]:
+        """The numbers of the bars of a symbol, each taken when its bar's turn has come."""
+        self._column, self._rows, self._numbers = column, rows, itertools.count()
+        return self._numbers
+
+    def reached(self) -> object:
+        """Something that changes with each bar."""
+        return self._column, repr(self._numbers)
+
+    @property
+    def where(self) -> str:
+        """`on AAPL at 2023-05-25`; empty before the first bar."""
+        # What a count gives next is all that it tells of itself.
+        taken = int(re.sub(r"\D", "", repr(self._numbers)))
+        if self._column < 0 or not taken:
+            return ""
+        symbol = self._history.panel.symbols[self._column]
+        return f"on {symbol} at {self._history.moment(int(self._rows[taken - 1]))}"
 
 
 def _from_panel(strategy: VectorStrategy, history: History) -> Wished:
     panel = history.panel
-    stated = strategy.wishes(panel)
-    stated.check(panel)
+    stated = strategy.checked_wishes(panel)
     row, column = np.nonzero(stated.wished)
     places = (row, column)
     conviction = np.ones(len(row)) if stated.conviction is None else stated.conviction[places]
@@ -163,14 +232,14 @@ def _refuse(
     if is_wrong.any():
         i = int(np.argmax(is_wrong))
         raise InvalidWish(
-            f"strategy {strategy.name}: {name} of {history.panel.symbols[places[1][i]]} is {values[i]} "
-            f"on {history.day(int(places[0][i]))}, where it has a signal; it must be a number there"
+            f"{name} of {history.panel.symbols[places[1][i]]} is {values[i]} at "
+            f"{history.moment(int(places[0][i]))}, where it has a signal; it must be a number there"
         )
 
 
-def _from_indicators(strategy: IndicatorStrategy, history: History) -> Wished:
+def _from_indicators(strategy: IndicatorStrategy, history: History, asked: _Asked) -> Wished:
     panel = history.panel
-    found = _Found(strategy, history)
+    found = _Found(strategy)
     indicators = strategy.checked_indicators(panel)
     for column in range(len(panel.symbols)):
         has_bar = ~np.isnan(panel.close[:, column])
@@ -182,10 +251,11 @@ def _from_indicators(strategy: IndicatorStrategy, history: History) -> Wished:
         newest = MappingProxyType(dict(zip(indicators, kept, strict=True)))
         pushes = [values.append for values in kept]
         decide = strategy.decide
+        numbers = asked.bars_of(column, rows)
         for first in range(0, len(rows), _AT_ONCE):
             # In parts, because a list of numbers takes four times the memory of an array.
             part = [values[first : first + _AT_ONCE].tolist() for values in own]
-            for n, values in enumerate(zip(*part, strict=True), first):
+            for values, n in zip(zip(*part, strict=True), numbers, strict=False):
                 for push, value in zip(pushes, values, strict=True):
                     push(value)
                 wish = decide(newest)
@@ -194,14 +264,14 @@ def _from_indicators(strategy: IndicatorStrategy, history: History) -> Wished:
     return found.in_order()
 
 
-def _bar_by_bar(strategy: Strategy, history: History) -> Wished:
+def _bar_by_bar(strategy: Strategy, history: History, asked: _Asked) -> Wished:
     panel = history.panel
-    found = _Found(strategy, history)
+    found = _Found(strategy)
     for column, symbol in enumerate(panel.symbols):
         alone = panel.of(column)
         figures = [getattr(alone, name)[:, 0] for name in FIGURES]
         rows = np.flatnonzero(~np.isnan(panel.close[:, column]))
-        for n, row in enumerate(rows.tolist()):
+        for row, n in zip(rows.tolist(), asked.bars_of(column, rows), strict=False):
             first = max(0, n + 1 - strategy.bars_needed)
             # Copies, because from a slice one gets back to the whole, future included.
             view = View(panel.timeframe, symbol, *(f[first : n + 1].copy() for f in figures))
@@ -216,7 +286,6 @@ class _Found:
     """Wishes that were answered bar by bar."""
 
     strategy: Strategy
-    history: History
     wishes: list[tuple[int, int, int, float]] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
 
@@ -229,13 +298,11 @@ class _Found:
         wish = Wish(answer) if isinstance(answer, Direction) else answer
         if not isinstance(wish, Wish):
             raise InvalidWish(
-                f"strategy {self.strategy.name}: generate_signal must give a Wish, a Direction or None, "
-                f"gave {wish!r:.80} for {self._where(row, column)}"
+                f"generate_signal must give a Wish, a Direction or None, gave {wish!r:.80}"
             )
         if wish.direction is Direction.SHORT and not self.strategy.allows_shorts:
             raise InvalidWish(
-                f"strategy {self.strategy.name} wishes to be SHORT in {self._where(row, column)}; "
-                "it must declare a switch allow_short, and it must be on"
+                "it wishes to be SHORT, so it must declare a switch allow_short, and that must be on"
             )
         direction = _DIRECTIONS[wish.direction]
         self.wishes.append((row, column, direction, float(wish.conviction)))
@@ -259,9 +326,6 @@ class _Found:
             ),
             self.reasons,
         )
-
-    def _where(self, row: int, column: int) -> str:
-        return f"{self.history.panel.symbols[column]} on {self.history.day(row)}"
 
 
 def in_order(

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from backtester.history import History
 from strategy_engine.checks import Checked, check_lookahead, check_warmup
 from strategy_engine.panels import Panel
+from strategy_engine.patience import within
 from strategy_engine.strategy import Strategy, VectorStrategy
 
 # Instants of a strategy that states whole panels, and calls of one that is asked bar by bar.
 _INSTANTS = 12
 _CALLS = 240
+# What hangs when it is shown fewer bars must not hold a run that is finished.
+_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ def _sentence(
     # A new one each time: the one that ran may remember.
     fresh = type(strategy)(**strategy.values)
     try:
-        checked = check(fresh, panel, most)
+        checked = within(_WITHIN_S, partial(check, fresh, panel, most))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a stranger's code may raise anything
         said = " ".join(str(error).split())[:200]
         return f"{kind}: shown fewer bars it fails with {type(error).__name__}: {said}.", 0

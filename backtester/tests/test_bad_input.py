@@ -5,7 +5,12 @@ merely useless gives a whole result that says so.
 """
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,7 +22,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 STRANGERS = """
 from typing import ClassVar
 import numpy as np
-from strategy_engine.strategy import Direction, Strategy, VectorStrategy, Wishes
+from strategy_engine.strategy import Direction, Strategy, VectorStrategy, Wish, Wishes
 
 class Raises(VectorStrategy):
     bars_needed: ClassVar[int] = 1
@@ -71,6 +76,23 @@ class Leaves(VectorStrategy):
     bars_needed: ClassVar[int] = 1
     def wishes(self, panel):
         raise SystemExit(0)
+
+class Nothing(VectorStrategy):
+    bars_needed: ClassVar[int] = 1
+    def wishes(self, panel):
+        return None
+
+class TooSure(Strategy):
+    bars_needed: ClassVar[int] = 1
+    def generate_signal(self, view):
+        return Wish(Direction.LONG, 2.0)
+
+class Endless(Strategy):
+    bars_needed: ClassVar[int] = 1
+    def generate_signal(self, view):
+        print("asked", flush=True)
+        while True:
+            pass
 """
 
 
@@ -99,6 +121,9 @@ def strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "Leaves",
         "Peeks",
         "Forgets",
+        "Nothing",
+        "TooSure",
+        "Endless",
     )
     points = "".join(f"{name} = strangers_of_a_test:{name}\n" for name in names)
     (info / "entry_points.txt").write_text(f"[full_ai_trader.strategies]\n{points}")
@@ -133,12 +158,43 @@ def refused(words: list[str], code: int, tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("strategy", "code", "sentence"),
     [
-        ("raises", 1, "strategy raises failed: ZeroDivisionError: nothing to divide by"),
-        ("raises_late", 1, "strategy raises_late failed: KeyError: 'late'"),
-        ("not_number", 4, "my_indicator of AAPL is nan on 2023-03-02"),
-        ("wrong_shape", 4, "entries must be an array of shape (250, 1)"),
-        ("no_wish", 4, "generate_signal must give a Wish, a Direction or None, gave 'BUY'"),
-        ("leaves", 1, "strategy leaves failed: SystemExit"),
+        (
+            "raises",
+            1,
+            "strategy raises failed (strangers_of_a_test.py line 9): ZeroDivisionError: nothing to divide by second line",
+        ),
+        (
+            "raises_late",
+            1,
+            "strategy raises_late failed on AAPL at 2023-05-25 (strangers_of_a_test.py line 18): KeyError: 'late'",
+        ),
+        (
+            "not_number",
+            4,
+            "strategy not_number (strangers_of_a_test.py line 23): my_indicator of AAPL is nan at 2023-03-02",
+        ),
+        (
+            "wrong_shape",
+            4,
+            "strategy wrong_shape (strangers_of_a_test.py line 31): entries must be an array of shape (250, 1)",
+        ),
+        (
+            "nothing",
+            4,
+            "strategy nothing (strangers_of_a_test.py line 61): wishes must give Wishes, gave None",
+        ),
+        (
+            "no_wish",
+            4,
+            "strategy no_wish on AAPL at 2023-01-03 (strangers_of_a_test.py line 37): "
+            "generate_signal must give a Wish, a Direction or None, gave 'BUY'",
+        ),
+        (
+            "too_sure",
+            4,
+            "strategy too_sure on AAPL at 2023-01-03 (strangers_of_a_test.py line 67): conviction must be 0 to 1",
+        ),
+        ("leaves", 1, "strategy leaves failed (strangers_of_a_test.py line 57): SystemExit"),
     ],
 )
 def test_a_strategy_that_goes_wrong_is_named_with_its_reason(
@@ -321,3 +377,54 @@ def test_gaps_are_counted_and_doubted(
 
     assert "25 of 500 bars are missing; such a symbol's orders wait" in said["warnings"]
     assert "MISSING_BARS" in said["diagnoses"]
+
+
+def test_what_is_interrupted_ends_at_once_and_leaves_nothing(
+    home: Path, strangers: None, daily_bars: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.html"
+    words = ["--strategy", "endless", "--data", str(daily_bars), "--report", str(report)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trader", "backtest", "run", *words],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "installed")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "asked\n"
+
+    process.send_signal(signal.SIGINT)
+
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert "Traceback" not in said
+    assert not report.exists()
+    assert not (home / "backtests").exists()
+
+
+@pytest.mark.parametrize(
+    ("year", "sentence"),
+    [(1900, "has bars of 1900-01-02 to 1900-"), (2100, "has bars of 2100-01-04 to 2100-")],
+)
+def test_bars_of_years_without_known_sessions_are_refused_with_those_that_are_known(
+    year: int,
+    sentence: str,
+    home: Path,
+    daily_bars: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    days = [
+        date(year, 1, 2) + timedelta(days=n)
+        for n in range(360)
+        if (date(year, 1, 2) + timedelta(days=n)).weekday() < 5
+    ]
+    old = changed(
+        daily_bars, tmp_path / "OLD.csv", lambda number, row: [f"{days[number]}", *row[1:]]
+    )
+
+    said = refused(["--strategy", "moving_average", "--data", str(old)], 4, tmp_path, capsys)
+
+    assert sentence in said
+    assert "sessions are known from 1990-01-02" in said

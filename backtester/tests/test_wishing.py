@@ -1,17 +1,25 @@
 """Do declared indicators, decided on bar by bar, say what whole panels say?"""
 
+import threading
 from collections.abc import Mapping
 
 import numpy as np
 import pytest
 
 from backtester.testing import a_market
-from backtester.wishing import wishes_of
+from backtester.wishing import StrategyFailed, wishes_of
 from shared.domain.signals import Direction
 from strategy_engine.indicators import sma
 from strategy_engine.panels import Floats, Panel
 from strategy_engine.strategies.moving_average import MovingAverage
-from strategy_engine.strategy import IndicatorStrategy, InvalidWish, Newest, Wish
+from strategy_engine.strategy import (
+    IndicatorStrategy,
+    InvalidWish,
+    Newest,
+    VectorStrategy,
+    Wish,
+    Wishes,
+)
 
 
 class Crossing(IndicatorStrategy):
@@ -84,9 +92,46 @@ def test_indicators_that_do_not_fit_are_refused(answer: Mapping[str, Floats]) ->
         def indicators(self, panel: Panel) -> Mapping[str, Floats]:
             return answer
 
-    with pytest.raises(InvalidWish, match="strategy odd: indicator"):
+    with pytest.raises(InvalidWish, match=r"strategy odd \(test_wishing\.py line \d+\): indicator"):
         wishes_of(
             Odd(),
             a_market(4, 60, 1, minutes=False, wild=0.02, holes=0.0),
             compiled=False,
         )
+
+
+def test_one_that_hangs_is_stopped_and_named_with_bar_and_line() -> None:
+    history = a_market(4, 60, 2, minutes=False, wild=0.02, holes=0.0)
+
+    class Hangs(Crossing):
+        asked = 0
+
+        def decide(self, newest: Newest) -> None:
+            self.asked += 1
+            while self.asked == 75:
+                pass
+
+    class Ponders(VectorStrategy):
+        bars_needed = 1
+
+        def wishes(self, panel: Panel) -> Wishes:
+            while True:
+                pass
+
+    said = rf"hangs took longer than 0.05 s on BB at {history.day(14)} \(test_wishing.py line \d+\) and was"
+    with pytest.raises(StrategyFailed, match=said):
+        wishes_of(Hangs(), history, compiled=False, bar_within_s=0.05)
+    with pytest.raises(StrategyFailed, match=r"0.05 s \(test_wishing.py line \d+\).* fewer bars"):
+        wishes_of(Ponders(), history, compiled=False, all_within_s=0.05)
+
+
+def test_slow_bars_are_waited_for_while_they_get_on() -> None:
+    history = a_market(4, 60, 1, minutes=False, wild=0.02, holes=0.0)
+    # Longer than the patience with one bar, all together.
+    whole = threading.Event()
+
+    class Slow(Crossing):
+        def decide(self, newest: Newest) -> None:
+            whole.wait(0.01)
+
+    assert not len(wishes_of(Slow(), history, compiled=False, bar_within_s=0.2).wishes.row)

@@ -54,10 +54,12 @@ def test_a_new_strategy_overwrites_nothing_and_takes_nobodys_name(
     assert main(["strategy", "new", "half", *folder]) == ExitCode.USAGE
     assert main(["strategy", "new", "macd", *folder]) == ExitCode.USAGE
     assert main(["strategy", "new", "../evil", *folder]) == ExitCode.USAGE
+    assert main(["strategy", "new", "class", *folder]) == ExitCode.USAGE
     error = capsys.readouterr().err
     assert "half.py exists already" in error
     assert "there is a strategy macd already" in error
-    assert "cannot name a strategy" in error
+    assert "cannot name a strategy: use a-z" in error
+    assert "'class' is a word of Python's own" in error
     assert (tmp_path / "half.py").read_text(encoding="utf-8") == "oh ("
 
 
@@ -154,7 +156,7 @@ def test_a_strategy_that_raises_is_one_sentence(
     assert main(["check", "warmup", "raising", "--folder", str(tmp_path)]) == ExitCode.USAGE
 
     assert capsys.readouterr().err == (
-        "trader: strategy raising failed: KeyError: 'no such thing'\n"
+        "trader: strategy raising failed (mine.py line 21): KeyError: 'no such thing'\n"
     )
 
 

@@ -147,15 +147,22 @@ def _report(
     check: Callable[["Strategy", "Panel"], "Checked"],
     as_json: bool,
 ) -> int:
-    from strategy_engine.patience import within
+    from strategy_engine.blame import lines_of, place_in
+    from strategy_engine.patience import TookTooLong, within
 
     try:
         found = within(_WITHIN_S, partial(check, strategy, panel))
+    except TookTooLong as error:
+        place = place_in(strategy, error.lines)
+        raise InvalidInput(f"strategy {strategy.name} ({place}): {error}") from error
     except TradingError as error:
-        raise InvalidInput(f"strategy {strategy.name}: {error}") from error
+        place = place_in(strategy, lines_of(error))
+        raise InvalidInput(f"strategy {strategy.name} ({place}): {error}") from error
     except Exception as error:  # a stranger's code may raise anything
+        place = place_in(strategy, lines_of(error))
+        said = " ".join(str(error).split())[:200]
         raise InvalidInput(
-            f"strategy {strategy.name} failed: {type(error).__name__}: {str(error)[:200]}"
+            f"strategy {strategy.name} failed ({place}): {type(error).__name__}: {said}"
         ) from error
     lines = [f"{d.symbol} {_when(panel, d.row)}: {d.sentence}" for d in found.differences]
     if as_json:

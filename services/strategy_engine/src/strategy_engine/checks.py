@@ -85,8 +85,7 @@ def check_warmup(strategy: Strategy, panel: Panel, most: int = MOST_INSTANTS) ->
     found: list[Difference] = []
     for row in rows:
         window = some.newest(row, strategy.bars_needed)
-        live = strategy.wishes(window)
-        live.check(window)
+        live = strategy.checked_wishes(window)
         for column, symbol in enumerate(window.symbols):
             said = whole.at(row, some.symbols.index(symbol))
             now = live.at(-1, column)
@@ -157,9 +156,7 @@ def _bounded(strategy: Strategy, panel: Panel) -> tuple[Panel, int]:
 
 
 def _stated(strategy: VectorStrategy, panel: Panel) -> Wishes:
-    stated = strategy.wishes(panel)
-    stated.check(panel)
-    return stated
+    return strategy.checked_wishes(panel)
 
 
 def _chosen(whole: Wishes, most: int) -> list[int]:

@@ -22,16 +22,14 @@ from shared.domain.money import MICROS, from_micros, plain
 from shared.domain.signals import Direction, Signal
 from shared.domain.symbols import Symbol
 from strategy_engine.panels import Panel
-from strategy_engine.patience import within
+from strategy_engine.patience import LIMIT_S, within
 from strategy_engine.ports import Batch, StrategyRun
-from strategy_engine.strategy import InvalidWish, Strategy, VectorStrategy, Wish, Wishes, read_wish
+from strategy_engine.strategy import InvalidWish, Strategy, VectorStrategy, Wish, read_wish
 from strategy_engine.universe import Screen, with_screens
 from strategy_engine.windows import Windows
 
 _log = structlog.get_logger(__name__)
 FAILURES_UNTIL_OFF = 3
-# A minute's bars have to be decided on well within the minute, whoever fails.
-LIMIT_S = 10.0
 _LONGEST_ERROR = 300
 # Values per figure that a strategy is asked about at a time: they stay in the processor's cache.
 _AT_ONCE = 200_000
@@ -53,10 +51,7 @@ def newest_wishes(strategy: Strategy, panel: Panel) -> dict[Symbol, Wish]:
     """
     wishes: dict[Symbol, Wish] = {}
     if isinstance(strategy, VectorStrategy):
-        stated = strategy.wishes(panel)
-        if not isinstance(stated, Wishes):
-            raise InvalidWish(f"wishes must give Wishes, gave {stated!r:.80}")
-        stated.check(panel)
+        stated = strategy.checked_wishes(panel)
         columns = np.flatnonzero(stated.wished[-1]).tolist()
         found = ((column, stated.at(-1, column)) for column in columns)
     else:

@@ -197,12 +197,22 @@ class VectorStrategy(Strategy):
     def wishes(self, panel: Panel) -> Wishes:
         """All new wishes in `panel`; a row's may depend on that row and earlier ones only."""
 
+    def checked_wishes(self, panel: Panel) -> Wishes:
+        """`wishes`, once they are seen to be some and to fit.
+
+        Raises:
+            InvalidWish: they are not, or one bar wishes two things at once.
+        """
+        # Typed, but by somebody who may not have run a type checker.
+        stated: object = self.wishes(panel)
+        if not isinstance(stated, Wishes):
+            raise InvalidWish(f"wishes must give Wishes, gave {stated!r:.80}")
+        stated.check(panel)
+        return stated
+
     def generate_signal(self, view: View) -> Wish | None:
         """See `Strategy`: the last row of `wishes`. One that compares symbols is best among itself alone."""
-        panel = view.as_panel()
-        wishes = self.wishes(panel)
-        wishes.check(panel)
-        return wishes.at(-1, 0)
+        return self.checked_wishes(view.as_panel()).at(-1, 0)
 
 
 Newest = Mapping[str, Sequence[float]]
@@ -234,8 +244,8 @@ class IndicatorStrategy(Strategy):
             InvalidWish: one is no float64 array of the panel's shape, or there is none.
         """
         found = self.indicators(panel)
-        if not found:
-            raise InvalidWish(f"strategy {self.name}: indicators must name at least one")
+        if not isinstance(found, Mapping) or not found:
+            raise InvalidWish(f"indicators must name at least one, gave {found!r:.80}")
         # Typed, but by somebody who may not have run a type checker.
         answers: Mapping[str, object] = found
         for name, values in answers.items():
@@ -243,8 +253,7 @@ class IndicatorStrategy(Strategy):
             is_float = isinstance(values, np.ndarray) and values.dtype == np.float64
             if shape != panel.close.shape or not is_float:
                 raise InvalidWish(
-                    f"strategy {self.name}: indicator {str(name)[:40]} must be a float64 array of shape "
-                    f"{panel.close.shape}"
+                    f"indicator {str(name)[:40]} must be a float64 array of shape {panel.close.shape}"
                 )
         return found
 
