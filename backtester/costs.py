@@ -23,7 +23,10 @@ class FeePeriod(NamedTuple):
     taf_most: float
 
 
-# Section 31 of the Securities Exchange Act: the SEC's fee rate advisories (dollars per million of sales).
+# Section 31 of the Securities Exchange Act, dollars per million of sales, by the day of the trade. Sources: the SEC's fee
+# rate advisories (2010-255, 2012-232, 2021-8), its orders of 2023 (release 34-96724), 2024 (34-99973) and 2026 (34-104909),
+# and FINRA's information notices (3/3/14, 3/15/16, 5/7/18, March 2019, 2/3/20, 2/16/21, 4/24/25). Since 2012 a rate begins 60
+# days after the SEC's appropriation became law.
 _SEC_PER_MILLION = (
     (date(2011, 1, 21), 19.20),
     (date(2012, 2, 21), 18.00),
@@ -43,8 +46,8 @@ _SEC_PER_MILLION = (
     (date(2025, 5, 14), 0.00),
     (date(2026, 4, 4), 20.60),
 )
-# FINRA By-Laws, schedule A, section 1: dollars per share sold, and the most per trade. FINRA's regulatory
-# notices 11-27, 12-06 and 12-31, 20-37 (2022 to 2024) and the sustainable funding schedule of 2024 (from 2026).
+# FINRA By-Laws, schedule A, section 1: dollars per share sold, and the most per trade. Sources: regulatory notices 04-84,
+# 11-27, 12-06 and 12-31; SR-FINRA-2020-032's fee increase schedule (2022 to 2024); SR-FINRA-2024-019 (from 2026).
 _TAF = (
     (date(2004, 11, 1), 0.000075, 3.75),
     (date(2011, 7, 1), 0.000090, 4.50),

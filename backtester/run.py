@@ -211,7 +211,9 @@ def _warnings(
         )
     panel = history.panel
     if history.dropped:
-        found.append(f"{history.dropped} rows outside regular hours were left out")
+        found.append(
+            f"{history.dropped} rows outside regular hours, or outside the years whose sessions are known, were left out"
+        )
     if history.has_gaps:
         gaps = int(np.isnan(panel.close).sum())
         found.append(f"{gaps} of {panel.close.size} bars are missing; such a symbol's orders wait")

@@ -201,7 +201,6 @@ def _from_panel(strategy: VectorStrategy, history: History) -> Wished:
     if stated.shorts is not None:
         direction[stated.shorts[places]] = SHORT
     _refuse(
-        strategy,
         history,
         "conviction",
         conviction,
@@ -209,8 +208,8 @@ def _from_panel(strategy: VectorStrategy, history: History) -> Wished:
         places,
     )
     for name, values in stated.figures.items():
-        _refuse(strategy, history, name, values[places], ~np.isfinite(values[places]), places)
-    _refuse(strategy, history, "close", panel.close[places], np.isnan(panel.close[places]), places)
+        _refuse(history, name, values[places], ~np.isfinite(values[places]), places)
+    _refuse(history, "close", panel.close[places], np.isnan(panel.close[places]), places)
     return in_order(
         row.astype(np.int64),
         column.astype(np.int64),
@@ -222,7 +221,6 @@ def _from_panel(strategy: VectorStrategy, history: History) -> Wished:
 
 
 def _refuse(
-    strategy: Strategy,
     history: History,
     name: str,
     values: Floats,

@@ -11,6 +11,7 @@ import gzip
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ _LONGEST_LINE = 100_000_000
 _ENDING = ".json.gz"
 _UNFINISHED = ".tmp"
 _OLD_S = 3_600
+# What reading a file raises that was cut off, overwritten or never one of ours.
+_UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error)
 NEWEST = "latest"
 
 
@@ -94,7 +97,18 @@ class Archive:
 
     def runs(self) -> list[Kept]:
         """Every run that can be read, the newest first."""
-        return sorted(_heads(self._paths()), key=lambda kept: kept.ran_at, reverse=True)
+        return self.listed()[0]
+
+    def listed(self) -> tuple[list[Kept], list[Path]]:
+        """Every run that can be read, the newest first, and the files that cannot."""
+        found: list[Kept] = []
+        damaged: list[Path] = []
+        for path in sorted(self._paths()):
+            try:
+                found.append(_head(path))
+            except _UNREADABLE:
+                damaged.append(path)
+        return sorted(found, key=lambda kept: kept.ran_at, reverse=True), damaged
 
     def find(self, given: str) -> Path:
         """The file of the run whose id begins with `given`, or of the newest for `latest`.
@@ -127,7 +141,7 @@ class Archive:
             with gzip.open(path, "rb") as packed:
                 head, rest = (packed.readline(_LONGEST_LINE) for _ in range(2))
             parts: dict[str, Any] = {**json.loads(head), **json.loads(rest)}
-        except (OSError, EOFError, ValueError) as error:
+        except _UNREADABLE as error:
             raise UnknownRun(
                 f"{path} is damaged ({error}); delete it and run that backtest anew"
             ) from error
@@ -191,7 +205,7 @@ def _bars_of(path: Path) -> str:
 def _heads(paths: Iterable[Path]) -> Iterator[Kept]:
     for path in paths:
         # One that cannot be read hides no other; `show` says what is wrong with it.
-        with suppress(OSError, EOFError, ValueError, KeyError, TypeError):
+        with suppress(*_UNREADABLE):
             yield _head(path)
 
 

@@ -186,8 +186,7 @@ def refused(words: list[str], code: int, tmp_path: Path, capsys: pytest.CaptureF
         (
             "no_wish",
             4,
-            "strategy no_wish on AAPL at 2023-01-03 (strangers_of_a_test.py line 37): "
-            "generate_signal must give a Wish, a Direction or None, gave 'BUY'",
+            "(strangers_of_a_test.py line 37): generate_signal must give a Wish, a Direction or None, gave 'BUY'",
         ),
         (
             "too_sure",

@@ -518,3 +518,40 @@ def test_before_the_first_close_there_is_no_risk_report(service: Service, capsys
 
     assert main(["risk", "report"]) == 2
     assert "after each close" in capsys.readouterr().err
+
+
+def test_strategies_are_listed_with_state_and_last_run_as_the_engine_tells(
+    service: Service, capsys: Output
+) -> None:
+    ran = {"instant_at": "2026-03-02T15:00:00Z", "ran_at": "2026-03-02T15:00:01Z", "signals": 3}
+    off = {"state": "off", "failures": 3, "last_error": "KeyError: 'no\x1b[2J such'"}
+    service.answers["GET /strategies"] = page(
+        {"name": "moving_average", "state": "on", "failures": 0, "last_run": ran},
+        {"name": "macd", "last_run": None, **off},
+    )
+
+    assert main(["strategy", "list", "--json"]) == 0
+    listed = {row["name"]: row for row in json.loads(capsys.readouterr().out)["items"]}
+    assert listed["moving_average"]["state"] == "on"
+    assert listed["moving_average"]["last_run"] == ran
+    assert listed["macd"]["failures"] == 3
+    assert listed["hybrid"]["state"] is None
+    assert main(["strategy", "list"]) == 0
+    printed = capsys.readouterr().out
+    (line,) = [line for line in printed.splitlines() if line.startswith("moving_average")]
+    assert line.split()[:5] == ["moving_average", "on", "03-02", "10:00", "3"]
+    assert "failed: macd: KeyError: 'no" in printed
+    assert "\x1b" not in printed
+
+
+def test_strategies_are_listed_without_their_state_while_nothing_runs(
+    nobody: None, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in TOKENS.items():
+        monkeypatch.setenv(name, value)
+
+    assert main(["strategy", "list"]) == 0
+
+    printed = capsys.readouterr().out
+    assert "moving_average" in printed
+    assert "state and last run are not known: the strategy engine does not run" in printed

@@ -228,11 +228,15 @@ def list_runs(
     """
     from trader.backtests import Desk
 
+    kept_runs, damaged = Desk.of_project().archive.listed()
     runs = [
-        kept
-        for kept in Desk.of_project().archive.runs()
-        if strategy is None or kept.manifest["strategy"] == strategy
+        kept for kept in kept_runs if strategy is None or kept.manifest["strategy"] == strategy
     ][:limit]
+    for path in damaged:
+        print(
+            f"trader: {path} is damaged and not listed; delete it and run that backtest anew",
+            file=sys.stderr,
+        )
     if as_json:
         rows = [
             {

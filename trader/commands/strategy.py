@@ -1,7 +1,7 @@
 """Begin, list and show strategies: `trader strategy new|list|show`.
 
-Nothing that runs is needed: strategies are found where they lie, the user's own beside the shipped ones. With `--json`
-standard output holds one JSON document and nothing else.
+Nothing that runs is needed: strategies are found where they lie, the user's own beside the shipped ones. How they fare the
+strategy engine says, while it runs. With `--json` standard output holds one JSON document and nothing else.
 """
 
 import inspect
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.domain.errors import InvalidInput
-from trader.runtime.errors import NotFound
+from shared.domain.errors import InvalidInput, Misconfigured
+from trader.runtime.errors import NotFound, StackError
 
 if TYPE_CHECKING:  # the command line's help needs none of the machinery
     from strategy_engine.catalogue import Catalogue
@@ -31,6 +31,10 @@ FolderOption = Annotated[
     Path | None, typer.Option(help="Where your own strategies lie; default: the project's folder.")
 ]
 NameArgument = Annotated[str, typer.Argument(help="A strategy's name, e.g. moving_average.")]
+
+
+# What is said of a strategy that the engine says nothing of.
+_UNKNOWN: dict[str, Any] = {"state": None, "failures": 0, "last_error": None, "last_run": None}
 
 
 @commands.command()
@@ -78,25 +82,57 @@ def new(
 
 @commands.command("list")
 def list_all(folder: FolderOption = None, as_json: JsonOption = False) -> None:
-    """Show all strategies, and files that hold none because something is wrong with them.
+    """Show all strategies, how those that run fare, and files that hold none because something is wrong.
+
+    State (on, off, or available) and last run are the strategy engine's; while it does not run nobody knows them.
 
     Example: trader strategy list
     """
     catalogue = _catalogue(folder)
-    described = [_described(kind()) for kind in catalogue.strategies.values()]
+    runs, unknown = _runs() if folder is None else ({}, "they lie in another folder")
+    described = [
+        {**_described(kind()), **runs.get(name, _UNKNOWN)}
+        for name, kind in catalogue.strategies.items()
+    ]
     if as_json:
         print(json.dumps({"items": described, "broken": dict(catalogue.broken)}))
         return
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table("strategy", "what it does", "bars needed", box=None, padding=(0, 2, 0, 0))
-    for item in described:
-        table.add_row(item["name"], item["about"], str(item["bars_needed"]))
+    from trader.commands.listing import Shown, cell, field, figure, listing, time_of
+    from trader.commands.service_api import harmless
+
+    columns = [field("strategy", "name")]
+    if runs:
+        ran_at = time_of("instant_at").cell
+        columns += [
+            field("state", "state"),
+            Shown("last run", lambda row: ran_at(row["last_run"] or {})),
+            Shown("signals", lambda row: cell((row["last_run"] or {}).get("signals")), True),
+        ]
+    columns += [figure("needs", "bars_needed"), field("what it does", "about")]
     console = Console(highlight=False)
-    console.print(table)
+    console.print(listing(described, tuple(columns)))
+    for item in described:
+        if item["last_error"]:
+            console.print(f"failed: {item['name']}: {harmless(item['last_error'])}", markup=False)
+    if unknown:
+        console.print(f"state and last run are not known: {unknown}", markup=False)
     for where, why in catalogue.broken.items():
         console.print(f"broken: {where}: {why}", markup=False)
+
+
+def _runs() -> tuple[dict[str, dict[str, Any]], str]:
+    """State, last run and last error of each strategy as the engine tells, or why it does not."""
+    from trader.commands.service_api import ServiceApi, items
+    from trader.runtime.instance import Instance
+
+    try:
+        answer = ServiceApi(Instance.of_project()).get("strategy_engine", "/strategies")
+        told = items(answer, "strategy engine")
+    except (StackError, Misconfigured) as error:
+        return {}, str(error)
+    return {str(row.get("name")): {key: row.get(key) for key in _UNKNOWN} for row in told}, ""
 
 
 @commands.command()

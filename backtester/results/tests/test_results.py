@@ -1,12 +1,13 @@
 """Is what a report says of a backtest true?"""
 
+import gzip
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from math import sqrt
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -472,7 +473,7 @@ def test_what_is_assumed_is_said_in_the_terms_of_the_run() -> None:
 # ---------------------------------------------------------------------- kept runs
 
 
-def a_document(market: History, **parameters: int) -> dict[str, object]:
+def a_document(market: History, **parameters: int) -> dict[str, Any]:
     return a_sheet(MovingAverage(**{**QUICK, **parameters}), market, Plan()).document(
         every_bar=False
     )
@@ -483,7 +484,7 @@ def test_a_kept_run_is_read_back_whole_and_by_the_beginning_of_its_id(
 ) -> None:
     archive, document = Archive(tmp_path / "runs"), a_document(market)
     archive.keep(document, NOW)
-    run = document["manifest"]["id"]  # type: ignore[index]
+    run = document["manifest"]["id"]
 
     for given in (run, run[:4], run.upper(), "latest"):
         read = archive.document(given)
@@ -510,10 +511,10 @@ def test_other_runs_on_the_same_bars_are_trials(market: History, tmp_path: Path)
         archive.keep(document, NOW)
     mine = documents[0]["manifest"]
 
-    trials = archive.trials_with(mine["data_hash"], mine["id"], 0.5)  # type: ignore[index]
+    trials = archive.trials_with(mine["data_hash"], mine["id"], 0.5)
 
     assert trials.count == 2
-    assert trials.sharpes == [documents[1]["summary"]["sharpe"], 0.5]  # type: ignore[index]
+    assert trials.sharpes == [documents[1]["summary"]["sharpe"], 0.5]
 
 
 def test_an_unclear_id_names_what_it_could_be(market: History, tmp_path: Path) -> None:
@@ -523,7 +524,7 @@ def test_an_unclear_id_names_what_it_could_be(market: History, tmp_path: Path) -
     document = a_document(market)
     for run in ("abcd", "abce"):
         archive.keep(
-            {**document, "manifest": {**document["manifest"], "id": run}},  # type: ignore[dict-item]
+            {**document, "manifest": {**document["manifest"], "id": run}},
             NOW,
         )
 
@@ -540,9 +541,21 @@ def test_a_damaged_file_hides_no_other_and_is_named(market: History, tmp_path: P
     archive.keep(document, NOW)
     (tmp_path / "broken-0000.json.gz").write_bytes(b"\x1f\x8bnothing")
 
-    assert len(archive.runs()) == 1
-    with pytest.raises(UnknownRun, match="is damaged"):
-        archive.document("broken")
+    run = document["manifest"]["id"]
+    (whole,) = tmp_path.glob(f"{run}*")
+    (tmp_path / "cut00-0000.json.gz").write_bytes(whole.read_bytes()[:60])
+    (tmp_path / "other-0000.json.gz").write_bytes(gzip.compress(b"[]\n{}"))
+
+    kept, damaged = archive.listed()
+    assert [run.id for run in kept] == [run]
+    assert [path.name for path in damaged] == [
+        "broken-0000.json.gz",
+        "cut00-0000.json.gz",
+        "other-0000.json.gz",
+    ]
+    for name in ("broken", "cut", "other"):
+        with pytest.raises(UnknownRun, match="is damaged"):
+            archive.document(name)
 
 
 def test_only_so_many_runs_are_kept_and_the_newest_stay(market: History, tmp_path: Path) -> None:
@@ -584,5 +597,5 @@ def test_runs_are_compared_by_what_differs(market: History) -> None:
     assert "last_on" in dict(other_bars.differing)
     assert "different bars" in other_bars.notes[0]
     figures = same_bars.document()["figures"]
-    assert figures["sharpe"] == [d["summary"]["sharpe"] for d in documents[:2]]  # type: ignore[index]
+    assert figures["sharpe"] == [d["summary"]["sharpe"] for d in documents[:2]]
     assert "All of them traded exactly the same." in compare_runs([documents[0]] * 2).notes

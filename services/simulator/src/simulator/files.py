@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from shared.domain.bar_blocks import to_epoch_us
+from shared.domain.bar_blocks import from_epoch_us, to_epoch_us
 from shared.domain.bars import MAX_VOLUME
 from shared.domain.calendar import TradingCalendar
 from shared.domain.errors import InvalidInput, InvalidSymbol
@@ -439,6 +439,12 @@ def _on_sessions(
         inside[inside] = times[inside] < closes[session[inside]]
     dropped = int((~inside).sum())
     if not inside.any():
+        first, last = (from_epoch_us(int(at)).date() for at in (times.min(), times.max()))
+        if last < calendar.first_on or first > calendar.last_on:
+            raise source.wrong(
+                f"has bars of {first} to {last}; the exchange's sessions are known from {calendar.first_on} "
+                f"to {calendar.last_on} only: correct the dates, or give bars of these years"
+            )
         raise source.wrong(
             f"has no bar in the regular hours of the New York Stock Exchange (all {dropped} rows lie "
             "outside); naive times are read as New York time"

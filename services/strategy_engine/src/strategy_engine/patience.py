@@ -43,9 +43,7 @@ class _Stop(BaseException):
     """Raised inside the thread that is no longer waited for."""
 
 
-def within(
-    limit_s: float, task: Callable[[], T], reached: Callable[[], object] | None = None
-) -> T:
+def within(limit_s: float, task: Callable[[], T], reached: Callable[[], object] | None = None) -> T:
     """What `task` returns, or raises, if that takes no longer than `limit_s` seconds.
 
     Args:

@@ -6,6 +6,8 @@ every strategy must keep. Both are text; who writes them where is decided elsewh
 
 from __future__ import annotations
 
+import keyword
+
 from strategy_engine.parameters import InvalidParameter
 from strategy_engine.strategy import NAME
 
@@ -102,6 +104,10 @@ def skeleton(name: str) -> tuple[str, str]:
     if NAME.fullmatch(name) is None:
         raise InvalidParameter(
             f"{name[:80]!r} cannot name a strategy: use a-z, 0-9 and _, a letter first, at most 64 characters"
+        )
+    if keyword.iskeyword(name):
+        raise InvalidParameter(
+            f"{name!r} is a word of Python's own and cannot name a strategy; add another, like my_{name}"
         )
     class_name = "".join(part.capitalize() for part in name.split("_"))
     words = {"name": name, "class_name": class_name, "title": name.replace("_", " ")}

@@ -244,11 +244,11 @@ class IndicatorStrategy(Strategy):
             InvalidWish: one is no float64 array of the panel's shape, or there is none.
         """
         found = self.indicators(panel)
-        if not isinstance(found, Mapping) or not found:
-            raise InvalidWish(f"indicators must name at least one, gave {found!r:.80}")
         # Typed, but by somebody who may not have run a type checker.
-        answers: Mapping[str, object] = found
-        for name, values in answers.items():
+        answer: object = found
+        if not isinstance(answer, Mapping) or not answer:
+            raise InvalidWish(f"indicators must name at least one, gave {answer!r:.80}")
+        for name, values in answer.items():
             shape = values.shape if isinstance(values, np.ndarray) else None
             is_float = isinstance(values, np.ndarray) and values.dtype == np.float64
             if shape != panel.close.shape or not is_float:
