@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import httpx
+import numpy as np
 import pytest
 from fastapi import FastAPI
 
@@ -17,6 +18,7 @@ from shared.testing.bar_stores import a_bar
 from shared.testing.time import InstantTimer
 from strategy_engine.api import router
 from strategy_engine.catalogue import Catalogue
+from strategy_engine.indicators import sma
 from strategy_engine.panels import View
 from strategy_engine.service import StrategyEngine
 from strategy_engine.strategies.moving_average import MovingAverage
@@ -57,7 +59,9 @@ def room() -> Room:
     app = make_app(
         "strategy_engine", load_settings(TOKENS), {"warmed_up": engine.is_warm}, InstantTimer()
     )
-    app.include_router(router(engine, catalogue, market.store, [Symbol("NVDA")]))
+    app.include_router(
+        router(engine, catalogue, market.store, [Symbol("NVDA")], market.bars, market.clock)
+    )
     return Room(app, market, engine)
 
 
@@ -120,6 +124,53 @@ def test_strategies_are_listed_with_parameters_bounds_values_and_what_a_sell_mea
             "about": "bars of the short average",
         }
         assert average["last_run"] is None
+
+    talk(room, conversation)
+
+
+def test_lines_are_drawn_with_the_functions_that_strategies_decide_with(room: Room) -> None:
+    closes = [100.0 + minute % 7 for minute in range(60)]
+    room.market.keep(*(a_bar("AAPL", minute, close=close) for minute, close in enumerate(closes)))
+    room.market.clock.set(a_bar("AAPL", 60).start_at)
+
+    async def conversation(http: httpx.AsyncClient) -> None:
+        asked = "/indicators/AAPL?names=sma20,bollinger,rsi14&limit=30"
+        body = (await http.get(asked, headers=READ)).json()
+
+        titles = {line["title"]: line["values"] for line in body["items"]}
+        column = np.asarray(closes).reshape(-1, 1)
+        assert titles["SMA 20"] == [round(v, 6) for v in sma(column, 20)[-30:, 0].tolist()]
+        assert list(titles) == ["SMA 20", "Lower band", "Middle band", "Upper band", "RSI 14"]
+        assert [line["is_price"] for line in body["items"]] == [True] * 4 + [False]
+        assert len(body["start_at"]) == len(titles["RSI 14"]) == 30
+
+    talk(room, conversation)
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/indicators/AAPL?names=magic", "known are sma20"),
+        ("/indicators/AAPL?names=" + ",".join(["sma20"] * 9), "at most 8 lines"),
+        ("/indicators/..x?names=sma20", "symbol"),
+        ("/indicators/AAPL?names=sma20&timeframe=7Min", "7Min"),
+    ],
+)
+def test_a_line_that_nobody_can_draw_is_refused_with_the_mend(
+    room: Room, path: str, says: str
+) -> None:
+    async def conversation(http: httpx.AsyncClient) -> None:
+        answer = await http.get(path, headers=READ)
+        assert answer.status_code == 422
+        assert says in answer.json()["detail"]
+
+    talk(room, conversation)
+
+
+def test_lines_of_a_symbol_without_bars_are_empty(room: Room) -> None:
+    async def conversation(http: httpx.AsyncClient) -> None:
+        body = (await http.get("/indicators/MSFT?names=sma20", headers=READ)).json()
+        assert (body["start_at"], body["items"]) == ([], [])
 
     talk(room, conversation)
 
@@ -275,7 +326,9 @@ def test_a_strategy_is_turned_on_again_with_a_reason(room: Room) -> None:
         faulty = Faulty()
         engine = room.market.engine(faulty)
         app = make_app("strategy_engine", load_settings(TOKENS), {}, InstantTimer())
-        app.include_router(router(engine, Catalogue({"faulty": Faulty}), room.market.store, []))
+        market = room.market
+        catalogue = Catalogue({"faulty": Faulty})
+        app.include_router(router(engine, catalogue, market.store, [], market.bars, market.clock))
         room.app = app
         for minute in range(3):
             room.market.announce(a_bar("AAPL", minute))

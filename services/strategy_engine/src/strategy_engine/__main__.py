@@ -44,9 +44,8 @@ async def run(settings: Settings) -> None:
         )
         redis = await stack.enter_async_context(open_redis(settings))
         store = PostgresEvaluations(database, account)
-        bars = AnnouncedBars(
-            RedisBarStream(redis, account), ParquetBars(settings.data_dir / account), store
-        )
+        history = ParquetBars(settings.data_dir / account)
+        bars = AnnouncedBars(RedisBarStream(redis, account), history, store)
         bells = RedisBells(redis, account, timer)
         ear = await stack.enter_async_context(bells.listen(BELL_BARS))
 
@@ -75,7 +74,9 @@ async def run(settings: Settings) -> None:
             timer,
             Meters(app.state.metrics),
         )
-        app.include_router(router(engine, catalogue, store, settings.trading_symbols))
+        app.include_router(
+            router(engine, catalogue, store, settings.trading_symbols, history, clock)
+        )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(serve(app, settings.api_host, settings.strategy_engine_port))
             tasks.create_task(keep_working("evaluate", engine.step, ear, timer))

@@ -6,18 +6,25 @@ the newest bars and stores nothing, or has the pipeline itself come up to them a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, date, datetime, time
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.adapters.http_api import ProblemError, Role, requires
+from shared.domain.bar_blocks import from_epoch_us
+from shared.domain.calendar import NEW_YORK
+from shared.domain.corporate_actions import Adjustment, exchange_day
 from shared.domain.money import plain
 from shared.domain.signals import Signal
 from shared.domain.symbols import Symbol, parse_symbol
+from shared.domain.timeframes import parse_timeframe
+from shared.ports import BarStore, Clock
 from strategy_engine.catalogue import Catalogue
+from strategy_engine.lines import lines_of, memory_of
 from strategy_engine.parameters import UnknownName, Value, did_you_mean
 from strategy_engine.ports import EvaluationStore, StrategyRun
 from strategy_engine.service import StrategyEngine
@@ -115,6 +122,25 @@ class GeneratedBody(BaseModel):
     signals: list[SignalBody]
 
 
+class LineBody(BaseModel):
+    """One line over the bars, a value for each of them; None where it is not known yet."""
+
+    name: str
+    title: str
+    is_price: bool
+    values: list[float | None]
+
+
+class LinesBody(BaseModel):
+    """Lines of one symbol, oldest bar first; `start_at` names the bars."""
+
+    symbol: str
+    timeframe: str
+    start_at: list[datetime]
+    items: list[LineBody]
+    next: None = None
+
+
 class ReasonBody(BaseModel):
     """Why somebody does this."""
 
@@ -129,6 +155,8 @@ def router(
     catalogue: Catalogue,
     store: EvaluationStore,
     tracked: Sequence[Symbol],
+    history: BarStore,
+    clock: Clock,
 ) -> APIRouter:
     """The strategy engine's own routes."""
     routes = APIRouter(tags=["strategies"])
@@ -233,7 +261,47 @@ def router(
             next=page[-1].id if len(found) > limit else None,
         )
 
+    @routes.get("/indicators/{symbol}", tags=["indicators"], dependencies=[requires(Role.READ)])
+    async def indicators(
+        symbol: str,
+        names: Annotated[str, Query(max_length=200)],
+        timeframe: Annotated[str | None, Query(max_length=10)] = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 200,
+        end: date | None = None,
+    ) -> LinesBody:
+        """Lines over a symbol's newest stored bars, in the shares of today; `names` are separated by commas.
+
+        `end` is the last New York day that is looked at.
+        """
+        wanted = parse_symbol(symbol)
+        length = engine.timeframe if timeframe is None else parse_timeframe(timeframe)
+        asked = [name.strip() for name in names.split(",") if name.strip()]
+        count = limit + memory_of(asked)
+        now = clock.now()
+        until_at = now if end is None else min(now, _end_of(end))
+
+        def read() -> tuple[list[str], list[LineBody]]:
+            block = history.last(
+                length,
+                [wanted],
+                count,
+                until_at,
+                adjustment=Adjustment.SPLIT,
+                as_of_on=exchange_day(now),
+            )
+            starts = [from_epoch_us(us).isoformat() for us in block.start_us[-limit:].tolist()]
+            found = lines_of(block, asked, limit) if len(block) else []
+            return starts, [LineBody.model_validate(line, from_attributes=True) for line in found]
+
+        # Away from the loop: a long history is read and reckoned, and bars must not wait for it.
+        starts, lines = await asyncio.to_thread(read)
+        return LinesBody(symbol=wanted, timeframe=length.value, start_at=starts, items=lines)
+
     return routes
+
+
+def _end_of(day: date) -> datetime:
+    return datetime.combine(day, time.max, NEW_YORK).astimezone(UTC)
 
 
 def _strategy(strategy: Strategy, run: StrategyRun | None, *, runs_here: bool) -> StrategyBody:
