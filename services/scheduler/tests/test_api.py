@@ -133,6 +133,27 @@ def test_the_status_shows_phase_next_open_and_close_and_the_entry_window(room: R
     talk(room, conversation)
 
 
+def test_a_month_shows_sessions_half_days_holidays_and_what_is_not_known(room: Room) -> None:
+    async def conversation(http: httpx.AsyncClient) -> None:
+        days = (await http.get("/calendar/2026/3", headers=READ)).json()["items"]
+
+        assert len(days) == 31
+        kinds = {day["on"][-2:]: day["kind"] for day in days}
+        assert [kinds[n] for n in ("01", "02", "04", "06", "07", "16")] == [
+            "weekend",
+            "session",
+            "holiday",
+            "half_day",
+            "weekend",
+            "unknown",
+        ]
+        assert days[5]["close_at"] == "2026-03-06T18:00:00Z"
+        assert (await http.get("/calendar/2026/13", headers=READ)).status_code == 422
+        assert (await http.get("/calendar/2026/3")).status_code == 401
+
+    talk(room, conversation)
+
+
 def test_jobs_show_their_next_due_time_in_the_venues_time(room: Room) -> None:
     async def conversation(http: httpx.AsyncClient) -> None:
         said = (await http.get("/jobs", headers=READ)).json()

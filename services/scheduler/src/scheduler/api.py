@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from scheduler.daily_report import as_html, as_text
 from scheduler.jobs import BeatingJob, CalendarJob, Job, likely
-from scheduler.market import market_day, words_of_next
+from scheduler.market import market_day, month_of, words_of_next
 from scheduler.ports import Days, JobStore
 from scheduler.runs import Heartbeat, JobHistory, Pause, Run, requested_run_id
 from scheduler.service import Timekeeper
@@ -135,6 +135,22 @@ class ReportBody(BaseModel):
     html: str
 
 
+class CalendarDayBody(BaseModel):
+    """A day of the exchange: session, half_day, holiday, weekend, or unknown (beyond the calendar)."""
+
+    on: date
+    kind: str
+    open_at: datetime | None
+    close_at: datetime | None
+
+
+class CalendarPage(BaseModel):
+    """The days of a month, oldest first."""
+
+    items: list[CalendarDayBody]
+    next: None = None
+
+
 class ServicePage(BaseModel):
     """The other services."""
 
@@ -190,6 +206,23 @@ def router(
             entries_allowed=day.entries_allowed,
             entries_from_at=day.entries_from_at,
             entries_until_at=day.entries_until_at,
+        )
+
+    @routes.get("/calendar/{year}/{month}", tags=["market"], dependencies=read)
+    async def month(
+        year: Annotated[int, Path(ge=1990, le=2100)], month: Annotated[int, Path(ge=1, le=12)]
+    ) -> CalendarPage:
+        """What the exchange does on each day of a month, half-days and holidays included."""
+        return CalendarPage(
+            items=[
+                CalendarDayBody(
+                    on=day.on,
+                    kind=day.kind.value,
+                    open_at=day.session.open_at if day.session else None,
+                    close_at=day.session.close_at if day.session else None,
+                )
+                for day in month_of(calendar, year, month)
+            ]
         )
 
     @routes.get("/jobs", tags=["jobs"], dependencies=read)

@@ -5,8 +5,10 @@ One picture of the exchange's day for people and programs, from the calendar and
 
 from __future__ import annotations
 
+from calendar import monthrange
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from enum import StrEnum
 
 from shared.domain.calendar import NEW_YORK, Phase, Session, TradingCalendar, TradingWindow
 from shared.domain.errors import InvalidTime
@@ -39,13 +41,55 @@ def market_day(calendar: TradingCalendar, window: TradingWindow, now: datetime) 
         now_at=now,
         phase=calendar.phase_at(now),
         session=session,
-        is_half_day=session is not None and session.close_at.astimezone(NEW_YORK).hour < 16,
+        is_half_day=session is not None and is_half_day(session),
         next_open_at=None if following is None else following.open_at,
         next_close_at=None if session is None else session.close_at,
         entries_from_at=None if entries is None else entries[0],
         entries_until_at=None if entries is None else entries[1],
         entries_allowed=entries is not None and entries[0] <= now < entries[1],
     )
+
+
+class DayKind(StrEnum):
+    """What the exchange does on a day; UNKNOWN lies beyond what the calendar knows."""
+
+    SESSION = "session"
+    HALF_DAY = "half_day"
+    HOLIDAY = "holiday"
+    WEEKEND = "weekend"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarDay:
+    """One day of a month; `session` is None where there is none."""
+
+    on: date
+    kind: DayKind
+    session: Session | None
+
+
+def is_half_day(session: Session) -> bool:
+    """Whether it closes before 16:00 New York."""
+    return session.close_at.astimezone(NEW_YORK).hour < 16
+
+
+def month_of(calendar: TradingCalendar, year: int, month: int) -> list[CalendarDay]:
+    """Every day of a month, oldest first. A weekday without a session is a holiday."""
+    days = []
+    for number in range(1, monthrange(year, month)[1] + 1):
+        on = date(year, month, number)
+        session = calendar.session_on(on)
+        if session is not None:
+            kind = DayKind.HALF_DAY if is_half_day(session) else DayKind.SESSION
+        elif on.weekday() >= 5:
+            kind = DayKind.WEEKEND
+        elif calendar.first_on <= on <= calendar.last_on:
+            kind = DayKind.HOLIDAY
+        else:
+            kind = DayKind.UNKNOWN
+        days.append(CalendarDay(on, kind, session))
+    return days
 
 
 def _next(calendar: TradingCalendar, now: datetime) -> Session | None:
