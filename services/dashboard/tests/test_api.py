@@ -54,12 +54,17 @@ class House:
         self.timer = FakeTimer()
         self.sessions = Sessions(self.timer, CountingIds())
         common = make_app("dashboard", SETTINGS, {}, self.timer)
-        self.door = Door(common, pages, self.sessions, Tokens(SETTINGS), self.report)
+        self.door = Door(common, pages, self.sessions, Tokens(SETTINGS), self.report, self.backtest)
 
     async def report(self, day: str) -> str:
         if day != "2026-01-05":
             raise Rejected(f"{day} has no session")
         return "<h1>Monday</h1>"
+
+    async def backtest(self, run_id: str) -> str:
+        if run_id != "abcd1234":
+            raise Rejected(f"no run {run_id} is kept")
+        return "<h1>Run</h1>"
 
     def visit(self, steps: Callable[[httpx.AsyncClient], Awaitable[Any]]) -> Any:
         async def main() -> Any:
@@ -310,3 +315,31 @@ def test_a_days_report_opens_with_a_session_and_nothing_in_it_may_run() -> None:
 
     assert [each.status_code for each in (closed, found, holiday, nonsense)] == [401, 200, 404, 404]
     assert "script" not in found.headers["content-security-policy"]
+
+
+def test_a_backtests_report_may_run_its_own_script_but_out_of_reach_of_the_session() -> None:
+    async def steps(http: httpx.AsyncClient) -> list[httpx.Response]:
+        before = await http.get("/backtests/abcd1234/report")
+        await log_in(http, "read-token-0")
+        names = ("abcd1234", "none1234", "..%2f..%2fx")
+        return [before, *[await http.get(f"/backtests/{name}/report") for name in names]]
+
+    closed, found, unknown, nonsense = House().visit(steps)
+
+    assert [each.status_code for each in (closed, found, unknown)] == [401, 200, 404]
+    policy = found.headers["content-security-policy"]
+    # Without allow-same-origin its origin is its own: it reads no cookie and asks nobody.
+    assert "sandbox allow-scripts" in policy
+    assert "allow-same-origin" not in policy
+    assert "default-src 'none'" in policy
+    assert "connect-src" not in policy
+    # What is no run's name is a page like any other, and no word for the command line.
+    assert nonsense.text.startswith("read at /backtests/")
+
+
+def test_who_is_sent_to_the_login_comes_back_to_the_very_view() -> None:
+    answer = House().visit(
+        lambda http: http.get("/orders?id=abc&x=1", headers={"Accept": "text/html"})
+    )
+
+    assert answer.headers["location"] == "/login?next=/orders%3Fid%3Dabc%26x%3D1"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 
 from dashboard.shown import (
     backtests,
-    candles,
     charts,
     data_health,
-    decisions,
     frame,
     jobs,
     limits,
@@ -29,8 +27,8 @@ from dashboard.shown import (
     signals,
     texts,
 )
+from dashboard.testing import AT, a_check, a_resting_order, a_wish, an_intent
 
-AT = datetime(2026, 1, 5, 15, 30, tzinfo=UTC)
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m\x00"
 
 
@@ -90,25 +88,12 @@ def test_an_unknown_state_is_shown_and_not_guessed_at() -> None:
     assert texts.state("UNKNOWN").tone == texts.BAD
 
 
-def check(
-    code: str, usage: float, limit: float, unit: str = "of equity", *, passed: bool = True
-) -> Any:
-    return {
-        "code": code,
-        "usage": usage,
-        "limit": limit,
-        "unit": unit,
-        "passed": passed,
-        "text": "t",
-    }
-
-
 def test_limits_are_ordered_by_how_full_they_are_and_coloured_from_four_fifths_on() -> None:
     rows = limits.rows(
         [
-            check("GROSS_EXPOSURE", 0.5, 1.0),
-            check("POSITION_SIZE", 0.051, 0.05, passed=False),
-            check("PORTFOLIO_RISK", 0.016, 0.02),
+            a_check("GROSS_EXPOSURE", 0.5, 1.0),
+            a_check("POSITION_SIZE", 0.051, 0.05, passed=False),
+            a_check("PORTFOLIO_RISK", 0.016, 0.02),
         ]
     )
 
@@ -142,19 +127,12 @@ def position(symbol: str, quantity: str, value: str | None, gain: str | None) ->
     }
 
 
-def resting(symbol: str, stop: str | None, limit: str | None, quantity: str = "10") -> Any:
-    return {
-        "symbol": symbol,
-        "quantity": Decimal(quantity),
-        "stop_price": stop and Decimal(stop),
-        "limit_price": limit and Decimal(limit),
-    }
-
-
 def test_a_position_shows_the_stop_that_rests_at_the_broker_and_misses_the_one_that_does_not() -> (
     None
 ):
-    protection = positions.by_symbol([resting("AAPL", "95", None), resting("AAPL", None, "110")])
+    protection = positions.by_symbol(
+        [a_resting_order("AAPL", "95", None), a_resting_order("AAPL", None, "110")]
+    )
     items = [position("AAPL", "10", "1010", "10"), position("MSFT", "5", "505", "5")]
 
     rows = positions.rows(items, protection, Decimal(10_000), may_close=True)
@@ -167,7 +145,7 @@ def test_a_position_shows_the_stop_that_rests_at_the_broker_and_misses_the_one_t
 
 
 def test_a_stop_for_fewer_shares_than_are_held_says_so() -> None:
-    protection = positions.by_symbol([resting("AAPL", "95", None, "4")])
+    protection = positions.by_symbol([a_resting_order("AAPL", "95", None, "4")])
 
     row = positions.rows([position("AAPL", "10", "1010", "10")], protection, None, may_close=False)[
         0
@@ -190,23 +168,12 @@ def test_only_who_may_act_is_shown_a_button() -> None:
     assert risk.limits({"limits": {"max_positions": 20}}, may_change=False)[0].actions == ()
 
 
-def intent(state: str, filled: str = "0", reason: str | None = None) -> Any:
-    return {
-        "client_order_id": f"id-{state}", "decision_id": "d", "signal_id": "s", "symbol": "AAPL", "side": "buy",
-        "purpose": "entry", "type": "market", "order_class": "bracket", "time_in_force": "gtc",
-        "quantity": Decimal(10), "filled_quantity": Decimal(filled), "limit_price": None, "stop_price": None,
-        "stop_loss": Decimal(95), "take_profit": Decimal(110), "state": state, "reason": reason,
-        "broker_order_id": None, "act_from": AT, "act_until": AT, "created_at": AT, "sent_at": None,
-        "ended_at": None,
-    }  # fmt: skip
-
-
 def test_orders_are_chosen_by_what_became_of_them() -> None:
     intents = [
-        intent("UNKNOWN"),
-        intent("FILLED", "10"),
-        intent("PARTIAL", "4"),
-        intent("REJECTED"),
+        an_intent("UNKNOWN"),
+        an_intent("FILLED", "10"),
+        an_intent("PARTIAL", "4"),
+        an_intent("REJECTED"),
     ]
 
     def states(which: str) -> list[str]:
@@ -219,13 +186,13 @@ def test_orders_are_chosen_by_what_became_of_them() -> None:
 
 
 def test_a_partly_filled_order_says_how_far_it_is() -> None:
-    row = orders.rows([intent("PARTIAL", "4")], may_cancel=False)[0]
+    row = orders.rows([an_intent("PARTIAL", "4")], may_cancel=False)[0]
 
     assert (row.cells["filled"].text, row.cells["filled"].sub) == ("4", "40 %")
 
 
 def test_hostile_text_arrives_as_the_text_that_it_is() -> None:
-    row = orders.rows([intent("REJECTED", reason=HOSTILE)], may_cancel=False)[0]
+    row = orders.rows([an_intent("REJECTED", reason=HOSTILE)], may_cancel=False)[0]
 
     assert row.cells["reason"].text == "<img src=x onerror=alert(1)> [31m "
 
@@ -316,72 +283,8 @@ def test_a_long_history_stays_drawable_and_ends_where_it_ends() -> None:
     assert drawn[-1] == 5_100.0
 
 
-def decision(outcome: str = "approved", reason: str | None = None) -> Any:
-    return {
-        "decision_id": "dec-1", "signal_id": "sig-1", "decided_at": AT, "instant_at": AT, "strategy": "moving_average",
-        "symbol": "AAPL", "side": "buy", "purpose": "entry", "quantity": Decimal(10), "outcome": outcome,
-        "reason_code": None if outcome == "approved" else "DAILY_TRADES", "reason": reason,
-        "stop_loss": Decimal(95) if outcome == "approved" else None,
-        "take_profit": Decimal(110) if outcome == "approved" else None,
-        "checks": [check("DAILY_TRADES", 51, 50, "entries a day", passed=outcome == "approved")],
-        "figures": {"equity": "100000"},
-    }  # fmt: skip
-
-
-def wish() -> Any:
-    return {
-        "signal_id": "sig-1", "strategy": "moving_average", "symbol": "AAPL", "timeframe": "1Min", "bar_end_at": AT,
-        "direction": "LONG", "conviction": 0.4, "reason": "SMA 20 crossed above SMA 50",
-        "reference_price": Decimal(100), "figures": {"sma_short": "99.5"},
-    }  # fmt: skip
-
-
-def test_a_decision_is_told_in_one_sentence() -> None:
-    assert decisions.sentence(decision()) == (
-        "Moving average wished for an entry in AAPL: buy 10 shares approved, stop 95.00, target 110.00."
-    )
-    assert decisions.sentence(decision("refused", "entry 51 of at most 50")) == (
-        "Moving average wished for an entry in AAPL: refused, because entry 51 of at most 50."
-    )
-
-
-def test_the_chain_goes_from_the_bar_to_the_fill_in_order() -> None:
-    order = {**intent("FILLED", "10"), "sent_at": AT}
-    fill = {
-        "executed_at": AT,
-        "side": "buy",
-        "quantity": Decimal(10),
-        "price": Decimal("100.1"),
-        "fee": Decimal(0),
-    }
-
-    steps = decisions.chain(decision(), wish(), [order], [fill])
-
-    assert [row.cells["step"].text for row in steps] == [
-        "Bar",
-        "Signal",
-        "Decision",
-        "Order",
-        "Sent",
-        "Fill",
-    ]
-
-
-def test_an_approval_that_no_order_followed_yet_says_so() -> None:
-    steps = decisions.chain(decision(), None, [], [])
-
-    assert steps[-1].cells["what"].text == "not yet taken by the executor"
-
-
-def test_the_check_that_refused_stands_out() -> None:
-    row = decisions.checks(decision("refused", "too many"))[0]
-
-    assert (row.cells["passed"].text, row.cells["passed"].tone) == ("refused", "bad")
-    assert row.cells["usage"].text == "51 entries a day"
-
-
 def test_a_signal_leads_to_its_decision() -> None:
-    assert signals.rows([wish()])[0].to == "/decisions?id=sig-1"
+    assert signals.rows([a_wish()])[0].to == "/decisions?id=sig-1"
 
 
 def test_a_strategy_that_was_turned_off_can_be_turned_on_by_who_may_operate() -> None:
@@ -396,60 +299,6 @@ def test_a_strategy_that_was_turned_off_can_be_turned_on_by_who_may_operate() ->
     assert [row.actions for row in acting] == [(("resume", "Turn on"),), ()]
     assert [row.actions for row in looking] == [(), ()]
     assert acting[1].cells["state"].text == "broken"
-
-
-def bar(minute: int, close: float) -> Any:
-    start = AT + timedelta(minutes=minute)
-    return {
-        "timeframe": "1Min", "start_at": start.isoformat(), "end_at": (start + timedelta(minutes=1)).isoformat(),
-        "open": str(close), "high": str(close + 1), "low": str(close - 1), "close": str(close), "volume": 100,
-    }  # fmt: skip
-
-
-def test_a_fill_stands_on_the_bar_in_which_it_happened_and_a_signal_on_the_bar_that_closed() -> (
-    None
-):
-    bars = [bar(n, 100 + n) for n in range(3)]
-    at = AT + timedelta(minutes=1)
-    mine = {**wish(), "bar_end_at": at}
-    filled = {"executed_at": at, "price": Decimal(101), "side": "buy"}
-
-    drawn = candles.options(bars, [mine], [filled], [], [])
-    named = {each["name"]: each for each in drawn["series"]}
-
-    assert named["Signals"]["data"][0]["value"][0] == drawn["xAxis"][0]["data"][0]
-    assert named["Fills"]["data"][0]["value"][0] == drawn["xAxis"][0]["data"][1]
-
-
-def test_marks_outside_of_the_drawn_bars_are_left_out() -> None:
-    drawn = candles.options(
-        [bar(0, 100)], [{**wish(), "bar_end_at": AT - timedelta(days=1)}], [], [], []
-    )
-
-    assert drawn["series"][-2]["data"] == []
-
-
-def test_resting_stops_and_targets_are_lines_with_their_prices() -> None:
-    drawn = candles.options(
-        [bar(0, 100)], [], [], [resting("AAPL", "95", None), resting("AAPL", None, "110")], []
-    )
-
-    lines = drawn["series"][0]["markLine"]["data"]
-    assert [line["label"]["formatter"] for line in lines] == ["stop 95.00", "target 110.00"]
-
-
-@given(st.lists(st.floats(1, 1000), max_size=60), st.integers(1, 30))
-def test_an_average_begins_with_its_first_whole_window(closes: list[float], window: int) -> None:
-    means = candles.average(closes, window)
-
-    assert len(means) == len(closes)
-    assert [m is None for m in means] == [index < window - 1 for index in range(len(closes))]
-    assert all(min(closes) - 0.01 <= m <= max(closes) + 0.01 for m in means if m is not None)
-
-
-def test_a_chart_without_bars_is_empty_and_not_an_error() -> None:
-    assert candles.options([], [wish()], [], [], ["sma20"])["series"][0]["data"] == []
-    assert candles.stats([], None) == {}
 
 
 def test_a_provider_near_the_end_of_its_budget_is_marked() -> None:
@@ -579,6 +428,22 @@ def test_compared_runs_show_what_was_asked_differently_and_what_came_out() -> No
     ]
 
 
+def test_compared_runs_are_drawn_as_growth_from_the_same_line() -> None:
+    runs: dict[str, Any] = {
+        "r1": {"equity": [{"at": "2026-01-05T21:00:00Z", "equity": 100}, {"at": "2026-01-06T21:00:00Z", "equity": 110}]},
+        "r2": {"equity": [{"at": "2026-01-06T21:00:00Z", "equity": "1000"}]},
+        "empty": {"equity": []},
+    }  # fmt: skip
+
+    drawn = backtests.curves(runs)
+
+    assert drawn["xAxis"]["data"] == ["2026-01-05", "2026-01-06"]
+    assert {each["name"]: each["data"] for each in drawn["series"]} == {
+        "r1": [0.0, 10.0],
+        "r2": [None, 0.0],
+    }
+
+
 @pytest.mark.parametrize(
     ("state", "expected"),
     [
@@ -607,7 +472,7 @@ def test_a_backtests_curve_stands_beside_its_benchmark_where_both_have_a_day() -
 
 
 def test_only_an_open_order_can_be_cancelled_and_only_by_who_may_act() -> None:
-    found = [intent("ACKED"), intent("FILLED", "10")]
+    found = [an_intent("ACKED"), an_intent("FILLED", "10")]
 
     assert [row.actions for row in orders.rows(found, may_cancel=True)] == [
         (("cancel", "Cancel"),),

@@ -90,7 +90,7 @@ async def run(settings: Settings) -> None:
             tasks.create_task(feed.follow())
             tasks.create_task(
                 serve(
-                    Door(common, pages, sessions, Tokens(settings), report_of),
+                    Door(common, pages, sessions, Tokens(settings), report_of, backtests.report),
                     settings.api_host,
                     settings.dashboard_port,
                 )

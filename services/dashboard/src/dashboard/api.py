@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import re
 from collections.abc import Awaitable, Callable
 from datetime import date
 from importlib import resources
@@ -32,11 +33,19 @@ COMMON = frozenset({"/health", "/ready", "/version", "/metrics", "/openapi.json"
 MOST_LOGIN_BYTES = 4096
 _SOCKET = "/_nicegui_ws/"
 _REPORTS = "/reports/"
+_BACKTEST = re.compile(r"/backtests/([A-Za-z0-9]{4,32})/report")
 _ASSETS = {"/assets/dashboard.css": "text/css", "/assets/icon.svg": "image/svg+xml"}
 _POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; font-src 'self'; connect-src 'self'; frame-src 'self'; manifest-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+# Pages of their own, whose words come from outside. A day's report needs no script, so nothing in it may run. A
+# backtest's draws its charts itself: it may run its own script, but in an origin of its own, out of reach of sessions.
+_DAY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+_BACKTEST_POLICY = (
+    "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline'; "
+    "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; base-uri 'none'; frame-ancestors 'none'"
 )
 _HEADERS = [
     (b"content-security-policy", _POLICY.encode()),
@@ -60,12 +69,15 @@ class Door:
         sessions: Sessions,
         tokens: Tokens,
         report_of: Callable[[str], Awaitable[str]],
+        backtest_of: Callable[[str], Awaitable[str]],
     ) -> None:
         """`common` answers what all services do; the rest is reached with a session alone.
 
-        `report_of` gives the page about a day; it raises TradingError where there is none.
+        `report_of` gives the page about a day, `backtest_of` that about a kept run; they raise TradingError where
+        there is none.
         """
         self._report_of = report_of
+        self._backtest_of = backtest_of
         self._common = common
         self._pages = pages
         self._sessions = sessions
@@ -104,8 +116,10 @@ class Door:
         elif path == "/login":
             answer = await self._login(scope, receive)
         elif (session := self._session(headers)) is None:
+            query = scope["query_string"].decode("latin-1")
+            wanted = f"{path}?{query}" if query else path
             answer = (
-                RedirectResponse(f"/login?next={quote(path)}", 303)
+                RedirectResponse(f"/login?next={quote(wanted)}", 303)
                 if scope["method"] == "GET" and "text/html" in headers.get("accept", "")
                 else _refusal(401, "Log in first.")
             )
@@ -118,6 +132,8 @@ class Door:
             answer = _refusal(404, "Not found.")
         elif path.startswith(_REPORTS) and is_safe:
             answer = await self._report(path.removeprefix(_REPORTS))
+        elif is_safe and (run := _BACKTEST.fullmatch(path)) is not None:
+            answer = await _document(self._backtest_of(run[1]), _BACKTEST_POLICY)
         elif not is_safe:
             answer = _refusal(405, "Pages act over their socket.")
         else:
@@ -144,12 +160,9 @@ class Door:
     async def _report(self, day: str) -> Response:
         try:
             on = date.fromisoformat(day[:10])
-            page = await self._report_of(on.isoformat())
-        except (ValueError, TradingError) as error:
+        except ValueError as error:
             return _refusal(404, f"There is no such report: {error}")
-        # A page of its own, whose words come from outside: nothing in it may run.
-        policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-        return HTMLResponse(page, headers={"Content-Security-Policy": policy})
+        return await _document(self._report_of(on.isoformat()), _DAY_POLICY)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
@@ -253,6 +266,13 @@ def _local(target: str) -> str:
         target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
     )
     return target[:500] if is_ours else "/"
+
+
+async def _document(page: Awaitable[str], policy: str) -> Response:
+    try:
+        return HTMLResponse(await page, headers={"Content-Security-Policy": policy})
+    except TradingError as error:
+        return _refusal(404, f"There is no such report: {error}")
 
 
 def _refusal(status: int, text: str) -> Response:

@@ -15,10 +15,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.adapters.postgres import Database
 
 Row = dict[str, Any]
+MOST_MATCHED = 5_000
 
 _EQUITY = """
     SELECT instant_at, equity, cash, drawdown, peak_equity, gross_exposure, net_exposure
     FROM risk_manager.v_equity WHERE account = :account ORDER BY id DESC LIMIT :rows
+"""
+# At most so many points of a span: the last mark of each bucket, with the deepest drawdown within it, so that thinning
+# hides no dip.
+_CURVE = """
+    SELECT DISTINCT ON (bucket) instant_at, equity, peak_equity, max(drawdown) OVER (PARTITION BY bucket) AS drawdown
+    FROM (SELECT id, instant_at, equity, peak_equity, drawdown,
+                 (row_number() OVER (ORDER BY id) - 1) * :points / count(*) OVER () AS bucket
+          FROM risk_manager.v_equity WHERE account = :account AND instant_at >= :since) AS marks
+    ORDER BY bucket, id DESC
 """
 # An account's first day begins with its own first valuation.
 _DAY_START = """
@@ -89,8 +99,8 @@ _MODES = """
     WHERE account = :account ORDER BY version DESC LIMIT :rows
 """
 _DECISIONS = """
-    SELECT id, decision_id, signal_id, decided_at, strategy, symbol, side, purpose, outcome, quantity, reason_code,
-           reason, stop_loss, take_profit, reference_price
+    SELECT id, decision_id, signal_id, decided_at, instant_at, strategy, symbol, side, purpose, outcome, quantity,
+           reason_code, reason, stop_loss, take_profit, reference_price
     FROM risk_manager.v_decisions
     WHERE account = :account AND (CAST(:symbol AS text) IS NULL OR symbol = :symbol)
       AND (CAST(:outcome AS text) IS NULL OR outcome = :outcome)
@@ -113,7 +123,7 @@ _SIGNALS = """
 """
 _INTENTS_OF = """
     SELECT client_order_id, symbol, side, purpose, type, order_class, quantity, filled_quantity, limit_price, stop_price,
-           state, reason, created_at, sent_at, ended_at
+           state, reason, broker_order_id, created_at, sent_at, ended_at
     FROM trade_executor.v_intents WHERE account = :account AND decision_id = :id ORDER BY sequence LIMIT 50
 """
 _FILLS_OF = """
@@ -122,6 +132,46 @@ _FILLS_OF = """
     WHERE account = :account AND client_order_id IN (
         SELECT client_order_id FROM trade_executor.v_intents WHERE account = :account AND decision_id = :id)
     ORDER BY id LIMIT 200
+"""
+_ORDERS_OF = """
+    SELECT broker_order_id, parent_order_id, side, type, status, quantity, filled_quantity, filled_average_price,
+           limit_price, stop_price, submitted_at
+    FROM trade_executor.v_orders
+    WHERE account = :account AND intent_id IN (
+        SELECT client_order_id FROM trade_executor.v_intents WHERE account = :account AND decision_id = :id)
+    ORDER BY sequence LIMIT 200
+"""
+_STOP_MOVES_OF = """
+    SELECT previous, stop_loss, reason, decided_at FROM risk_manager.v_stop_moves
+    WHERE account = :account AND decision_id = :id ORDER BY id LIMIT 500
+"""
+_STOP_MOVES = """
+    SELECT decision_id, stop_loss, decided_at FROM risk_manager.v_stop_moves
+    WHERE account = :account AND symbol = :symbol ORDER BY id DESC LIMIT :rows
+"""
+_BATCH = """
+    SELECT id, digest, announced_at, decidable FROM data_collector.v_bar_batches
+    WHERE account = :account AND timeframe = :timeframe AND end_at = :end_at AND :symbol = ANY(composition) LIMIT 1
+"""
+# Matching lots needs a symbol's executions from the first on; beyond the bound nothing is reckoned.
+_FILLS_OF_SYMBOL = """
+    SELECT f.execution_id, f.broker_order_id, f.side, f.quantity, f.price, f.fee, f.executed_at, i.decision_id
+    FROM trade_executor.v_fills f
+    LEFT JOIN trade_executor.v_intents i ON i.account = f.account AND i.client_order_id = f.client_order_id
+    WHERE f.account = :account AND f.symbol = :symbol ORDER BY f.id LIMIT :rows
+"""
+# How far the newest instant has come with one symbol.
+_STANDING = """
+    SELECT b.end_at, b.timeframe, b.decidable, :symbol = ANY(b.composition) AS has_symbol,
+        coalesce((SELECT position FROM strategy_engine.v_cursors
+                  WHERE account = :account AND source = 'data_collector'), 0) >= b.id AS is_evaluated,
+        (SELECT count(*) FROM strategy_engine.v_signals
+         WHERE account = :account AND symbol = :symbol AND bar_end_at = b.end_at) AS signals,
+        (SELECT reason FROM data_collector.v_symbol_holds
+         WHERE account = :account AND symbol = :symbol AND ended_at IS NULL ORDER BY since_at DESC LIMIT 1) AS held,
+        (SELECT reason FROM data_collector.v_quarantine
+         WHERE account = :account AND symbol = :symbol AND seen_at >= b.start_at ORDER BY id DESC LIMIT 1) AS bar_refused
+    FROM data_collector.v_bar_batches b WHERE b.account = :account ORDER BY b.end_at DESC, b.id DESC LIMIT 1
 """
 _REFUSALS = """
     SELECT reason_code, count(*) AS many, max(decided_at) AS last_at
@@ -132,6 +182,16 @@ _REFUSALS = """
 _BATCHES = """
     SELECT id, timeframe, start_at, end_at, symbols, decidable, announced_at
     FROM data_collector.v_bar_batches WHERE account = :account ORDER BY id DESC LIMIT :rows
+"""
+# In how many of the newest instants each symbol had a bar.
+_COVERAGE = """
+    SELECT symbol, count(*) AS present, max(many) AS instants FROM (
+        SELECT composition, count(*) OVER () AS many FROM (
+            SELECT composition FROM data_collector.v_bar_batches
+            WHERE account = :account AND timeframe = (
+                SELECT timeframe FROM data_collector.v_bar_batches WHERE account = :account ORDER BY id DESC LIMIT 1)
+            ORDER BY id DESC LIMIT :instants) AS newest) AS counted, unnest(composition) AS symbol
+    GROUP BY symbol ORDER BY symbol LIMIT 2000
 """
 _COLLECTIONS = """
     SELECT job_id, timeframe, cardinality(symbols) AS symbols, start_at, end_at, state, bars_read, bars_new, bars_refused,
@@ -198,6 +258,10 @@ class PostgresReads:
         self._database = database
         self.account = account
 
+    async def curve(self, since: datetime, points: int = 800) -> list[Row]:
+        """What the account was worth since then, oldest first, thinned to at most `points` marks."""
+        return await self._rows(_CURVE, since=since, points=points)
+
     async def equity(self, rows: int = 400) -> list[Row]:
         """The newest valuations, oldest first."""
         found = await self._rows(_EQUITY, rows=rows)
@@ -260,6 +324,34 @@ class PostgresReads:
     async def intents_of(self, decision_id: str) -> list[Row]:
         """The orders that a decision led to."""
         return await self._rows(_INTENTS_OF, id=decision_id)
+
+    async def orders_of(self, decision_id: str) -> list[Row]:
+        """What the broker has of those orders, legs included."""
+        return await self._rows(_ORDERS_OF, id=decision_id)
+
+    async def stop_moves_of(self, decision_id: str) -> list[Row]:
+        """How the stop of an entry followed the price, oldest first."""
+        return await self._rows(_STOP_MOVES_OF, id=decision_id)
+
+    async def stop_moves(self, symbol: str, rows: int = 500) -> list[Row]:
+        """Moves of all stops in a symbol, newest first."""
+        return await self._rows(_STOP_MOVES, symbol=symbol, rows=rows)
+
+    async def batch(self, timeframe: str, end_at: datetime, symbol: str) -> Row | None:
+        """The announced instant in which a symbol's bar came."""
+        return await self._first(_BATCH, timeframe=timeframe, end_at=end_at, symbol=symbol)
+
+    async def fills_of_symbol(self, symbol: str) -> list[Row]:
+        """All executions of a symbol with the decision of each, oldest first; the oldest MOST_MATCHED of more."""
+        return await self._rows(_FILLS_OF_SYMBOL, symbol=symbol, rows=MOST_MATCHED)
+
+    async def standing(self, symbol: str) -> Row | None:
+        """How far the newest instant has come with `symbol`; None before the first one."""
+        return await self._first(_STANDING, symbol=symbol)
+
+    async def coverage(self, instants: int) -> list[Row]:
+        """In how many of the newest `instants` each symbol had a bar."""
+        return await self._rows(_COVERAGE, instants=instants)
 
     async def fills_of(self, decision_id: str) -> list[Row]:
         """The executions of those orders."""

@@ -22,7 +22,12 @@ READS = sorted(
     for name, method in inspect.getmembers(PostgresReads, inspect.iscoroutinefunction)
     if not name.startswith("_")
 )
-ARGUMENTS: dict[str, Any] = {"midnight": MIDNIGHT}
+ARGUMENTS: dict[str, Any] = {
+    "midnight": MIDNIGHT,
+    "since": MIDNIGHT,
+    "end_at": MIDNIGHT,
+    "instants": 390,
+}
 
 
 @pytest.mark.parametrize("name", READS)

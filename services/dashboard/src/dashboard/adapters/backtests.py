@@ -10,8 +10,11 @@ import asyncio
 import contextlib
 import os
 import sys
+import tempfile
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -23,6 +26,9 @@ from shared.ports import Timer
 
 LIST_WITHIN_S = 30.0
 RUN_WITHIN_S = 900.0
+# A report does the run again, to show what is not kept.
+REPORT_WITHIN_S = 180.0
+MOST_REPORTS = 4
 MOST_BYTES = 64 * 1024 * 1024
 MOST_LISTED = 200
 _LONGEST_QUOTE = 400
@@ -50,6 +56,8 @@ class Backtests:
         }
         self._timer = timer
         self._task: asyncio.Task[None] | None = None
+        self._reports: OrderedDict[str, str] = OrderedDict()
+        self._reporting = asyncio.Lock()
         self.latest: Running | None = None
 
     async def runs(self) -> list[dict[str, Any]]:
@@ -64,6 +72,24 @@ class Backtests:
     async def comparison(self, run_ids: Sequence[str]) -> dict[str, Any]:
         """Kept runs side by side."""
         return _document(await self._ask("compare", "--json", "--", *run_ids))
+
+    async def report(self, run_id: str) -> str:
+        """The page about one kept run, made when first asked for; a run never changes, so the newest few are kept.
+
+        Raises:
+            Rejected: there is no such run, or it cannot be done again. Unavailable: not in time.
+        """
+        async with self._reporting:
+            if run_id not in self._reports:
+                with tempfile.TemporaryDirectory(prefix="report-") as folder:
+                    file = Path(folder) / "report.html"
+                    words = ("show", f"--report={file}", "--json", "--", run_id)
+                    await self._ask(*words, within_s=REPORT_WITHIN_S)
+                    self._reports[run_id] = await asyncio.to_thread(file.read_text, "utf-8")
+                while len(self._reports) > MOST_REPORTS:
+                    self._reports.popitem(last=False)
+            self._reports.move_to_end(run_id)
+            return self._reports[run_id]
 
     def start(self, asked: Mapping[str, str]) -> None:
         """Run one in the background; `asked` are options of `trader backtest run` by name.

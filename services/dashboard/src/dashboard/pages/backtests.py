@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from nicegui import ui
@@ -61,14 +62,21 @@ def build(visit: Visit) -> Refresh:
             if why is not None:
                 raise Rejected(why)
             with whole:
-                _whole(document)
+                _whole(document, wanted)
         if len(compared) > 1:
             names = ("comparison", *compared)
             several, why = await _asked(visit, names, lambda: desk.comparison(compared))
             if why is not None:
                 raise Rejected(why)
             columns, rows = shown.comparison(several)
+            grown: dict[str, Any] = {}
+            for run_id in compared:
+                grown[run_id], _ = await _asked(
+                    visit, ("backtest", run_id), partial(desk.run, run_id)
+                )
             with beside:
+                chart = Chart("Growth of the compared runs", "chart-m")
+                chart.show(shown.curves({name: run for name, run in grown.items() if run}))
                 Table(
                     "Comparison",
                     columns,
@@ -115,9 +123,12 @@ async def _asked(
     return await visit.rooms.feed.get(key, answer, least_age_s=60.0)
 
 
-def _whole(document: dict[str, object]) -> None:
+def _whole(document: dict[str, object], run_id: str) -> None:
     with element("div", "grid"):
-        with card(shown.heading(document), "w8"):
+        with card(shown.heading(document), "w8") as (_, tools):
+            with tools:
+                link = element("a", "btn small primary", "Open the report")
+                link.props(f"href=/backtests/{run_id}/report target=_blank rel=noopener")
             Chart("Equity against the benchmark", "chart-m").show(shown.curve(document))
         with card("Doubts", "w4"):
             Table("Doubts", shown.DOUBTS, empty="None.", searchable=False).show(

@@ -8,7 +8,7 @@ from dashboard.parts.controls import Stats, button, card, element, say
 from dashboard.parts.dialogs import REASON, Asked, ask
 from dashboard.parts.table import Table
 from dashboard.parts.visit import Refresh, Visit
-from dashboard.shown import data_health, signals
+from dashboard.shown import data_health
 
 
 def build(visit: Visit) -> Refresh:
@@ -41,9 +41,9 @@ def build(visit: Visit) -> Refresh:
             )
         with card("Newest instants", "w7") as (note, _):
             batches = Table("Newest instants", data_health.BATCHES, empty="No bar has come yet.")
-        with card("Coverage", "w5"):
+        with card("Coverage", "w5", "of the newest instants, at most 390"):
             coverage = Table(
-                "Coverage", signals.UNIVERSE, empty="TRADING_SYMBOLS is empty.", sort="age"
+                "Coverage", data_health.COVERAGE, empty="TRADING_SYMBOLS is empty.", sort="-gaps"
             )
         with card("Symbols in doubt"):
             held = Table(
@@ -81,6 +81,7 @@ def build(visit: Visit) -> Refresh:
             waiting,
             tracked,
             doubts,
+            counted,
         ) = await asyncio.gather(
             visit.answer_or("data_collector", "/status", 1.0),
             visit.answer_or("data_collector", "/providers", 1.0),
@@ -91,6 +92,7 @@ def build(visit: Visit) -> Refresh:
             visit.rows("lags"),
             visit.answer_or("data_collector", "/data/symbols", 2.0, limit=500),
             visit.rows("holds"),
+            visit.rows("coverage", data_health.COVERED_INSTANTS),
         )
         stats.show(data_health.stats(status[0], counts["quarantined"], visit.now()))
         providers.show(data_health.providers(budgets[0].get("items", [])))
@@ -100,7 +102,8 @@ def build(visit: Visit) -> Refresh:
         collections.show(data_health.collections(asked))
         held.show(data_health.holds(doubts, may_release=may))
         stages.show(data_health.stages(waiting))
-        coverage.show(signals.universe(tracked[0].get("items", []), visit.now()))
+        items = tracked[0].get("items", [])
+        coverage.show(data_health.coverage(items, counted, visit.now()))
 
     return refresh
 

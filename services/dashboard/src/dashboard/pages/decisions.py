@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
-from dashboard.parts.controls import Tabs, card, element, say, show_if
+from dashboard.parts.controls import Tabs, card, element, say, show_if, symbol_input, symbol_of
 from dashboard.parts.table import Table
 from dashboard.parts.visit import Refresh, Visit
 from dashboard.shown import decisions
+from dashboard.store import MOST_MATCHED
 
 _MOST = 400
 _LONGEST_ID = 64
@@ -46,11 +48,14 @@ def build(visit: Visit) -> Refresh:
     with element("div", "grid"):
         with card("Decisions", "w12" if wanted else "w8") as (note, tools):
             with tools:
+                symbol = symbol_input(visit.query.get("symbol", ""), visit.rooms.feed.wake)
                 tabs = Tabs(
                     "Which decisions",
                     [("", "All"), ("approved", "Approved"), ("refused", "Refused")],
                     lambda _: visit.rooms.feed.wake(),
                 )
+            with element("div", "body hidden") as standing_place:
+                standing = element("p", "why", "")
             table = Table(
                 "Decisions",
                 decisions.COLUMNS,
@@ -64,24 +69,42 @@ def build(visit: Visit) -> Refresh:
                 )
 
     async def refresh() -> None:
-        found = await visit.rows("decisions", _MOST, None, tabs.chosen or None)
-        say(note, f"the newest {len(found)}")
+        only = symbol_of(symbol)
+        found = await visit.rows("decisions", _MOST, only, tabs.chosen or None)
+        say(note, f"the newest {len(found)}{' of ' + only if only else ''}")
         table.show(decisions.rows(found))
+        show_if(standing_place, visible=only is not None)
+        if only is not None:
+            latest = found if not tabs.chosen else await visit.rows("decisions", _MOST, only, None)
+            told = decisions.why_not(only, await visit.rows("standing", only), latest)
+            say(standing, told.text, told.tone)
         if not wanted:
             refusals.show(decisions.reasons(await visit.rows("refusals", visit.midnight())))
             return
         decision = await visit.rows("decision", wanted)
         show_if(missing, visible=decision is None)
         show_if(detail, visible=decision is not None)
-        if decision is None:
-            return
-        signal, intents, fills = await asyncio.gather(
+        if decision is not None:
+            await show(decision)
+
+    async def show(decision: dict[str, Any]) -> None:
+        id_of = decision["decision_id"]
+        signal, intents, broker, moves, fills, all_fills = await asyncio.gather(
             visit.rows("signal", decision["signal_id"]),
-            visit.rows("intents_of", decision["decision_id"]),
-            visit.rows("fills_of", decision["decision_id"]),
+            visit.rows("intents_of", id_of),
+            visit.rows("orders_of", id_of),
+            visit.rows("stop_moves_of", id_of),
+            visit.rows("fills_of", id_of),
+            visit.rows("fills_of_symbol", decision["symbol"]),
         )
+        batch = None
+        if signal is not None:
+            at = (signal["timeframe"], signal["bar_end_at"], signal["symbol"])
+            batch = await visit.rows("batch", *at)
+        links = decisions.Links(signal, batch, intents, broker, moves, fills)
+        result = decisions.result(id_of, all_fills, is_whole=len(all_fills) < MOST_MATCHED)
         say(why, decisions.sentence(decision))
-        steps.show(decisions.chain(decision, signal, intents, fills))
+        steps.show(decisions.chain(decision, links, result))
         checks.show(decisions.checks(decision))
         figures.show(decisions.figures(decision, signal))
 

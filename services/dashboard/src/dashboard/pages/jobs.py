@@ -6,10 +6,12 @@ import asyncio
 
 from dashboard.parts.controls import Stats, card, element
 from dashboard.parts.dialogs import REASON, ask
+from dashboard.parts.month import Month
 from dashboard.parts.table import Table
 from dashboard.parts.visit import Refresh, Visit
 from dashboard.shown import jobs
 from dashboard.shown.texts import title
+from shared.domain.calendar import NEW_YORK
 
 
 def build(visit: Visit) -> Refresh:
@@ -30,14 +32,15 @@ def build(visit: Visit) -> Refresh:
                 hint="The scheduler does not answer.",
                 on_act=act,
             )
-        with card("Daily reports", "w4"):
+        month = Month("w7", visit.rooms.feed.wake)
+        with card("Daily reports", "w5"):
             reports = Table(
                 "Daily reports",
                 jobs.REPORTS,
                 empty="No report yet.",
                 hint="One is made after each close.",
             )
-        with card("Runs", "w8"):
+        with card("Runs"):
             runs = Table(
                 "Runs",
                 jobs.RUNS,
@@ -46,9 +49,12 @@ def build(visit: Visit) -> Refresh:
             )
 
     async def refresh() -> None:
-        status, listed, ran = await asyncio.gather(
+        today = visit.now().astimezone(NEW_YORK).date()
+        year, number = month.month(today)
+        status, listed, days, ran = await asyncio.gather(
             visit.answer_or("scheduler", "/status", 1.0),
             visit.answer("scheduler", "/jobs", 1.0),
+            visit.answer_or("scheduler", f"/calendar/{year}/{number}", 3600.0),
             visit.rows("runs", 200),
         )
         items = listed.get("items", [])
@@ -56,6 +62,7 @@ def build(visit: Visit) -> Refresh:
         known.update(str(each["job_id"]) for each in items)
         stats.show(jobs.stats(status[0], visit.now()))
         table.show(jobs.rows(items, may_run=visit.rights.may_operate))
+        month.show(days[0].get("items", []), today)
         runs.show(jobs.runs(ran))
         reports.show(jobs.reports(ran))
 

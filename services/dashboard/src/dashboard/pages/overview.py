@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from dashboard.parts.charts import Chart
-from dashboard.parts.controls import Stats, card, element, say
+from dashboard.parts.controls import Stats, Tabs, card, element, say
 from dashboard.parts.table import Table
 from dashboard.parts.visit import Refresh, Visit
 from dashboard.shown import charts, limits, overview
 
-_MARKS = 1_000
 _NEWEST = 8
 
 
@@ -19,7 +18,9 @@ def build(visit: Visit) -> Refresh:
     stats = Stats(overview.STATS)
     with element("div", "grid"):
         with element("div", "w8 stack"):
-            with card("Equity") as (note, _):
+            with card("Equity") as (note, tools):
+                with tools:
+                    span = Tabs("Since when", overview.SPANS, lambda _: visit.rooms.feed.wake())
                 curve = Chart("Equity over time", "chart-m")
             with card("Drawdown", note="below the peak so far"):
                 depth = Chart("Drawdown over time", "chart-s")
@@ -53,8 +54,19 @@ def build(visit: Visit) -> Refresh:
             )
 
     async def refresh() -> None:
-        equity, day_start, counts, intents, filled, portfolio, health = await asyncio.gather(
-            visit.rows("equity", _MARKS),
+        since = overview.since(span.chosen, visit.midnight())
+        (
+            equity,
+            latest,
+            day_start,
+            counts,
+            intents,
+            filled,
+            portfolio,
+            health,
+        ) = await asyncio.gather(
+            visit.rows("curve", since),
+            visit.rows("equity", 1),
             visit.rows("day_start", visit.midnight()),
             visit.rows("counts", visit.midnight()),
             visit.rows("intents", _NEWEST),
@@ -62,13 +74,13 @@ def build(visit: Visit) -> Refresh:
             visit.answer_or("risk_manager", "/risk/portfolio", 1.0),
             visit.answer_or("scheduler", "/services", 2.0),
         )
-        stats.show(overview.stats(equity, day_start, counts, portfolio[0]))
+        stats.show(overview.stats(latest, day_start, counts, portfolio[0]))
         say(note, overview.curve_note(equity))
         curve.show(charts.equity(equity))
         depth.show(charts.drawdown(equity))
         used.show(limits.rows(portfolio[0].get("limits", []), explained=False))
         orders.show(overview.activity(intents))
         fills.show(overview.fills(filled))
-        services.show(overview.services(health[0].get("items", []), visit.now()))
+        services.show(overview.services(health[0].get("items", []), health[1], visit.now()))
 
     return refresh

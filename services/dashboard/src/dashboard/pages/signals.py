@@ -45,8 +45,10 @@ def build(visit: Visit) -> Refresh:
                     empty="TRADING_SYMBOLS is empty.",
                     sort="symbol",
                 )
-            with card("Screen"), element("div", "body"):
-                screen = element("p", "note", "")
+            with card("Screen"):
+                with element("div", "body"):
+                    screen = element("p", "note", "")
+                screened = Table("Screen", signals.SCREEN, empty="No symbol was screened.")
 
     async def refresh() -> None:
         found, known, tracked, seen = await asyncio.gather(
@@ -59,6 +61,7 @@ def build(visit: Visit) -> Refresh:
         table.show(signals.rows(found))
         strategies.show(signals.strategies(known[0], may_resume=visit.rights.may_operate))
         universe.show(signals.universe(tracked[0].get("items", []), visit.now()))
+        screened.show(signals.screened(seen[0]))
         say(screen, seen[1] or signals.screen_note(seen[0]))
 
     return refresh

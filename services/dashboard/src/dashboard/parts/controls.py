@@ -10,7 +10,9 @@ from nicegui import ui
 from nicegui.element import Element
 
 from dashboard.shown.texts import DASH, Cell
+from shared.domain.symbols import Symbol, parse_symbol
 
+_LONGEST_SYMBOL = 16
 _TONES = ("good", "bad", "warn", "muted", "accent")
 
 
@@ -73,6 +75,25 @@ def icon_button(icon: str, label: str, on_click: Callable[[], Any], kind: str = 
         ui.icon(icon).props("aria-hidden=true")
     made.on("click", lambda _: on_click())
     return made
+
+
+def symbol_input(value: str, on_change: Callable[[], Any], label: str = "Symbol") -> ui.input:
+    """A field for one symbol; `on_change` is called when it was filled in or emptied."""
+    field = ui.input(label, value=value.upper()[:_LONGEST_SYMBOL]).classes("pick")
+    field.props(f"outlined dense maxlength={_LONGEST_SYMBOL} autocomplete=off")
+    field.on("keydown.enter", lambda _: on_change())
+    field.on("blur", lambda _: on_change())
+    return field
+
+
+def symbol_of(field: ui.input) -> Symbol | None:
+    """The symbol in the field; None where it is empty.
+
+    Raises:
+        InvalidInput: it cannot be a symbol.
+    """
+    typed = str(field.value or "").strip().upper()
+    return parse_symbol(typed) if typed else None
 
 
 class Stats:

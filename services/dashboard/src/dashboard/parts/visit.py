@@ -19,6 +19,8 @@ from shared.domain.errors import Rejected, TradingError
 from shared.ports import Clock, Ids, Timer
 
 Refresh = Callable[[], Awaitable[None]]
+# Reads of whole tables are kept for so many seconds; the notices above each page need their counts within one.
+_COSTLY = {"counts": 0.8, "curve": 0.8, "coverage": 20.0, "fills_of_symbol": 2.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,7 @@ class Visit:
     async def rows(self, name: str, *arguments: Any) -> Any:
         """What `PostgresReads.<name>` gives, shared with other pages that ask now."""
         read = getattr(self.rooms.reads, name)
-        # Counting reads whole tables; the notices above each page need it within a second, and no sooner.
-        least_age_s = 0.8 if name == "counts" else 0.0
+        least_age_s = _COSTLY.get(name, 0.0)
         return await self.rooms.feed.get(
             (name, arguments), lambda: read(*arguments), least_age_s=least_age_s
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dashboard.shown.charts import BLUE, GREY, frame, thinned
+from dashboard.shown.charts import BLUE, GREY, PALETTE, frame, thinned
 from dashboard.shown.texts import (
     BAD,
     DASH,
@@ -183,6 +183,32 @@ def curve(document: Mapping[str, Any]) -> dict[str, Any]:
         known = {_date(each["at"]): each["equity"] for each in other["equity"]}
         series.append(_line(words(other.get("name")), [known.get(at) for at in axis], GREY, 1))
     options["series"] = series
+    return options
+
+
+def curves(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Several runs as growth in percent since each began, by exchange day."""
+    grown: dict[str, dict[str, float]] = {}
+    for name, document in documents.items():
+        marks = document.get("equity", [])
+        first = float(marks[0]["equity"]) if marks else 0.0
+        if first > 0:
+            grown[name] = {
+                str(each["at"])[:10]: round(100 * (float(each["equity"]) / first - 1), 3)
+                for each in marks
+            }
+    axis = thinned(sorted({at for points in grown.values() for at in points}))
+    options = frame(axis, left=64)
+    options["legend"] = {"top": 0, "textStyle": {"color": GREY}, "itemWidth": 14, "itemHeight": 8}
+    options["grid"]["top"] = 30
+    options["yAxis"]["axisLabel"]["formatter"] = "{value} %"
+    options["series"] = [
+        {
+            **_line(name, [points.get(at) for at in axis], PALETTE[n % len(PALETTE)], 2),
+            "connectNulls": True,
+        }
+        for n, (name, points) in enumerate(grown.items())
+    ]
     return options
 
 

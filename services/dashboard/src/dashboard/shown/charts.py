@@ -19,6 +19,7 @@ BLUE, GREEN, RED, AMBER, VIOLET, GREY = (
     "#9a6ee8",
     "#8592a6",
 )
+PALETTE = (BLUE, AMBER, VIOLET, "#3aa6b9", "#c2649a", "#7d8f3a", GREY)
 _TEXT = "#8592a6"
 _LINE = "rgba(133,146,166,0.18)"
 MOST_POINTS = 1_000

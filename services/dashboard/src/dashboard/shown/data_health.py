@@ -60,6 +60,15 @@ BATCHES = (
     Column("delay", "Announced after", right=True),
     Column("decidable", "Decided on"),
 )
+COVERAGE = (
+    Column("symbol", "Symbol"),
+    Column("end", "Newest bar"),
+    Column("age", "Age", right=True),
+    Column("share", "Bars there", right=True),
+    Column("gaps", "Gaps", right=True),
+)
+# A session of minutes, or a year and a half of days.
+COVERED_INSTANTS = 390
 COLLECTIONS = (
     Column("at", "Asked"),
     Column("what", "History", wide=True),
@@ -218,6 +227,33 @@ def collections(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
         )
         for each in rows
     ]
+
+
+def coverage(
+    tracked: Sequence[Mapping[str, Any]], counted: Sequence[Mapping[str, Any]], now: datetime
+) -> list[Row]:
+    """Each tracked symbol: how old its newest bar is, and how many of the newest instants came without it."""
+    known = {each["symbol"]: each for each in counted}
+    instants = max((each["instants"] for each in counted), default=0)
+    found = []
+    for each in tracked:
+        row = known.get(each["symbol"])
+        present = row["present"] if row is not None else 0
+        share = present / instants if instants else None
+        gaps = instants - present
+        found.append(
+            Row(
+                words(each["symbol"]),
+                {
+                    "symbol": Cell(words(each["symbol"]), to=f"/charts?symbol={each['symbol']}"),
+                    "end": moment(each["latest_end_at"]),
+                    "age": Cell(age(each["latest_end_at"], now), sort=each["latest_end_at"]),
+                    "share": figure(share, percent(share, 1), "" if not gaps else WARN),
+                    "gaps": figure(gaps, count(gaps), WARN if gaps else ""),
+                },
+            )
+        )
+    return found
 
 
 def stages(rows: Sequence[Mapping[str, Any]]) -> list[Row]:

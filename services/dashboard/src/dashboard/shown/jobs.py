@@ -94,7 +94,8 @@ def rows(items: Sequence[Mapping[str, Any]], *, may_run: bool) -> list[Row]:
         last = each["last_run"]
         soon = each["next_in_s"]
         actions = [("run", "Run now")] if may_run else []
-        if may_run and "paused" in each:
+        # What beats in machine time watches the others, and never rests.
+        if may_run and soon is None and "paused" in each:
             actions.append(("resume", "Resume") if each["paused"] else ("pause", "Pause"))
         found.append(
             Row(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -43,6 +43,9 @@ STATS = (
     ("signals", "Signals today", ""),
     ("decisions", "Decisions today", ""),
 )
+SPANS = (("day", "Day"), ("week", "Week"), ("month", "Month"), ("all", "All"))
+_DAYS = {"week": 7, "month": 31}
+_BEGINNING = datetime(1990, 1, 1, tzinfo=UTC)
 SERVICES = (
     Column("service", "Service"),
     Column("state", "State"),
@@ -107,8 +110,25 @@ def stats(
     }
 
 
-def services(items: Sequence[Mapping[str, Any]], now: datetime) -> list[Row]:
-    """How each service answered last."""
+def since(span_of: str, midnight: datetime) -> datetime:
+    """Where the curves begin; `midnight` began the present day."""
+    if span_of == "day":
+        return midnight
+    days = _DAYS.get(span_of)
+    return _BEGINNING if days is None else midnight - timedelta(days=days - 1)
+
+
+def services(items: Sequence[Mapping[str, Any]], silent: str | None, now: datetime) -> list[Row]:
+    """How each service answered last. The scheduler asks the others; `silent` is why it does not answer itself."""
+    own = Row(
+        "scheduler",
+        {
+            "service": Cell("Scheduler"),
+            "state": state("ready" if silent is None else "down"),
+            "answered": Cell(DASH),
+            "detail": Cell("asked just now" if silent is None else words(silent)),
+        },
+    )
     return [
         Row(
             words(each["service"]),
@@ -124,7 +144,7 @@ def services(items: Sequence[Mapping[str, Any]], now: datetime) -> list[Row]:
             },
         )
         for each in items
-    ]
+    ] + [own]
 
 
 def activity(intents: Sequence[Mapping[str, Any]]) -> list[Row]:

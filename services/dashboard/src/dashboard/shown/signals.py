@@ -41,6 +41,7 @@ STRATEGIES = (
     Column("run", "Last run"),
     Column("failures", "Failures", right=True),
 )
+SCREEN = (Column("symbol", "Symbol"),)
 UNIVERSE = (
     Column("symbol", "Symbol"),
     Column("end", "Newest bar"),
@@ -115,6 +116,15 @@ def universe(items: Sequence[Mapping[str, Any]], now: datetime) -> list[Row]:
             },
         )
         for each in items
+    ]
+
+
+def screened(answer: Mapping[str, Any]) -> list[Row]:
+    """The symbols of the newest screen."""
+    items = answer.get("items", [])
+    return [
+        Row(words(name), {"symbol": Cell(words(name), to=f"/charts?symbol={words(name)}")})
+        for name in (items[0]["symbols"] if items else [])
     ]
 
 
