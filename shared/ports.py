@@ -212,6 +212,8 @@ class BrokerOrder:
     legs: tuple[BrokerOrder, ...]
     raw: Mapping[str, Any]
     updated_at: datetime | None = None
+    # Dollars to spend; `quantity` is then not known before it has filled.
+    notional: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

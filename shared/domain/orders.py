@@ -194,6 +194,8 @@ class OrderTerms:
     # Makes the stop of a pair a stop-limit.
     stop_loss_limit: Decimal | None = None
     extended_hours: bool = False
+    # Dollars that an entry spends in place of shares; `quantity` is then what they were reckoned to buy.
+    notional: Decimal | None = None
 
 
 PLAIN_TERMS = OrderTerms()

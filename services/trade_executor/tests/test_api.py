@@ -56,7 +56,7 @@ def test_one_key_names_one_order_for_ever_and_per_account() -> None:
         {"notional": "5"},
         {"qty": None, "notional": "5"},
         {"extended_hours": True},
-        {"time_in_force": "opg"},
+        {"time_in_force": "opg", "type": "stop", "stop_price": "9"},
         {"qty": "1.5", "time_in_force": "gtc"},
         {"quantity": "1"},
         {"client_key": ""},
@@ -76,6 +76,7 @@ def test_a_sum_of_money_is_the_shares_it_buys_at_the_newest_price() -> None:
     wish = OrderWish(symbol="AAPL", side=Side.BUY, notional="1000")
     order = manual_order(wish, "paper", "key", NOW, Role.OPERATE, Decimal(300))
     assert order.quantity == Decimal("3.333333333")
+    assert order.terms.notional == Decimal(1000)
 
 
 def test_a_refusal_says_what_to_ask_for_instead() -> None:

@@ -65,6 +65,9 @@ def likely_orders(draw: st.DrawFn) -> OrderRequest:
         stop_loss_limit=None,
         trail_price=Decimal(1) if kind is OrderType.TRAILING_STOP else None,
         trail_percent=None,
+        notional=draw(
+            st.sampled_from([None, None, Decimal("0.5"), Decimal(50), Decimal("50.005")])
+        ),
     )
 
 
@@ -82,7 +85,7 @@ def test_what_passes_here_is_what_the_venues_own_form_takes(order: OrderRequest)
     problem = problem_with(order)
     if problem is None:
         assert venue_refuses(order) is None
-    elif order.time_in_force is not TimeInForce.OPG and not _says_too_much(order):
+    elif not _says_too_much(order):
         assert venue_refuses(order) is not None
 
 
@@ -110,7 +113,15 @@ def _says_too_much(order: OrderRequest) -> bool:
             "round it to a multiple of 0.01",
         ),
         ({"type": OrderType.TRAILING_STOP}, "exactly one of trail_price and trail_percent"),
-        ({"time_in_force": TimeInForce.OPG}, "ask for time_in_force day"),
+        (
+            {"time_in_force": TimeInForce.OPG, "type": OrderType.STOP, "stop_price": Decimal(9)},
+            "opg goes with market and limit orders only",
+        ),
+        ({"notional": Decimal("0.5")}, "ask for 1 dollar or more"),
+        (
+            {"notional": Decimal(50), "time_in_force": TimeInForce.GTC},
+            "ask for time_in_force day",
+        ),
         ({"extended_hours": True}, "ask for type limit"),
         (
             {"order_class": OrderClass.BRACKET, "stop_loss": Decimal(9)},

@@ -91,6 +91,8 @@ def _obstacle(
 ) -> Problem | None:
     if change.trail is not None and intent.type is not OrderType.TRAILING_STOP:
         return Problem("trail", f"a {intent.type.value} order does not trail", "leave trail out")
+    if intent.notional is not None:
+        return Problem("notional", "an order for a sum of money cannot be replaced", _ANEW)
     if change_between(intent, changed) == OrderChange():
         return Problem("no_change", "the order has these terms already", "name a term to change")
     if changed.quantity <= order.filled_quantity:

@@ -89,6 +89,8 @@ class Intent:
     trail_percent: Decimal | None = None
     stop_loss_limit: Decimal | None = None
     extended_hours: bool = False
+    # Dollars to spend; `quantity` is an estimate until the broker says how many shares they bought.
+    notional: Decimal | None = None
     # The intent whose order this one takes the place of; its quantity then counts what that one filled.
     replaces: str | None = None
 
@@ -114,6 +116,7 @@ class Intent:
             trail_price=self.trail_price,
             trail_percent=self.trail_percent,
             extended_hours=self.extended_hours,
+            notional=self.notional,
         )
 
 
@@ -285,13 +288,14 @@ def difference_to(intent: Intent, found: BrokerOrder) -> str | None:
         ("side", intent.side.value, found.side or intent.side.value),
         ("type", intent.type.value, found.type or intent.type.value),
         ("quantity", intent.quantity, _quantity_meant(intent, found)),
+        ("notional", intent.notional, found.notional or intent.notional),
     )
     unlike = [f"{what} {theirs}, not {ours}" for what, ours, theirs in wanted if ours != theirs]
     return "; ".join(unlike) or None
 
 
 def _quantity_meant(intent: Intent, found: BrokerOrder) -> Decimal:
-    if found.quantity is None:
+    if found.quantity is None or intent.notional is not None:
         return intent.quantity
     if intent.replaces is not None and found.quantity < intent.quantity:
         return intent.quantity  # the rest was filled by the order it replaced

@@ -62,7 +62,12 @@ def _of_amount(order: OrderRequest) -> Iterator[Problem]:
         return
     if quantity != quantity.quantize(_NANO_SHARE):
         yield Problem("quantity", "quantity has more than nine decimals", "round it to nine")
-    if quantity == quantity.to_integral_value():
+    if order.notional is not None:
+        if order.notional < 1 or order.notional % _PENNY:
+            yield Problem(
+                "notional", f"notional is {plain(order.notional)} dollars", "ask for 1 dollar or more, in whole cents"
+            )  # fmt: skip
+    elif quantity == quantity.to_integral_value():
         return
     if order.order_class is not OrderClass.SIMPLE:
         yield Problem(
@@ -143,11 +148,6 @@ def _of_trail(order: OrderRequest) -> Iterator[Problem]:
 
 def _of_force(order: OrderRequest) -> Iterator[Problem]:
     force, kind = order.time_in_force, order.type
-    if force is TimeInForce.OPG:
-        yield Problem(
-            "time_in_force", "orders leave while the exchange is open, too late for its opening auction",
-            "ask for time_in_force day: what is decided overnight is sent at the open",
-        )  # fmt: skip
     if force not in _USUAL_FORCES and kind not in _PLAIN_TYPES:
         yield Problem(
             "time_in_force", f"{force.value} goes with market and limit orders only",

@@ -34,7 +34,8 @@ def order_body(order: OrderRequest) -> dict[str, Any]:
     """The JSON body of a new order; unset fields are left out."""
     body: dict[str, Any] = {
         "symbol": order.symbol,
-        "qty": plain(order.quantity),
+        # One of the two, never both.
+        **_amount(order),
         "side": order.side.value,
         "type": order.type.value,
         "time_in_force": order.time_in_force.value,
@@ -60,6 +61,12 @@ def order_body(order: OrderRequest) -> dict[str, Any]:
             if order.stop_loss_limit is not None:
                 body["stop_loss"]["limit_price"] = plain(order.stop_loss_limit)
     return body
+
+
+def _amount(order: OrderRequest) -> dict[str, str]:
+    if order.notional is not None:
+        return {"notional": plain(order.notional)}
+    return {"qty": plain(order.quantity)}
 
 
 def change_body(client_order_id: str, change: OrderChange) -> dict[str, Any]:
@@ -103,6 +110,7 @@ def read_order(raw: Any) -> BrokerOrder:
         legs=tuple(read_order(leg) for leg in legs[:_MAX_LEGS]) if isinstance(legs, list) else (),
         raw=fields,
         updated_at=_instant(fields.get("updated_at")),
+        notional=_number(fields, "notional"),
     )
 
 

@@ -256,3 +256,26 @@ def test_everything_is_closed_by_one_request(make_desk: Any, settings_for: Setti
             assert desk.sim.book()["positions"] == {}
 
     asyncio.run(scenario())
+
+
+def test_a_sum_of_money_is_sent_as_such_and_booked_as_the_shares_it_bought(
+    play: Callable[[Scenario], None],
+) -> None:
+    async def scenario(desk: Any, api: httpx.AsyncClient) -> None:
+        # Reckoned at the limit of 101 and bought at the open of 100.
+        wish = {
+            "symbol": "AAPL", "side": "buy", "notional": "505", "type": "limit", "limit_price": "101"
+        }  # fmt: skip
+        order = (await granted(desk, api.post("/orders", json=wish))).json()
+        assert (order["notional"], order["quantity"]) == ("505", "5")
+        [sent] = desk.sim.book()["orders"]
+        assert sent["notional"] == "505"
+        refused = await api.patch(f"/orders/{order['client_order_id']}", json={"limit_price": "99"})
+        assert (refused.status_code, refused.json()["code"]) == (422, "notional")
+        await desk.step(3)
+        filled = (await api.get(f"/orders/{order['client_order_id']}")).json()
+        assert (filled["state"], filled["quantity"], filled["filled_quantity"]) == (
+            "FILLED", "5.05", "5.05",
+        )  # fmt: skip
+
+    play(scenario)

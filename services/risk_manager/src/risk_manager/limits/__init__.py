@@ -59,6 +59,7 @@ from risk_manager.limits.losses import (
     stop_loss_guard,
 )
 from risk_manager.limits.order_terms import (
+    LEAST_FRACTION,
     LEAST_LEG_DISTANCE,
     bracket_prices,
     fat_finger,
@@ -80,6 +81,7 @@ from risk_manager.limits.rates import (
 
 __all__ = [
     "CHANGEABLE",
+    "LEAST_FRACTION",
     "LEAST_LEG_DISTANCE",
     "LONGEST_WINDOW_S",
     "MAX_LEVERAGE",

@@ -8,10 +8,12 @@ from shared.domain.decisions import Check
 
 # A bracket's legs must stand at least a cent away from the price (Alpaca, error 42210000).
 LEAST_LEG_DISTANCE = 0.01
+# Fractions may be bought by hand and held, and must be able to go: the smallest is the grid of the rules.
+LEAST_FRACTION = 0.000001
 
 
 def whole_shares_only(quantity: float) -> Check:
-    """Entries are whole shares: the broker takes no bracket on fractions, so they would go unprotected."""
+    """Entries with stop and target are whole shares: the broker takes no bracket on fractions."""
     fraction = quantity % 1.0
     return Check(
         Code.WHOLE_SHARES,

@@ -17,6 +17,7 @@ from risk_manager.review.case import (
     drawdown_check,
     float_of,
 )
+from risk_manager.review.hours import has_own_hours, special_span
 from risk_manager.review.sizes import (
     arithmetic_of,
     candidate_of,
@@ -55,7 +56,10 @@ def decide_entry(wish: Wish, exposure: Exposure, case: Case) -> Decision:
     checks += [
         rules.market_hours(*span),
         rules.signal_age(
-            venue.calendar.session_time_between(wish.wished_at, span[0] or case.now),
+            # Who asks for an auction means the next one, however far away.
+            venue.calendar.session_time_between(
+                wish.wished_at, case.now if has_own_hours(wish) else span[0] or case.now
+            ),
             venue.bar_length,
             limits.max_signal_age_bars,
         ),
@@ -86,18 +90,25 @@ def decide_entry(wish: Wish, exposure: Exposure, case: Case) -> Decision:
         )
     quantity, sized = quantity_of(wish, wish.reference_price, exposure, case)
     # Where there is no room for a share, the rules say what one share would have needed.
-    candidate = candidate_of(wish, max(quantity, Decimal(1)), wish.reference_price)
+    # A person's order without stop and target needs no bracket, which the broker takes for whole shares only.
+    is_bare = wish.quantity is not None and wish.stop_loss is None and wish.take_profit is None
+    candidate = candidate_of(
+        wish,
+        quantity if is_bare and quantity > 0 else max(quantity, Decimal(1)),
+        wish.reference_price,
+    )
     market_price = exposure.price(symbol)
     unit, cost = candidate.price(market_price), candidate.cash(market_price)
     equity, value = figure(exposure.equity), figure(candidate.quantity * unit)
     shares = figure(candidate.quantity)
     checks += [
-        rules.whole_shares_only(figure(quantity)),
+        *([] if is_bare else [rules.whole_shares_only(figure(quantity))]),
         rules.bracket_prices(figure(unit), float_of(wish.stop_loss), float_of(wish.take_profit)),
         rules.quantity_zero(
             figure(quantity)
             if sized is None
-            else min(sized.sizing.by_position_size, sized.wanted.shares)
+            else min(sized.sizing.by_position_size, sized.wanted.shares),
+            least=rules.LEAST_FRACTION if is_bare else 1.0,
         ),
         rules.position_size(
             figure(exposure.committed_value.get(symbol, ZERO)),
@@ -208,6 +219,8 @@ def _day_trades(case: Case) -> int:
 def entry_span(wish: Wish, case: Case) -> Span:
     """From when until when an entry may leave: inside one window, and before the wish is too old."""
     venue = case.venue
+    if has_own_hours(wish):
+        return special_span(wish, case, is_entry=True)
     try:
         act_from, window_ends = venue.calendar.entry_window(case.now, venue.window)
     except InvalidTime:

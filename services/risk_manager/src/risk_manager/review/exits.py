@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from risk_manager import limits as rules
 from risk_manager.review.case import Case, Decision, Span, Wish, answered
+from risk_manager.review.hours import has_own_hours, special_span
 from risk_manager.snapshot import ZERO, Exposure, figure
 from shared.domain.decisions import Purpose
 from shared.domain.errors import InvalidTime
@@ -19,8 +20,6 @@ from shared.domain.symbols import Symbol
 
 # An exit stays wanted: it may leave until the close of this many sessions, counted from the first possible one.
 EXIT_SESSIONS = 5
-# Fractions may be held, and must be able to go: the smallest is the grid of the rules.
-LEAST_EXIT = 0.000001
 
 
 def decide_exit(wish: Wish, exposure: Exposure, case: Case) -> Decision:
@@ -28,7 +27,7 @@ def decide_exit(wish: Wish, exposure: Exposure, case: Case) -> Decision:
     quantity = wish.quantity if wish.quantity is not None else ZERO
     reducible = exposure.reducible(wish.symbol)
     leaving = exposure.leaving.get(wish.symbol, ZERO) + quantity
-    span = exit_span(case)
+    span = special_span(wish, case, is_entry=False) if has_own_hours(wish) else exit_span(case)
     reference = wish.reference_price or _last_value(wish.symbol, exposure)
     checks = [rules.mode(case.mode, Purpose.EXIT), rules.no_position(figure(reducible))]
     if wish.side is Side.SELL:
@@ -38,7 +37,7 @@ def decide_exit(wish: Wish, exposure: Exposure, case: Case) -> Decision:
     checks += [
         rules.exit_in_progress(figure(leaving), figure(reducible)),
         rules.market_hours(*span),
-        rules.quantity_zero(figure(quantity), least=LEAST_EXIT),
+        rules.quantity_zero(figure(quantity), least=rules.LEAST_FRACTION),
     ]
     if reference is None:
         checks.append(

@@ -99,6 +99,7 @@ class OrderView(BaseModel):
     trail_price: str | None = None
     trail_percent: str | None = None
     extended_hours: bool = False
+    notional: str | None = None
     replaces: str | None = None
     state: str
     reason: str | None
@@ -208,6 +209,7 @@ def order_view(row: Mapping[str, Any]) -> OrderView:
         trail_price=maybe(row.get("trail_price")),
         trail_percent=maybe(row.get("trail_percent")),
         extended_hours=bool(row.get("extended_hours")),
+        notional=maybe(row.get("notional")),
         replaces=row.get("replaces"),
         state=row["state"],
         reason=row["reason"],

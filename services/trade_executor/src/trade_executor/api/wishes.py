@@ -67,7 +67,8 @@ class StopLoss(BaseModel):
 class OrderWish(BaseModel):
     """A person's order; quantities and prices as texts of exact decimals (numbers are taken too).
 
-    `notional` in dollars stands in place of `qty` and buys the shares it pays for at the newest price.
+    `notional` in dollars stands in place of `qty`. Risk reviews the shares it pays for at the newest price; an entry is
+    sent as the sum itself, a way out as those shares.
     """
 
     model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
@@ -167,6 +168,7 @@ def manual_order(
             trail_percent=_price(wish.trail_percent),
             stop_loss_limit=_price(wish.stop_loss.limit_price if wish.stop_loss else None),
             extended_hours=wish.extended_hours,
+            notional=None if wish.notional is None else parse_price(wish.notional),
         ),
     )
     problem = problem_with(request_of(order))
@@ -227,6 +229,7 @@ def request_of(order: ManualOrder) -> OrderRequest:
         trail_price=terms.trail_price,
         trail_percent=terms.trail_percent,
         extended_hours=terms.extended_hours,
+        notional=terms.notional,
     )
 
 

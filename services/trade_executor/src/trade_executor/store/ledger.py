@@ -410,10 +410,7 @@ class Ledger(Tables):
             batch.intents[intent.client_order_id] = replace(
                 intent,
                 state=intent_after(intent.state, record),
-                # What the replaced order filled is not this one's to fill any more.
-                quantity=intent.quantity
-                if intent.replaces is None or record.quantity is None
-                else min(intent.quantity, record.quantity),
+                quantity=_quantity_now(intent, record),
                 filled_quantity=record.booked_quantity,
                 broker_order_id=record.broker_order_id,
             )
@@ -509,6 +506,16 @@ class Ledger(Tables):
                 SELECT :account, marked.through_id, symbol, quantity FROM held, marked""",
             through=row.through_id,
         )
+
+
+def _quantity_now(intent: Intent, record: OrderRecord) -> Decimal:
+    """Shares that the intent stands for, now that its order's `record` is known."""
+    if intent.notional is not None:
+        return max(record.quantity or intent.quantity, record.booked_quantity)
+    if intent.replaces is None or record.quantity is None:
+        return intent.quantity
+    # What the replaced order filled is not this one's to fill any more.
+    return min(intent.quantity, record.quantity)
 
 
 def _was_over(seen: BrokerOrder, batch: _Batch) -> bool:

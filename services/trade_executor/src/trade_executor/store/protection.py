@@ -178,6 +178,7 @@ def _protection_row(
         "stop_loss_limit": None,
         "extended_hours": False,
         "replaces": None,
+        "notional": None,
         "reference_price": entry.reference_price,
         "act_from": at,
         "act_until": at + _PROTECTION_LASTS,

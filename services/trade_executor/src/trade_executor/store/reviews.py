@@ -244,6 +244,8 @@ def _intent_row(approved: Approved, at: datetime) -> dict[str, Any]:
         "stop_loss_limit": terms.stop_loss_limit if has_exits else None,
         "extended_hours": terms.extended_hours,
         "replaces": None,
+        # An exit goes out in shares, since it must never sell more than is held.
+        "notional": terms.notional if approved.purpose is Purpose.ENTRY else None,
         "reference_price": approved.reference_price,
         "act_from": approved.act_from,
         "act_until": approved.act_until,

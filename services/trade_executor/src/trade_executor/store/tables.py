@@ -134,7 +134,7 @@ INTENT_NAMES = (
     "client_order_id", "decision_id", "signal_id", "symbol", "side", "purpose", "generation", "type",
     "time_in_force", "order_class", "quantity", "filled_quantity", "limit_price", "stop_price", "stop_loss",
     "take_profit", "reference_price", "state", "broker_order_id", "act_from", "act_until", "posts", "probes",
-    "sent_at", "trail_price", "trail_percent", "stop_loss_limit", "extended_hours", "replaces",
+    "sent_at", "trail_price", "trail_percent", "stop_loss_limit", "extended_hours", "replaces", "notional",
 )  # fmt: skip
 
 INTENT_COLUMNS = ", ".join(INTENT_NAMES)
@@ -185,6 +185,7 @@ def intent_of(row: Row[Any]) -> Intent:
         stop_loss_limit=row.stop_loss_limit,
         extended_hours=row.extended_hours,
         replaces=row.replaces,
+        notional=row.notional,
     )
 
 
@@ -215,11 +216,11 @@ INSERT_INTENT = text(
     f"""INSERT INTO {SCHEMA}.intents
         (account, client_order_id, decision_id, signal_id, symbol, side, purpose, leg, generation, type,
          time_in_force, order_class, quantity, limit_price, stop_price, stop_loss, take_profit,
-         trail_price, trail_percent, stop_loss_limit, extended_hours, replaces, reference_price, state,
+         trail_price, trail_percent, stop_loss_limit, extended_hours, replaces, notional, reference_price, state,
          act_from, act_until, created_at)
     VALUES (:account, :id, :decision_id, :signal_id, :symbol, :side, :purpose, :leg, :generation, :type,
             :time_in_force, :order_class, :quantity, :limit_price, :stop_price, :stop_loss, :take_profit,
-            :trail_price, :trail_percent, :stop_loss_limit, :extended_hours, :replaces, :reference_price, 'PENDING',
+            :trail_price, :trail_percent, :stop_loss_limit, :extended_hours, :replaces, :notional, :reference_price, 'PENDING',
             :act_from, :act_until, :at)
     ON CONFLICT DO NOTHING"""
 )
