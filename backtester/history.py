@@ -26,6 +26,7 @@ from shared.domain.errors import InvalidInput, TradingError
 from shared.domain.money import MICROS
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
+from shared.storage import Place
 from simulator.files import read_tape
 from simulator.tape import Segment, Tape
 from strategy_engine.panels import FIGURES, Panel
@@ -350,7 +351,7 @@ def _joined(
 
 
 def stored_history(
-    folder: Path,
+    folder: Place,
     calendar: TradingCalendar,
     symbols: Sequence[Symbol],
     timeframe: Timeframe,

@@ -4,16 +4,19 @@ Four ways in which it is used: a minute of 10,000 symbols is appended, 500 symbo
 them, 10,000 symbols give their last 200 bars, and a CSV of a million rows comes in. Each figure stands beside what
 PyArrow takes for the rows alone, without index, revisions, locks or durability, because machines differ.
 
-    python -m benchmarks.store [folder]
+    python -m benchmarks.store [folder | --bucket]
 """
 
 from __future__ import annotations
 
 import shutil
+import socket
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -32,6 +35,9 @@ from shared.adapters.parquet import ParquetBars
 from shared.domain.bar_blocks import BarBlock, from_epoch_us, to_epoch_us
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
+from shared.storage import Access, Place
+from shared.testing.object_storage import new_bucket
+from trader.runtime.ports import Ports
 
 _FETCHED_AT = datetime(2026, 11, 20, 22, 0, tzinfo=UTC)
 _MINUTE_US = 60_000_000
@@ -87,11 +93,11 @@ def _print(name: str, ours_ms: float, raw_ms: float, wanted: str) -> None:
     )
 
 
-def live(folder: Path) -> None:
+def live(folder: Path, place: Place | None = None) -> None:
     """Append minute after minute of the whole market, then ask for the last 200 bars of all."""
     symbols = names_of(10_000)
     opens = to_epoch_us(datetime(2026, 11, 20, 14, 30, tzinfo=UTC))
-    store = ParquetBars(folder / "live")
+    store = ParquetBars(place or folder / "live")
     raw_folder = folder / "raw"
     raw_folder.mkdir()
     ours, raw = [], []
@@ -202,7 +208,32 @@ def csv(folder: Path) -> None:
     print(f"{'':52} {len(block) / ours_ms * 1_000:9,.0f} rows/s")
 
 
+def bucket(folder: Path) -> None:
+    """The same as `live`, ours in object storage: a process of this machine that speaks S3, PyArrow on the disk."""
+    port = Ports.free().simulator
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        access = Access("bench", "bench", endpoint_url=f"http://127.0.0.1:{port}")
+        while True:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.1)
+        live(folder, new_bucket(access, folder / "locks"))
+    finally:
+        server.terminate()
+        server.wait()
+
+
 def main() -> None:
+    """Measure on the disk of the folder that is named, or with `--bucket` in object storage."""
+    if sys.argv[1:] == ["--bucket"]:
+        with tempfile.TemporaryDirectory() as name:
+            bucket(Path(name))
+        return
     with tempfile.TemporaryDirectory(dir=sys.argv[1] if len(sys.argv) > 1 else None) as name:
         for part in (csv, live, years):
             folder = Path(name) / part.__name__

@@ -31,6 +31,7 @@ from shared.domain.errors import InvalidInput, InvalidSymbol, Misconfigured
 from shared.domain.notices import Event, Manner
 from shared.domain.symbols import Symbol, parse_symbol
 from shared.domain.timeframes import Timeframe, parse_timeframe
+from shared.storage import Access, Bucket, BucketAddress, Place, is_bucket, parse_address
 
 PAPER_HOST = "paper-api.alpaca.markets"
 LIVE_HOST = "api.alpaca.markets"
@@ -72,6 +73,10 @@ def _timeframe(value: object) -> Timeframe:
         return parse_timeframe(str(value))
     except InvalidInput as error:
         raise ValueError(str(error)) from None
+
+
+def _place(value: object) -> object:
+    return parse_address(value) if isinstance(value, str) else value
 
 
 def _one_symbol(value: object) -> Symbol:
@@ -228,8 +233,16 @@ class Settings(BaseSettings):
     retention_logs_days: Annotated[int, Field(ge=1, le=3_650)] = 30
     retention_backups: Annotated[int, Field(ge=1, le=1_000)] = 14
 
-    # This machine.
-    data_dir: Path = Path("data/parquet")
+    # This machine. Market history may lie in a bucket as well: s3://name/prefix, with the keys below.
+    data_dir: Annotated[Path | BucketAddress, BeforeValidator(_place)] = Path("data/parquet")
+    # What a machine keeps for itself where history is in a bucket: sessions, and the turns of its writers.
+    cache_dir: Path = Path("data/parquet")
+    aws_access_key_id: str | None = None
+    aws_secret_access_key: SecretStr | None = None
+    aws_session_token: SecretStr | None = None
+    aws_region: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")] = "us-east-1"
+    # Of another store than Amazon's.
+    aws_endpoint_url: str | None = None
     log_dir: Path = Path("data/logs")
     # Written by `trader kill`; while it exists nothing is sent.
     halt_file: Path = Path("data/control/halt")
@@ -257,17 +270,6 @@ class Settings(BaseSettings):
         if isinstance(values, dict):
             return {key: _strip_comment(value) for key, value in values.items()}
         return values
-
-    @field_validator("data_dir", mode="before")
-    @classmethod
-    def _a_folder_of_this_machine(cls, value: object) -> object:
-        if isinstance(value, str) and "://" in value:
-            # A path would make a folder of that odd name, and keep history in it.
-            raise ValueError(
-                "market history is kept in a folder of this machine, since appends need its locks and "
-                "renames; mount the bucket's copy, or sync the folder to it (docs/adr/0022)"
-            )
-        return value
 
     @field_validator("trading_symbols", "risk_halted_symbols", mode="before")
     @classmethod
@@ -343,7 +345,12 @@ class Settings(BaseSettings):
         return value
 
     @field_validator(
-        "alpaca_base_url", "alpaca_data_url", "twelve_data_url", "finviz_url", "gotify_url"
+        "alpaca_base_url",
+        "alpaca_data_url",
+        "twelve_data_url",
+        "finviz_url",
+        "gotify_url",
+        "aws_endpoint_url",
     )
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:
@@ -368,6 +375,13 @@ class Settings(BaseSettings):
             raise ValueError(
                 "the broker is asked over https:// alone, or the keys would be readable"
             )
+        return value
+
+    @field_validator("aws_endpoint_url")
+    @classmethod
+    def _without_path(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).path:
+            raise ValueError("write it without the bucket, which stands in DATA_DIR")
         return value
 
     @field_validator("strategy_params")
@@ -422,6 +436,34 @@ class Settings(BaseSettings):
         """Where the other services find `service`."""
         host = service if self.api_peers_by_name else "127.0.0.1"
         return f"http://{host}:{getattr(self, f'{service}_port')}"
+
+    @property
+    def history(self) -> Place:
+        """Where market history lies; `/ account` is one account's.
+
+        Raises:
+            Misconfigured: in a bucket, and its keys are not set.
+        """
+        if isinstance(self.data_dir, Path):
+            return self.data_dir
+        if self.aws_access_key_id is None or self.aws_secret_access_key is None:
+            raise Misconfigured(
+                f"DATA_DIR is {self.data_dir}, which needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
+        token = self.aws_session_token
+        access = Access(
+            self.aws_access_key_id,
+            self.aws_secret_access_key.get_secret_value(),
+            None if token is None else token.get_secret_value(),
+            self.aws_region,
+            self.aws_endpoint_url,
+        )
+        return Bucket(self.data_dir, access, self.cache_dir / "locks")
+
+    @property
+    def sessions_dir(self) -> Path:
+        """Where this machine keeps the exchange's sessions."""
+        return self.data_dir if isinstance(self.data_dir, Path) else self.cache_dir
 
     @property
     def quiet_hours(self) -> tuple[time, time] | None:
@@ -511,6 +553,22 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     if complaints:
         raise Misconfigured("; ".join(complaints))
     return settings
+
+
+def history_in(environment: Mapping[str, str], folder: Path) -> Place:
+    """The bucket that `environment` names in DATA_DIR, else `folder`.
+
+    Raises:
+        Misconfigured: it names another address, or the keys are missing.
+    """
+    if not is_bucket(environment.get("DATA_DIR", "")):
+        return folder
+    told = {
+        name: value
+        for name, value in environment.items()
+        if name == "DATA_DIR" or name.startswith("AWS_")
+    }
+    return load_settings({**told, "CACHE_DIR": str(folder)}).history
 
 
 class _Explicit(Settings):

@@ -7,7 +7,7 @@ Backtest, replay, paper and live differ only in which adapter is passed in.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -54,6 +54,50 @@ class Ear(Protocol):
 
     async def wait(self, timeout_s: float) -> bool:
         """Return True as soon as a bell has rung since the last call, False after `timeout_s`."""
+        ...
+
+
+class Folder(Protocol):
+    """Named files, each there as a whole or not at all. Synchronous: call it in a thread.
+
+    Every call raises Unavailable where the place gives no answer, and Misconfigured where it refuses us.
+    """
+
+    def names(self) -> list[str]:
+        """The files in it, in no order; none where it was never written to."""
+        ...
+
+    def folders(self) -> list[str]:
+        """The folders in it that hold something, sorted."""
+        ...
+
+    def inside(self, name: str) -> Folder:
+        """The folder `name` in this one; nothing is made."""
+        ...
+
+    def put(self, name: str, content: bytes | memoryview) -> None:
+        """Make the file hold `content`, all of it or what was there before, and lastingly."""
+        ...
+
+    def get(self, name: str) -> bytes:
+        """What the file holds. Raises FileNotFoundError without one."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Take the file away, where it is there."""
+        ...
+
+    def sole_writer(self) -> AbstractContextManager[None]:
+        """Wait for one's turn to write here, and have it until the end of the block, or of the process."""
+        ...
+
+    def address(self, name: str) -> str:
+        """Where a reader of tables finds the file, with `options`."""
+        ...
+
+    @property
+    def options(self) -> Mapping[str, str] | None:
+        """What such a reader needs to be told beside the address; may hold keys."""
         ...
 
 

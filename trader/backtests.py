@@ -24,6 +24,7 @@ from shared.domain.calendar import TradingCalendar
 from shared.domain.errors import InvalidInput
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
+from shared.storage import Place, is_bucket
 from strategy_engine.strategy import Strategy
 
 if TYPE_CHECKING:  # what is said about a run is needed only once there is one
@@ -54,9 +55,15 @@ class Desk:
         return Path(self.environment.get("TRADING_HOME") or PROJECT / "data")
 
     @property
-    def store(self) -> Path:
-        """The folder of the bars, with one folder per account."""
-        return Path(self.environment.get("DATA_DIR") or self.home / "parquet")
+    def store(self) -> Place:
+        """Where the bars lie, with one folder per account."""
+        stated = self.environment.get("DATA_DIR", "")
+        if is_bucket(stated):
+            # Imported here, as in `limits`.
+            from shared.config import history_in
+
+            return history_in(self.environment, self.home / "parquet")
+        return Path(stated or self.home / "parquet")
 
     @property
     def account(self) -> str:
@@ -73,7 +80,8 @@ class Desk:
     @cached_property
     def calendar(self) -> TradingCalendar:
         """The exchange's sessions."""
-        return load_calendar(self.store)
+        store = self.store
+        return load_calendar(store if isinstance(store, Path) else self.home / "parquet")
 
     @property
     def limits(self) -> Limits:

@@ -11,17 +11,18 @@ import io
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import polars as pl
 from polars.exceptions import PolarsError
 
-from shared.adapters.durable_files import sole_writer, write_whole
+from shared.adapters.folders import open_folder
 from shared.domain.bar_blocks import to_epoch_us
 from shared.domain.corporate_actions import CashDividend, CorporateAction, Split, merged
 from shared.domain.errors import StateMismatch
 from shared.domain.symbols import Symbol
+from shared.storage import Place
 
+_FILE = "actions.parquet"
 _SPLIT, _DIVIDEND = "split", "cash_dividend"
 _SCHEMA = {
     "symbol": pl.String,
@@ -42,10 +43,9 @@ _BY_AGE = [*_KEY, "fetched_us", "provider", *_FIGURES]
 class ParquetActions:
     """See `ActionStore`; any number of readers, writers one at a time across processes."""
 
-    def __init__(self, root: Path) -> None:
-        """`root`: the folder of one account's market history; made by the first change."""
-        self._folder = root / "actions"
-        self._path = self._folder / "actions.parquet"
+    def __init__(self, root: Place) -> None:
+        """`root`: where one account's market history lies; made by the first change."""
+        self._folder = open_folder(root / "actions")
 
     def put(
         self, actions: Sequence[CorporateAction], *, provider: str, fetched_at: datetime
@@ -54,14 +54,14 @@ class ParquetActions:
         given = _frame(merged(actions), provider, to_epoch_us(fetched_at))
         if given.is_empty():
             return 0
-        with sole_writer(self._folder):
+        with self._folder.sole_writer():
             stored = self._read()
             new = given.join(_current(stored), on=[*_KEY, *_FIGURES], how="anti")
             new = new.join(stored, on=list(_SCHEMA), how="anti")
             if len(new):
                 buffer = io.BytesIO()
                 pl.concat([stored, new]).sort(_BY_AGE).write_parquet(buffer, compression="zstd")
-                write_whole(self._path, buffer.getbuffer())
+                self._folder.put(_FILE, buffer.getbuffer())
         return len(new)
 
     def actions(
@@ -77,14 +77,12 @@ class ParquetActions:
 
     def _read(self) -> pl.DataFrame:
         try:
-            # Opened by us: a rename in between leaves the old file whole for this handle.
-            with self._path.open("rb") as file:
-                return pl.read_parquet(file).select(_SCHEMA.keys())
+            return pl.read_parquet(io.BytesIO(self._folder.get(_FILE))).select(_SCHEMA.keys())
         except FileNotFoundError:
             return pl.DataFrame(schema=_SCHEMA)
         except (PolarsError, OSError) as error:
             raise StateMismatch(
-                f"{self._path} cannot be read ({type(error).__name__}); restore it from a backup, or move "
+                f"{self._folder.address(_FILE)} cannot be read ({type(error).__name__}); restore it from a backup, or move "
                 "it away and fetch splits and dividends anew"
             ) from error
 

@@ -15,6 +15,61 @@ from pathlib import Path
 from shared.domain.errors import Misconfigured
 
 DRAFT = ".draft"
+_LOCK = "writer.lock"
+
+
+class LocalFolder:
+    """A `Folder` on a disk of this machine."""
+
+    options = None
+
+    def __init__(self, path: Path) -> None:
+        """`path`: made by the first writer."""
+        self._path = path
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def names(self) -> list[str]:
+        """See `Folder`; a draft that a crash left is one of them."""
+        return [each.name for each in self._entries() if each.name != _LOCK and not each.is_dir()]
+
+    def folders(self) -> list[str]:
+        """See `Folder`."""
+        return sorted(each.name for each in self._entries() if each.is_dir())
+
+    def inside(self, name: str) -> LocalFolder:
+        """See `Folder`."""
+        return LocalFolder(self._path / name)
+
+    def put(self, name: str, content: bytes | memoryview) -> None:
+        """See `Folder`."""
+        write_whole(self._path / name, content)
+
+    def get(self, name: str) -> bytes:
+        """See `Folder`."""
+        return (self._path / name).read_bytes()
+
+    def remove(self, name: str) -> None:
+        """See `Folder`."""
+        (self._path / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def sole_writer(self) -> Iterator[None]:
+        """See `Folder`."""
+        with sole_writer(self._path):
+            yield
+
+    def address(self, name: str) -> str:
+        """See `Folder`."""
+        return str(self._path / name)
+
+    def _entries(self) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(self._path) as entries:
+                return list(entries)
+        except FileNotFoundError:
+            return []
 
 
 @contextmanager
@@ -26,7 +81,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / "writer.lock", os.O_RDWR | os.O_CREAT, 0o640)
+        handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o640)
     except OSError as error:
         raise Misconfigured(
             f"market history cannot be written to {folder}: {error.strerror}; mend DATA_DIR"

@@ -1,7 +1,7 @@
 """How is market history kept, so that no crash and no reader ever sees half of an append?
 
-Plain Parquet files under `<root>/bars/<timeframe>/`. One append is one file: written beside its place, synced,
-renamed, and the folder synced. Files are never changed. A file's name says which appends it holds and what
+Plain Parquet files under `<root>/bars/<timeframe>/`, on a disk or in a bucket. One append is one file, which comes into
+being all at once (`Folder.put`). Files are never changed. A file's name says which appends it holds and what
 time it covers, so the folder's listing is the index and there is no other file that could disagree with it:
 
     <first append>_<last append>_<level>_<earliest start>_<latest end>_<rows>.parquet
@@ -26,7 +26,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -34,13 +33,15 @@ from numpy.typing import NDArray
 from polars.exceptions import PolarsError
 
 from shared.adapters.action_store import ParquetActions
-from shared.adapters.durable_files import DRAFT, sole_writer, write_whole
+from shared.adapters.durable_files import DRAFT
+from shared.adapters.folders import open_folder
 from shared.domain.bar_blocks import BarBlock, from_epoch_us, to_epoch_us
 from shared.domain.corporate_actions import Adjustment, adjusted, exchange_day
 from shared.domain.errors import StateMismatch, Unavailable
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
-from shared.ports import LatestBar
+from shared.ports import Folder, LatestBar
+from shared.storage import Place
 
 Int64s = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
@@ -102,9 +103,9 @@ class Contents:
 class ParquetBars:
     """A `BarStore` over one folder; any number of readers, writers one at a time across processes."""
 
-    def __init__(self, root: Path) -> None:
-        """`root`: the folder of one account's market history; made by the first append."""
-        self._root = root / "bars"
+    def __init__(self, root: Place) -> None:
+        """`root`: where one account's market history lies; made by the first append."""
+        self._root = open_folder(root / "bars")
         self.actions = ParquetActions(root)
 
     def append(self, block: BarBlock, *, provider: str, fetched_at: datetime) -> int:
@@ -115,7 +116,7 @@ class ParquetBars:
         if given.is_empty():
             return 0
         folder = self._folder(block.timeframe)
-        with sole_writer(folder):
+        with folder.sole_writer():
             files = _settled(folder)
             new = _news(folder, files, given)
             if not new.is_empty():
@@ -127,9 +128,9 @@ class ParquetBars:
     def compact(self, timeframe: Timeframe) -> tuple[int, int]:
         """Merge neighbouring files as far as they fit; how many there were and are. Loses nothing."""
         folder = self._folder(timeframe)
-        if not folder.exists():
+        if not folder.names():
             return 0, 0
-        with sole_writer(folder):
+        with folder.sole_writer():
             files = _settled(folder)
             before = len(files)
             merged: list[_File] = []
@@ -141,10 +142,10 @@ class ParquetBars:
     def forget(self, timeframe: Timeframe, before_at: datetime) -> int:
         """Drop the bars that ended before `before_at`; how many. The newest append is always kept."""
         folder = self._folder(timeframe)
-        if not folder.exists():
+        if not folder.names():
             return 0
         before_us = to_epoch_us(before_at)
-        with sole_writer(folder):
+        with folder.sole_writer():
             files = _settled(folder)
             old = list(itertools.takewhile(lambda file: file.end_us < before_us, files[:-1]))
             if not old:
@@ -159,12 +160,12 @@ class ParquetBars:
     def contents(self, timeframe: Timeframe) -> list[Contents]:
         """What is stored of each symbol, sorted; revisions count as one bar."""
 
-        def read(folder: Path) -> pl.DataFrame:
-            paths = [folder / f.name for f in _settled(folder)]
-            if not paths:
+        def read(folder: Folder) -> pl.DataFrame:
+            files = _settled(folder)
+            if not files:
                 return pl.DataFrame(schema={"symbol": pl.String})
-            return (
-                _scan(paths)
+            found = (
+                _scan(folder, files)
                 .group_by("symbol")
                 .agg(
                     pl.col("start_us").n_unique().alias("bars"),
@@ -173,8 +174,8 @@ class ParquetBars:
                     pl.col("provider").unique().sort().alias("providers"),
                 )
                 .sort("symbol")
-                .collect()
             )
+            return _collected(folder, files, found)
 
         return [
             Contents(
@@ -216,7 +217,7 @@ class ParquetBars:
         """See `BarStore`."""
         low, high = to_epoch_us(start_at), to_epoch_us(end_at)
 
-        def read(folder: Path) -> pl.DataFrame:
+        def read(folder: Folder) -> pl.DataFrame:
             files = [f for f in _settled(folder) if f.end_us > low and f.start_us < high]
             inside = (pl.col("start_us") >= low) & (pl.col("end_us") <= high)
             return _current(_read(folder, files, symbols, inside))
@@ -252,10 +253,12 @@ class ParquetBars:
         actions = self.actions.actions(symbols, as_of_on)
         return adjusted(block, actions, adjustment, as_of_on, close_before)
 
-    def _folder(self, timeframe: Timeframe) -> Path:
-        return self._root / timeframe.value
+    def _folder(self, timeframe: Timeframe) -> Folder:
+        return self._root.inside(timeframe.value)
 
-    def _retrying(self, timeframe: Timeframe, read: Callable[[Path], pl.DataFrame]) -> pl.DataFrame:
+    def _retrying(
+        self, timeframe: Timeframe, read: Callable[[Folder], pl.DataFrame]
+    ) -> pl.DataFrame:
         """What `read` finds; again when a merge took a file away between listing and reading."""
         folder = self._folder(timeframe)
         for _ in range(_TRIES):
@@ -266,18 +269,14 @@ class ParquetBars:
         raise Unavailable(f"bar files in {folder} keep changing; try again")
 
 
-def _listed(folder: Path) -> list[_File]:
+def _listed(folder: Folder) -> list[_File]:
     """The files that count, in order of append; superseded ones left out.
 
     Raises:
         FileNotFoundError: a number is missing, so the listing was torn or a file is lost.
     """
-    try:
-        names = [path.name for path in folder.iterdir()]
-    except FileNotFoundError:
-        return []
     found = []
-    for name in names:
+    for name in folder.names():
         match = _NAME.fullmatch(name)
         if match is not None:
             first, last, level, start, end, rows = (int(part) for part in match.groups())
@@ -296,7 +295,7 @@ def _listed(folder: Path) -> list[_File]:
     return chain
 
 
-def _settled(folder: Path) -> list[_File]:
+def _settled(folder: Folder) -> list[_File]:
     """The files that count, listed again while a merge is at work."""
     for attempt in range(_TRIES):
         try:
@@ -309,7 +308,7 @@ def _settled(folder: Path) -> list[_File]:
     raise AssertionError("unreachable: the loop returns or raises")
 
 
-def _put(folder: Path, rows: pl.DataFrame, first: int, last: int, level: int) -> _File:
+def _put(folder: Folder, rows: pl.DataFrame, first: int, last: int, level: int) -> _File:
     """Write `rows` as the file of appends `first` to `last`, all of it or nothing."""
     start_us, end_us = rows.select(pl.col("start_us").min(), pl.col("end_us").max()).row(0)
     name = f"{first:010d}_{last:010d}_{level}_{start_us}_{end_us}_{len(rows)}.parquet"
@@ -317,11 +316,11 @@ def _put(folder: Path, rows: pl.DataFrame, first: int, last: int, level: int) ->
     rows.with_columns(_RAW).write_parquet(
         buffer, compression="zstd", compression_level=1, row_group_size=_ROW_GROUP
     )
-    write_whole(folder / name, buffer.getbuffer())
+    folder.put(name, buffer.getbuffer())
     return _File(first, last, level, start_us, end_us, len(rows), name)
 
 
-def _tidy(folder: Path, files: list[_File], max_rows: int) -> None:
+def _tidy(folder: Folder, files: list[_File], max_rows: int) -> None:
     """Merge the newest neighbours where enough of one level stand together, and drop leftovers."""
     merged = False
     while (run := _mergeable(files, max_rows)) is not None:
@@ -332,7 +331,7 @@ def _tidy(folder: Path, files: list[_File], max_rows: int) -> None:
         _drop_superseded(folder, files)
 
 
-def _merge(folder: Path, run: list[_File]) -> _File:
+def _merge(folder: Folder, run: list[_File]) -> _File:
     """One file of what the neighbours in `run` hold."""
     rows = _read(folder, run, None, None)
     order, _ = _order(rows)
@@ -340,11 +339,11 @@ def _merge(folder: Path, run: list[_File]) -> _File:
     return _put(folder, rows[order], run[0].first, run[-1].last, level)
 
 
-def _drop_superseded(folder: Path, files: list[_File]) -> None:
+def _drop_superseded(folder: Folder, files: list[_File]) -> None:
     counting = {file.name for file in files}
-    for name in [path.name for path in folder.iterdir()]:
+    for name in folder.names():
         if name.endswith(DRAFT) or (_NAME.fullmatch(name) and name not in counting):
-            (folder / name).unlink(missing_ok=True)
+            folder.remove(name)
 
 
 def _fitting(files: list[_File]) -> Iterator[list[_File]]:
@@ -371,7 +370,7 @@ def _mergeable(files: list[_File], max_rows: int) -> list[_File] | None:
     return run[::-1] if len(run) >= _FAN else None
 
 
-def _news(folder: Path, files: list[_File], given: pl.DataFrame) -> pl.DataFrame:
+def _news(folder: Folder, files: list[_File], given: pl.DataFrame) -> pl.DataFrame:
     """The rows of `given` that the store does not hold with the same figures, sorted."""
     low, high = given.select(pl.col("start_us").min(), pl.col("end_us").max()).row(0)
     touched = [f for f in files if f.end_us > low and f.start_us < high]
@@ -390,7 +389,7 @@ def _news(folder: Path, files: list[_File], given: pl.DataFrame) -> pl.DataFrame
 
 
 def _read(
-    folder: Path,
+    folder: Folder,
     files: Sequence[_File],
     symbols: Sequence[str] | None,
     where: pl.Expr | None,
@@ -404,18 +403,41 @@ def _read(
         wanted &= pl.col("symbol").is_between(pl.lit(min(symbols)), pl.lit(max(symbols)))
         if len(set(symbols)) > 1:
             wanted &= pl.col("symbol").is_in(list(symbols))
-    paths = [folder / file.name for file in files]
+    return _collected(folder, files, _scan(folder, files).filter(wanted))
+
+
+def _scan(folder: Folder, files: Sequence[_File]) -> pl.LazyFrame:
+    options = folder.options
+    return pl.scan_parquet(
+        [folder.address(file.name) for file in files],
+        glob=False,
+        schema=_SCHEMA,
+        extra_columns="ignore",
+        storage_options=None if options is None else dict(options),
+        credential_provider=None,
+    )
+
+
+def _collected(folder: Folder, files: Sequence[_File], wanted: pl.LazyFrame) -> pl.DataFrame:
+    """`wanted` of `files`.
+
+    Raises:
+        FileNotFoundError: a merge took one of them away meanwhile.
+    """
     try:
-        return _scan(paths).filter(wanted).collect()
-    except PolarsError as error:
+        return wanted.collect()
+    except FileNotFoundError:
+        raise
+    except (PolarsError, OSError) as error:
+        # A bucket has no one word for it, so the listing is asked.
+        if not {file.name for file in files} <= set(folder.names()):
+            raise FileNotFoundError(f"a file of {folder} is gone") from error
+        if folder.options is not None and isinstance(error, OSError):
+            raise Unavailable(f"{folder} gives no answer ({_brief(error)}); try again") from error
         raise StateMismatch(
             f"a bar file in {folder} cannot be read ({_brief(error)}); restore the folder from a "
             "backup, or move it away and collect the history anew"
         ) from error
-
-
-def _scan(paths: list[Path]) -> pl.LazyFrame:
-    return pl.scan_parquet(paths, glob=False, schema=_SCHEMA, extra_columns="ignore")
 
 
 def _order(rows: pl.DataFrame) -> tuple[Int64s, Booleans]:
@@ -485,7 +507,9 @@ def _tails(rows: pl.DataFrame, count: int) -> tuple[Booleans, list[str]]:
     return last, [name for name, n in zip(names, counts, strict=True) if n >= count]
 
 
-def _last(folder: Path, symbols: Sequence[Symbol], count: int, until_at: datetime) -> pl.DataFrame:
+def _last(
+    folder: Folder, symbols: Sequence[Symbol], count: int, until_at: datetime
+) -> pl.DataFrame:
     """The newest `count` rows of each symbol that end by `until_at`."""
     until_us = to_epoch_us(until_at)
     files = [f for f in _settled(folder) if f.start_us < until_us]

@@ -12,6 +12,7 @@ from shared.config import Settings, load_settings
 from shared.domain.errors import Misconfigured
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
+from shared.storage import Bucket
 
 SECRET = "Hunter2-hunter2"
 
@@ -35,9 +36,38 @@ def test_without_any_setting_the_defaults_are_paper_loopback_and_the_specificati
     assert [settings.data_collector_port, settings.scheduler_port] == [8001, 8005]
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/history", "gs://bucket", "file:///data"])
-def test_history_in_a_bucket_is_refused_with_the_reason(url: str) -> None:
-    assert "DATA_DIR: market history is kept in a folder of this machine" in complaint(DATA_DIR=url)
+def test_history_may_lie_in_a_bucket_and_what_a_machine_needs_for_itself_stays_on_its_disk() -> (
+    None
+):
+    settings = load_settings(
+        {
+            "DATA_DIR": "s3://my-bucket/market",
+            "CACHE_DIR": "/var/cache/trading",
+            "AWS_ACCESS_KEY_ID": "id",
+            "AWS_SECRET_ACCESS_KEY": "canary",
+            "AWS_ENDPOINT_URL": "http://127.0.0.1:9000/",
+        }
+    )
+
+    place = settings.history / "paper"
+
+    assert str(place) == "s3://my-bucket/market/paper"
+    assert settings.sessions_dir == Path("/var/cache/trading")
+    assert isinstance(place, Bucket)
+    assert place.access.endpoint == "http://127.0.0.1:9000"
+    assert "canary" not in f"{settings!r} {place!r}"
+
+
+def test_a_bucket_without_keys_is_told_by_whoever_opens_it_alone() -> None:
+    settings = load_settings({"DATA_DIR": "s3://my-bucket/market"})
+
+    with pytest.raises(Misconfigured, match="needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"):
+        _ = settings.history
+
+
+@pytest.mark.parametrize("url", ["gs://bucket", "file:///data", "s3://Bucket"])
+def test_an_address_that_is_no_bucket_is_refused(url: str) -> None:
+    assert "DATA_DIR: write a folder, or a bucket like s3://" in complaint(DATA_DIR=url)
 
 
 def test_inline_comments_and_spaces_are_no_part_of_a_value() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from shared.adapters.exchange_calendar import load_calendar
+from shared.testing.object_storage import new_bucket, object_storage
 from trader.cli import main
 
 OPEN_AT = datetime(2026, 1, 13, 14, 30, tzinfo=UTC)
@@ -194,3 +195,38 @@ def test_what_a_file_holds_cannot_steer_the_terminal(
     assert main(["data", "check", str(file)]) == 4
 
     assert not {"\x1b", "\x07"} & set(capsys.readouterr().err)
+
+
+def test_history_in_a_bucket_is_imported_listed_checked_compacted_and_traded_on_as_from_a_disk(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with object_storage() as access:
+        bucket = new_bucket(access, home / "locks")
+        monkeypatch.setenv("DATA_DIR", str(bucket))
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", access.key_id)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", access.secret_key)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", access.endpoint)
+        good, bad = a_session(home, "MSFT.csv"), a_session(home, "AAPL.csv", bad_first=True)
+
+        assert run(capsys, "import", good, bad)[1]["stored"] == 779
+        assert [row["bars"] for row in run(capsys, "list")[1]["items"]] == [389, 390]
+        assert {f["kind"] for f in run(capsys, "check")[1]["findings"]} == {"stale"}
+        assert run(capsys, "compact")[1] == {"1Min": {"before": 2, "after": 1}}
+        words = ["backtest", "run", "--strategy", "moving_average", "--symbol", "MSFT"]
+        assert main([*words, "--timeframe", "1Min", "--json", "-"]) == 0
+        assert json.loads(capsys.readouterr().out)["summary"]["bars"] == 390
+
+        assert sorted(
+            each.name for each in (home / "home" / "parquet").iterdir() if each.is_dir()
+        ) == ["locks"]
+
+
+def test_a_bucket_without_keys_is_told_with_the_settings_to_mend(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATA_DIR", "s3://my-bucket/market")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+    assert main(["data", "list"]) == 4
+    assert "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in capsys.readouterr().err

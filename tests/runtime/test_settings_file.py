@@ -126,7 +126,7 @@ def test_the_example_names_every_setting_that_a_person_may_set() -> None:
         "DB_NAME",
         "DB_USER",
         "REDIS_HOST",
-        "DATA_DIR",
+        "CACHE_DIR",
         "LOG_DIR",
         "CLOCK_FILE",
         "HALT_FILE",

@@ -5,7 +5,6 @@ works at once. Ends with 1 when something was found, so that a script can rely o
 """
 
 import json
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -121,20 +120,17 @@ def _bars(
 
         return made_up_bars(strategy, length or Timeframe.DAY)
     from backtester.history import NoData, read_history, stored_history
-    from shared.adapters.exchange_calendar import load_calendar
-    from trader.runtime.first_run import read_settings
+    from trader.backtests import Desk
 
-    environment = {**read_settings(PROJECT / ".env"), **os.environ}
-    store = Path(environment.get("DATA_DIR") or PROJECT / "data" / "parquet")
+    desk = Desk.of_project()
     symbols = [] if symbol is None else [parse_symbol(symbol.strip().upper())]
-    calendar = load_calendar(store)
+    calendar = desk.calendar
     if data is not None and not data.exists():
         raise NotFound(f"{data}: there is no such file or folder; correct --data")
     try:
         if data is None:
-            account = environment.get("TRADING_ACCOUNT") or "paper"
             length = length or Timeframe.DAY
-            return stored_history(store / account, calendar, symbols, length).panel
+            return stored_history(desk.store / desk.account, calendar, symbols, length).panel
         return read_history(data, calendar, symbols, length).panel
     except NoData as error:
         raise NotFound(str(error)) from None

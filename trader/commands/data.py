@@ -432,4 +432,4 @@ def stored_bars(instance: Instance, account: str | None) -> ParquetBars:
     """The store of an account's bars; its name is checked, since it becomes a folder's."""
     name = account or instance.settings.get("TRADING_ACCOUNT") or "paper"
     settings = load_settings({"TRADING_ACCOUNT": name})
-    return ParquetBars(instance.home / "parquet" / settings.trading_account)
+    return ParquetBars(instance.history / settings.trading_account)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from shared.adapters.clocks import WallClock
+from shared.adapters.folders import open_folder
 from shared.adapters.parquet import ParquetBars
 from shared.config import Settings, load_settings
 from shared.domain.timeframes import Timeframe
@@ -87,10 +88,10 @@ def _forget_bars(instance: Instance, settings: Settings) -> int:
     if settings.retention_bars_days == 0:
         return 0
     before_at = WallClock().now() - timedelta(days=settings.retention_bars_days)
+    history = instance.history
     return sum(
-        ParquetBars(folder).forget(timeframe, before_at)
-        for folder in sorted((instance.home / "parquet").iterdir())
-        if folder.is_dir()
+        ParquetBars(history / account).forget(timeframe, before_at)
+        for account in open_folder(history).folders()
         for timeframe in Timeframe
         if timeframe.is_intraday
     )

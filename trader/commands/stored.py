@@ -6,7 +6,6 @@ It reads PostgreSQL's views under the operator's role, which can write nothing, 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
@@ -17,6 +16,7 @@ from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import Database, open_database
 from shared.config import load_settings
 from shared.domain.errors import Unavailable
+from shared.storage import Place
 from trader.runtime.errors import NotFound, NotRunning
 from trader.runtime.instance import Instance
 
@@ -40,7 +40,7 @@ class Stored:
 
     database: Database
     account: str
-    bars_folder: Path
+    bars_folder: Place
 
 
 def ask_stored(account: str | None, ask: Callable[[Stored], Awaitable[T]]) -> T:
@@ -56,7 +56,7 @@ def ask_stored(account: str | None, ask: Callable[[Stored], Awaitable[T]]) -> T:
         async with open_database(
             settings, MonotonicTimer(), pool_size=1, application="trader"
         ) as database:
-            return await ask(Stored(database, label, settings.data_dir / label))
+            return await ask(Stored(database, label, settings.history / label))
 
     try:
         return asyncio.run(answer())

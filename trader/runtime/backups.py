@@ -93,8 +93,12 @@ def back_up_database(runtime: Runtime, say: Say) -> Path:
 
 def back_up_data(instance: Instance, say: Say) -> Path:
     """Write market history and the settings file into a new backup; return its file."""
-    say("writing market data and settings")
-    parts = {"parquet": instance.home / "parquet", ".env": instance.project / ".env"}
+    parts = {".env": instance.project / ".env"}
+    if isinstance(instance.history, Path):
+        say("writing market data and settings")
+        parts["parquet"] = instance.parquet
+    else:
+        say(f"writing settings; market data lies in {instance.history}, whose own versions keep it")
     there = {name: path for name, path in parts.items() if path.exists()}
     manifest = {"kind": DATA_KIND, "made_at": _now().isoformat(), "parts": sorted(there)}
     return _keep(instance, DATA_KIND, manifest, there)
@@ -168,11 +172,12 @@ def restore_data(instance: Instance, file: Path, say: Say) -> Path:
             handle = os.open(settings, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, OWNER_ONLY)
             with os.fdopen(handle, "wb") as out:
                 out.write((fresh / ".env").read_bytes())
-        before = home / "parquet-before-restore"
-        shutil.rmtree(before, ignore_errors=True)
-        if (home / "parquet").exists():
-            (home / "parquet").rename(before)
-        (fresh / "parquet").rename(home / "parquet")
+        if (fresh / "parquet").exists():
+            before = home / "parquet-before-restore"
+            shutil.rmtree(before, ignore_errors=True)
+            if instance.parquet.exists():
+                instance.parquet.rename(before)
+            (fresh / "parquet").rename(instance.parquet)
     except (OSError, tarfile.TarError) as error:
         raise StackError(f"{file.name} cannot be unpacked: {error}") from error
     finally:

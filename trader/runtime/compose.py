@@ -20,6 +20,7 @@ from typing import Any
 
 from shared.adapters.clocks import WallClock
 from shared.domain.errors import Misconfigured
+from shared.storage import is_bucket
 from simulator.generator import DEFAULT_SYMBOLS
 from trader.replay.session import venue_settings
 from trader.runtime.clients import Client, python_words
@@ -306,8 +307,10 @@ def told_to_containers(instance: Instance) -> dict[str, str]:
     for key, value in secret.items():
         if "\n" in value:
             raise Misconfigured(f"{key} must stand on one line")
+    stated = secret.get("DATA_DIR", "")
     inside = {
-        "DATA_DIR": "/data/parquet",
+        "DATA_DIR": stated if is_bucket(stated) else "/data/parquet",
+        "CACHE_DIR": "/data/parquet",
         "LOG_DIR": "/data/logs",
         "HALT_FILE": "/control/halt",
         "DB_HOST": POSTGRES,

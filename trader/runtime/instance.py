@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.config import Settings
+from shared.config import Settings, history_in
 from shared.domain.errors import Misconfigured
+from shared.storage import Place, is_bucket
 from trader.runtime import first_run
 from trader.runtime.credentials import LOGIN_ROLES, OPERATOR, SERVICE_ROLES, password_of
 from trader.runtime.errors import UnknownProgram
@@ -39,6 +40,9 @@ HOLDERS: Mapping[str, tuple[str, ...]] = {
     "ALPACA_DATA_SECRET_KEY": ("data_collector",),
     "TWELVE_DATA_API_KEY": ("data_collector",),
     "FINVIZ_API_KEY": ("data_collector",),
+    # Where history lies in a bucket: who writes and who reads it.
+    "AWS_SECRET_ACCESS_KEY": ("data_collector", "strategy_engine", "risk_manager", DASHBOARD),
+    "AWS_SESSION_TOKEN": ("data_collector", "strategy_engine", "risk_manager", DASHBOARD),
     "GOTIFY_TOKEN": ("scheduler",),
     "NOTIFY_URLS": ("scheduler",),
     "SIMULATOR_ADMIN_TOKEN": ("simulator",),
@@ -130,6 +134,16 @@ class Instance:
         return self.home / "logs"
 
     @property
+    def parquet(self) -> Path:
+        """The folder of market history, and of what this machine keeps for itself where history is in a bucket."""
+        return self.home / "parquet"
+
+    @property
+    def history(self) -> Place:
+        """Where market history lies; `/ account` is one account's."""
+        return history_in(self.settings, self.parquet)
+
+    @property
     def halt_file(self) -> Path:
         """See `halt_file_in`."""
         return halt_file_in(self.home)
@@ -151,7 +165,7 @@ class Instance:
     def prepare_folders(self) -> None:
         """Make the folders of a running stack."""
         _make_folder(self.logs)
-        _make_folder(self.home / "parquet")
+        _make_folder(self.parquet)
         for private in (self.run, self.run / "sheets", self.run / "records"):
             _make_private(private)
 
@@ -211,7 +225,13 @@ class Instance:
 
     def operator_environment(self) -> dict[str, str]:
         """Return what the command line itself needs: the read-only role and the API tokens."""
-        tokens = {key: self.settings[key] for key in HOLDERS if key.startswith("API_TOKEN_")}
+        # The bucket's keys as well: commands read and write history by themselves.
+        own = ("API_TOKEN_", "AWS_")
+        tokens = {
+            key: self.settings[key]
+            for key in HOLDERS
+            if key.startswith(own) and key in self.settings
+        }
         return {
             **{key: value for key, value in self.settings.items() if not is_secret(key)},
             **tokens,
@@ -223,8 +243,10 @@ class Instance:
 
     def addresses(self) -> dict[str, str]:
         """Return where everything stands, as settings; none of it is secret."""
+        stated = self.settings.get("DATA_DIR", "")
         return {
-            "DATA_DIR": str(self.home / "parquet"),
+            "DATA_DIR": stated if is_bucket(stated) else str(self.parquet),
+            "CACHE_DIR": str(self.parquet),
             "LOG_DIR": str(self.logs),
             "HALT_FILE": str(self.halt_file),
             "DB_HOST": LOOPBACK,

@@ -59,8 +59,8 @@ async def run(settings: Settings) -> None:
     account, timeframe = settings.trading_account, settings.trading_timeframe
     clock, timer = clock_for(settings.clock_file), MonotonicTimer()
     feed = AlpacaFeed(settings, timeframe)
-    calendar = load_calendar(settings.data_dir)
-    store = ParquetBars(settings.data_dir / account)
+    calendar = load_calendar(settings.sessions_dir)
+    store = ParquetBars(settings.history / account)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
             open_database(settings, timer, application="data_collector")

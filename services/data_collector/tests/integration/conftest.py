@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -28,6 +29,7 @@ from shared.domain.bar_blocks import BarBlock, block_of
 from shared.domain.bars import Bar
 from shared.domain.symbols import parse_symbol
 from shared.domain.timeframes import Timeframe
+from shared.testing.object_storage import new_bucket, object_storage
 from shared.testing.servers import Servers, SettingsFor
 from trader.runtime.ports import Ports
 
@@ -214,6 +216,31 @@ def rig(
     servers: Servers, settings_for: SettingsFor, sessions: Path, tmp_path: Path
 ) -> Iterator[Rig]:
     """Three symbols, thirty minutes of which the last twenty are replayed in lock-step."""
+    with running(servers, settings_for, sessions, tmp_path) as rig:
+        yield rig
+
+
+@pytest.fixture
+def rig_on_a_bucket(
+    servers: Servers, settings_for: SettingsFor, sessions: Path, tmp_path: Path
+) -> Iterator[Rig]:
+    """The same with its history in object storage."""
+    with object_storage() as access:
+        bucket = new_bucket(access, tmp_path / "parquet" / "locks")
+        changes = {
+            "DATA_DIR": str(bucket),
+            "AWS_ACCESS_KEY_ID": access.key_id,
+            "AWS_SECRET_ACCESS_KEY": access.secret_key,
+            "AWS_ENDPOINT_URL": access.endpoint,
+        }
+        with running(servers, settings_for, sessions, tmp_path, **changes) as rig:
+            yield rig
+
+
+@contextmanager
+def running(
+    servers: Servers, settings_for: SettingsFor, sessions: Path, tmp_path: Path, **more: str
+) -> Iterator[Rig]:
     tape = tmp_path / "tape.csv"
     write_minutes(tape, 30)
     ports = Ports.free()
@@ -249,6 +276,8 @@ def rig(
         "FINVIZ_SCREEN": "sh_price_105to500",
         "CLOCK_FILE": str(clock_file),
         "DATA_COLLECTOR_PORT": str(ports.data_collector),
+        "CACHE_DIR": str(tmp_path / "parquet"),
+        **more,
     }
     settings = settings_for("data_collector", **changes)
     environment = {
@@ -258,8 +287,8 @@ def rig(
         "LOG_DIR": str(settings.log_dir),
         **changes,
     }
-    settings.data_dir.mkdir(parents=True)
-    shutil.copy(sessions, settings.data_dir)
+    settings.sessions_dir.mkdir(parents=True, exist_ok=True)
+    shutil.copy(sessions, settings.sessions_dir)
     collector = Process(environment, tmp_path / "collector.log")
     try:
         until(

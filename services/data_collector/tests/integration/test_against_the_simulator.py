@@ -35,7 +35,7 @@ def test_every_instant_becomes_one_batch_with_its_bars_stored_cached_and_streame
     assert all(b["decidable"] for b in batches)
     assert {tuple(b["composition"]) for b in batches} == {("AAA", "BBB"), ("AAA", "BBB", "CCC")}
     assert all(b["symbols"] == len(b["composition"]) for b in batches)
-    stored = ParquetBars(rig.settings.data_dir / rig.settings.trading_account).between(
+    stored = ParquetBars(rig.settings.history / rig.settings.trading_account).between(
         Timeframe.MINUTE,
         [parse_symbol(name) for name in ("AAA", "BBB", "CCC")],
         batch["start_at"],
@@ -182,3 +182,27 @@ def test_history_is_fetched_on_request_and_the_same_key_gives_the_same_job(rig: 
     latest = rig.collector.get("/data/latest/AAA").json()
     assert latest["provider"] == "alpaca"
     assert latest["age_s"] >= 0
+
+
+def test_with_history_in_a_bucket_the_bars_are_there_and_survive_a_kill_too(
+    rig_on_a_bucket: Any,
+) -> None:
+    rig = rig_on_a_bucket
+    rig.batch_of(rig.simulator.close_instant())
+    rig.collector.kill()
+    closed = rig.simulator.close_instant()
+    rig.collector.start()
+    batch = rig.batch_of(closed)
+
+    place = rig.settings.history / rig.settings.trading_account
+    stored = ParquetBars(place).between(
+        Timeframe.MINUTE,
+        [parse_symbol(name) for name in ("AAA", "BBB", "CCC")],
+        batch["start_at"],
+        batch["end_at"],
+    )
+    assert str(place).startswith("s3://")
+    assert digest_of(stored) == batch["digest"]
+    assert rig.settings.aws_secret_access_key.get_secret_value() not in (
+        rig.collector.log.read_text(errors="replace")
+    )

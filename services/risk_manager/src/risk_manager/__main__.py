@@ -32,7 +32,7 @@ async def run(settings: Settings) -> None:
     account = settings.trading_account
     clock, timer = clock_for(settings.clock_file), MonotonicTimer()
     limits = Limits.of(settings)
-    calendar = await asyncio.to_thread(load_calendar, settings.data_dir)
+    calendar = await asyncio.to_thread(load_calendar, settings.sessions_dir)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
             open_database(settings, timer, application=SCHEMA)
@@ -41,7 +41,7 @@ async def run(settings: Settings) -> None:
         bells = RedisBells(redis, account, timer)
         market = StoredMarket(
             RedisLatestBars(redis, account),
-            ParquetBars(settings.data_dir / account),
+            ParquetBars(settings.history / account),
             settings.trading_timeframe,
             limits.correlation_bars + 1,
         )

@@ -37,7 +37,7 @@ async def run(settings: Settings) -> None:
     settings.require("db_password")
     clock, timer, ids = clock_for(settings.clock_file), MonotonicTimer(), RandomIds()
     account = settings.trading_account
-    calendar = load_calendar(settings.data_dir)
+    calendar = load_calendar(settings.sessions_dir)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
             open_database(settings, timer, application="scheduler")

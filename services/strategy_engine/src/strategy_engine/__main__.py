@@ -44,7 +44,7 @@ async def run(settings: Settings) -> None:
         )
         redis = await stack.enter_async_context(open_redis(settings))
         store = PostgresEvaluations(database, account)
-        history = ParquetBars(settings.data_dir / account)
+        history = ParquetBars(settings.history / account)
         bars = AnnouncedBars(RedisBarStream(redis, account), history, store)
         bells = RedisBells(redis, account, timer)
         ear = await stack.enter_async_context(bells.listen(BELL_BARS))

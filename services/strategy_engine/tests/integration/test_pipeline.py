@@ -47,7 +47,7 @@ class Collector:
 
     def __init__(self, settings: Settings, database: Database, stream: RedisBarStream) -> None:
         self._account = settings.trading_account
-        self._bars = ParquetBars(settings.data_dir / self._account)
+        self._bars = ParquetBars(settings.history / self._account)
         self._database = database
         self._stream = stream
 

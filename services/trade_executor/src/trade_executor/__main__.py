@@ -42,7 +42,7 @@ async def run(settings: Settings) -> None:
     assert secret is not None
     clock, timer, ids = clock_for(settings.clock_file), MonotonicTimer(), RandomIds()
     account = settings.trading_account
-    calendar = load_calendar(settings.data_dir)
+    calendar = load_calendar(settings.sessions_dir)
     gate = Gate(settings.alpaca_requests_per_minute, timer)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
