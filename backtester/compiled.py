@@ -23,7 +23,21 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic, overload, register_jitable
 
-from backtester import averages, costs, entries, kernel, marking, risk_rules, terms, trips
+from backtester import (
+    account,
+    averages,
+    corporate_actions,
+    costs,
+    deciding,
+    entries,
+    kernel,
+    marking,
+    opening,
+    protection,
+    risk_rules,
+    terms,
+    trips,
+)
 from risk_manager import management, sizing
 from shared.domain import arithmetic
 from simulator import fill_rules
@@ -34,7 +48,7 @@ _RULES: dict[ModuleType, tuple[str, ...]] = {
     fill_rules: ("market_price", "limit_price", "stop_price", "volume_cap"),
     management: ("tightened_stop",),
     sizing: ("stop_price", "target_price", "kelly"),
-    costs: ("cents", "cents_up", "commission", "regulatory_fee"),
+    costs: ("cents", "cents_up", "commission", "regulatory_fee", "borrow_fee"),
     risk_rules: (
         "fits_bracket",
         "fits_share_of_equity",
@@ -82,16 +96,15 @@ _RULES: dict[ModuleType, tuple[str, ...]] = {
         "size_at_open",
         "is_like_another",
     ),
-    kernel: (
-        "trade",
-        "without",
-        "fits_bracket",
-        "trailed",
-        "borrow_fee",
-        "fee_of",
-        "write",
-    ),
+    account: ("opened", "without", "fee_of", "write"),
+    corporate_actions: ("apply_actions",),
+    opening: ("size_at_open",),
+    protection: ("meet_bar", "follow_close", "fits_bracket", "trailed"),
+    deciding: ("answer_wishes",),
+    kernel: ("trade",),
 }
+# Steps of the loop that are put in its place: to hand a book over costs as much as a step.
+_STEPS = ("size_at_open", "meet_bar", "answer_wishes")
 # What the interpreter does its own way: many values at once, or in lists.
 _LOOPS: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = (
     (marking.numbers, marking.numbers_as_array),
@@ -180,11 +193,44 @@ def _fetched_early(figures: Any, row: Any, column: Any) -> Callable[..., Any]:
     return ask
 
 
+@intrinsic
+def _without_owner(typing_context: Any, figures: Any) -> Any:
+    """The same arrays with nobody to count references for; see `marking.lent`."""
+    del typing_context
+
+    def bare(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+        if isinstance(kind, types.BaseTuple):
+            for i, each in enumerate(kind.types):  # type: ignore[attr-defined]
+                part = bare(context, builder, each, builder.extract_value(value, i))
+                value = builder.insert_value(value, part, i)
+        elif isinstance(kind, types.Array):
+            array = context.make_array(kind)(context, builder, value)
+            array.meminfo = array.meminfo.type(None)
+            array.parent = array.parent.type(None)
+            value = array._getvalue()
+        return value
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return bare(context, builder, signature.args[0], given[0])
+
+    return figures(figures), generate
+
+
+def _lent_out(figures: Any) -> Callable[..., Any]:
+    del figures
+
+    def lend(figures: Any) -> Any:
+        return _without_owner(figures)  # type: ignore[call-arg]
+
+    return lend
+
+
 _keep_machine_code()
+overload(marking.lent)(_lent_out)
 overload(marking.expect)(_fetched_early)
 for _module, _names in _RULES.items():
     for _name in _names:
-        register_jitable(error_model="numpy")(getattr(_module, _name))
+        register_jitable(error_model="numpy", forceinline=_name in _STEPS)(getattr(_module, _name))
 for _wide, _loop in _LOOPS:
     overload(_wide, jit_options={"error_model": "numpy"})(_replace_by(_loop))
 

@@ -11,6 +11,7 @@ from datetime import date
 from math import floor
 from typing import NamedTuple
 
+from backtester.terms import micros
 from shared.domain.arithmetic import NOISE
 
 
@@ -97,3 +98,8 @@ def regulatory_fee(
     taf = shares * taf_per_share
     taf = taf_most if taf > taf_most else taf
     return cents_up(value * sec_rate) + cents_up(taf)
+
+
+def borrow_fee(worth: float, rate: float, nights: int) -> float:
+    """Micros paid for `nights` with borrowed shares of so many dollars; a year of lending has 360 days."""
+    return micros(worth * rate * nights / 360.0)

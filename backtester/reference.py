@@ -20,7 +20,7 @@ from math import ceil, floor
 
 import numpy as np
 
-from backtester import costs, entries, kernel, risk_rules
+from backtester import costs, entries, protection, risk_rules
 from backtester.history import History
 from backtester.plan import DEFAULT_LIMITS, Plan
 from backtester.terms import (
@@ -323,7 +323,7 @@ class _Account:
         for symbol, position in self.book.positions.items():
             if position.quantity < 0:
                 worth = -float(position.quantity) * float(self.book.prices[symbol])
-                owed = kernel.borrow_fee(worth, self.terms.borrow_rate, nights)
+                owed = costs.borrow_fee(worth, self.terms.borrow_rate, nights)
                 self.book.cash -= Decimal(int(owed)).scaleb(-6)
                 self.borrow_fees = (micros(self.borrow_fees) + owed) / MICROS
 
@@ -416,7 +416,7 @@ class _Account:
                 continue
             stop = float(order.stop_price)
             close = bars[order.symbol].close
-            moved = kernel.trailed(stop, close, self.terms.trail, order.side is Side.BUY)
+            moved = protection.trailed(stop, close, self.terms.trail, order.side is Side.BUY)
             if moved != stop:
                 self.book._set(replace(order, stop_price=_decimal(moved)))
                 self.stops[order.symbol] = (_decimal(moved), self.stops[order.symbol][1])

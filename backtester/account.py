@@ -1,0 +1,167 @@
+"""What does the fast engine keep of an account while bars pass?
+
+One book of arrays with a place per column of the bars, made anew for each run, and what every step writes into it.
+Which step changes what is decided in `kernel` and the steps it calls. Lists for the interpreter, arrays for the
+compiler: see `marking.numbers`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from backtester import costs, marking, risk_rules
+from backtester.terms import MICROS, Bools, Floats, Ints, Rules, Terms, micros
+from shared.domain.arithmetic import quantised
+
+
+class Book(NamedTuple):
+    """The state of every column; dollars per share and shares unless said otherwise."""
+
+    # Shares, below zero where they are owed, and the newest close.
+    held: Floats
+    newest: Floats
+    # Shares that stop and target still guard, and whether the stop was touched.
+    legs: Floats
+    touched: Bools
+    stop: Floats
+    target: Floats
+    # Those of an entry that turns a position around, which has to go first; 0 for none.
+    next_stop: Floats
+    next_target: Floats
+    leaving: Bools
+    # Shares of an entry that may still fill, UNSIZED before its open, the price they were sized at, whether it sells.
+    wanted: Floats
+    sized_at: Floats
+    is_short: Bools
+    is_dropped: Bools
+    # Columns that hold something, and those with an entry under way in the order of decision.
+    live: Ints
+    queue: Ints
+    # Where an entry of this bar woke its legs, and what the bar's volume leaves them.
+    woken_at: Floats
+    left: Floats
+    # What an exit has taken of a bar's volume, and of which bar, for the entry that turns it around.
+    spent: Floats
+    spent_row: Floats
+    # Session time of the newest stop that was hit: per column (-1: none), and of the newest orders, oldest first.
+    rested_since: Ints
+    guard: Ints
+    has_hit: Bools
+    # When each column's newest entries were approved, in a ring.
+    approved_us: Ints
+    approvals: Ints
+    # Per column the days of its newest purchase, sale and day trade; day trades per day.
+    dealt_on: Ints
+    day_trades: Ints
+    # How often each rule has refused an entry.
+    refused: Ints
+    # Rows of an outcome's fills, and room to compare closes in.
+    fills: Floats
+    scratch: Floats
+
+
+class Standing(NamedTuple):
+    """The numbers beside a book that more than one step changes."""
+
+    # Micros.
+    cash: float
+    # How many places of a book's `live`, `queue`, `guard` and `fills` are taken.
+    n_live: int
+    n_queue: int
+    n_guard: int
+    n_fills: int
+    # How many columns are being sold out, and how many are guarded by legs.
+    n_leaving: int
+    n_legs: int
+    # The exchange day on which entries that are decided now are sent, and how many were.
+    trade_day: int
+    trades_of_day: int
+
+
+def opened(n_columns: int, n_days: int, rules: Rules, fills: Floats) -> Book:
+    """The book of an account that holds nothing yet."""
+    n_repeating = n_columns if rules.max_repeats else 0
+    n_day_trading = n_columns if rules.pattern_day_trader else 0
+    n_days = n_days if rules.pattern_day_trader else 0
+    # By position, because the compiler takes no call with so many names.
+    return Book(
+        marking.numbers(n_columns),  # held
+        marking.numbers(n_columns),  # newest
+        marking.numbers(n_columns),  # legs
+        marking.flags(n_columns),  # touched
+        marking.numbers(n_columns),  # stop
+        marking.numbers(n_columns),  # target
+        marking.numbers(n_columns),  # next_stop
+        marking.numbers(n_columns),  # next_target
+        marking.flags(n_columns),  # leaving
+        marking.numbers(n_columns),  # wanted
+        marking.numbers(n_columns),  # sized_at
+        marking.flags(n_columns),  # is_short
+        marking.flags(n_columns),  # is_dropped
+        marking.places(n_columns),  # live
+        marking.places(n_columns),  # queue
+        marking.numbers(n_columns),  # woken_at
+        marking.numbers(n_columns),  # left
+        marking.numbers(n_columns),  # spent
+        marking.numbers(n_columns),  # spent_row
+        np.full(n_columns, -1, np.int64),  # rested_since
+        np.empty((2, rules.stop_guard_stops), np.int64),  # guard
+        marking.flags(n_columns),  # has_hit
+        np.full((n_repeating, rules.max_repeats), -1, np.int64),  # approved_us
+        np.zeros(n_columns, np.int64),  # approvals
+        np.full((3, n_day_trading), -1, np.int64),  # dealt_on
+        np.zeros(n_days, np.int64),  # day_trades
+        np.zeros(len(risk_rules.CODES), np.int64),  # refused
+        fills,
+        np.empty((3, rules.correlation_bars + 1)),  # scratch
+    )
+
+
+def without(queue: Ints, n_queue: int, column: int) -> int:
+    """Take `column` out of the queue; how many are left."""
+    kept = 0
+    for i in range(n_queue):
+        if queue[i] != column:
+            queue[kept] = queue[i]
+            kept += 1
+    return kept
+
+
+def fee_of(
+    buys: bool, shares: float, price: float, terms: Terms, fees: tuple[float, float, float]
+) -> float:
+    """What a fill costs beside its price, dollars.
+
+    Args:
+        fees: the day's rate of the SEC, dollars per share for FINRA and its most. Both take them from sales.
+    """
+    value = micros(shares * price) / MICROS
+    taken = costs.commission(shares, value, terms.commission_bps, terms.commission_per_share)
+    if not buys:
+        taken += costs.regulatory_fee(shares, value, fees[0], fees[1], fees[2])
+    return taken
+
+
+def write(
+    fills: Floats,
+    at: int,
+    row: int,
+    column: int,
+    kind: int,
+    buys: bool,
+    shares: float,
+    price: float,
+    fee: float,
+    unslipped: float,
+) -> None:
+    """Keep one fill; `unslipped` is the price it would have had without slippage."""
+    fills[0, at] = row
+    fills[1, at] = column
+    fills[2, at] = kind
+    fills[3, at] = shares
+    fills[4, at] = price
+    fills[5, at] = fee
+    fills[6, at] = quantised(shares * (price - unslipped if buys else unslipped - price))
+    fills[7, at] = 1 if buys else -1
