@@ -127,6 +127,9 @@ class Settings(BaseSettings):
     twelve_data_credits_per_day: Annotated[int, Field(ge=1, le=1_000_000_000)] = 800
     # How far the closes of two providers may be apart before a symbol is held.
     cross_check_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    cross_check_range_tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.03
+    # One venue's tape may hold a hundredth of the market's volume.
+    cross_check_volume_times: Annotated[float, Field(gt=1, le=1_000_000)] = 500.0
     finviz_api_key: SecretStr | None = None
     finviz_url: str = "https://elite.finviz.com"
     # For how long after its screen a symbol is followed.

@@ -22,7 +22,7 @@ from data_collector.adapters.twelve_data import PROVIDER as TWELVE_DATA
 from data_collector.api import CollectorFigures, Rooms, router
 from data_collector.batches import GRACE_S
 from data_collector.budgets import Limits
-from data_collector.cross_check import CrossCheck
+from data_collector.cross_check import CrossCheck, Tolerances
 from data_collector.jobs import CollectionJobs
 from data_collector.maintenance import Maintenance, Task
 from data_collector.paying import Budgets, StoredBudget
@@ -109,7 +109,17 @@ async def run(settings: Settings) -> None:
         )
 
         check = CrossCheck(
-            histories, journal, calendar, clock, tolerance=settings.cross_check_tolerance
+            histories,
+            journal,
+            calendar,
+            clock,
+            tolerances=Tolerances(
+                settings.cross_check_tolerance,
+                settings.cross_check_range_tolerance,
+                settings.cross_check_volume_times,
+            ),
+            # A symbol costs one credit; the other half is the day's.
+            most=max(1, settings.twelve_data_credits_per_day // 2),
         )
 
         async def compact() -> dict[str, object]:

@@ -228,11 +228,11 @@ class ScriptedFeed:
 
 @dataclass
 class ScriptedHistory:
-    """A `History` of given bars, in small pages; `failures` are raised first, one per request."""
+    """A `History` of given bars, in small pages; `failures` are raised first, one per request (None: it answers)."""
 
     bars: list[Bar] = field(default_factory=list)
     bad: list[RawBar] = field(default_factory=list)
-    failures: list[Exception] = field(default_factory=list)
+    failures: list[Exception | None] = field(default_factory=list)
     # Symbols that it does not know.
     unknown: frozenset[Symbol] = frozenset()
     name: str = "scripted"
@@ -259,8 +259,9 @@ class ScriptedHistory:
     ) -> AsyncIterator[list[RawBar]]:
         """See `History`."""
         self.asked.append((tuple(symbols), start_at, end_at))
-        if self.failures:
-            raise self.failures.pop(0)
+        failure = self.failures.pop(0) if self.failures else None
+        if failure is not None:
+            raise failure
         rows = [
             raw(bar)
             for bar in self.bars
