@@ -19,7 +19,7 @@ from shared.domain.orders import (
     TimeInForce,
 )
 from shared.domain.symbols import Symbol
-from trade_executor.changes import obstacle_to_cancel, replacement
+from trade_executor.changes import exits_moved, obstacle_to_cancel, replacement
 from trade_executor.lifecycle import Intent, IntentPurpose, OrderRecord, change_between
 from trade_executor.preflight import Problem
 
@@ -120,3 +120,46 @@ def test_an_order_that_cannot_be_replaced_now_says_why(
 def test_whatever_waits_or_stands_may_be_taken_back() -> None:
     for state in (IntentState.PENDING, IntentState.ACKED, IntentState.PARTIAL):
         assert obstacle_to_cancel(replace(ENTRY, state=state)) is None
+
+
+GUARDED = replace(
+    ENTRY,
+    order_class=OrderClass.BRACKET,
+    type=OrderType.MARKET,
+    limit_price=None,
+    stop_loss=Decimal(95),
+    take_profit=Decimal(110),
+    state=IntentState.FILLED,
+)
+
+
+@pytest.mark.parametrize(
+    ("entry", "held", "prices", "code"),
+    [
+        (ENTRY, 10, {"stop_loss": 96}, "no_legs"),
+        (replace(GUARDED, state=IntentState.PARTIAL), 10, {"stop_loss": 96}, "legs_wait"),
+        (GUARDED, 0, {"stop_loss": 96}, "position_not_found"),
+        (GUARDED, -10, {"stop_loss": 96}, "position_not_found"),
+        (GUARDED, 10, {"stop_loss": 95}, "no_change"),
+        (GUARDED, 10, {"stop_loss": 94}, "loosens_stop"),
+        (GUARDED, 10, {"stop_loss": 111}, "exits"),
+        (GUARDED, 10, {"take_profit": "110.001"}, "price_step"),
+        (replace(GUARDED, stop_loss_limit=Decimal(94)), 10, {"stop_loss": 96}, "stop_limit"),
+    ],
+)
+def test_exits_that_cannot_be_moved_say_why(
+    entry: Intent, held: int, prices: dict[str, Any], code: str
+) -> None:
+    wanted: dict[str, Any] = dict.fromkeys(("take_profit", "stop_loss"))
+    wanted |= {name: Decimal(str(price)) for name, price in prices.items()}
+    answer = exits_moved(entry, held=Decimal(held), **wanted)
+    assert isinstance(answer, Problem)
+    assert answer.code == code
+
+
+def test_a_stop_moves_towards_the_price_on_either_side_and_a_target_anywhere_beyond() -> None:
+    moved = exits_moved(GUARDED, held=Decimal(10), take_profit=Decimal(105), stop_loss=Decimal(96))
+    assert moved == replace(GUARDED, take_profit=Decimal(105), stop_loss=Decimal(96))
+    short = replace(GUARDED, side=Side.SELL, stop_loss=Decimal(110), take_profit=Decimal(95))
+    moved = exits_moved(short, held=Decimal(-10), take_profit=None, stop_loss=Decimal(105))
+    assert moved == replace(short, stop_loss=Decimal(105))

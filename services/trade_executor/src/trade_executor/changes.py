@@ -86,6 +86,59 @@ def replacement(
     return _obstacle(intent, order, changed, change) or changed
 
 
+def exits_moved(
+    entry: Intent, *, held: Decimal, take_profit: Decimal | None, stop_loss: Decimal | None
+) -> Intent | Problem:
+    """`entry` with another target or stop for what it brought, or why there is none; None leaves one as it is.
+
+    What rests at the broker is cancelled then and an OCO takes its place: legs cannot be replaced while they are held or
+    the exchange is closed, and a chain of replacements was seen to stick.
+    """
+    name = entry.order_class.value
+    if entry.order_class is not OrderClass.BRACKET or entry.purpose is not IntentPurpose.ENTRY:
+        return Problem(
+            "no_legs",
+            f"a {name} order for {entry.purpose.value} has no stop and target that move",
+            _ANEW,
+        )
+    if not entry.state.is_final:
+        return Problem(
+            "legs_wait", "stop and target wait for their entry, which may still fill", _ANEW
+        )
+    if held * entry.side.sign <= 0:
+        return Problem(
+            "position_not_found", f"nothing of {entry.symbol} is held", "there is nothing to guard"
+        )
+    if entry.stop_loss_limit is not None and stop_loss is not None:
+        return Problem(
+            "stop_limit", "a stop with a limit of its own cannot be moved", "close the position, or give an OCO"
+        )  # fmt: skip
+    moved = replace(
+        entry,
+        take_profit=take_profit or entry.take_profit,
+        stop_loss=stop_loss or entry.stop_loss,
+    )
+    assert moved.stop_loss is not None
+    assert entry.stop_loss is not None
+    if moved == entry:
+        return Problem("no_change", "stop and target stand there already", "name another price")
+    if (moved.stop_loss - entry.stop_loss) * entry.side.sign < 0:
+        return Problem(
+            "loosens_stop", f"the stop at {plain(entry.stop_loss)} only ever moves towards the price",
+            "close the position, or leave the stop where it is",
+        )  # fmt: skip
+    pair = replace(
+        moved,
+        side=entry.side.opposite,
+        type=OrderType.LIMIT,
+        order_class=OrderClass.OCO,
+        limit_price=None,
+        time_in_force=TimeInForce.GTC,
+        quantity=max(Decimal(int(abs(held))), Decimal(1)),
+    )
+    return problem_with(pair.request()) or moved
+
+
 def _obstacle(
     intent: Intent, order: OrderRecord, changed: Intent, change: OrderChange
 ) -> Problem | None:

@@ -36,6 +36,7 @@ from trade_executor.preflight import problem_with
 ZERO = Decimal(0)
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 PROBE_OFFSETS_S = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
+_STOPS = frozenset({OrderType.STOP.value, OrderType.STOP_LIMIT.value})
 # A protective order that the broker keeps refusing is a person's business.
 MAX_PROTECTION_REFUSALS = 3
 
@@ -461,7 +462,7 @@ def protection_needed(holding: Holding) -> Decimal:
             order.remaining
             for order in holding.open_orders
             if order.side is entry.side.opposite
-            and order.type == OrderType.STOP.value
+            and order.type in _STOPS
             and order.intent_id not in by_intent
         ),
         ZERO,

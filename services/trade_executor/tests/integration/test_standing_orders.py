@@ -279,3 +279,61 @@ def test_a_sum_of_money_is_sent_as_such_and_booked_as_the_shares_it_bought(
         )  # fmt: skip
 
     play(scenario)
+
+
+def test_stop_and_target_of_what_a_bracket_brought_are_moved_and_guard_all_of_it(
+    play: Callable[[Scenario], None],
+) -> None:
+    async def scenario(desk: Any, api: httpx.AsyncClient) -> None:
+        await desk.review(desk.approved("sig-1"))
+        await desk.rest()
+        [entry] = (await api.get("/orders")).json()["items"]
+        name, wish = entry["client_order_id"], {"stop_loss": {"stop_price": "95"}}
+        early = await api.patch(f"/orders/{name}", json=wish)
+        assert (early.status_code, early.json()["code"]) == (422, "legs_wait")
+        await desk.step(3)
+        looser = await api.patch(f"/orders/{name}", json={"stop_loss": {"stop_price": "80"}})
+        assert (looser.status_code, looser.json()["code"]) == (422, "loosens_stop")
+        key = {"Idempotency-Key": "move-1"}
+        both = {**wish, "take_profit": {"limit_price": "130"}}
+        for _ in range(2):
+            moved = await api.patch(f"/orders/{name}", json=both, headers=key)
+            assert (moved.status_code, moved.json()["stop_loss"]) == (202, "95")
+        other = await api.patch(f"/orders/{name}", json=wish, headers=key)
+        assert (other.status_code, other.json()["code"]) == (409, "idempotency_conflict")
+        await desk.rest()
+        guards = {
+            (o["role"], o["limit_price"] or o["stop_price"], o["quantity"])
+            for o in desk.sim.book()["orders"]
+            if o["status"] == "new"
+        }
+        assert guards == {("target", "130", "10"), ("stop", "95", "10")}
+        # By the id of the order that guards now, once more.
+        [oco] = [
+            o for o in desk.sim.book()["orders"] if o["status"] == "new" and o["role"] == "target"
+        ]
+        await api.patch(f"/orders/{oco['id']}", json={"take_profit": {"limit_price": "140"}})
+        await desk.rest()
+        assert [
+            o["limit_price"] or o["stop_price"]
+            for o in desk.sim.book()["orders"]
+            if o["status"] == "new"
+        ] == ["140", "95"]
+
+    play(scenario)
+
+
+def test_a_stop_with_a_limit_of_its_own_guards_what_its_bracket_brought(
+    play: Callable[[Scenario], None],
+) -> None:
+    async def scenario(desk: Any, api: httpx.AsyncClient) -> None:
+        wish = {
+            "symbol": "AAPL", "side": "buy", "qty": "10", "time_in_force": "gtc", "order_class": "bracket",
+            "take_profit": {"limit_price": "120"}, "stop_loss": {"stop_price": "90", "limit_price": "89"},
+        }  # fmt: skip
+        await granted(desk, api.post("/orders", json=wish))
+        await desk.step(4)
+        assert [purpose for purpose, *_ in await desk.intents()] == ["entry"]
+        assert len(desk.sim.book()["orders"]) == 3
+
+    play(scenario)

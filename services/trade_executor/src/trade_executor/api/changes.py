@@ -208,22 +208,31 @@ def add_changes(routes: APIRouter, desk: Desk) -> None:
     ) -> Any:
         """Put another order in the place of one that stands, for no more than risk approved.
 
+        With take_profit or stop_loss the target or stop of what a bracket brought moves (202 with the entry): what rests is
+        cancelled and a pair at the new prices takes its place.
+
         200 with the new order once the broker has it, 202 while its outcome is being verified. The same
         Idempotency-Key names the same replacement for ever.
         """
-        answer = await store.requests.replace(
-            await _client_order_id(order_id),
-            wish.change(),
-            key=idempotency_key or desk.ids.new(),
-            actor=f"token:{role.name.lower()}",
-            at=desk.clock.now(),
-        )
+        name, exits = await _client_order_id(order_id), wish.exits()
+        asked: dict[str, Any] = {
+            "key": idempotency_key or desk.ids.new(),
+            "actor": f"token:{role.name.lower()}",
+            "at": desk.clock.now(),
+        }
+        if exits is not None:
+            target, stop = exits
+            answer = await store.requests.move_exits(
+                name, take_profit=target, stop_loss=stop, **asked
+            )
+        else:
+            answer = await store.requests.replace(name, wish.change(), **asked)
         if isinstance(answer, Problem):
             raise refusal(answer)
         desk.executor.wake()
         found = await desk.accepted(answer)
         response.headers["Location"] = f"/orders/{answer}"
-        if IntentState(found["state"]) in _IN_FLIGHT:
+        if exits is not None or IntentState(found["state"]) in _IN_FLIGHT:
             response.status_code = 202
         return await order_with_fills(store, found)
 

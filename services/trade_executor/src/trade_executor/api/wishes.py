@@ -91,7 +91,10 @@ class OrderWish(BaseModel):
 
 
 class ChangeWish(BaseModel):
-    """New terms for an order that stands; what is left out stays."""
+    """New terms for an order that stands; what is left out stays.
+
+    `take_profit` and `stop_loss` move what guards the shares that a bracket brought, and come without the others.
+    """
 
     model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
 
@@ -100,6 +103,24 @@ class ChangeWish(BaseModel):
     stop_price: str | None = None
     trail: str | None = None
     time_in_force: TimeInForce | None = None
+    take_profit: TakeProfit | None = None
+    stop_loss: StopLoss | None = None
+
+    def exits(self) -> tuple[Decimal | None, Decimal | None] | None:
+        """Target and stop to move to; None when the wish is about the order itself. Raises InvalidInput."""
+        if self.take_profit is None and self.stop_loss is None:
+            return None
+        others = (self.qty, self.limit_price, self.stop_price, self.trail, self.time_in_force)
+        if any(term is not None for term in others) or (
+            self.stop_loss is not None and self.stop_loss.limit_price is not None
+        ):
+            raise InvalidInput(
+                "take_profit.limit_price and stop_loss.stop_price are moved by themselves; ask for other terms apart"
+            )
+        return (
+            _price(self.take_profit.limit_price if self.take_profit else None),
+            _price(self.stop_loss.stop_price if self.stop_loss else None),
+        )
 
     def change(self) -> OrderChange:
         """The change as a value. Raises InvalidInput."""

@@ -7,6 +7,7 @@ applied and written, in one part per decision.
 from __future__ import annotations
 
 from shared.adapters.postgres import Database
+from trade_executor.slicing import Slicing, at_once
 from trade_executor.store.differences import Differences
 from trade_executor.store.ledger import Booked, Ledger
 from trade_executor.store.manual import ManualOrders
@@ -26,10 +27,11 @@ __all__ = ["Booked", "Frame", "Store"]
 class Store:
     """Everything of one account, by what is decided there."""
 
-    def __init__(self, db: Database, account: str) -> None:
+    def __init__(self, db: Database, account: str, slicing: Slicing = at_once) -> None:
+        """`slicing` says into which orders an approval is cut."""
         self.account = account
         self.terms = Terms(db, account)
-        self.reviews = Reviews(db, account)
+        self.reviews = Reviews(db, account, slicing)
         self.differences = Differences(db, account)
         self.protection = Protection(db, account, self.differences)
         self.outgoing = Outgoing(db, account, self.differences, self.protection)

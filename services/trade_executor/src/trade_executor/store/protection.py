@@ -175,7 +175,7 @@ def _protection_row(
         "take_profit": entry.take_profit,
         "trail_price": None,
         "trail_percent": None,
-        "stop_loss_limit": None,
+        "stop_loss_limit": entry.stop_loss_limit,
         "extended_hours": False,
         "replaces": None,
         "notional": None,

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -17,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.domain.orders import IntentState, OrderChange
 from shared.domain.symbols import Symbol
-from trade_executor.changes import obstacle_to_cancel, replacement
+from trade_executor.changes import exits_moved, obstacle_to_cancel, replacement
 from trade_executor.lifecycle import Intent, IntentPurpose
 from trade_executor.preflight import Problem
 from trade_executor.store.tables import (
@@ -82,41 +83,124 @@ class Requests(Tables):
 
         The same change under the same key is stored once.
         """
-        wish = {"order": intent_id, **asdict(change)}
-        digest = hashlib.sha256(
-            orjson.dumps(wish, default=str, option=orjson.OPT_SORT_KEYS)
-        ).hexdigest()
+        digest = _digest({"order": intent_id, **asdict(change)})
 
         async def work(connection: AsyncConnection) -> str | Problem:
             intent = await self._locked(connection, intent_id)
             if intent is None:
                 return NOT_FOUND
-            known = await self._one(
-                connection,
-                f"""SELECT digest, client_order_id FROM {SCHEMA}.replacements
-                    WHERE account = :account AND key = :key""",
-                key=key,
-            )
+            known = await self._known(connection, key, digest)
             if known is not None:
-                return known.client_order_id if known.digest == digest else OTHER_CHANGE
+                return known
             found = await self._replacement(connection, intent, change, at)
             if isinstance(found, Problem):
                 return found
             await connection.execute(INSERT_INTENT, [_row(self.account, found, at)])
-            await self._do(
-                connection,
-                f"""INSERT INTO {SCHEMA}.replacements
-                        (account, key, digest, client_order_id, actor, asked_at)
-                    VALUES (:account, :key, :digest, :id, :actor, :at)""",
-                key=key,
-                digest=digest,
-                id=found.client_order_id,
-                actor=actor,
-                at=at,
-            )
+            await self._remember(connection, key, digest, found.client_order_id, actor, at)
             return found.client_order_id
 
         return await self._db.run(work)
+
+    async def move_exits(
+        self,
+        order_id: str,
+        *,
+        take_profit: Decimal | None,
+        stop_loss: Decimal | None,
+        key: str,
+        actor: str,
+        at: datetime,
+    ) -> str | Problem:
+        """Keep another target or stop with the entry that `order_id` belongs to, and ask to cancel what rests there.
+
+        Where that has ended, protection is planned with the new ones. Returns the entry's client id.
+        """
+        digest = _digest({"order": order_id, "target": take_profit, "stop": stop_loss})
+
+        async def work(connection: AsyncConnection) -> str | Problem:
+            named = await self._locked(connection, order_id)
+            if named is None:
+                return NOT_FOUND
+            known = await self._known(connection, key, digest)
+            if known is not None:
+                return known
+            entry = named
+            if named.purpose is IntentPurpose.PROTECT:
+                row = await self._one(
+                    connection,
+                    f"""SELECT {INTENT_COLUMNS} FROM {SCHEMA}.intents
+                        WHERE account = :account AND decision_id = :decision AND purpose = 'entry'
+                        ORDER BY sequence DESC LIMIT 1 FOR UPDATE""",
+                    decision=named.decision_id,
+                )
+                entry = named if row is None else intent_of(row)
+            held = await self._position(connection, entry.symbol)
+            moved = exits_moved(entry, held=held, take_profit=take_profit, stop_loss=stop_loss)
+            if isinstance(moved, Problem):
+                return moved
+            await self._move(connection, moved, at)
+            await self._remember(connection, key, digest, moved.client_order_id, actor, at)
+            return moved.client_order_id
+
+        return await self._db.run(work)
+
+    async def _move(self, connection: AsyncConnection, entry: Intent, at: datetime) -> None:
+        await self._do(
+            connection,
+            f"""UPDATE {SCHEMA}.intents SET stop_loss = :stop, take_profit = :target,
+                    limit_price = CASE purpose WHEN 'protect' THEN :target ELSE limit_price END
+                WHERE account = :account AND decision_id = :decision
+                  AND (client_order_id = :id OR purpose = 'protect' AND state = 'PENDING')""",
+            stop=entry.stop_loss,
+            target=entry.take_profit,
+            decision=entry.decision_id,
+            id=entry.client_order_id,
+        )
+        await self._do(
+            connection,
+            f"""UPDATE {SCHEMA}.orders SET cancel_asked_at = coalesce(cancel_asked_at, :at)
+                WHERE account = :account AND status NOT IN {FINAL} AND side = :side AND intent_id IN (
+                    SELECT client_order_id FROM {SCHEMA}.intents
+                    WHERE account = :account AND decision_id = :decision AND purpose <> 'exit')""",
+            at=at,
+            side=entry.side.opposite.value,
+            decision=entry.decision_id,
+        )
+
+    async def _known(
+        self, connection: AsyncConnection, key: str, digest: str
+    ) -> str | Problem | None:
+        """What was asked under that key before: the order it led to, or that it was something else."""
+        row = await self._one(
+            connection,
+            f"""SELECT digest, client_order_id FROM {SCHEMA}.replacements
+                WHERE account = :account AND key = :key""",
+            key=key,
+        )
+        if row is None:
+            return None
+        return str(row.client_order_id) if row.digest == digest else OTHER_CHANGE
+
+    async def _remember(
+        self,
+        connection: AsyncConnection,
+        key: str,
+        digest: str,
+        order_id: str,
+        actor: str,
+        at: datetime,
+    ) -> None:
+        await self._do(
+            connection,
+            f"""INSERT INTO {SCHEMA}.replacements
+                    (account, key, digest, client_order_id, actor, asked_at)
+                VALUES (:account, :key, :digest, :id, :actor, :at)""",
+            key=key,
+            digest=digest,
+            id=order_id,
+            actor=actor,
+            at=at,
+        )
 
     async def _locked(self, connection: AsyncConnection, intent_id: str) -> Intent | None:
         row = await self._one(
@@ -171,6 +255,12 @@ class Requests(Tables):
             generation=1 + max(int(row.generation) for row in rows),
             at=at,
         )
+
+
+def _digest(wish: dict[str, Any]) -> str:
+    """Which change it is, so that one key never names two."""
+    raw = orjson.dumps(wish, default=str, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(raw).hexdigest()
 
 
 def _row(account: str, intent: Intent, at: datetime) -> dict[str, Any]:

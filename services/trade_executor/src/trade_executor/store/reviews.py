@@ -20,6 +20,7 @@ from shared.domain.ids import client_order_id
 from shared.domain.orders import OrderClass
 from shared.messages import REVIEW, REVIEWS
 from trade_executor.lifecycle import bar_has_closed_over
+from trade_executor.slicing import Child, Slicing, at_once, children_of
 from trade_executor.store.tables import (
     FINAL,
     INSERT_INTENT,
@@ -45,8 +46,9 @@ class Taken:
 class Reviews(Tables):
     """The way from the risk manager's outbox to intents."""
 
-    def __init__(self, db: Database, account: str) -> None:
+    def __init__(self, db: Database, account: str, slicing: Slicing = at_once) -> None:
         super().__init__(db, account)
+        self._slicing = slicing
         self._reviews = Outbox("risk_manager", account)
         self._cursor = Cursor(SCHEMA, "risk_manager", account)
 
@@ -97,7 +99,12 @@ class Reviews(Tables):
                 at=at,
                 symbols=sorted(exits),
             )
-        rows = [_intent_row(approved, at) for approved in review.approved if approved.quantity > 0]
+        rows = [
+            _intent_row(approved, child, number, at)
+            for approved in review.approved
+            if approved.quantity > 0
+            for number, child in enumerate(children_of(approved, self._slicing))
+        ]
         if rows:
             await connection.execute(INSERT_INTENT, rows)
         if review.moved:
@@ -209,7 +216,7 @@ class Reviews(Tables):
         return bool(partial)
 
 
-def _intent_row(approved: Approved, at: datetime) -> dict[str, Any]:
+def _intent_row(approved: Approved, child: Child, generation: int, at: datetime) -> dict[str, Any]:
     terms = approved.terms
     order_class = terms.order_class
     if order_class is None:
@@ -223,18 +230,18 @@ def _intent_row(approved: Approved, at: datetime) -> dict[str, Any]:
     leg = approved.purpose.value
     return {
         "account": approved.account,
-        "id": client_order_id(approved.account, approved.signal_id, leg, 0),
+        "id": client_order_id(approved.account, approved.signal_id, leg, generation),
         "decision_id": approved.decision_id,
         "signal_id": approved.signal_id,
         "symbol": approved.symbol,
         "side": approved.side.value,
         "purpose": leg,
         "leg": leg,
-        "generation": 0,
+        "generation": generation,
         "type": approved.type.value,
         "time_in_force": approved.time_in_force.value,
         "order_class": order_class.value,
-        "quantity": approved.quantity,
+        "quantity": child.quantity,
         "limit_price": approved.limit_price,
         "stop_price": approved.stop_price,
         "stop_loss": approved.stop_loss if has_exits else None,
@@ -247,7 +254,7 @@ def _intent_row(approved: Approved, at: datetime) -> dict[str, Any]:
         # An exit goes out in shares, since it must never sell more than is held.
         "notional": terms.notional if approved.purpose is Purpose.ENTRY else None,
         "reference_price": approved.reference_price,
-        "act_from": approved.act_from,
+        "act_from": child.act_from,
         "act_until": approved.act_until,
         "at": at,
     }
