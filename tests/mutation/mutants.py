@@ -128,8 +128,12 @@ def is_caught(name: str, source: str, path: str, tests: Sequence[str]) -> bool:
         import pytest
 
         code = pytest.main(
-            ["-x", "-q", "--noconftest", "-p", "no:cacheprovider", "--assert=plain", *tests]
-        )
+            [
+                "-x", "-q", "--noconftest", "-p", "no:cacheprovider", "--assert=plain",
+                # Plugins that these tests do not need, and that take many seconds to import in every child.
+                "-p", "no:schemathesis", "-p", "no:anyio", *tests,
+            ]
+        )  # fmt: skip
         os._exit(0 if code == 0 else 1)
     _, status = os.waitpid(child, 0)
     return status != 0
@@ -138,7 +142,7 @@ def is_caught(name: str, source: str, path: str, tests: Sequence[str]) -> bool:
 def main(arguments: Sequence[str]) -> int:
     """Try every n-th mutant and say which survived."""
     folder, every, *tests = arguments
-    for heavy in ("numpy", "hypothesis", "hypothesis.strategies", "pydantic"):
+    for heavy in ("numpy", "hypothesis.strategies", "pydantic", "polars", "pytest"):
         importlib.import_module(heavy)
     from hypothesis import settings
 
