@@ -1,32 +1,34 @@
 """How long does a decision take with many positions?
 
-Three times, on a PostgreSQL of its own: the pure review alone; the review as a transaction (lock, book, review, decisions,
-outbox, cursor); and `RiskManager.work`, which reads prices and histories from Parquet besides. In the same run the floor is
-measured on the same server, a commit of one small row, because machines differ.
+On a PostgreSQL of its own: the pure review alone; the review as a transaction (lock, book, review, decisions, outbox,
+cursor); and `RiskManager.work`, which finds its message and reads prices and histories from Parquet besides, once with all
+bars read anew each time and once as within a minute, when no bar is new. Beside each decision the floor is measured on the
+same server: one commit of the same rows (outbox, decision, cursor), because machines differ and so do moments.
 
     python -m benchmarks.risk [positions] [decisions]
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from os import getloadavg
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
 import structlog
+import uvloop
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from benchmarks.pipeline import _commit_floor_ms
 from risk_manager.market import StoredMarket
+from risk_manager.ports import MarketReader
 from risk_manager.review import review_manual
 from risk_manager.service import RiskManager
 from risk_manager.snapshot import Book, Market
@@ -79,6 +81,20 @@ class NoCache:
         return {}
 
 
+class Forgetful:
+    """Reads all bars anew each time, as at the first decision after each bar."""
+
+    def __init__(self, bars: ParquetBars) -> None:
+        self._bars = bars
+
+    async def at(
+        self, instant_at: datetime, symbols: Iterable[Symbol], *, with_history: bool
+    ) -> Market:
+        """See `ports.MarketReader`."""
+        reader = StoredMarket(NoCache(), self._bars, Timeframe.MINUTE, 61)
+        return await reader.at(instant_at, symbols, with_history=with_history)
+
+
 def _names(count: int) -> list[Symbol]:
     return [Symbol(f"S{chr(65 + i // 26)}{chr(65 + i % 26)}") for i in range(count)]
 
@@ -124,11 +140,64 @@ async def _fill_account(url: str, symbols: list[Symbol]) -> None:
     await engine.dispose()
 
 
-def _report(name: str, times: list[float], floor_ms: float) -> None:
-    cuts = quantiles(times, n=100)
+class Floor:
+    """Commits rows like those of the newest decision into tables of the same shape, and takes the time."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self.times: list[float] = []
+
+    @classmethod
+    async def laid(cls, url: str) -> Floor:
+        """With tables made for it."""
+        engine = create_async_engine(url)
+        async with engine.begin() as connection:
+            await connection.execute(text("CREATE SCHEMA floor"))
+            for table in ("outbox", "decisions", "cursors"):
+                like = f"CREATE TABLE floor.{table} (LIKE risk_manager.{table} INCLUDING ALL)"
+                await connection.execute(text(like))
+        return cls(engine)
+
+    async def step(self) -> None:
+        """One commit; the rows are copied on the server, so that nothing but storing them is measured."""
+        key = str(len(self.times))
+        began = time.perf_counter()
+        async with self._engine.begin() as connection:
+            for statement in _SAME_ROWS:
+                await connection.execute(statement, {"a": ACCOUNT, "key": key})
+        self.times.append((time.perf_counter() - began) * 1000)
+
+    async def close(self) -> None:
+        """Let go of the server."""
+        await self._engine.dispose()
+
+
+_SAME_ROWS = tuple(
+    map(
+        text,
+        (
+            """INSERT INTO floor.outbox (account, topic, key, payload, created_at)
+               SELECT account, topic, :key, payload, created_at FROM risk_manager.outbox
+               WHERE account = :a ORDER BY id DESC LIMIT 1""",
+            """INSERT INTO floor.decisions (account, decision_id, signal_id, source, review_id, instant_at,
+                   decided_at, outcome, strategy, symbol, side, purpose, quantity, type, time_in_force,
+                   reference_price, act_from, act_until, trade_on, checks, figures)
+               SELECT account, :key, :key, source, review_id, instant_at, decided_at, outcome, strategy,
+                   symbol, side, purpose, quantity, type, time_in_force, reference_price, act_from, act_until,
+                   trade_on, checks, figures FROM risk_manager.decisions
+               WHERE account = :a ORDER BY id DESC LIMIT 1""",
+            """INSERT INTO floor.cursors (source, account, position) SELECT 'floor', :a, 1 + length(:key)
+               ON CONFLICT (source, account) DO UPDATE SET position = EXCLUDED.position""",
+        ),
+    )
+)
+
+
+def _report(name: str, times: list[float], floor: list[float]) -> None:
+    cuts, under = quantiles(times, n=100), quantiles(floor, n=100)
     print(
-        f"{name:34} p50 {cuts[49]:7.2f} ms   p99 {cuts[98]:7.2f} ms   "
-        f"p99 = {cuts[98] / floor_ms:4.1f} commits"
+        f"{name:34} p50 {cuts[49]:7.2f} ms = {cuts[49] / under[49]:5.1f} commits   "
+        f"p99 {cuts[98]:7.2f} ms = {cuts[98] / under[98]:5.1f} commits at p99"
     )
 
 
@@ -151,22 +220,23 @@ async def _measure(positions: int, decisions: int) -> None:
             timer = MonotonicTimer()
             bars = _store_bars(home / "bars", symbols)
             await _fill_account(instance.database_url("trading"), symbols[:-1])
-            floor_ms = await _commit_floor_ms(instance.database_url("trading"))
+            floor = await Floor.laid(instance.database_url("trading"))
             told = {**instance.environment("risk_manager"), "TRADING_ACCOUNT": ACCOUNT}
             executor = load_settings(instance.environment("trade_executor"))
             async with (
-                open_database(load_settings(told), timer, application="bench") as database,
+                open_database(
+                    load_settings(told), timer, application="bench", plans_once=True
+                ) as database,
                 open_database(executor, timer, application="bench") as theirs,
             ):
                 store = PostgresStore(database, ACCOUNT)
                 market_reader = StoredMarket(NoCache(), bars, Timeframe.MINUTE, 61)
                 clock = FakeClock(NOW)
-                manager = RiskManager(
-                    store, market_reader, LIMITS, a_venue(), NoBells(), clock, FakeHalt(), timer
-                )
+                forgetful = _manager(store, Forgetful(bars), clock, timer)
+                manager = _manager(store, market_reader, clock, timer)
                 book = await store.book(NOW)
                 market = await market_reader.at(NOW, symbols, with_history=True)
-                pure, transaction, whole = [], [], []
+                pure, transaction, anew, whole = [], [], [], []
                 for number in range(decisions):
                     began = time.perf_counter()
                     outcome = _review(number, symbols[-1], book, market, NOW)
@@ -181,19 +251,36 @@ async def _measure(positions: int, decisions: int) -> None:
                     await store.record(f"manual:bench-{number}", decide, NOW)
                     transaction.append((time.perf_counter() - began) * 1000)
                     await _read_all(theirs)
+                    await floor.step()
                 for number in range(decisions):
-                    await _announce(theirs, _order(100_000 + number, symbols[-1]))
-                    began = time.perf_counter()
-                    await manager.work()
-                    whole.append((time.perf_counter() - began) * 1000)
-                    await _read_all(theirs)
-                print(f"{positions} positions, {decisions} decisions each")
-                print(f"{'one durable commit (floor)':34} p50 {floor_ms:7.2f} ms")
-                _report("pure review", pure, floor_ms)
-                _report("review as a transaction", transaction, floor_ms)
-                _report("whole work, prices from Parquet", whole, floor_ms)
+                    for times, worker in (
+                        (anew, forgetful),
+                        (whole, manager),
+                    ):
+                        order = _order(100_000 + 2 * number + (worker is manager), symbols[-1])
+                        await _announce(theirs, order)
+                        began = time.perf_counter()
+                        await worker.work()
+                        times.append((time.perf_counter() - began) * 1000)
+                        await _read_all(theirs)
+                        await floor.step()
+                await floor.close()
+                print(
+                    f"{positions} positions, {decisions} decisions each, load {getloadavg()[0]:.1f}"
+                )
+                _report("one commit of the same rows", floor.times, floor.times)
+                _report("pure review", pure, floor.times)
+                _report("review as a transaction", transaction, floor.times)
+                _report("whole work, all bars read anew", anew, floor.times)
+                _report("whole work, no bar is new", whole, floor.times)
         finally:
             stack.remove()
+
+
+def _manager(
+    store: PostgresStore, market: MarketReader, clock: FakeClock, timer: MonotonicTimer
+) -> RiskManager:
+    return RiskManager(store, market, LIMITS, a_venue(), NoBells(), clock, FakeHalt(), timer)
 
 
 def _review(number: int, symbol: Symbol, book: Book, market: Market, at: datetime) -> Any:
@@ -228,4 +315,5 @@ async def _read_all(database: Any) -> None:
 
 if __name__ == "__main__":
     given = [int(each) for each in sys.argv[1:]]
-    asyncio.run(_measure(*(given or [100, 300])))
+    # As the service itself runs.
+    uvloop.run(_measure(*(given or [100, 300])))

@@ -6,7 +6,7 @@ Backtest, replay, paper and live differ only in which adapter is passed in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -150,6 +150,10 @@ class BarStore(Protocol):
         `adjustment` puts them into the shares of `as_of_on` (see `shared.domain.corporate_actions`), which is the New
         York day of `until_at` when left out: what happened later is not known then.
         """
+        ...
+
+    def version(self, timeframe: Timeframe, until_at: datetime) -> Hashable:
+        """What answers rest on: while it is the same, `last` of the same symbols and count gives the same raw bars."""
         ...
 
     def between(

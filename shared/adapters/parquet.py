@@ -23,7 +23,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -203,6 +203,13 @@ class ParquetBars:
         return self._seen(
             _block(timeframe, found), symbols, adjustment, as_of_on or exchange_day(until_at)
         )
+
+    def version(self, timeframe: Timeframe, until_at: datetime) -> Hashable:
+        """See `BarStore`. The files that hold anything by then; and the instant, where it cuts one of them in two."""
+        until_us = to_epoch_us(until_at)
+        files = [f for f in _settled(self._folder(timeframe)) if f.start_us < until_us]
+        is_cut = any(f.end_us > until_us for f in files)
+        return tuple(f.name for f in files), until_us if is_cut else None
 
     def between(
         self,

@@ -132,13 +132,21 @@ def _brief(error: BaseException) -> str:
 
 @contextlib.asynccontextmanager
 async def open_database(
-    settings: Settings, timer: Timer, *, pool_size: int = 4, application: str, idle_s: int = 10
+    settings: Settings,
+    timer: Timer,
+    *,
+    pool_size: int = 4,
+    application: str,
+    idle_s: int = 10,
+    plans_once: bool = False,
 ) -> AsyncIterator[Database]:
     """A pool of at most `pool_size` connections under this process's role; connects when first used.
 
     Args:
         idle_s: how long a transaction may stand open without a statement before the server ends it: so long may a
             process that was stopped in the middle of one hold its locks.
+        plans_once: whether a statement keeps its first plan, whatever its values. Planning anew costs several times as
+            much as carrying out where one statement reads from many views.
     """
     engine = create_async_engine(
         database_url(settings),
@@ -159,6 +167,7 @@ async def open_database(
                 "lock_timeout": "2000",
                 "statement_timeout": "10000",
                 "idle_in_transaction_session_timeout": str(idle_s * 1000),
+                **({"plan_cache_mode": "force_generic_plan"} if plans_once else {}),
             },
         },
     )

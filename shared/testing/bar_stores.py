@@ -6,7 +6,7 @@ over the real store, so that what a test learns with the one holds for the other
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Protocol
@@ -134,6 +134,11 @@ class MemoryBars:
             chosen += sorted(bars, key=lambda bar: bar.start_at)[-count:]
         block = block_of(timeframe, chosen)
         return self._seen(block, adjustment, as_of_on or exchange_day(until_at))
+
+    def version(self, timeframe: Timeframe, until_at: datetime) -> Hashable:
+        """See `BarStore`."""
+        held = (v for (length, *_), v in self._versions.items() if length is timeframe)
+        return sum(map(len, held)), until_at
 
     def between(
         self,
@@ -268,6 +273,22 @@ class BarStoreContract:
         block = store.last(Timeframe.MINUTE, symbols, 2, live[-1].end_at)
 
         assert list(block) == [*live[-2:], *old[-2:]]
+
+    def test_a_version_stays_while_answers_do_and_changes_with_them(self, store: BarStore) -> None:
+        bars = [a_bar("AAPL", minute) for minute in range(3)]
+        store.append(a_block(*bars[:2]), provider="p", fetched_at=self.FETCHED_AT)
+        at = bars[1].end_at
+        before = store.version(Timeframe.MINUTE, at)
+
+        assert store.version(Timeframe.MINUTE, at) == before
+        # The first bar alone has ended by then.
+        assert store.version(Timeframe.MINUTE, bars[0].end_at) != before
+
+        later = self.FETCHED_AT + timedelta(seconds=1)
+        revised = a_bar("AAPL", 1, close="100.07")
+        store.append(a_block(revised), provider="p", fetched_at=later)
+
+        assert store.version(Timeframe.MINUTE, at) != before
 
     def test_a_bar_is_not_read_before_its_end(self, store: BarStore) -> None:
         bar = a_bar()

@@ -92,3 +92,31 @@ async def test_history_is_the_newest_closes_by_the_end_of_their_bar() -> None:
     ends = [to_epoch_us(NOW - i * MINUTE) for i in (2, 1, 0)]
     assert found.closes[AAPL] == dict(zip(ends, [102.0, 101.0, 100.0], strict=True))
     assert found.prices[AAPL].amount == 100
+
+
+async def test_history_is_read_again_once_there_are_other_bars_and_not_before() -> None:
+    store = a_store(a_bar(AAPL, NOW - MINUTE, "100"))
+    market = StoredMarket(Cache(), store, Timeframe.MINUTE, 5)
+    first = await market.at(NOW - MINUTE, [AAPL, MSFT], with_history=True)
+
+    again = await market.at(NOW - MINUTE, [AAPL], with_history=True)
+    store.append(
+        block_of(Timeframe.MINUTE, [a_bar(AAPL, NOW, "101")]), provider="t", fetched_at=NOW
+    )
+    later = await market.at(NOW, [AAPL], with_history=True)
+    earlier = await market.at(NOW - MINUTE, [AAPL], with_history=True)
+
+    assert again is first
+    assert later.prices[AAPL].amount == 101
+    assert list(later.closes[AAPL].values()) == [100.0, 101.0]
+    assert earlier.prices[AAPL].amount == 100
+
+
+async def test_a_symbol_that_was_not_asked_for_before_is_looked_for() -> None:
+    store = a_store(a_bar(AAPL, NOW, "100"), a_bar(MSFT, NOW, "200"))
+    market = StoredMarket(Cache(), store, Timeframe.MINUTE, 5)
+    await market.at(NOW, [AAPL], with_history=True)
+
+    found = await market.at(NOW, [AAPL, MSFT], with_history=True)
+
+    assert found.prices[MSFT].amount == 200

@@ -35,7 +35,7 @@ async def run(settings: Settings) -> None:
     calendar = await asyncio.to_thread(load_calendar, settings.sessions_dir)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(
-            open_database(settings, timer, application=SCHEMA)
+            open_database(settings, timer, application=SCHEMA, plans_once=True)
         )
         redis = await stack.enter_async_context(open_redis(settings))
         bells = RedisBells(redis, account, timer)

@@ -2,13 +2,13 @@
 
 The close of its newest bar that had ended by then: one rule, so that the answer does not depend on when it is
 asked. The cache is taken at its word only where its bar ends at that very instant, since then none can be newer;
-everything else is read from the store.
+everything else is read from the store. What was read is kept for as long as the store says that it holds.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import groupby
 
@@ -32,6 +32,8 @@ class StoredMarket:
         self._store = store
         self._timeframe = timeframe
         self._history_bars = history_bars
+        # The newest history that was read, and the version of the store that it was read from.
+        self._kept: tuple[Hashable, Market] | None = None
 
     async def at(
         self, instant_at: datetime, symbols: Iterable[Symbol], *, with_history: bool
@@ -46,26 +48,43 @@ class StoredMarket:
         missing = [symbol for symbol in asked if symbol not in prices]
         if not missing:
             return Market(frozenset(asked), prices)
-        count = self._history_bars if with_history else 1
-        block = await asyncio.to_thread(
-            self._store.last, self._timeframe, missing, count, instant_at
-        )
+        if with_history:
+            return await asyncio.to_thread(self._history, asked, instant_at)
+        block = await asyncio.to_thread(self._store.last, self._timeframe, missing, 1, instant_at)
+        prices |= _prices(block, _rows_by_symbol(block))
+        return Market(frozenset(asked), prices)
+
+    def _history(self, asked: list[Symbol], instant_at: datetime) -> Market:
+        version = self._store.version(self._timeframe, instant_at)
+        if self._kept is not None:
+            known, market = self._kept
+            if known == version and market.asked.issuperset(asked):
+                return market
+        block = self._store.last(self._timeframe, asked, self._history_bars, instant_at)
         rows = _rows_by_symbol(block)
-        for symbol, span in rows.items():
-            prices[symbol] = Price(
-                from_micros(int(block.close[span.stop - 1])),
-                from_epoch_us(int(block.end_us[span.stop - 1])),
-            )
-        if not with_history:
-            return Market(frozenset(asked), prices)
-        return Market(
+        market = Market(
             frozenset(asked),
-            prices,
+            _prices(block, rows),
             _ByEnd(rows, block.end_us, block.close, MICROS),
             _ByEnd(rows, block.end_us, block.high, MICROS),
             _ByEnd(rows, block.end_us, block.low, MICROS),
             _ByEnd(rows, block.end_us, block.volume, 1),
         )
+        # What came in while it was read may or may not be there, so that is kept by no version.
+        if self._store.version(self._timeframe, instant_at) == version:
+            self._kept = version, market
+        return market
+
+
+def _prices(block: BarBlock, rows: Mapping[Symbol, slice]) -> dict[Symbol, Price]:
+    """The close of each symbol's last row."""
+    return {
+        symbol: Price(
+            from_micros(int(block.close[span.stop - 1])),
+            from_epoch_us(int(block.end_us[span.stop - 1])),
+        )
+        for symbol, span in rows.items()
+    }
 
 
 class _ByEnd(Mapping[Symbol, Closes]):
@@ -76,11 +95,16 @@ class _ByEnd(Mapping[Symbol, Closes]):
     ) -> None:
         """`unit`: how many of a figure make one of what rules count in."""
         self._rows, self._ends, self._figures, self._unit = rows, ends, figures, unit
+        self._made: dict[Symbol, Closes] = {}
 
     def __getitem__(self, symbol: Symbol) -> Closes:
-        span = self._rows[symbol]
-        values = (self._figures[span] / self._unit).tolist()
-        return dict(zip(self._ends[span].tolist(), values, strict=True))
+        made = self._made.get(symbol)
+        if made is None:
+            span = self._rows[symbol]
+            values = (self._figures[span] / self._unit).tolist()
+            made = dict(zip(self._ends[span].tolist(), values, strict=True))
+            self._made[symbol] = made
+        return made
 
     def __iter__(self) -> Iterator[Symbol]:
         return iter(self._rows)
