@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-# In the order in which an order's life passes them.
-POINTS = (
+# In the order in which a bar's consequences pass them, one line for each service.
+UPSTREAM = {
+    "strategy_engine": ("sig.received", "sig.committed", "sig.announced"),
+    "risk_manager": ("risk.received", "risk.committed", "risk.announced"),
+}
+EXECUTOR = (
     "exec.received",
     "intent.committed",
     "intent.sending",
@@ -24,6 +28,7 @@ POINTS = (
     "recon.started",
     "recon.applied",
 )
+POINTS = (*UPSTREAM["strategy_engine"], *UPSTREAM["risk_manager"], *EXECUTOR)
 _listener: Callable[[str], None] | None = None
 
 

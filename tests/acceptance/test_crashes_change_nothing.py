@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import subprocess
+import sys
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 from redis import Redis
 
+from shared.crashpoints import UPSTREAM
+from shared.testing import crashing
 from tests.acceptance.replaying import (
     Outcome,
     after_instants,
@@ -24,17 +32,21 @@ from trader.runtime.instance import POSTGRES, REDIS, SERVICES, SIMULATOR
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 # Long enough for entries and exits of all five generated symbols, short enough to run several times.
-INSTANTS = 150
+INSTANTS = 110
 PLAN = ReplayPlan(seed=7)
+# Small windows, so that most instants have something to decide.
+BUSY = {"STRATEGY_PARAMS": "short_window=3,long_window=8"}
+
+Disturb = Callable[[Replay, int], None]
 
 
-def _play(home: Path, disturb: Callable[[Replay, int], None]) -> Outcome:
+def _play(home: Path, disturb: Disturb) -> Outcome:
     return asyncio.run(_play_on(home, disturb))
 
 
-async def _play_on(home: Path, disturb: Callable[[Replay, int], None]) -> Outcome:
+async def _play_on(home: Path, disturb: Disturb) -> Outcome:
     """Play the session; `disturb` is called while the services are at work, with the instants played."""
-    async with replaying(home, PLAN) as replay:
+    async with replaying(home, PLAN, BUSY) as replay:
         await replay.run(
             until=after_instants(INSTANTS),
             on_wait=lambda _: disturb(replay, replay.instants),
@@ -53,7 +65,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 def test_each_process_killed_in_turn(undisturbed: Outcome, tmp_path: Path) -> None:
     victims = [*SERVICES, REDIS, POSTGRES, SIMULATOR]
     # Spread over the part of the session in which there are orders and positions.
-    due = [(60 + 11 * turn, victim) for turn, victim in enumerate(victims)]
+    due = [(20 + 10 * turn, victim) for turn, victim in enumerate(victims)]
 
     def kill(replay: Replay, instants: int) -> None:
         if due and instants >= due[0][0]:
@@ -64,16 +76,117 @@ def test_each_process_killed_in_turn(undisturbed: Outcome, tmp_path: Path) -> No
 
 
 def test_redis_emptied_twenty_times(undisturbed: Outcome, tmp_path: Path) -> None:
-    due = list(range(45, 145, 5))
+    due = list(range(20, 100, 4))
 
     def flush(replay: Replay, instants: int) -> None:
         if due and instants >= due[0]:
             due.pop(0)
-            instance = replay.stack.instance
-            with Redis(
-                port=instance.ports.redis, password=instance.settings["REDIS_PASSWORD"]
-            ) as redis:
-                redis.flushall()
+            redis_is_wiped(replay)
 
     assert _play(tmp_path / "home", flush) == undisturbed
     assert not due, f"never emptied at: {due}"
+
+
+# ---------------------------------------------------------------------- deaths at a named place
+
+
+def nothing(_replay: Replay) -> None:
+    """The crash alone."""
+
+
+def redis_is_wiped(replay: Replay) -> None:
+    instance = replay.stack.instance
+    with Redis(port=instance.ports.redis, password=instance.settings["REDIS_PASSWORD"]) as redis:
+        redis.flushall()
+
+
+def postgres_restarts(replay: Replay) -> None:
+    replay.stack.restart(POSTGRES)
+
+
+def the_reply_is_lost(replay: Replay) -> None:
+    _fault(replay, kind="lose_reply", match={"method": "POST", "path": "/v2/orders"})
+
+
+def the_stream_is_down(replay: Replay) -> None:
+    _fault(replay, kind="drop_stream", delay_s=1)
+
+
+def _fault(replay: Replay, **wish: object) -> None:
+    instance = replay.stack.instance
+    told = instance.settings["SIMULATOR_ADMIN_TOKEN"]
+    httpx.post(
+        f"{instance.url_of(SIMULATOR)}/admin/faults",
+        json=wish,
+        headers={"Authorization": f"Bearer {told}"},
+        trust_env=False,
+    ).raise_for_status()
+
+
+MISFORTUNES = {
+    "alone": nothing,
+    "redis wiped": redis_is_wiped,
+    "postgres restarted": postgres_restarts,
+    "reply lost": the_reply_is_lost,
+    "stream down": the_stream_is_down,
+}
+
+
+@dataclass
+class Deaths:
+    """One service after the other dies at its place, and something else fails while it is away."""
+
+    due: deque[tuple[str, str, str]]
+    dying: subprocess.Popen[bytes] | None = None
+    next_at: int = 20
+
+    def __call__(self, replay: Replay, instants: int) -> None:
+        if self.dying is not None:
+            self._bury(replay, self.dying, instants)
+        elif self.due and instants >= self.next_at:
+            service, place, _ = self.due[0]
+            replay.stack.stop_programs([service])
+            self.dying = subprocess.Popen(
+                [sys.executable, crashing.__file__, place, service],
+                env={"PATH": os.environ["PATH"], **replay.stack.environment(service)},
+                cwd=replay.stack.instance.home,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+
+    def _bury(self, replay: Replay, dying: subprocess.Popen[bytes], instants: int) -> None:
+        code = dying.poll()
+        if code is None:
+            return
+        service, place, misfortune = self.due.popleft()
+        assert code == 137, f"{service} ended with {code} and never came to {place}"
+        MISFORTUNES[misfortune](replay)
+        replay.stack.start_programs([service])
+        self.dying, self.next_at = None, instants + 2
+
+
+def test_deaths_between_a_bar_and_its_review(undisturbed: Outcome, tmp_path: Path) -> None:
+    cells = [
+        ("strategy_engine", "sig.committed", "redis wiped"),
+        ("risk_manager", "risk.received", "reply lost"),
+    ]
+    deaths = Deaths(deque(cells))
+    assert _play(tmp_path / "home", deaths) == undisturbed
+    assert not deaths.due, f"never died: {deaths.due}"
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(1_800)
+def test_every_place_before_the_executor_with_every_misfortune(
+    undisturbed: Outcome, tmp_path: Path
+) -> None:
+    cells = [
+        (service, place, misfortune)
+        for misfortune in MISFORTUNES
+        for service, places in UPSTREAM.items()
+        for place in places
+    ]
+    deaths = Deaths(deque(cells))
+    assert _play(tmp_path / "home", deaths) == undisturbed
+    assert not deaths.due, f"never died: {deaths.due}"
+    print(f"crash cells before the executor: {len(cells)} passed")

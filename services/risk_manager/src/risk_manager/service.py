@@ -45,6 +45,7 @@ from risk_manager.snapshot import (
     figure,
     mark,
 )
+from shared.crashpoints import crashpoint
 from shared.domain.decisions import Refused, TradingMode
 from shared.domain.errors import Rejected, TradingError, Unavailable
 from shared.domain.orders import Side
@@ -124,6 +125,7 @@ class RiskManager:
         inbound = await self._store.next_inbound()
         if inbound is None:
             return False
+        crashpoint("risk.received")
         body = inbound.body
         at = self._clock.now()
         # A person's order is priced as of now, a strategy's as of the bars it was made from.
@@ -349,7 +351,9 @@ class RiskManager:
             self._refusals = rows
             if outcome is not None:
                 _tell(outcome)
+            crashpoint("risk.committed")
             await self._bells.ring(BELL_REVIEWS)
+            crashpoint("risk.announced")
             return
         raise Unavailable("the account's symbols change faster than their prices can be read")
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from shared.crashpoints import crashpoint
 from shared.domain.bar_blocks import BarBlock, to_epoch_us
 from shared.domain.errors import InvalidInput, Rejected, Unavailable
 from shared.domain.signals import Evaluation, Signal
@@ -120,13 +121,16 @@ class StrategyEngine:
             if batch is None:
                 self._has_caught_up = True
                 return False
+            crashpoint("sig.received")
             evaluated = await self._ask(batch)
             evaluation = Evaluation(self._account, batch.timeframe, batch.end_at, evaluated.signals)
             if await self._store.commit(batch, evaluation, evaluated.runs, self._clock.now()):
                 # Only now: an attempt that was not stored comes again, and must not count twice.
                 self._remember(batch, evaluated)
             self._meters.seconds.observe(self._timer.monotonic_s() - began_s)
+        crashpoint("sig.committed")
         await self._bells.ring(BELL_EVALUATIONS)
+        crashpoint("sig.announced")
         return True
 
     async def _start(self) -> None:

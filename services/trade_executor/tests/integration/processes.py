@@ -27,11 +27,11 @@ from shared.domain.errors import Unavailable
 from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
 from shared.messages import BELL_REVIEWS, REVIEW, REVIEWS
+from shared.testing import crashing
 from shared.testing.servers import Servers, SettingsFor
 
 WITHIN_S = 90.0
 TOKEN = "operate-token-of-the-test"
-_CRASHING = Path(__file__).with_name("crashing.py")
 
 
 def free_port() -> int:
@@ -124,8 +124,10 @@ class Rig:
         self.clock = FileClock(self._folder / "clock")
 
     def start_executor(self, *, crash_at: str | None = None, **changes: str) -> Program:
-        """A whole executor, or one that ends at that place (see `crashing`)."""
-        arguments = ["-m", "trade_executor"] if crash_at is None else [str(_CRASHING), crash_at]
+        """A whole executor, or one that ends at that place (see `shared.testing.crashing`)."""
+        arguments = ["-m", "trade_executor"]
+        if crash_at is not None:
+            arguments = [crashing.__file__, crash_at, "trade_executor"]
         port = free_port()
         environment = {
             **self.servers.instance.environment("trade_executor"),

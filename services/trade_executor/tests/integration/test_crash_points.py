@@ -13,7 +13,7 @@ import pytest
 from redis import Redis
 
 from services.trade_executor.tests.integration.processes import OnRig, Program, Rig, on_rig
-from shared.crashpoints import POINTS
+from shared.crashpoints import EXECUTOR
 from shared.testing.servers import Servers, SettingsFor
 from trader.runtime.instance import POSTGRES
 
@@ -138,7 +138,7 @@ def test_a_few_places_with_a_few_misfortunes(play: OnRig) -> None:
 def test_every_place_with_every_misfortune(play: OnRig, misfortune: str) -> None:
     async def scenario(rig: Rig) -> None:
         await rig.advance(3)
-        for cell, place in enumerate(POINTS):
+        for cell, place in enumerate(EXECUTOR):
             await live_through(rig, cell, place, misfortune)
 
     play(scenario)
