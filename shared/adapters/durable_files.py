@@ -15,7 +15,7 @@ from pathlib import Path
 from shared.domain.errors import Misconfigured
 
 DRAFT = ".draft"
-_LOCK = "writer.lock"
+WRITER_LOCK = "writer.lock"
 
 
 class LocalFolder:
@@ -32,7 +32,9 @@ class LocalFolder:
 
     def names(self) -> list[str]:
         """See `Folder`; a draft that a crash left is one of them."""
-        return [each.name for each in self._entries() if each.name != _LOCK and not each.is_dir()]
+        return [
+            each.name for each in self._entries() if each.name != WRITER_LOCK and not each.is_dir()
+        ]
 
     def folders(self) -> list[str]:
         """See `Folder`."""
@@ -81,7 +83,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o640)
+        handle = os.open(folder / WRITER_LOCK, os.O_RDWR | os.O_CREAT, 0o640)
     except OSError as error:
         raise Misconfigured(
             f"market history cannot be written to {folder}: {error.strerror}; mend DATA_DIR"

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.adapters.clocks import WallClock
+from shared.adapters.durable_files import DRAFT, WRITER_LOCK
 from shared.config import load_settings
 from shared.domain.errors import InvalidInput, Misconfigured
 from trader.runtime.credentials import OWNER, SUPERUSER
@@ -37,6 +38,8 @@ DATABASE_KIND, DATA_KIND = "database", "data"
 KINDS = (DATABASE_KIND, DATA_KIND)
 DRILL, BEFORE = f"{DATABASE}_restored", f"{DATABASE}_before_restore"
 WITHIN_S = 3600
+# How often the market data is listed again while it changes.
+LISTINGS = 20
 OWNER_ONLY = 0o600
 NAME = re.compile(r"(database|data)-\d{8}T\d{6}Z\.tar")
 # Of each row a hash, of the hashes two sums: no order and no memory is needed, and no table is too large.
@@ -101,7 +104,10 @@ def back_up_data(instance: Instance, say: Say) -> Path:
         say(f"writing settings; market data lies in {instance.history}, whose own versions keep it")
     there = {name: path for name, path in parts.items() if path.exists()}
     manifest = {"kind": DATA_KIND, "made_at": _now().isoformat(), "parts": sorted(there)}
-    return _keep(instance, DATA_KIND, manifest, there)
+    with _drafts(instance) as drafts:
+        if "parquet" in there:
+            there["parquet"] = _held_still(there["parquet"], drafts / "parquet")
+        return _keep(instance, DATA_KIND, manifest, there)
 
 
 def newest(instance: Instance, kind: str) -> Path:
@@ -365,6 +371,47 @@ def _manifest(file: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or found.get("kind") not in KINDS:
         raise InvalidInput(f"{file.name} is no backup of this system")
     return found
+
+
+def _held_still(folder: Path, into: Path) -> Path:
+    """All files below `folder` as of one moment, as links in `into`.
+
+    The collector goes on: its files are never changed, but merged into larger ones and then removed. A listing
+    that is still true when all of it is linked holds every append, in one file or the other.
+    """
+    for _ in range(LISTINGS):
+        names = _files_below(folder)
+        held = [_link(folder / name, into / name) for name in sorted(names)]
+        if all(held) and _files_below(folder) == names:
+            return into
+    raise StackError(f"files in {folder} keep changing; try again, or stop the system first")
+
+
+def _files_below(folder: Path) -> set[Path]:
+    found = set()
+    # Unlike Path.rglob it passes over a folder that has just gone.
+    for place, _, names in os.walk(folder):
+        found |= {(Path(place) / name).relative_to(folder) for name in names}
+    return {name for name in found if name.suffix != DRAFT and name.name != WRITER_LOCK}
+
+
+def _link(file: Path, link: Path) -> bool:
+    """Hold `file` under a second name; False where it has gone."""
+    try:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        try:
+            link.hardlink_to(file)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            # Another disk, or somebody else's file on a machine that forbids such links.
+            shutil.copy2(file, link)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StackError(f"{file} cannot be kept: {error.strerror}; make room there") from error
+    return True
 
 
 @contextmanager

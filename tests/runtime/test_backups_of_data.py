@@ -1,0 +1,46 @@
+"""Market data is kept whole while the collector goes on writing."""
+
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+from shared.adapters.parquet import ParquetBars
+from shared.domain.timeframes import Timeframe
+from shared.testing.bar_stores import NOON, a_bar, a_block
+from trader.runtime import backups
+from trader.runtime.instance import Instance
+
+APPENDS = 150
+
+
+def append(store: ParquetBars, minute: int) -> None:
+    """One bar; of sixteen files each such append makes one."""
+    store.append(a_block(a_bar(minute=minute)), provider="test", fetched_at=NOON)
+
+
+def test_a_backup_taken_while_files_are_merged_holds_every_bar_from_before_it(
+    tmp_path: Path,
+) -> None:
+    settings = {"RETENTION_BACKUPS": "1000"}
+    instance = Instance.create(tmp_path / "home", settings=settings, project=tmp_path)
+    store = ParquetBars(instance.home / "parquet" / "paper")
+    append(store, 0)
+
+    def collect() -> None:
+        for minute in range(1, APPENDS):
+            append(store, minute)
+
+    collector = threading.Thread(target=collect)
+    collector.start()
+    while True:
+        (before,) = store.contents(Timeframe.MINUTE)
+        file = backups.back_up_data(instance, lambda _: None)
+        if not collector.is_alive():
+            break
+
+    backups.restore_data(instance, file, lambda _: None)
+
+    (restored,) = store.contents(Timeframe.MINUTE)
+    assert before.bars <= restored.bars <= APPENDS
+    assert restored.last_at == NOON + timedelta(minutes=restored.bars)
+    assert not any(instance.home.glob("backups/draft-*"))
