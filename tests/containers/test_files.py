@@ -9,7 +9,7 @@ import yaml
 
 from shared.config import load_settings, process_environment
 from shared.domain.errors import Misconfigured
-from trader.runtime.compose import prepare, told_to_containers
+from trader.runtime.compose import prepare, told_to_containers, was_told_of_the_simulator
 from trader.runtime.instance import (
     DASHBOARD,
     PROGRAMS,
@@ -165,3 +165,15 @@ def test_the_folder_of_the_containers_secrets_is_closed_to_others(instance: Inst
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {file.name for file in folder.iterdir()} == {*compose()["secrets"]}
     assert "CONTAINER_USER=" in (instance.project / ".env").read_text()
+
+
+def test_composes_own_commands_go_on_with_what_was_started_last(instance: Instance) -> None:
+    folder = instance.home / "settings"
+
+    prepare(instance, demo=True)
+    assert was_told_of_the_simulator(instance)
+    assert not any("the-trading-key" in file.read_text() for file in folder.iterdir())
+
+    prepare(instance)
+    assert not was_told_of_the_simulator(instance)
+    assert "the-trading-key" in (folder / "trade_executor").read_text()

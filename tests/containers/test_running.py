@@ -24,11 +24,11 @@ FILLED_WITHIN_S = 300
 KILL = "n=2; while [ ! -d /proc/$n ]; do n=$((n+1)); done; kill -9 $n"
 
 
-def command(*words: str, **told: str) -> subprocess.CompletedProcess[str]:
+def command(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         words,
         cwd=project_folder(),
-        env={**os.environ, "RUNTIME": "compose", **told},
+        env={**os.environ, "RUNTIME": "compose"},
         capture_output=True,
         text=True,
         check=False,
@@ -82,7 +82,6 @@ def test_a_container_whose_process_is_killed_comes_back(
         "sh",
         "-c",
         KILL,
-        SETTINGS_FOLDER="./data/settings-demo",
     )
 
     assert wait_until(lambda: pids(containers)[name] not in (0, before), BACK_WITHIN_S)
@@ -104,9 +103,7 @@ def test_one_service_is_stopped_and_started_by_composes_own_commands(
 ) -> None:
     if command(*words, "version").returncode != 0:
         pytest.skip(f"there is no {words[0]} here")
-    own = {"SETTINGS_FOLDER": "./data/settings-demo"}
-
-    assert command(*words, "stop", "strategy_engine", **own).returncode == 0
+    assert command(*words, "stop", "strategy_engine").returncode == 0
     assert not containers.answers("strategy_engine")
-    assert command(*words, "up", "-d", "strategy_engine", **own).returncode == 0
+    assert command(*words, "up", "-d", "strategy_engine").returncode == 0
     assert wait_until(lambda: containers.answers("strategy_engine"), BACK_WITHIN_S)

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from trader.cli import main
+from trader.commands.lifecycle import refuse_beside_demo
 from trader.exits import ExitCode
 from trader.runtime.clients import postgres_client, redis_shell
+from trader.runtime.errors import AlreadyRunning
 from trader.runtime.instance import Instance, project_folder
+from trader.runtime.local import LocalRuntime
+from trader.runtime.runtimes import RuntimeName
 from trader.runtime.waiting import wait_until
 
 RESTARTED_WITHIN_S = 30
@@ -152,3 +156,22 @@ def test_a_backup_with_blanks_in_its_name_is_handed_on_whole() -> None:
     )  # fmt: skip
 
     assert 'restore "data/my backup.tar"' in done.stdout
+
+
+@pytest.mark.parametrize("name", list(RuntimeName))
+@pytest.mark.parametrize("service", [None, "risk_manager"])
+def test_beside_a_demo_nothing_is_started_that_would_be_told_of_the_persons_account(
+    name: RuntimeName, service: str | None, own_project: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Demo(LocalRuntime):
+        demo = True
+
+    runtime = Demo(own_project)
+    monkeypatch.setattr(runtime, "name", name)
+
+    if name is RuntimeName.COMPOSE and service is not None:
+        # Its file is written for the simulator again.
+        refuse_beside_demo(runtime, service)
+        return
+    with pytest.raises(AlreadyRunning, match="end it with make stop"):
+        refuse_beside_demo(runtime, service)

@@ -20,7 +20,7 @@ from shared.domain.errors import Misconfigured
 from trader.exits import ExitCode
 from trader.runtime.clients import become
 from trader.runtime.compose import ComposeRuntime
-from trader.runtime.errors import NotRunning
+from trader.runtime.errors import AlreadyRunning, NotRunning
 from trader.runtime.first_run import read_settings
 from trader.runtime.instance import (
     DASHBOARD,
@@ -33,7 +33,7 @@ from trader.runtime.instance import (
     project_folder,
 )
 from trader.runtime.logs import Follower, follow
-from trader.runtime.runtimes import runtime_of
+from trader.runtime.runtimes import Runtime, RuntimeName, runtime_of
 from trader.runtime.stack import probe
 
 app = typer.Typer()
@@ -69,9 +69,10 @@ def up(
     settings = load_settings(instance.settings)
     _refuse_placeholders(instance)
     _refuse_weak_tokens(instance)
-    if service in (None, "trade_executor"):
-        settings.require("alpaca_api_key", "alpaca_secret_key")
     runtime = runtime_of(instance)
+    refuse_beside_demo(runtime, service)
+    if service in (None, "trade_executor") and not runtime.demo:
+        settings.require("alpaca_api_key", "alpaca_secret_key")
     running = {each.name for each in runtime.status() if each.pid} if runtime.runs else set()
     missing = [name for name in wanted if name not in running]
     if missing and not dry_run:
@@ -122,8 +123,10 @@ def restart(service: ServiceArgument = None, as_json: JsonOption = False) -> Non
     settings = load_settings(instance.settings)
     _refuse_placeholders(instance)
     _refuse_weak_tokens(instance)
-    settings.require("alpaca_api_key", "alpaca_secret_key")
     runtime = runtime_of(instance)
+    refuse_beside_demo(runtime, service)
+    if not runtime.demo:
+        settings.require("alpaca_api_key", "alpaca_secret_key")
     if not runtime.runs:
         raise NotRunning("nothing runs here; start it with trader up")
     if service is None:
@@ -263,6 +266,18 @@ def _chosen(instance: Instance, service: str | None) -> Sequence[str]:
         return (POSTGRES, REDIS, *SERVICES, DASHBOARD)
     instance.port_of(service)
     return tuple(dict.fromkeys((POSTGRES, REDIS, service)))
+
+
+def refuse_beside_demo(runtime: Runtime, service: str | None) -> None:
+    """A demo's services are told of the simulator; started anew they would be told of the person's account.
+
+    In containers one service alone is told the same again.
+    """
+    if runtime.demo and (service is None or runtime.name is RuntimeName.LOCAL):
+        raise AlreadyRunning(
+            "the demo runs here and trades at the simulator; end it with make stop (or Ctrl-C where "
+            "it runs), then start anew"
+        )
 
 
 def _refuse_strategy(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,7 @@ from trader.runtime.supervisor import ProgramState
 # The account of the images, where the person is root and a container must not be.
 IMAGE_ACCOUNT = 10_001
 USER_SETTING = "CONTAINER_USER"
-FOLDER_SETTING = "SETTINGS_FOLDER"
-SETTINGS_FOLDER, DEMO_FOLDER = "settings", "settings-demo"
+SETTINGS_FOLDER = "settings"
 DEMO_WORDS = ("--profile", "demo")
 CLOCK_FILE = "/control/clock"
 # Not the local demo's: its book is at the simulator, its ledger in another database.
@@ -45,6 +45,8 @@ DEMO_ACCOUNT = "demo-containers"
 MIGRATE = "migrate"
 # Ports inside the containers' network; what is published follows the settings.
 INSIDE = Ports(postgres=5432, redis=6379)
+SIMULATOR_URL = f"http://{SIMULATOR}:{INSIDE.simulator}"
+TRADE_EXECUTOR = "trade_executor"
 FOLDERS = ("parquet", "logs", "control", "simulator")
 STATES = {"running": "RUNNING", "restarting": "BACKOFF", "exited": "STOPPED", "created": "STOPPED"}
 COMMAND_WITHIN_S = 600
@@ -70,7 +72,12 @@ class ComposeRuntime:
             )
         self.instance = instance
         self._docker = docker
-        self._demo = demo
+        self._begins_demo = demo
+
+    @cached_property
+    def demo(self) -> bool:
+        """See `Runtime`; as it was when it was first asked for."""
+        return self._begins_demo or (self.runs and was_told_of_the_simulator(self.instance))
 
     @property
     def runs(self) -> bool:
@@ -97,7 +104,7 @@ class ComposeRuntime:
 
     def start(self, names: Sequence[str], say: Callable[[str], None]) -> None:
         """See `Runtime`."""
-        prepare(self.instance, demo=self._demo)
+        prepare(self.instance, demo=self.demo)
         if POSTGRES in names:
             say("starting postgres")
             self._compose("up", "--detach", "--wait", "--wait-timeout", "120", POSTGRES)
@@ -125,7 +132,7 @@ class ComposeRuntime:
 
     def build(self, say: Callable[[str], None]) -> None:
         """See `Runtime`."""
-        prepare(self.instance)
+        prepare(self.instance, demo=self.demo)
         say("building the images (some minutes the first time)")
         try:
             self._compose("build", within_s=BUILD_WITHIN_S)
@@ -134,7 +141,7 @@ class ComposeRuntime:
 
     def update(self, say: Callable[[str], None]) -> None:
         """See `Runtime`."""
-        prepare(self.instance)
+        prepare(self.instance, demo=self.demo)
         say("fetching base images and building on them")
         self._compose("pull", "--ignore-buildable", within_s=BUILD_WITHIN_S)
         self._compose("build", "--pull", within_s=BUILD_WITHIN_S)
@@ -153,7 +160,7 @@ class ComposeRuntime:
 
     def migrate(self) -> None:
         """See `Runtime`."""
-        prepare(self.instance)
+        prepare(self.instance, demo=self.demo)
         self._compose("run", "--rm", "--no-deps", MIGRATE)
 
     def postgres_client(self, tool: str, role: str, database: str, *, terminal: bool) -> Client:
@@ -214,9 +221,8 @@ class ComposeRuntime:
         return states
 
     def _containers(self) -> list[dict[str, Any]]:
-        said = self._ask(
-            *self._words("--profile", "*", "ps", "--all", "--format", "json", "--no-trunc")
-        )
+        listing = ("--profile", "*", "ps", "--all", "--format", "json", "--no-trunc")
+        said = self._ask(self._docker, "compose", *listing)
         return [json.loads(line) for line in said.splitlines() if line.startswith("{")]
 
     def _births(self, ids: Sequence[str]) -> dict[str, tuple[int, datetime | None]]:
@@ -233,12 +239,11 @@ class ComposeRuntime:
         return births
 
     def _words(self, *arguments: str) -> tuple[str, ...]:
-        return (self._docker, "compose", *(DEMO_WORDS if self._demo else ()), *arguments)
+        return (self._docker, "compose", *(DEMO_WORDS if self.demo else ()), *arguments)
 
     def _told(self) -> dict[str, str]:
-        # Compose reads .env by itself; only who asks, and for which files, comes on top.
-        told = {**os.environ, USER_SETTING: container_user()}
-        return told | ({FOLDER_SETTING: f"./data/{DEMO_FOLDER}"} if self._demo else {})
+        # Compose reads .env by itself; only who asks comes on top.
+        return {**os.environ, USER_SETTING: container_user()}
 
     def _compose(self, *arguments: str, within_s: float = COMMAND_WITHIN_S) -> None:
         self._ask(*self._words(*arguments), within_s=within_s)
@@ -281,7 +286,9 @@ def prepare(instance: Instance, *, demo: bool = False) -> None:
         except OSError as error:
             raise Misconfigured(f"{folder} cannot be made ready: {error.strerror}") from error
     told = demo_instance(instance) if demo else instance
-    folder = instance.home / (DEMO_FOLDER if demo else SETTINGS_FOLDER)
+    # One folder for both, so that Compose's own commands go on with what was started last: a service that
+    # is taken up by hand in a demo must not be told of the person's account.
+    folder = instance.home / SETTINGS_FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     for name, text in told_to_containers(told).items():
@@ -292,10 +299,18 @@ def prepare(instance: Instance, *, demo: bool = False) -> None:
         append_setting(env, USER_SETTING, container_user())
 
 
+def was_told_of_the_simulator(instance: Instance) -> bool:
+    """Whether what was started last was a demo, by what its executor was told."""
+    told = instance.home / SETTINGS_FOLDER / TRADE_EXECUTOR
+    try:
+        return f"ALPACA_BASE_URL={SIMULATOR_URL}\n" in told.read_text(encoding="utf-8")
+    except OSError:
+        return False
+
+
 def demo_instance(instance: Instance) -> Instance:
     """`instance` with the simulator in the place of the venue, and none of the person's keys."""
-    venue = f"http://{SIMULATOR}:{INSIDE.simulator}"
-    told = venue_settings(venue, DEMO_ACCOUNT, CLOCK_FILE)
+    told = venue_settings(SIMULATOR_URL, DEMO_ACCOUNT, CLOCK_FILE)
     symbols = ",".join(DEFAULT_SYMBOLS)
     own = {**told, "TRADING_SYMBOLS": symbols, "TRADING_TIMEFRAME": "1Min"}
     return replace(instance, settings={**instance.settings, **own})

@@ -14,7 +14,7 @@ from shared.domain.errors import Misconfigured
 from trader.runtime import clients, postgres
 from trader.runtime.binaries import postgres_binaries
 from trader.runtime.clients import Client, python_words
-from trader.runtime.instance import POSTGRES, REDIS, Instance
+from trader.runtime.instance import POSTGRES, REDIS, SIMULATOR, Instance
 from trader.runtime.redis import find_server
 from trader.runtime.runtimes import RuntimeName, Usage
 from trader.runtime.stack import LocalStack
@@ -36,6 +36,11 @@ class LocalRuntime:
     def runs(self) -> bool:
         """See `Runtime`."""
         return self._stack.runs
+
+    @property
+    def demo(self) -> bool:
+        """See `Runtime`."""
+        return self._stack.runs and self._stack.state_of(SIMULATOR).pid != 0
 
     def status(self) -> list[ProgramState]:
         """See `Runtime`."""

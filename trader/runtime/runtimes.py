@@ -51,6 +51,11 @@ class Runtime(Protocol):
         """Whether anything of it runs."""
         ...
 
+    @property
+    def demo(self) -> bool:
+        """Whether what runs trades at the simulator, whatever the settings say."""
+        ...
+
     def status(self) -> list[ProgramState]:
         """Every program, in pipeline order. Raises NotRunning when nothing runs."""
         ...
