@@ -24,6 +24,8 @@ FILE ?=
 # Read by the commands: CONFIRM=yes does not ask; RUNTIME=local or compose chooses what runs the services.
 export CONFIRM RUNTIME
 
+# One word for the command, or none.
+service = $(if $(SERVICE),"$(SERVICE)")
 # The value of a variable that a target cannot do without.
 needed = $(if $($(1)),$($(1)),$(error say which one: make $@ $(1)=name))
 
@@ -62,18 +64,18 @@ demo: install ## Run a trading session offline and watch it (ARGS="--exit --json
 
 .PHONY: up
 up: install ## Start all services, or one (SERVICE=name)
-	@$(TRADER) up $(SERVICE) $(ARGS)
+	@$(TRADER) up $(service) $(ARGS)
 
 .PHONY: start
 start: up ## The same as up
 
 .PHONY: stop
 stop: install ## Stop all services, or one (SERVICE=name)
-	@$(TRADER) down $(SERVICE) $(ARGS)
+	@$(TRADER) down $(service) $(ARGS)
 
 .PHONY: restart
 restart: install ## Restart all services, or one (SERVICE=name)
-	@$(TRADER) restart $(SERVICE) $(ARGS)
+	@$(TRADER) restart $(service) $(ARGS)
 
 .PHONY: dev
 dev: install ## Trade against the simulator; a service starts anew when its code changes
@@ -86,7 +88,7 @@ prod: install ## Start all services, if this machine and the settings are fit fo
 
 .PHONY: debug
 debug: install ## Start all services with verbose logs
-	@LOG_LEVEL=DEBUG $(TRADER) up $(SERVICE) $(ARGS)
+	@LOG_LEVEL=DEBUG $(TRADER) up $(service) $(ARGS)
 
 ##@ Watching
 
@@ -100,11 +102,11 @@ health: install ## Ask every service whether it is well
 
 .PHONY: logs
 logs: install ## Show the logs of all services, or of one (SERVICE=name)
-	@$(TRADER) logs $(SERVICE) $(ARGS)
+	@$(TRADER) logs $(service) $(ARGS)
 
 .PHONY: logs-service
 logs-service: install ## Show the logs of one service (SERVICE=name)
-	@$(TRADER) logs $(call needed,SERVICE) $(ARGS)
+	@$(TRADER) logs "$(call needed,SERVICE)" $(ARGS)
 
 .PHONY: monitor
 monitor: install ## Watch what runs and how trading stands, until Ctrl-C
@@ -116,7 +118,7 @@ stats: install ## Show once what runs, what it uses, how trading stands
 
 .PHONY: shell
 shell: install ## Python with the settings of a service (SERVICE=name)
-	@$(TRADER) shell $(call needed,SERVICE) $(ARGS)
+	@$(TRADER) shell "$(call needed,SERVICE)" $(ARGS)
 
 .PHONY: shell-db
 shell-db: install ## The database's own client, read-only (ARGS="--role trading" may change)
@@ -128,7 +130,7 @@ shell-redis: install ## Redis' own client
 
 .PHONY: backtest
 backtest: install ## Test a strategy on recorded bars (STRATEGY=name SYMBOL=name)
-	@$(TRADER) backtest run --strategy $(STRATEGY) $(if $(SYMBOL),--symbol $(SYMBOL)) $(ARGS)
+	@$(TRADER) backtest run --strategy "$(STRATEGY)" $(if $(SYMBOL),--symbol "$(SYMBOL)") $(ARGS)
 
 ##@ Keeping
 

@@ -21,13 +21,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from shared.adapters.clocks import WallClock
+from shared.adapters.clocks import WallClock, clock_for
 from shared.adapters.exchange_calendar import load_calendar
 from shared.config import Settings, load_settings
 from shared.domain.errors import TradingError
+from shared.ports import Clock
 from trader.commands.listing import cell
 from trader.exits import ExitCode
-from trader.runtime.instance import Instance
+from trader.runtime.instance import SIMULATOR, Instance
 from trader.runtime.ports import is_free
 from trader.runtime.postgres import MAJOR_VERSION, data_folder
 from trader.runtime.runtimes import RuntimeName, name_in_force, runtime_of
@@ -101,7 +102,7 @@ def examine(instance: Instance, *, offline: bool) -> list[Finding]:
         if settings is not None:
             with _broker(settings) as http:
                 look("broker's keys", lambda: _keys(http))
-                look("clock", lambda: _clock(http))
+                look("clock", lambda: _clock(http, clock_for(settings.clock_file)))
     return findings
 
 
@@ -167,7 +168,8 @@ def _ports(instance: Instance) -> str:
     taken = [
         f"{port} ({program})"
         for program, port in instance.ports.as_mapping().items()
-        if not is_free(port)
+        # The simulator's is needed by the demo, which looks for itself.
+        if program != SIMULATOR and not is_free(port)
     ]
     if taken:
         raise BrokenError(
@@ -221,10 +223,10 @@ def _keys(http: httpx.Client) -> str:
     return f"they open the account at {http.base_url.host}"
 
 
-def _clock(http: httpx.Client) -> str:
-    before = WallClock().now()
+def _clock(http: httpx.Client, clock: Clock) -> str:
+    before = clock.now()
     said = _answer(http, "/v2/clock").json()
-    after = WallClock().now()
+    after = clock.now()
     try:
         theirs = datetime.fromisoformat(str(said["timestamp"]))
         seconds = (theirs - (before + (after - before) / 2)).total_seconds()
