@@ -146,6 +146,8 @@ class Settings(BaseSettings):
     notify_quiet_hours: Annotated[str, Field(pattern=r"^(\d\d:\d\d-\d\d:\d\d)?$")] = ""
     # A folder with a text per event, `stop_hit.txt`; its first line is the title.
     notify_templates: Path | None = None
+    # Where traces go, as OpenTelemetry's own tools call it; none are made without it.
+    otel_exporter_otlp_endpoint: str | None = None
 
     # Where truth and transport live.
     db_host: str = "127.0.0.1"
@@ -354,6 +356,7 @@ class Settings(BaseSettings):
         "finviz_url",
         "gotify_url",
         "aws_endpoint_url",
+        "otel_exporter_otlp_endpoint",
     )
     @classmethod
     def _web_address(cls, value: str | None) -> str | None:

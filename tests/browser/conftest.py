@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,24 +99,30 @@ def _installed(playwright: Playwright) -> str:
 
 @pytest.fixture(scope="module")
 def live(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """One stack for all tests of this folder, some bars into a session."""
-    instance = Instance.create(tmp_path_factory.mktemp("live"))
+    """One stack for all tests of a module, some bars into a session."""
+    with a_stack(tmp_path_factory.mktemp("live"), ReplayPlan(), SETTINGS) as stack:
+        stack.go_on(INSTANTS)
+        yield stack
+
+
+@contextmanager
+def a_stack(
+    folder: Path, plan: ReplayPlan, settings: dict[str, str], within_s: float = 180.0
+) -> Iterator[Live]:
+    """A stack with its dashboard, before its first bar."""
+    instance = Instance.create(folder)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="stack", daemon=True)
     thread.start()
 
     def run(work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, loop).result(timeout=180)
+        return asyncio.run_coroutine_threadsafe(work, loop).result(timeout=within_s)
 
     resources = AsyncExitStack()
     try:
-        replay = run(
-            resources.enter_async_context(open_replay(instance, ReplayPlan(), settings=SETTINGS))
-        )
+        replay = run(resources.enter_async_context(open_replay(instance, plan, settings=settings)))
         replay.stack.start_programs([DASHBOARD])
-        stack = Live(replay, replay.stack.instance, instance.url_of(DASHBOARD), run)
-        stack.go_on(INSTANTS)
-        yield stack
+        yield Live(replay, replay.stack.instance, instance.url_of(DASHBOARD), run)
     finally:
         run(resources.aclose())
         LocalStack(instance).remove()

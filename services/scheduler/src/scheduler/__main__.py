@@ -14,7 +14,9 @@ from scheduler.adapters.happenings import PostgresWatch
 from scheduler.adapters.notice_box import PostgresNoticeBox
 from scheduler.adapters.peers import open_peers
 from scheduler.adapters.receivers import read_templates, receiver_of
+from scheduler.adapters.span_export import Tracer, otlp_exporter
 from scheduler.adapters.system_figures import SystemFigures
+from scheduler.adapters.trace_reads import PostgresSteps
 from scheduler.adapters.views import PostgresViews
 from scheduler.api import router
 from scheduler.jobs import BeatingJob, catalogue
@@ -88,7 +90,15 @@ async def run(settings: Settings) -> None:
                 is_replay=settings.clock_file is not None,
             )
         )
+        tracer = None
+        if settings.otel_exporter_otlp_endpoint is not None:
+            exporter = otlp_exporter(settings.otel_exporter_otlp_endpoint)
+            stack.callback(exporter.shutdown)
+            steps = PostgresSteps(database, account, clock.now())
+            tracer = Tracer(account, steps, exporter, timer)
         async with asyncio.TaskGroup() as tasks:
+            if tracer is not None:
+                tasks.create_task(tracer.keep_telling())
             tasks.create_task(serve(app, settings.api_host, settings.scheduler_port))
             tasks.create_task(timekeeper.keep_time())
             tasks.create_task(notifier.keep_telling())
