@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from shared.domain.bar_blocks import BarBlock
 from shared.domain.bars import Bar
+from shared.domain.calendar import Session
 from shared.domain.corporate_actions import Adjustment, CorporateAction
 from shared.domain.orders import OrderChange, OrderRequest
 from shared.domain.symbols import Symbol
@@ -274,6 +275,26 @@ class BrokerAccount:
     equity: Decimal
     buying_power: Decimal
     raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class VenueClock:
+    """What the broker's clock showed, and whether it says that the exchange is open."""
+
+    at: datetime
+    is_open: bool
+
+
+class VenueHours(Protocol):
+    """What the broker says of time. Raises Unavailable or RateLimited where it says nothing."""
+
+    async def clock(self) -> VenueClock:
+        """Its clock now."""
+        ...
+
+    async def sessions(self, first_on: date, last_on: date) -> list[Session]:
+        """Its sessions with first_on <= day <= last_on, oldest first."""
+        ...
 
 
 class Broker(Protocol):

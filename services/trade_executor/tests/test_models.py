@@ -125,6 +125,7 @@ def circumstances(**changes: Any) -> Circumstances:
         state=ExecutorState.READY,
         is_symbol_paused=False,
         has_unknown_in_symbol=False,
+        are_hours_disputed=False,
         limits_have_changed=False,
     )
     return replace(ordinary, **changes)
@@ -240,6 +241,7 @@ def test_an_entry_leaves_when_everything_is_in_order() -> None:
         ({"mode": TradingMode.REDUCING}, End),
         ({"mode": TradingMode.HALTED}, End),
         ({"is_symbol_paused": True}, End),
+        ({"are_hours_disputed": True}, End),
         ({"has_unknown_in_symbol": True}, Wait),
         ({"state": ExecutorState.RECONCILING}, Wait),
         ({"state": ExecutorState.STANDBY}, Wait),
@@ -256,6 +258,7 @@ def test_an_entry_stays_when_one_thing_is_not(changes: dict[str, Any], kind: typ
     [
         ({"mode": TradingMode.REDUCING}, Go),
         ({"is_symbol_paused": True}, Go),
+        ({"are_hours_disputed": True}, Go),
         ({"has_unknown_in_symbol": True}, Go),
         ({"state": ExecutorState.RECONCILING}, Go),
         ({"mode": TradingMode.HALTED}, Wait),

@@ -21,6 +21,7 @@ from trade_executor.adapters.holder import this_process
 from trade_executor.adapters.market import open_market
 from trade_executor.adapters.trade_updates import TradeUpdates
 from trade_executor.api import router
+from trade_executor.hours import HoursCheck
 from trade_executor.lifecycle import ExecutorState
 from trade_executor.market import Bounds
 from trade_executor.service import Executor, Parts
@@ -98,6 +99,9 @@ async def run(settings: Settings) -> None:
             {"postgres": database.is_answering, "redis": redis_answers, "reconciled": may_trade},
             timer,
         )
+        hours = HoursCheck(
+            store, broker, calendar, clock, timer, is_replay=settings.clock_file is not None
+        )
         latest = RedisLatestBars(redis, account)
         app.include_router(
             router(
@@ -110,6 +114,7 @@ async def run(settings: Settings) -> None:
                 ids,
                 settings.trading_timeframe,
                 market,
+                hours,
             )
         )
         async with asyncio.TaskGroup() as tasks:

@@ -336,6 +336,8 @@ class Circumstances:
     state: ExecutorState
     is_symbol_paused: bool
     has_unknown_in_symbol: bool
+    # On this day of the exchange we and the broker keep other hours, or our clocks differ.
+    are_hours_disputed: bool
     # Since the decision was made, so that nobody knows whether it would be made again.
     limits_have_changed: bool
 
@@ -387,6 +389,11 @@ def may_leave(intent: Intent, seen: Circumstances) -> Verdict:
         return End(
             IntentState.CANCELLED_UNSENT,
             f"{intent.symbol} is paused until a person has looked at its differences",
+        )
+    if is_entry and seen.are_hours_disputed:
+        return End(
+            IntentState.CANCELLED_UNSENT,
+            "we and the broker differ over today's hours or the time; see the differences of GET /account",
         )
     if is_entry and seen.limits_have_changed:
         return End(

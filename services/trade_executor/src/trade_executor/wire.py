@@ -10,18 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import orjson
 
+from shared.domain.calendar import NEW_YORK, Session
 from shared.domain.errors import InvalidInput
 from shared.domain.money import plain
 from shared.domain.order_life import EVENTS, EventRow
 from shared.domain.orders import OrderChange, OrderClass, OrderRequest
 from shared.domain.symbols import Symbol
-from shared.ports import BrokerAccount, BrokerExecution, BrokerOrder
+from shared.ports import BrokerAccount, BrokerExecution, BrokerOrder, VenueClock
 from trade_executor.market import Asset, Quote
 
 # Larger figures are no quantity, price or sum of money of ours and would not fit the ledger's columns.
@@ -329,6 +330,37 @@ def _number(fields: Mapping[str, Any], name: str) -> Decimal | None:
 def _flag(fields: Mapping[str, Any], name: str) -> bool | None:
     value = fields.get(name)
     return value if isinstance(value, bool) else None
+
+
+def read_clock(raw: Any) -> VenueClock:
+    """The broker's clock in `raw`.
+
+    Raises:
+        InvalidInput: it shows no instant.
+    """
+    fields = _object(raw, "clock")
+    at = _instant(fields.get("timestamp"))
+    if at is None:
+        raise InvalidInput("the broker's clock shows no instant")
+    return VenueClock(at, fields.get("is_open") is True)
+
+
+def read_session(raw: Any) -> Session:
+    """The regular hours of one day of the broker's calendar, which writes them in New York time.
+
+    Raises:
+        InvalidInput: no such day.
+    """
+    fields = _object(raw, "calendar day")
+    try:
+        on = date.fromisoformat(str(fields["date"]))
+        opens, closes = (
+            datetime.combine(on, time.fromisoformat(str(fields[edge])), NEW_YORK).astimezone(UTC)
+            for edge in ("open", "close")
+        )
+    except (KeyError, ValueError):
+        raise InvalidInput("a day of the broker's calendar lacks date, open or close") from None
+    return Session(on, opens, closes)
 
 
 def _instant(value: Any) -> datetime | None:

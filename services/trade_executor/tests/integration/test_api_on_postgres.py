@@ -22,6 +22,7 @@ from shared.domain.timeframes import Timeframe
 from shared.messages import MANUAL_ORDER
 from shared.testing.servers import SettingsFor
 from trade_executor.api import router
+from trade_executor.hours import HoursCheck
 
 TOKENS = {"API_TOKEN_READ": "read-token", "API_TOKEN_OPERATE": "operate-token"}
 WISH = {"symbol": "AAPL", "side": "buy", "qty": "10"}
@@ -35,10 +36,13 @@ async def api_of(
     timer = MonotonicTimer()
     async with open_redis(settings) as redis:
         app = make_app("trade_executor", settings, {}, timer)
+        hours = HoursCheck(
+            desk.store, desk.parts.broker, desk.parts.calendar, desk.clock, timer, is_replay=True
+        )
         app.include_router(
             router(
                 desk.store, desk.executor, desk.bells, RedisLatestBars(redis, desk.account),
-                desk.clock, timer, RandomIds(), Timeframe.MINUTE, desk.parts.market,
+                desk.clock, timer, RandomIds(), Timeframe.MINUTE, desk.parts.market, hours,
             )
         )  # fmt: skip
         async with httpx.AsyncClient(

@@ -11,7 +11,7 @@ import asyncio
 import ipaddress
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
@@ -21,6 +21,7 @@ import orjson
 from pydantic import SecretStr
 
 from shared.crashpoints import crashpoint
+from shared.domain.calendar import Session
 from shared.domain.errors import (
     AccountMismatch,
     InvalidInput,
@@ -31,7 +32,7 @@ from shared.domain.errors import (
 )
 from shared.domain.orders import OrderChange, OrderRequest
 from shared.domain.symbols import Symbol
-from shared.ports import BrokerAccount, BrokerExecution, BrokerOrder
+from shared.ports import BrokerAccount, BrokerExecution, BrokerOrder, VenueClock
 from trade_executor import wire
 from trade_executor.adapters.gate import Gate
 from trade_executor.answers import definite_refusal, pause_asked_for
@@ -238,6 +239,17 @@ class AlpacaBroker:
         """The flags of a share, or None on a 404."""
         found = await self._get_or_none(f"/v2/assets/{quote(symbol)}", {})
         return None if found is None else self._parsed(wire.read_asset, found)
+
+    async def clock(self) -> VenueClock:
+        """See `VenueHours`."""
+        return self._parsed(wire.read_clock, await self._get("/v2/clock"))
+
+    async def sessions(self, first_on: date, last_on: date) -> list[Session]:
+        """See `VenueHours`."""
+        query = {"start": first_on.isoformat(), "end": last_on.isoformat()}
+        listed = self._parsed_all(wire.read_session, await self._get("/v2/calendar", query))
+        # A venue that passes over the bounds is not believed about what was not asked.
+        return [session for session in listed if first_on <= session.on <= last_on]
 
     async def _get(self, path: str, query: Mapping[str, str] = {}) -> Any:
         status, content = await self._ask(Lane.QUERY, "GET", path, query)

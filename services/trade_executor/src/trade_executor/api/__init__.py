@@ -8,6 +8,7 @@ from shared.domain.timeframes import Timeframe
 from shared.ports import Bells, Clock, Ids, LatestBars, Timer
 from trade_executor.api.changes import Desk, add_changes
 from trade_executor.api.reads import add_reads
+from trade_executor.hours import HoursCheck
 from trade_executor.market import Market
 from trade_executor.positions import PositionFold
 from trade_executor.service import Executor
@@ -24,10 +25,11 @@ def router(
     ids: Ids,
     timeframe: Timeframe,
     market: Market,
+    hours: HoursCheck,
 ) -> APIRouter:
     """The executor's own routes."""
     routes, fold = APIRouter(tags=["execution"]), PositionFold(store)
-    desk = Desk(store, executor, fold, bells, latest, clock, timer, ids, timeframe, market)
+    desk = Desk(store, executor, fold, bells, latest, clock, timer, ids, timeframe, market, hours)
     add_changes(routes, desk)
     add_reads(routes, store, fold, latest, timeframe)
     return routes

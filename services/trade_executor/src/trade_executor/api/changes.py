@@ -28,9 +28,11 @@ from shared.ports import Bells, Clock, Ids, LatestBars, Timer
 from trade_executor.api.reads import order_with_fills
 from trade_executor.api.views import (
     DifferenceView,
+    HoursView,
     OrderView,
     PerformanceView,
     Reconciliation,
+    hours_view,
     performance_view,
 )
 from trade_executor.api.wishes import (
@@ -45,6 +47,7 @@ from trade_executor.api.wishes import (
     refusal,
     request_of,
 )
+from trade_executor.hours import HoursCheck
 from trade_executor.market import Market, problem_with_asset
 from trade_executor.positions import PositionFold
 from trade_executor.preflight import Problem
@@ -82,6 +85,7 @@ class Desk:
     ids: Ids
     timeframe: Timeframe
     market: Market
+    hours: HoursCheck
 
     async def require_dealt(self, order: ManualOrder) -> None:
         """Turn away what the share's flags forbid. Raises ProblemError.
@@ -342,6 +346,11 @@ def add_changes(routes: APIRouter, desk: Desk) -> None:
             acknowledged=acknowledged,
             differences=[DifferenceView(**d) for d in await store.differences.all_open()],
         )
+
+    @routes.post("/hours/check", dependencies=[requires(Role.OPERATE)])
+    async def check_hours() -> HoursView:
+        """Compare the coming sessions and the clock with the broker's; what differs takes no entry."""
+        return hours_view(await desk.hours.run())
 
     @routes.post("/performance", dependencies=[requires(Role.OPERATE)])
     async def record_performance(wish: PerformanceWish) -> PerformanceView:

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from shared.domain.bars import Bar
 from shared.domain.ledger import Position
 from shared.domain.money import parse_price, plain
+from trade_executor.hours import HoursReport
 from trade_executor.performance import DayPerformance
 
 V = TypeVar("V")
@@ -184,6 +185,48 @@ class Reconciliation(BaseModel):
     took_s: float
     acknowledged: int
     differences: list[DifferenceView]
+
+
+class HoursDifference(BaseModel):
+    """One exchange day on which we and the broker keep other hours."""
+
+    session_on: date
+    ours: str
+    theirs: str
+
+
+class HoursView(BaseModel):
+    """What a comparison of calendar and clock with the broker saw; no entry goes out on what differs."""
+
+    first_on: date
+    last_on: date
+    sessions: int
+    agree: bool
+    clock_off_s: float | None
+    differing: list[HoursDifference]
+    said: str
+
+
+def hours_view(report: HoursReport) -> HoursView:
+    """A comparison for people."""
+    off = report.clock_off_s
+    parts = [f"{day.on}: we have {day.ours}, the broker {day.theirs}" for day in report.differing]
+    if not report.clocks_agree and off is not None:
+        parts.append(
+            f"this machine's clock is {-off:+.1f} s from the broker's; set it by the network"
+        )
+    return HoursView(
+        first_on=report.first_on,
+        last_on=report.last_on,
+        sessions=report.sessions,
+        agree=not parts,
+        clock_off_s=off,
+        differing=[
+            HoursDifference(session_on=day.on, ours=day.ours, theirs=day.theirs)
+            for day in report.differing
+        ],
+        said="; ".join(parts) or "calendar and clock agree with the broker's",
+    )
 
 
 def order_view(row: Mapping[str, Any]) -> OrderView:

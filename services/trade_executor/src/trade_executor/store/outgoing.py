@@ -13,6 +13,7 @@ from decimal import Decimal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.adapters.postgres import Database, lock
+from shared.domain.calendar import NEW_YORK
 from shared.domain.decisions import TradingMode
 from shared.domain.money import plain
 from shared.domain.orders import IntentState
@@ -279,6 +280,9 @@ class Outgoing(Tables):
                     (SELECT mode FROM risk_manager.v_mode WHERE account = :account) AS mode,
                     EXISTS (SELECT FROM {SCHEMA}.differences WHERE account = :account
                         AND symbol = :symbol AND closed_at IS NULL) AS paused,
+                    EXISTS (SELECT FROM {SCHEMA}.differences WHERE account = :account
+                        AND closed_at IS NULL
+                        AND (kind = 'CLOCK' OR (kind = 'SESSION' AND subject = :today))) AS disputed,
                     EXISTS (SELECT FROM {SCHEMA}.intents WHERE account = :account AND symbol = :symbol
                         AND state IN ('SENDING', 'UNKNOWN') AND client_order_id <> :mine) AS unknown,
                     EXISTS (SELECT FROM risk_manager.v_decisions WHERE account = :account
@@ -287,6 +291,7 @@ class Outgoing(Tables):
                             WHERE account = :account)) AS limits_changed
                 FROM {SCHEMA}.status s WHERE s.account = :account AND s.epoch = :epoch""",
             symbol=intent.symbol,
+            today=f"{now.astimezone(NEW_YORK):%Y-%m-%d}",
             mine=intent.client_order_id,
             decision=intent.decision_id,
             epoch=epoch,
@@ -299,6 +304,7 @@ class Outgoing(Tables):
             state=ExecutorState(row.state),
             is_symbol_paused=row.paused,
             has_unknown_in_symbol=row.unknown,
+            are_hours_disputed=row.disputed,
             limits_have_changed=row.limits_changed,
         )
 
