@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, MutableMapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,12 @@ class SharedRotatingFile(logging.Handler):
             os.close(self._fd)
             self._fd = -1
         super().close()
+
+
+def old_logs(folder: Path, before_at: datetime) -> list[Path]:
+    """Rotated files in `folder`, which nobody writes any more, that were last written before `before_at`."""
+    rotated = (file for file in folder.glob("*.log.*") if file.suffix != ".lock")
+    return sorted(file for file in rotated if file.stat().st_mtime < before_at.timestamp())
 
 
 def set_up_logging(

@@ -66,6 +66,14 @@ async def redis_is_answering(client: Redis) -> bool:
         return False
 
 
+async def redis_memory_bytes(client: Redis) -> int | None:
+    """What Redis uses of its memory, or None where it does not say."""
+    try:
+        return int((await client.info("memory"))["used_memory"])
+    except (*_GONE, KeyError, ValueError):
+        return None
+
+
 class RedisBells:
     """Bells as Redis Pub/Sub messages without content."""
 

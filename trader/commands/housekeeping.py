@@ -6,13 +6,13 @@ Nothing here ever touches the ledger: market data can be fetched again, logs are
 import json
 import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from shared.adapters.clocks import WallClock
 from shared.adapters.folders import open_folder
+from shared.adapters.logs import old_logs
 from shared.adapters.parquet import ParquetBars
 from shared.config import Settings, load_settings
 from shared.domain.timeframes import Timeframe
@@ -64,7 +64,8 @@ def prune(
     """
     instance = Instance.of_project()
     settings = load_settings(instance.settings)
-    logs = _old_logs(instance.logs, settings)
+    oldest_at = WallClock().now() - timedelta(days=settings.retention_logs_days)
+    logs = old_logs(instance.logs, oldest_at)
     nothing = not logs and settings.retention_bars_days == 0
     if not dry_run and not nothing:
         confirm(f"{len(logs)} old log files and {_bars_in_words(settings)} are removed", yes)
@@ -75,13 +76,6 @@ def prune(
     verb = "would remove" if dry_run else "removed"
     what = _bars_in_words(settings) if dry_run else f"{bars} bars"
     _result(document, as_json, f"{verb} {len(logs)} log files, {what}")
-
-
-def _old_logs(folder: Path, settings: Settings) -> list[Path]:
-    """Rotated files, which nobody writes any more, past the retention."""
-    oldest = WallClock().now() - timedelta(days=settings.retention_logs_days)
-    rotated = (file for file in folder.glob("*.log.*") if file.suffix != ".lock")
-    return sorted(file for file in rotated if file.stat().st_mtime < oldest.timestamp())
 
 
 def _forget_bars(instance: Instance, settings: Settings) -> int:

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
-from scheduler.actions import Actions
 from scheduler.api import router
 from scheduler.daily_report import Day
-from scheduler.jobs import catalogue
+from scheduler.jobs import BeatingJob, catalogue
+from scheduler.pipeline import PipelineRun
 from scheduler.runs import Heartbeat, RunState, ServiceHealth
 from scheduler.service import Timekeeper
-from scheduler.testing import FakePeers, FakeViews, MemoryJobStore, a_week_in_march
+from scheduler.testing import (
+    FakePeers,
+    FakePipeline,
+    FakeViews,
+    MemoryJobStore,
+    a_week_in_march,
+    fake_actions,
+)
 from shared.adapters.http_api import make_app
 from shared.config import load_settings
 from shared.domain.calendar import Session
@@ -67,6 +75,7 @@ class Room:
     store: MemoryJobStore
     timekeeper: Timekeeper
     clock: FakeClock
+    pipeline: FakePipeline
 
 
 @pytest.fixture
@@ -78,7 +87,8 @@ def room() -> Room:
         MemoryJobStore(),
         a_week_in_march(),
     )
-    actions = Actions(FakePeers(), FakeViews(), store, calendar, clock)
+    pipeline = FakePipeline()
+    actions = fake_actions(FakePeers(), FakeViews(), store, calendar, clock)
     timekeeper = Timekeeper(catalogue(actions), store, calendar, clock, timer, CountingIds())
     app = make_app("scheduler", settings, {}, timer)
     app.include_router(
@@ -91,10 +101,12 @@ def room() -> Room:
             clock,
             CountingIds(),
             QuietDays(),
+            pipeline,
+            lambda: actions.budgets,
             is_replay=True,
         )
     )
-    return Room(app, store, timekeeper, clock)
+    return Room(app, store, timekeeper, clock, pipeline)
 
 
 def talk(room: Room, conversation: Callable[[httpx.AsyncClient], Awaitable[None]]) -> None:
@@ -117,11 +129,83 @@ def test_health_needs_no_token_and_everything_else_does(room: Room) -> None:
     talk(room, conversation)
 
 
+def a_run(batch_id: int, **changes: Any) -> PipelineRun:
+    end_at = NOW + timedelta(minutes=batch_id)
+    run = PipelineRun(
+        batch_id=batch_id,
+        timeframe="1Min",
+        start_at=end_at - timedelta(minutes=1),
+        end_at=end_at,
+        symbols=3,
+        decidable=True,
+        screened_at=None,
+        collected_at=end_at + timedelta(seconds=1),
+        evaluated_at=end_at + timedelta(seconds=1.5),
+        reviewed_at=end_at + timedelta(seconds=1.75),
+        sent_at=end_at + timedelta(seconds=2),
+        filled_at=None,
+        signals=2,
+        approved=1,
+        refused=1,
+        orders=1,
+        fills=0,
+    )
+    return replace(run, **changes)
+
+
+def test_a_run_of_the_pipeline_shows_each_stage_with_its_time_and_pages_go_on(room: Room) -> None:
+    room.pipeline.kept = [
+        a_run(1),
+        a_run(2, evaluated_at=None, reviewed_at=None, sent_at=None, signals=0),
+    ]
+
+    async def conversation(http: httpx.AsyncClient) -> None:
+        first = (await http.get("/pipeline/runs?limit=1", headers=READ)).json()
+        second = (await http.get(f"/pipeline/runs?cursor={first['next']}", headers=READ)).json()
+
+        assert [each["stage"] for each in first["items"][0]["stages"]] == ["collection"]
+        [whole] = second["items"]
+        assert [(each["stage"], each["took_s"]) for each in whole["stages"]] == [
+            ("collection", 1.0),
+            ("strategies", 0.5),
+            ("risk", 0.25),
+            ("execution", 0.25),
+        ]
+        assert (whole["signals"], whole["approved"], whole["orders"]) == (2, 1, 1)
+        assert second["next"] is None
+
+    talk(room, conversation)
+
+
+def test_what_providers_let_us_ask_stands_beside_the_health_of_services(room: Room) -> None:
+    async def conversation(http: httpx.AsyncClient) -> None:
+        assert (await http.get("/services", headers=READ)).json()["budgets"] == []
+        job = room.timekeeper.jobs["service_health"]
+        assert isinstance(job, BeatingJob)
+        await room.timekeeper.beat(job)
+        said = (await http.get("/services", headers=READ)).json()
+
+        assert [each["service"] for each in said["items"]] == ["postgres"]
+        assert said["budgets"] == [
+            {
+                "provider": "alpaca",
+                "used": 3,
+                "limit": 200,
+                "per_s": 60,
+                "blocked_why": "",
+                "waits": 0,
+            }
+        ]
+
+    talk(room, conversation)
+
+
 def test_the_status_shows_phase_next_open_and_close_and_the_entry_window(room: Room) -> None:
     async def conversation(http: httpx.AsyncClient) -> None:
         said = (await http.get("/status", headers=READ)).json()
 
         assert said["phase"] == "open"
+        assert said["market_phase"] == "open"
         assert said["clock"] == "replay"
         assert said["session_on"] == "2026-03-02"
         assert said["next_close_at"] == "2026-03-02T21:00:00Z"

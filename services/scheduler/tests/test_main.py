@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from scheduler.actions import Actions
 from scheduler.jobs import BeatingJob, Job, catalogue, likely
+from scheduler.pipeline import Waiting
 from scheduler.runs import Figures, Pause, Run, RunState, ServiceHealth
 from scheduler.service import Nudge, Timekeeper
-from scheduler.testing import FakePeers, FakeViews, MemoryJobStore, a_week_in_march
+from scheduler.testing import (
+    FakePeers,
+    FakePipeline,
+    FakeUpkeep,
+    FakeViews,
+    MemoryJobStore,
+    a_week_in_march,
+    fake_actions,
+)
 from shared.domain.errors import Rejected, Unavailable
 from shared.testing.time import CountingIds, FakeClock, FakeTimer, InstantTimer, settle
 
@@ -35,7 +43,7 @@ class Room:
 
     def timekeeper(self) -> Timekeeper:
         calendar = a_week_in_march()
-        actions = Actions(self.peers, self.views, self.store, calendar, self.clock)
+        actions = fake_actions(self.peers, self.views, self.store, calendar, self.clock)
         jobs = catalogue(actions)
         return Timekeeper(jobs, self.store, calendar, self.clock, self.timer, CountingIds())
 
@@ -54,6 +62,12 @@ async def begun(room: Room) -> Timekeeper:
     return timekeeper
 
 
+def heart(timekeeper: Timekeeper, job_id: str = "service_health") -> BeatingJob:
+    job = timekeeper.jobs[job_id]
+    assert isinstance(job, BeatingJob)
+    return job
+
+
 def states(runs: list[Run]) -> list[tuple[str, int]]:
     return [(run.state.value, run.occurrences) for run in runs]
 
@@ -68,12 +82,16 @@ def test_a_whole_day_runs_each_job_once_in_the_days_order() -> None:
         ran = [(run.job_id, run.state.value) for run in room.store.rows.values()]
         assert ran == [
             ("market_data_catch_up", "DONE"),
+            ("check_hours", "DONE"),
             ("reconcile", "DONE"),
             ("portfolio_snapshot", "DONE"),
             ("daily_performance", "DONE"),
             ("end_of_day_report", "DONE"),
             ("cross_check", "DONE"),
             ("compact_history", "DONE"),
+            ("bar_retention", "DONE"),
+            ("log_retention", "DONE"),
+            ("vacuum", "DONE"),
         ]
 
     asyncio.run(scenario())
@@ -206,6 +224,7 @@ def test_what_may_pass_by_itself_is_tried_again_with_growing_pauses() -> None:
     async def scenario() -> None:
         room = Room(peers=FakePeers(failures=[Unavailable("down"), Unavailable("down")]))
         room.store.considered["market_data_catch_up"] = utc(2, 14, 20)
+        room.store.considered["check_hours"] = utc(2, 14, 20)
         timekeeper = await begun(room)
         await room.look_at(timekeeper, utc(2, 14, 20))
 
@@ -243,6 +262,7 @@ def test_a_job_is_not_tried_again_once_it_is_too_late_for_it() -> None:
         clock = FakeClock(MIDNIGHT)
         room = Room(clock=clock, peers=SlowPeers(failures=[Unavailable("down")] * 2, clock=clock))
         room.store.considered["market_data_catch_up"] = utc(2, 14, 20)
+        room.store.considered["check_hours"] = utc(2, 14, 20)
         timekeeper = await begun(room)
         await room.look_at(timekeeper, utc(2, 14, 20))
 
@@ -303,7 +323,7 @@ def test_the_loop_outlives_a_lost_database_and_takes_up_the_queue() -> None:
         room = Room()
         timer = FakeTimer()
         calendar = a_week_in_march()
-        jobs = catalogue(Actions(room.peers, room.views, room.store, calendar, room.clock))
+        jobs = catalogue(fake_actions(room.peers, room.views, room.store, calendar, room.clock))
         timekeeper = Timekeeper(jobs, room.store, calendar, room.clock, timer, CountingIds())
         room.store.absent = ["begin"]
         task = asyncio.ensure_future(timekeeper.keep_time())
@@ -326,7 +346,7 @@ def test_a_nudge_makes_the_loop_look_before_its_next_second() -> None:
         room = Room()
         timer = FakeTimer()
         calendar = a_week_in_march()
-        jobs = catalogue(Actions(room.peers, room.views, room.store, calendar, room.clock))
+        jobs = catalogue(fake_actions(room.peers, room.views, room.store, calendar, room.clock))
         timekeeper = Timekeeper(jobs, room.store, calendar, room.clock, timer, CountingIds())
         task = asyncio.ensure_future(timekeeper.keep_time())
         await settle()
@@ -364,16 +384,16 @@ def test_health_is_asked_for_in_machine_time_while_the_venues_clock_stands_still
         room = Room(peers=FakePeers(found=[down]))
         timer = FakeTimer()
         calendar = a_week_in_march()
-        jobs = catalogue(Actions(room.peers, room.views, room.store, calendar, room.clock))
+        jobs = catalogue(fake_actions(room.peers, room.views, room.store, calendar, room.clock))
         timekeeper = Timekeeper(jobs, room.store, calendar, room.clock, timer, CountingIds())
-        [job] = [job for job in jobs if isinstance(job, BeatingJob)]
+        job = heart(timekeeper)
         assert timekeeper.next_beat_in_s(job) == 0
         task = asyncio.ensure_future(timekeeper.keep_beating(job))
         await timer.advance(65)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-        assert room.peers.calls == ["health"] * 3
+        assert room.peers.calls == ["health", "budgets"] * 3
         assert timekeeper.next_beat_in_s(job) == pytest.approx(25)
         assert room.store.answers["risk_manager"].health.detail == "does not answer"
         assert room.store.beats["service_health"].state is RunState.DONE
@@ -386,7 +406,7 @@ def test_since_when_a_service_is_down_survives_further_answers_of_the_same_kind(
     async def scenario() -> None:
         room = Room(peers=FakePeers(found=[ServiceHealth("x", False, False, {}, None, "")]))
         timekeeper = room.timekeeper()
-        [job] = [job for job in timekeeper.jobs.values() if isinstance(job, BeatingJob)]
+        job = heart(timekeeper)
         await timekeeper.beat(job)
         room.clock.advance(30)
         await timekeeper.beat(job)
@@ -403,7 +423,7 @@ def test_a_heartbeat_that_cannot_be_stored_does_not_end_the_heart() -> None:
         room = Room()
         room.store.absent = ["beat"]
         timekeeper = room.timekeeper()
-        [job] = [job for job in timekeeper.jobs.values() if isinstance(job, BeatingJob)]
+        job = heart(timekeeper)
         await timekeeper.beat(job)
         await timekeeper.beat(job)
 
@@ -412,10 +432,127 @@ def test_a_heartbeat_that_cannot_be_stored_does_not_end_the_heart() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(
+    ("now", "awake"),
+    [
+        (utc(2, 8, 59), set[str]()),
+        (utc(2, 9, 0), {"portfolio_sync"}),
+        (utc(2, 14, 30), {"screens", "price_updates", "strategy_evaluation", "risk_checks"}),
+        (utc(2, 20, 50), {"screens", "price_updates", "strategy_evaluation", "risk_checks"}),
+        (utc(2, 21, 0), {"price_updates", "strategy_evaluation", "risk_checks"}),
+        (utc(3, 1, 0), set[str]()),
+        (utc(4, 15, 0), set[str]()),
+    ],
+    ids=["night", "pre", "open", "close", "after", "evening", "holiday"],
+)
+def test_the_markets_phases_start_and_stop_the_work(now: datetime, awake: set[str]) -> None:
+    async def scenario() -> set[str]:
+        room = Room()
+        room.clock.set(now)
+        timekeeper = room.timekeeper()
+        beating = [job for job in timekeeper.jobs.values() if isinstance(job, BeatingJob)]
+        return {job.job_id for job in beating if await timekeeper.is_awake(job)}
+
+    # Health is asked for at any time, and what may be open at the broker is compared around the session too.
+    always = {"service_health"} | ({"portfolio_sync"} if awake else set())
+    assert asyncio.run(scenario()) == awake | always
+
+
+def test_a_paused_job_does_not_beat_and_a_store_that_is_away_lets_none_beat() -> None:
+    async def scenario() -> list[bool]:
+        room = Room()
+        room.clock.set(utc(2, 15, 0))
+        timekeeper = room.timekeeper()
+        job = heart(timekeeper, "risk_checks")
+        await room.store.pause("risk_checks", Pause(MIDNIGHT, "operate", "noisy"))
+        paused = await timekeeper.is_awake(job)
+        await room.store.pause("risk_checks", None)
+        room.store.absent = ["paused"]
+        return [paused, await timekeeper.is_awake(job), await timekeeper.is_awake(job)]
+
+    assert asyncio.run(scenario()) == [False, False, True]
+
+
+def test_bars_that_stay_away_are_asked_for_once_wherever_they_stopped_and_never_in_a_replay() -> (
+    None
+):
+    async def scenario(*, is_replay: bool) -> list[str]:
+        room = Room()
+        room.clock.set(utc(2, 15, 30))
+        actions = fake_actions(
+            room.peers, room.views, room.store, a_week_in_march(), room.clock, is_replay=is_replay
+        )
+        said = []
+        for _ in range(2):
+            with pytest.raises(Rejected) as late:
+                await actions.price_updates(date(2026, 3, 2))
+            said.append(str(late.value))
+        asked = room.peers.calls.count("ask_for_bars")
+        return [said[0].partition(": ")[0], said[0].partition("; ")[2], said[1], str(asked)]
+
+    late = "1Min bars are late: the newest ended at 2026-03-02T15:00:00+00:00"
+    asked = "the data collector was asked to catch up"
+    assert asyncio.run(scenario(is_replay=False)) == ["1Min bars are late", asked, late, "1"]
+    assert asyncio.run(scenario(is_replay=True)) == ["1Min bars are late", "", late, "0"]
+
+
+def test_a_stage_that_lets_messages_wait_fails_its_watching_job_in_a_sentence() -> None:
+    async def scenario() -> list[str]:
+        room = Room()
+        room.clock.set(utc(2, 15, 2))
+        pipeline = FakePipeline()
+        waiting = Waiting(3, utc(2, 15, 0))
+        pipeline.now = replace(
+            pipeline.now,
+            waiting=dict.fromkeys(pipeline.now.waiting, waiting),
+        )
+        actions = fake_actions(
+            room.peers, room.views, room.store, a_week_in_march(), room.clock, pipeline=pipeline
+        )
+        said = []
+        for work in (actions.strategy_evaluation, actions.risk_checks, actions.portfolio_sync):
+            with pytest.raises(Rejected) as behind:
+                await work(date(2026, 3, 2))
+            said.append(str(behind.value))
+        return said
+
+    words = "is behind: 3 messages wait, the oldest for 120 s"
+    assert asyncio.run(scenario()) == [
+        f"the strategy engine {words}",
+        f"the risk manager {words}",
+        f"the trade executor {words}",
+    ]
+
+
+def test_the_nights_upkeep_is_keyed_by_its_due_time_and_its_outcome_is_kept() -> None:
+    async def scenario() -> None:
+        room = Room()
+        upkeep = FakeUpkeep()
+        jobs = catalogue(
+            fake_actions(
+                room.peers, room.views, room.store, a_week_in_march(), room.clock, upkeep=upkeep
+            )
+        )
+        timekeeper = Timekeeper(
+            jobs, room.store, a_week_in_march(), room.clock, room.timer, CountingIds()
+        )
+        await timekeeper.begin()
+        # 21:30 in New York, looked at twice.
+        await room.look_at(timekeeper, utc(3, 2, 31), utc(3, 2, 32))
+
+        assert upkeep.done == ["forget_logs", "vacuum"]
+        assert room.peers.calls.count("retention") == 1
+        for job_id in ("bar_retention", "log_retention", "vacuum"):
+            assert states(room.of(job_id)) == [("DONE", 1)]
+        assert room.of("vacuum")[0].figures == {"tables": 40, "dead_rows_before": 7}
+
+    asyncio.run(scenario())
+
+
 def test_a_report_holds_the_days_figures_and_its_profit() -> None:
     async def scenario() -> None:
         room = Room()
-        actions = Actions(room.peers, room.views, room.store, a_week_in_march(), room.clock)
+        actions = fake_actions(room.peers, room.views, room.store, a_week_in_march(), room.clock)
 
         figures = await actions.end_of_day_report(date(2026, 3, 2))
 
@@ -438,7 +575,7 @@ def test_a_report_holds_the_days_figures_and_its_profit() -> None:
 def test_a_snapshot_of_no_account_waits_for_one_instead_of_storing_zeros() -> None:
     async def scenario() -> None:
         room = Room(views=FakeViews(held=None))
-        actions = Actions(room.peers, room.views, room.store, a_week_in_march(), room.clock)
+        actions = fake_actions(room.peers, room.views, room.store, a_week_in_march(), room.clock)
 
         with pytest.raises(Unavailable, match="has not adopted an account"):
             await actions.portfolio_snapshot(date(2026, 3, 2))
@@ -449,7 +586,7 @@ def test_a_snapshot_of_no_account_waits_for_one_instead_of_storing_zeros() -> No
 def test_a_snapshot_holds_exact_money_as_text() -> None:
     async def scenario() -> None:
         room = Room()
-        actions = Actions(room.peers, room.views, room.store, a_week_in_march(), room.clock)
+        actions = fake_actions(room.peers, room.views, room.store, a_week_in_march(), room.clock)
 
         figures = await actions.portfolio_snapshot(date(2026, 3, 2))
 

@@ -212,3 +212,20 @@ def test_a_location_elsewhere_is_not_followed() -> None:
 def test_without_tokens_the_scheduler_says_which_are_missing() -> None:
     with pytest.raises(Misconfigured, match="API_TOKEN_READ or API_TOKEN_OPERATE"):
         HttpPeers(httpx.AsyncClient(), URLS, load_settings({}), InstantTimer())
+
+
+def test_hours_that_differ_from_the_brokers_are_a_refusal_in_the_executors_words() -> None:
+    said = {"agree": False, "said": "2026-11-27: we have no session, the broker 09:30 to 13:00"}
+
+    with pytest.raises(Rejected, match="no entry goes out: 2026-11-27: we have no session"):
+        asyncio.run(peers(lambda _: httpx.Response(200, json=said)).check_hours())
+
+
+def test_budgets_are_read_from_the_collector_and_nonsense_is_no_answer() -> None:
+    row = {"provider": "alpaca", "used": 3, "limit": 200, "window_s": 60, "waiting": [{}]}
+
+    [budget] = asyncio.run(peers(lambda _: httpx.Response(200, json={"items": [row]})).budgets())
+
+    assert (budget.used, budget.limit, budget.waits) == (3, 200, 1)
+    with pytest.raises(Unavailable, match="cannot be read"):
+        asyncio.run(peers(lambda _: httpx.Response(200, json={"items": [{}]})).budgets())

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import sys
 from contextlib import AsyncExitStack
+from datetime import timedelta
 
 from pydantic import SecretStr
 
@@ -126,8 +127,21 @@ async def run(settings: Settings) -> None:
             counts = {t: await asyncio.to_thread(store.compact, t) for t in Timeframe}
             return {t.value: f"{b} files became {a}" for t, (b, a) in counts.items() if b}
 
+        async def forget_old_bars() -> dict[str, object]:
+            days = settings.retention_bars_days
+            if days == 0:
+                return {"bars": 0, "kept": "all (RETENTION_BARS_DAYS is 0)"}
+            before_at = clock.now() - timedelta(days=days)
+            intraday = [t for t in Timeframe if t.is_intraday]
+            return {t.value: await asyncio.to_thread(store.forget, t, before_at) for t in intraday}
+
         maintenance = Maintenance(
-            {Task.COMPACT: compact, Task.CROSS_CHECK: lambda: check.run(collector.symbols)}, clock
+            {
+                Task.COMPACT: compact,
+                Task.CROSS_CHECK: lambda: check.run(collector.symbols),
+                Task.RETENTION: forget_old_bars,
+            },
+            clock,
         )
 
         async def redis_answers() -> bool:

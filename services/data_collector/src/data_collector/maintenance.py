@@ -27,6 +27,7 @@ class Task(StrEnum):
 
     COMPACT = "compact"
     CROSS_CHECK = "cross-check"
+    RETENTION = "retention"
 
 
 class RunState(StrEnum):

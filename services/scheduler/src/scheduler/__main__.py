@@ -11,12 +11,15 @@ from zoneinfo import ZoneInfo
 from scheduler.actions import Actions
 from scheduler.adapters.day_reads import PostgresDays
 from scheduler.adapters.happenings import PostgresWatch
+from scheduler.adapters.machine import ThisMachine
 from scheduler.adapters.notice_box import PostgresNoticeBox
 from scheduler.adapters.peers import open_peers
+from scheduler.adapters.pipeline_reads import PostgresPipeline
 from scheduler.adapters.receivers import read_templates, receiver_of
 from scheduler.adapters.span_export import Tracer, otlp_exporter
 from scheduler.adapters.system_figures import SystemFigures
 from scheduler.adapters.trace_reads import PostgresSteps
+from scheduler.adapters.upkeep import MachineUpkeep
 from scheduler.adapters.views import PostgresViews
 from scheduler.api import router
 from scheduler.jobs import BeatingJob, catalogue
@@ -24,11 +27,12 @@ from scheduler.notices import Rules
 from scheduler.notifier import Notifier
 from scheduler.service import Timekeeper
 from scheduler.store import PostgresJobStore
-from shared.adapters.clocks import MonotonicTimer, RandomIds, clock_for
+from shared.adapters.clocks import MonotonicTimer, RandomIds, WallClock, clock_for
 from shared.adapters.exchange_calendar import load_calendar
 from shared.adapters.http_api import make_app, serve
 from shared.adapters.postgres import open_database
 from shared.adapters.process import run_service
+from shared.adapters.redis import open_redis
 from shared.config import Settings
 
 _KNOWN_AHEAD = timedelta(days=7)
@@ -47,7 +51,26 @@ async def run(settings: Settings) -> None:
         peers = await stack.enter_async_context(open_peers(settings, timer))
         store = PostgresJobStore(database, account, timer)
         views = PostgresViews(database, account)
-        jobs = catalogue(Actions(peers, views, store, calendar, clock))
+        redis = await stack.enter_async_context(open_redis(settings))
+        pipeline = PostgresPipeline(database, account, settings.trading_timeframe.value)
+        actions = Actions(
+            peers,
+            ThisMachine(database, redis, timer),
+            views,
+            pipeline,
+            MachineUpkeep(
+                database,
+                settings.log_dir,
+                timedelta(days=settings.retention_logs_days),
+                WallClock(),
+            ),
+            store,
+            calendar,
+            clock,
+            settings.trading_timeframe,
+            is_replay=settings.clock_file is not None,
+        )
+        jobs = catalogue(actions)
         timekeeper = Timekeeper(jobs, store, calendar, clock, timer, ids)
 
         async def calendar_known() -> bool:
@@ -87,6 +110,8 @@ async def run(settings: Settings) -> None:
                 clock,
                 ids,
                 PostgresDays(database, account),
+                pipeline,
+                lambda: actions.budgets,
                 is_replay=settings.clock_file is not None,
             )
         )

@@ -6,13 +6,16 @@ is safe to do again, because a person may trigger it at any time.
 
 from __future__ import annotations
 
-from datetime import date
+import contextlib
+from datetime import UTC, date, datetime
 
-from scheduler.ports import JobStore, Peers, Views
-from scheduler.runs import Figures
+from scheduler.pipeline import behind, late_bars, late_screen
+from scheduler.ports import JobStore, Machine, Peers, PipelineReads, Upkeep, Views
+from scheduler.runs import Budget, Figures
 from shared.domain.calendar import TradingCalendar
-from shared.domain.errors import InvalidTime, Unavailable
+from shared.domain.errors import InvalidTime, Rejected, Retryable, Unavailable
 from shared.domain.money import plain
+from shared.domain.timeframes import Timeframe
 from shared.ports import Clock
 
 
@@ -22,22 +25,91 @@ class Actions:
     def __init__(
         self,
         peers: Peers,
+        machine: Machine,
         views: Views,
+        pipeline: PipelineReads,
+        upkeep: Upkeep,
         store: JobStore,
         calendar: TradingCalendar,
         clock: Clock,
+        timeframe: Timeframe,
+        *,
+        is_replay: bool,
     ) -> None:
         self._peers = peers
+        self._machine = machine
         self._views = views
+        self._pipeline = pipeline
+        self._upkeep = upkeep
         self._store = store
         self._calendar = calendar
         self._clock = clock
+        self._timeframe = timeframe
+        self._is_replay = is_replay
+        self._asked_for_bars: datetime | None = None
+        # As last seen; what a provider lets us ask is nobody's history.
+        self.budgets: list[Budget] = []
 
     async def service_health(self, _on: date) -> Figures:
-        """Ask the four other services how they are."""
-        found = await self._peers.health()
+        """Ask the other services and the servers how they are, and what providers let us ask."""
+        found = [*await self._peers.health(), *await self._machine.health()]
         await self._store.record_health(found, self._clock.now())
+        with contextlib.suppress(Retryable, Rejected):
+            # A collector that does not answer stands in the health just stored.
+            self.budgets = await self._peers.budgets()
         return {health.service: health.state for health in found}
+
+    async def screens(self, _on: date) -> Figures:
+        """Complain of screens that stay away."""
+        state = await self._pipeline.state()
+        _complain(late_screen(state, self._calendar, self._clock.now()))
+        return {}
+
+    async def price_updates(self, _on: date) -> Figures:
+        """Complain of bars that stay away, and ask for them once wherever they stopped."""
+        state = await self._pipeline.state()
+        late = late_bars(state, self._calendar, self._timeframe, self._clock.now())
+        stopped_at = state.newest_end_at or datetime.min.replace(tzinfo=UTC)
+        # A replay's bars come when its conductor lets them; asking would fetch what it has not shown yet.
+        if late is not None and not self._is_replay and self._asked_for_bars != stopped_at:
+            self._asked_for_bars = stopped_at
+            await self._peers.ask_for_bars()
+            late += "; the data collector was asked to catch up"
+        _complain(late)
+        return {}
+
+    async def strategy_evaluation(self, _on: date) -> Figures:
+        """Complain of batches that wait for the strategies."""
+        _complain(behind(await self._pipeline.state(), "strategy_engine", self._clock.now()))
+        return {}
+
+    async def risk_checks(self, _on: date) -> Figures:
+        """Complain of evaluations that wait for a review, and of a risk manager that cannot say its limits."""
+        limits = await self._peers.limits()
+        _complain(behind(await self._pipeline.state(), "risk_manager", self._clock.now()))
+        return {row["code"]: row["usage"] for row in limits}
+
+    async def portfolio_sync(self, _on: date) -> Figures:
+        """Have books and broker compared, and complain of reviews that wait to be carried out."""
+        figures = await self._peers.reconcile()
+        _complain(behind(await self._pipeline.state(), "trade_executor", self._clock.now()))
+        return figures
+
+    async def check_hours(self, _on: date) -> Figures:
+        """Compare calendar and clock with the broker's before the day begins."""
+        return await self._peers.check_hours()
+
+    async def bar_retention(self, _on: date) -> Figures:
+        """Remove bars past the retention."""
+        return await self._peers.maintain("retention")
+
+    async def log_retention(self, _on: date) -> Figures:
+        """Remove logs past the retention."""
+        return await self._upkeep.forget_logs()
+
+    async def vacuum(self, _on: date) -> Figures:
+        """Keep tables small and their statistics true."""
+        return await self._upkeep.vacuum()
 
     async def reconcile(self, _on: date) -> Figures:
         """Compare books with the broker before the day begins."""
@@ -97,3 +169,9 @@ class Actions:
             "equity": None if day.equity_after is None else plain(day.equity_after),
             "pnl": pnl,
         }
+
+
+def _complain(sentence: str | None) -> None:
+    """Let the job fail with `sentence`, so that it stands in its outcome."""
+    if sentence is not None:
+        raise Rejected(sentence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Annotated, Any
 
@@ -11,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from scheduler.daily_report import as_html, as_text
 from scheduler.jobs import BeatingJob, CalendarJob, Job, likely
 from scheduler.market import market_day, month_of, words_of_next
-from scheduler.ports import Days, JobStore
-from scheduler.runs import Heartbeat, JobHistory, Pause, Run, requested_run_id
+from scheduler.pipeline import PipelineRun, stage_times
+from scheduler.ports import Days, JobStore, PipelineReads
+from scheduler.runs import Budget, Heartbeat, JobHistory, Pause, Run, requested_run_id
 from scheduler.service import Timekeeper
 from shared.adapters.http_api import ProblemError, Role, requires
 from shared.domain.calendar import TradingCalendar, TradingWindow
@@ -26,6 +28,7 @@ class MarketStatus(BaseModel):
     now_at: datetime
     clock: str
     phase: str
+    market_phase: str
     session_on: date | None
     session_open_at: datetime | None
     session_close_at: datetime | None
@@ -151,10 +154,55 @@ class CalendarPage(BaseModel):
     next: None = None
 
 
+class BudgetBody(BaseModel):
+    """What a provider lets one key ask within so many seconds, and how many requests wait for it."""
+
+    provider: str
+    used: int
+    limit: int
+    per_s: int
+    blocked_why: str
+    waits: int
+
+
 class ServicePage(BaseModel):
-    """The other services."""
+    """Services and servers, and the budgets of providers as last seen."""
 
     items: list[ServiceBody]
+    next: str | None
+    budgets: list[BudgetBody]
+
+
+class StageBody(BaseModel):
+    """When a stage of a run was done, and how long after the one before."""
+
+    stage: str
+    done_at: datetime
+    took_s: float
+
+
+class PipelineRunBody(BaseModel):
+    """One batch of bars and what followed it, stage by stage; a stage that is missing has not happened."""
+
+    batch_id: int
+    timeframe: str
+    start_at: datetime
+    end_at: datetime
+    symbols: int
+    decidable: bool
+    screened_at: datetime | None
+    stages: list[StageBody]
+    signals: int
+    approved: int
+    refused: int
+    orders: int
+    fills: int
+
+
+class PipelinePage(BaseModel):
+    """Runs, newest first; `next` is the cursor of the page after."""
+
+    items: list[PipelineRunBody]
     next: str | None
 
 
@@ -175,6 +223,8 @@ def router(
     clock: Clock,
     ids: Ids,
     days: Days,
+    pipeline: PipelineReads,
+    known_budgets: Callable[[], Sequence[Budget]],
     *,
     is_replay: bool,
 ) -> APIRouter:
@@ -196,6 +246,7 @@ def router(
             now_at=day.now_at,
             clock="replay" if is_replay else "machine",
             phase=day.phase.value,
+            market_phase=day.market_phase.value,
             session_on=day.session.on if day.session else None,
             session_open_at=day.session.open_at if day.session else None,
             session_close_at=day.session.close_at if day.session else None,
@@ -265,7 +316,7 @@ def router(
     ) -> JobBody:
         """Do not run a job when it is due, until it is resumed; a person may still trigger it."""
         job = known(job_id)
-        if isinstance(job, BeatingJob):
+        if isinstance(job, BeatingJob) and not job.may_rest:
             raise ProblemError(409, "never_rests", f"{job_id} watches the others and never rests")
         await store.pause(job_id, Pause(clock.now(), role.name.lower(), body.reason))
         return await shown(job)
@@ -307,7 +358,7 @@ def router(
 
     @routes.get("/services", tags=["services"], dependencies=read)
     async def services() -> ServicePage:
-        """How the four other services answered last; a service never asked is not listed."""
+        """How services, PostgreSQL and Redis answered last; one never asked is not listed."""
         items = [
             ServiceBody(
                 service=stored.health.service,
@@ -324,7 +375,23 @@ def router(
             )
             for stored in await store.health()
         ]
-        return ServicePage(items=items, next=None)
+        budgets = [
+            BudgetBody.model_validate(budget, from_attributes=True) for budget in known_budgets()
+        ]
+        return ServicePage(items=items, next=None, budgets=budgets)
+
+    @routes.get("/pipeline/runs", tags=["pipeline"], dependencies=read)
+    async def pipeline_runs(
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+        cursor: Annotated[int | None, Query(ge=1, le=2**62)] = None,
+    ) -> PipelinePage:
+        """Batches of bars on their way from collection to fills, newest first, with the time of each stage."""
+        found = await pipeline.runs(cursor, limit + 1)
+        page = found[:limit]
+        return PipelinePage(
+            items=[_pipeline_body(run) for run in page],
+            next=str(page[-1].batch_id) if len(found) > limit else None,
+        )
 
     @routes.get("/reports/{session_on}", tags=["reports"], dependencies=read)
     async def report(session_on: date) -> ReportBody:
@@ -340,6 +407,12 @@ def router(
         return ReportBody(session_on=session_on, text=as_text(day), html=as_html(day))
 
     return routes
+
+
+def _pipeline_body(run: PipelineRun) -> PipelineRunBody:
+    shown = {name: getattr(run, name) for name in PipelineRunBody.model_fields if name != "stages"}
+    stages = [StageBody.model_validate(each, from_attributes=True) for each in stage_times(run)]
+    return PipelineRunBody(**shown, stages=stages)
 
 
 def _run_body(run: Run) -> RunBody:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from scheduler.actions import Actions
+from scheduler.market import TRADING, MarketPhase
 from scheduler.runs import Figures
 from scheduler.schedules import AroundSession, Edge, Expiry, OnSessionDays, Schedule
 
@@ -40,27 +41,90 @@ class BeatingJob(Job):
     """Due every so many seconds of machine time, whatever the venue's clock does."""
 
     every_s: float
+    # None: always. It neither runs nor counts as missed in the others.
+    phases: frozenset[MarketPhase] | None = None
 
     @property
     def when(self) -> str:
         """The rule, for people."""
-        return f"every {self.every_s:g} s of machine time"
+        rule = f"every {self.every_s:g} s of machine time"
+        if self.phases is None:
+            return rule
+        named = [phase.value for phase in MarketPhase if phase in self.phases]
+        return f"{rule}, in the market's phases {', '.join(named)}"
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether a person may pause it; what watches the others never rests."""
+        return self.phases is not None
 
 
 def catalogue(actions: Actions) -> tuple[Job, ...]:
     """All jobs, in the order in which those due together are run."""
+    return (*_watching(actions), *_by_calendar(actions))
+
+
+def _watching(actions: Actions) -> tuple[Job, ...]:
+    """Jobs that look whether what the services do by themselves is done."""
     return (
         BeatingJob(
             "service_health",
-            "Ask the other services for their health and readiness.",
+            "Ask services, PostgreSQL and Redis for their health, and providers for their budgets.",
             actions.service_health,
             every_s=30.0,
         ),
+        BeatingJob(
+            "screens",
+            "Look whether screens are taken while the market is open.",
+            actions.screens,
+            every_s=300.0,
+            phases=TRADING,
+        ),
+        BeatingJob(
+            "price_updates",
+            "Look whether bars of the timeframe come, and ask for those that are late.",
+            actions.price_updates,
+            every_s=60.0,
+            phases=TRADING | {MarketPhase.AFTER},
+        ),
+        BeatingJob(
+            "strategy_evaluation",
+            "Look whether every batch of bars is decided on.",
+            actions.strategy_evaluation,
+            every_s=60.0,
+            phases=TRADING | {MarketPhase.AFTER},
+        ),
+        BeatingJob(
+            "risk_checks",
+            "Look whether every evaluation is reviewed, and how near the limits are.",
+            actions.risk_checks,
+            every_s=60.0,
+            phases=TRADING | {MarketPhase.AFTER},
+        ),
+        BeatingJob(
+            "portfolio_sync",
+            "Compare books and broker, and look whether every review is carried out.",
+            actions.portfolio_sync,
+            every_s=900.0,
+            phases=TRADING | {MarketPhase.PRE, MarketPhase.AFTER},
+        ),
+    )
+
+
+def _by_calendar(actions: Actions) -> tuple[Job, ...]:
+    """Jobs of certain hours of an exchange day."""
+    return (
         CalendarJob(
             "market_data_catch_up",
             "Fetch missing history of the tracked symbols.",
             actions.market_data_catch_up,
             Schedule(OnSessionDays("30 8 * * *"), Expiry.OPEN),
+        ),
+        CalendarJob(
+            "check_hours",
+            "Compare calendar and clock with the broker's; what differs takes no entry.",
+            actions.check_hours,
+            Schedule(AroundSession(Edge.OPEN, timedelta(minutes=-20)), Expiry.OPEN),
         ),
         CalendarJob(
             "reconcile",
@@ -98,6 +162,24 @@ def catalogue(actions: Actions) -> tuple[Job, ...]:
             "Merge the day's small files of market history.",
             actions.compact_history,
             Schedule(OnSessionDays("0 21 * * *"), Expiry.NEXT_OPEN),
+        ),
+        CalendarJob(
+            "bar_retention",
+            "Remove intraday bars older than RETENTION_BARS_DAYS.",
+            actions.bar_retention,
+            Schedule(OnSessionDays("15 21 * * *"), Expiry.NEXT_OPEN),
+        ),
+        CalendarJob(
+            "log_retention",
+            "Remove rotated logs older than RETENTION_LOGS_DAYS.",
+            actions.log_retention,
+            Schedule(OnSessionDays("20 21 * * *"), Expiry.NEXT_OPEN),
+        ),
+        CalendarJob(
+            "vacuum",
+            "Vacuum and analyse the database's tables.",
+            actions.vacuum,
+            Schedule(OnSessionDays("30 21 * * *"), Expiry.NEXT_OPEN),
         ),
     )
 

@@ -7,13 +7,49 @@ from __future__ import annotations
 
 from calendar import monthrange
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 
 from shared.domain.calendar import NEW_YORK, Phase, Session, TradingCalendar, TradingWindow
 from shared.domain.errors import InvalidTime
 
 _INSTANT = timedelta(microseconds=1)
+_PRE_FROM = time(4)
+_CLOSING = timedelta(minutes=15)
+_AFTER = timedelta(hours=4)
+
+
+class MarketPhase(StrEnum):
+    """What part of the exchange's day it is; finer than `Phase`, which says whether orders fill."""
+
+    PRE = "pre"
+    OPEN = "open"
+    CLOSE = "close"
+    AFTER = "after"
+    CLOSED = "closed"
+
+
+# While the exchange trades.
+TRADING = frozenset({MarketPhase.OPEN, MarketPhase.CLOSE})
+
+
+def market_phase(calendar: TradingCalendar, now: datetime) -> MarketPhase:
+    """The part of the exchange's day at `now`.
+
+    Before a session from 04:00 on it is `pre`, in its last quarter of an hour `close`, and after it `after` until
+    four hours have passed: the hours in which the broker takes orders for extended trading.
+    """
+    running = calendar.session_at(now)
+    if running is not None:
+        closing = now >= running.close_at - _CLOSING
+        return MarketPhase.CLOSE if closing else MarketPhase.OPEN
+    session = calendar.session_on(now.astimezone(NEW_YORK).date())
+    if session is None:
+        return MarketPhase.CLOSED
+    if now < session.open_at:
+        begins_at = datetime.combine(session.on, _PRE_FROM, NEW_YORK)
+        return MarketPhase.PRE if now >= begins_at else MarketPhase.CLOSED
+    return MarketPhase.AFTER if now < session.close_at + _AFTER else MarketPhase.CLOSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +58,7 @@ class MarketDay:
 
     now_at: datetime
     phase: Phase
+    market_phase: MarketPhase
     session: Session | None
     is_half_day: bool
     next_open_at: datetime | None
@@ -40,6 +77,7 @@ def market_day(calendar: TradingCalendar, window: TradingWindow, now: datetime) 
     return MarketDay(
         now_at=now,
         phase=calendar.phase_at(now),
+        market_phase=market_phase(calendar, now),
         session=session,
         is_half_day=session is not None and is_half_day(session),
         next_open_at=None if following is None else following.open_at,

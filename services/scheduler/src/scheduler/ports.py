@@ -12,7 +12,9 @@ from typing import Any, Protocol
 from scheduler.backlog import Backlog
 from scheduler.daily_report import Day
 from scheduler.notices import Happenings, Message
+from scheduler.pipeline import PipelineRun, PipelineState
 from scheduler.runs import (
+    Budget,
     Figures,
     Heartbeat,
     JobHistory,
@@ -144,6 +146,53 @@ class Peers(Protocol):
 
         Raises Unavailable or Rejected.
         """
+        ...
+
+    async def check_hours(self) -> Figures:
+        """Have the executor compare calendar and clock with the broker's.
+
+        Raises Unavailable, or Rejected with one sentence where they differ.
+        """
+        ...
+
+    async def ask_for_bars(self) -> None:
+        """Have the collector fetch what is missing, without waiting for it. Raises Unavailable or Rejected."""
+        ...
+
+    async def budgets(self) -> list[Budget]:
+        """What each provider lets us ask. Raises Unavailable or Rejected."""
+        ...
+
+
+class Machine(Protocol):
+    """This process, and the servers that all services lean on."""
+
+    async def health(self) -> list[ServiceHealth]:
+        """PostgreSQL, Redis and the scheduler itself; never raises, since no answer is an answer here."""
+        ...
+
+
+class Upkeep(Protocol):
+    """What is done at night on this machine."""
+
+    async def vacuum(self) -> Figures:
+        """Free what deleted rows hold and count tables anew. Raises Unavailable."""
+        ...
+
+    async def forget_logs(self) -> Figures:
+        """Remove rotated log files past the retention. Raises Unavailable."""
+        ...
+
+
+class PipelineReads(Protocol):
+    """How far the stages have come. Both raise Unavailable."""
+
+    async def state(self) -> PipelineState:
+        """What is newest, and what waits."""
+        ...
+
+    async def runs(self, before: int | None, limit: int) -> list[PipelineRun]:
+        """Batches with id < `before` and what followed each, newest first."""
         ...
 
 

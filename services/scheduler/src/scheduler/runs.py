@@ -115,6 +115,18 @@ class ServiceHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """What a provider lets one key ask; `waits` requests stand in line for it."""
+
+    provider: str
+    used: int
+    limit: int
+    per_s: int
+    blocked_why: str
+    waits: int
+
+
+@dataclass(frozen=True, slots=True)
 class StoredHealth:
     """The latest answer of a service, and since when it has been like that (the venue's time)."""
 

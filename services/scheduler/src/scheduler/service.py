@@ -16,6 +16,7 @@ import structlog
 
 from scheduler.backlog import put_off, sort_out
 from scheduler.jobs import BeatingJob, CalendarJob, Job
+from scheduler.market import market_phase
 from scheduler.ports import JobStore
 from scheduler.runs import Figures, Heartbeat, Run, RunState
 from shared.domain.calendar import TradingCalendar
@@ -203,8 +204,20 @@ class Timekeeper:
     async def keep_beating(self, job: BeatingJob) -> None:
         """Run `job` every so often in machine time, until cancelled."""
         while True:
-            await self.beat(job)
+            if await self.is_awake(job):
+                await self.beat(job)
             await self._timer.sleep(job.every_s)
+
+    async def is_awake(self, job: BeatingJob) -> bool:
+        """Whether the market's phase has work for `job`, and nobody has paused it."""
+        if job.phases is None:
+            return True
+        if market_phase(self._calendar, self._clock.now()) not in job.phases:
+            return False
+        try:
+            return job.job_id not in await self._store.paused()
+        except Retryable:
+            return False
 
     async def beat(self, job: BeatingJob) -> None:
         """Run `job` once and store how it went."""
@@ -212,8 +225,8 @@ class Timekeeper:
         began_s = self._beaten_at_s[job.job_id] = self._timer.monotonic_s()
         try:
             async with asyncio.timeout(job.every_s):
-                await job.work(self.day_of_request())
-            state, detail = RunState.DONE, ""
+                figures = await job.work(self.day_of_request())
+            state, detail = RunState.DONE, _words(figures)
         except TradingError as error:
             state, detail = RunState.FAILED, str(error)[:_LONGEST_DETAIL]
         except TimeoutError:
@@ -229,3 +242,8 @@ class Timekeeper:
         now = self._clock.now()
         session = self._calendar.last_session(now) or self._calendar.next_session(now)
         return session.on
+
+
+def _words(figures: Figures) -> str:
+    """What a beat saw; its figures are not stored, being gone with the next one."""
+    return ", ".join(f"{name} {value}" for name, value in figures.items())[:_LONGEST_DETAIL]

@@ -11,9 +11,12 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from scheduler.actions import Actions
 from scheduler.backlog import Backlog
+from scheduler.pipeline import PipelineRun, PipelineState, Waiting
 from scheduler.ports import DayCounts, Portfolio
 from scheduler.runs import (
+    Budget,
     Figures,
     Heartbeat,
     JobHistory,
@@ -28,6 +31,8 @@ from scheduler.runs import (
 from scheduler.schedules import Occurrence
 from shared.domain.calendar import Session, TradingCalendar
 from shared.domain.errors import Rejected, TradingError, Unavailable
+from shared.domain.timeframes import Timeframe
+from shared.ports import Clock
 
 MOST_QUEUED = 20
 
@@ -276,6 +281,16 @@ class FakePeers:
     async def catch_up(self) -> Figures:
         return self._answer("catch_up", {"bars_new": 3})
 
+    async def check_hours(self) -> Figures:
+        return self._answer("check_hours", {"sessions": 21, "agree": True})
+
+    async def ask_for_bars(self) -> None:
+        self._answer("ask_for_bars", {})
+
+    async def budgets(self) -> list[Budget]:
+        self.calls.append("budgets")
+        return [Budget("alpaca", 3, 200, 60, "", 0)]
+
     async def maintain(self, task: str) -> Figures:
         return self._answer(task, {"state": "DONE"})
 
@@ -284,6 +299,57 @@ class FakePeers:
         if self.failures:
             raise self.failures.pop(0)
         return figures
+
+
+@dataclass
+class FakeMachine:
+    """A `Machine` whose servers answer."""
+
+    found: list[ServiceHealth] = field(
+        default_factory=lambda: [ServiceHealth("postgres", True, True, {}, 0.001, "")]
+    )
+
+    async def health(self) -> list[ServiceHealth]:
+        return self.found
+
+
+@dataclass
+class FakeUpkeep:
+    """An `Upkeep` that counts."""
+
+    done: list[str] = field(default_factory=list)
+
+    async def vacuum(self) -> Figures:
+        self.done.append("vacuum")
+        return {"tables": 40, "dead_rows_before": 7}
+
+    async def forget_logs(self) -> Figures:
+        self.done.append("forget_logs")
+        return {"files": 2}
+
+
+@dataclass
+class FakePipeline:
+    """`PipelineReads` of a pipeline in which nothing waits."""
+
+    now: PipelineState = field(
+        default_factory=lambda: PipelineState(
+            datetime(2026, 3, 2, 15, 0, tzinfo=UTC),
+            None,
+            {
+                reader: Waiting(0, None)
+                for reader in ("strategy_engine", "risk_manager", "trade_executor")
+            },
+        )
+    )
+    kept: list[PipelineRun] = field(default_factory=list)
+
+    async def state(self) -> PipelineState:
+        return self.now
+
+    async def runs(self, before: int | None, limit: int) -> list[PipelineRun]:
+        found = [run for run in self.kept if before is None or run.batch_id < before]
+        return sorted(found, key=lambda run: -run.batch_id)[:limit]
 
 
 @dataclass
@@ -315,3 +381,30 @@ class FakeViews:
     async def day(self, session: Session) -> DayCounts:
         self.asked.append(session.on)
         return self.counts
+
+
+def fake_actions(
+    peers: FakePeers,
+    views: FakeViews,
+    store: MemoryJobStore,
+    calendar: TradingCalendar,
+    clock: Clock,
+    *,
+    pipeline: FakePipeline | None = None,
+    upkeep: FakeUpkeep | None = None,
+    timeframe: Timeframe = Timeframe.MINUTE,
+    is_replay: bool = False,
+) -> Actions:
+    """The jobs' work among fakes; what is not named here is well."""
+    return Actions(
+        peers,
+        FakeMachine(),
+        views,
+        pipeline or FakePipeline(),
+        upkeep or FakeUpkeep(),
+        store,
+        calendar,
+        clock,
+        timeframe,
+        is_replay=is_replay,
+    )

@@ -79,7 +79,13 @@ def test_a_replays_jumps_are_missed_and_run_as_the_venues_clock_says(
         assert wait_until(lambda: ("DONE", 1) in runs("end_of_day_report"), 30)
         assert runs("end_of_day_report") == [("DONE", 1), ("MISSED", 3)]
         assert runs("reconcile") == [("MISSED", 4)]
-        assert wait_until(lambda: len(ask("/services")["items"]) == 4, 30)
+        assert wait_until(lambda: len(ask("/services")["items"]) == 7, 30)
+        states = {each["service"]: each["state"] for each in ask("/services")["items"]}
+        assert {name for name, state in states.items() if state == "ready"} == {
+            "postgres",
+            "redis",
+            "scheduler",
+        }
     finally:
         process.send_signal(signal.SIGTERM)
         code = process.wait(20)

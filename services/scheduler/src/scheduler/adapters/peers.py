@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from scheduler.runs import Figures, ServiceHealth
+from scheduler.runs import Budget, Figures, ServiceHealth
 from shared.config import Settings
 from shared.domain.errors import Misconfigured, Rejected, Unavailable
 from shared.ports import Timer
@@ -25,6 +25,7 @@ _CALL_WITHIN_S = 30.0
 _LOOK_EVERY_S = 1.0
 _MOST_LOOKS = 90
 _LONGEST_QUOTE = 200
+_LONGEST_SENTENCE = 400
 _LONGEST_METRICS = 1_000_000
 # What every service's /metrics says of its own process.
 _MEMORY, _CPU = "process_resident_memory_bytes", "process_cpu_seconds_total"
@@ -129,6 +130,27 @@ class HttpPeers:
         """See `Peers`."""
         return await self._followed("/collect/market-data")
 
+    async def check_hours(self) -> Figures:
+        """See `Peers`."""
+        said = _object(await self._call("POST", "trade_executor", "/hours/check", json={}))
+        if said.get("agree") is not True:
+            raise Rejected(f"no entry goes out: {str(said.get('said'))[:_LONGEST_SENTENCE]}")
+        return _small(said)
+
+    async def ask_for_bars(self) -> None:
+        """See `Peers`."""
+        await self._call("POST", "data_collector", "/collect/market-data", json={})
+
+    async def budgets(self) -> list[Budget]:
+        """See `Peers`."""
+        said = _object(await self._call("GET", "data_collector", "/providers"))
+        found = said.get("items")
+        rows = [row for row in (found if isinstance(found, list) else []) if isinstance(row, dict)]
+        try:
+            return [_budget(row) for row in rows[:32]]
+        except (KeyError, TypeError, ValueError):
+            raise Unavailable("the data collector's budgets cannot be read") from None
+
     async def maintain(self, task: str) -> Figures:
         """See `Peers`."""
         return await self._followed(f"/maintenance/{task}")
@@ -176,6 +198,17 @@ async def open_peers(settings: Settings, timer: Timer) -> AsyncIterator[HttpPeer
     # What the environment says of proxies is about the internet, not about this machine.
     async with httpx.AsyncClient(timeout=httpx.Timeout(_CALL_WITHIN_S), trust_env=False) as http:
         yield HttpPeers(http, urls, settings, timer)
+
+
+def _budget(row: dict[str, Any]) -> Budget:
+    return Budget(
+        provider=str(row["provider"])[:64],
+        used=int(row["used"]),
+        limit=int(row["limit"]),
+        per_s=int(row["window_s"]),
+        blocked_why=str(row.get("blocked_why") or "")[:_LONGEST_QUOTE],
+        waits=len(row.get("waiting") or []),
+    )
 
 
 def _figures(text: str) -> dict[str, float]:

@@ -46,7 +46,7 @@ _HOPS = {
         WHERE account = :account ORDER BY id DESC LIMIT :rows""",
 }
 # Messages beyond a reader's cursor, and when the oldest of them was written.
-_QUEUES = {
+QUEUES = {
     "strategy_engine": """
         SELECT count(*) AS many, min(announced_at) AS oldest_at FROM data_collector.v_bar_batches
         WHERE account = :account AND id > coalesce((SELECT position FROM strategy_engine.v_cursors
@@ -178,7 +178,7 @@ async def _queues(rows: Any, now: datetime) -> list[Metric]:
         "Age of the oldest of them, in the venue's time.",
         labels=["reader"],
     )
-    for reader, query in _QUEUES.items():
+    for reader, query in QUEUES.items():
         row = (await rows(query))[0]
         depth.add_metric([reader], float(row["many"]))
         since = row["oldest_at"]

@@ -1,0 +1,64 @@
+"""How are the database's tables and the log files kept small?
+
+The scheduler's role may maintain every table (MAINTAIN: vacuum and analyse) and delete from none, so a fault here
+loses nothing. Files go only where no process writes any more: rotated ones, past their age.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from scheduler.runs import Figures
+from shared.adapters.logs import old_logs
+from shared.adapters.postgres import Database
+from shared.ports import Clock
+
+_MAY_MAINTAIN = """
+    SELECT quote_ident(schemaname) || '.' || quote_ident(relname) AS name, n_dead_tup
+    FROM pg_stat_user_tables WHERE has_table_privilege(relid, 'MAINTAIN') ORDER BY 1"""
+
+
+class MachineUpkeep:
+    """See `Upkeep`."""
+
+    def __init__(
+        self, database: Database, logs: Path, keep_logs: timedelta, machine_clock: Clock
+    ) -> None:
+        """`machine_clock` is the machine's even in a replay, since files bear its time."""
+        self._database = database
+        self._logs = logs
+        self._keep_logs = keep_logs
+        self._clock = machine_clock
+
+    async def vacuum(self) -> Figures:
+        """See `Upkeep`; a table that somebody holds is passed over, the next night comes to it."""
+
+        async def tables(connection: AsyncConnection) -> list[tuple[str, int]]:
+            return [(row[0], int(row[1])) for row in await connection.execute(text(_MAY_MAINTAIN))]
+
+        found = await self._database.read(tables)
+        for name, _ in found:
+
+            async def vacuum(connection: AsyncConnection, name: str = name) -> None:
+                # Quoted by the database itself; no parameter may stand there.
+                await connection.execute(text(f"VACUUM (ANALYZE, SKIP_LOCKED) {name}"))
+
+            await self._database.read(vacuum)
+        return {"tables": len(found), "dead_rows_before": sum(dead for _, dead in found)}
+
+    async def forget_logs(self) -> Figures:
+        """See `Upkeep`."""
+        oldest_at = self._clock.now() - self._keep_logs
+
+        def remove() -> int:
+            files = old_logs(self._logs, oldest_at)
+            for file in files:
+                file.unlink(missing_ok=True)
+            return len(files)
+
+        return {"files": await asyncio.to_thread(remove)}
