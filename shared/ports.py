@@ -13,6 +13,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
+from shared.domain.activities import Activity
 from shared.domain.bar_blocks import BarBlock
 from shared.domain.bars import Bar
 from shared.domain.calendar import Session
@@ -340,6 +341,10 @@ class Broker(Protocol):
 
     async def executions(self, *, after: datetime | None = None) -> list[BrokerExecution]:
         """All fills, oldest first, every page of them."""
+        ...
+
+    async def activities(self, *, after: datetime) -> list[Activity]:
+        """Dividends, fees, transfers and corporate actions, oldest first, every page of them."""
         ...
 
     async def positions(self) -> dict[Symbol, Decimal]:

@@ -2,23 +2,26 @@
 
 Purchases are matched to sales, short sales to the purchases that cover them, share by share in exact decimals. First in,
 first out, unless a sale has picked its lots, as the tax rules let an owner do (26 CFR 1.1012-1(c)). A fee is spread
-over the shares of its execution on the grid of a micro so that the parts add up to the whole. Pure.
+over the shares of its execution on the grid of a micro so that the parts add up to the whole. A split counts open lots
+anew, a change of symbol or a merger into shares moves them, each at its own cost and day (26 USC 307, 354). Pure.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 
+from shared.domain.activities import CONVERSIONS, SPLITS
 from shared.domain.errors import InvalidInput
 from shared.domain.orders import Side
 from shared.domain.symbols import Symbol
 
 ZERO = Decimal(0)
 _MICRO = Decimal("0.000001")
+_NANO = Decimal("0.000000001")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class Execution:
     price: Decimal | None
     fee: Decimal
     executed_at: datetime
+    # What moved the shares when it was no trade: the kind of the broker's activity, or of our correction.
+    reason: str = ""
 
     def fee_between(self, start: Decimal, end: Decimal) -> Decimal:
         """The fee's part that falls on the shares from `start` to `end` of this execution."""
@@ -64,6 +69,19 @@ class Part:
             return None
         fee = self.execution.fee_between(self.start, self.end)
         return self.quantity * self.execution.price + self.execution.side.sign * fee
+
+    def counted_as(self, shares: Decimal, reason: str) -> Part:
+        """The same lot in `shares` shares, at the same cost as a whole and under a name that tells of `reason`."""
+        old = self.execution
+        price = None if old.price is None else old.price * self.quantity / shares
+        fee = old.fee_between(self.start, self.end)
+        name = f"{old.execution_id}:{reason.lower()}"
+        counted = replace(old, execution_id=name, quantity=shares, price=price, fee=fee)
+        return Part(counted, ZERO, shares)
+
+    def of_symbol(self, symbol: Symbol) -> Part:
+        """The same lot under another symbol."""
+        return replace(self, execution=replace(self.execution, symbol=symbol))
 
     def split(self, quantity: Decimal) -> tuple[Part, Part]:
         """The first `quantity` shares, and the others."""
@@ -135,6 +153,11 @@ class _Holding:
     def is_closed_by(self, side: Side) -> bool:
         return bool(self.lots) and self.lots[0].execution.side is not side
 
+    @property
+    def quantity(self) -> Decimal:
+        """Shares held, whichever side they are on."""
+        return sum((lot.quantity for lot in self.lots), ZERO)
+
     def take(self, most: Decimal) -> Part:
         """The oldest open shares, at most that many."""
         lot = self.lots.popleft()
@@ -165,6 +188,48 @@ class _Holding:
         return taken
 
 
+def _is_no_trade(
+    execution: Execution, holding: _Holding, parked: dict[tuple[str, datetime], list[Part]]
+) -> bool:
+    """Count lots anew, or move them between symbols, when that is what `execution` stands for."""
+    key, held = (execution.reason, execution.executed_at), holding.quantity
+    if execution.price is not None:
+        return False
+    if execution.reason in SPLITS and held:
+        grows = holding.lots[0].execution.side is execution.side
+        after = held + execution.quantity if grows else held - execution.quantity
+        if after <= 0:
+            return False
+        holding.lots = deque(_recounted(holding.lots, after, execution.reason))
+        return True
+    if execution.reason not in CONVERSIONS:
+        return False
+    if holding.is_closed_by(execution.side) and execution.quantity == held:
+        parked.setdefault(key, []).extend(holding.lots)
+        holding.lots = deque()
+        return True
+    leaving = parked.pop(key, [])
+    if not leaving:
+        return False
+    moved = _recounted(leaving, execution.quantity, execution.reason)
+    holding.lots.extend(lot.of_symbol(execution.symbol) for lot in moved)
+    return True
+
+
+def _recounted(lots: Iterable[Part], shares: Decimal, reason: str) -> list[Part]:
+    """The lots as `shares` shares altogether; each keeps what it cost and the day it was bought."""
+    before = list(lots)
+    total = sum((lot.quantity for lot in before), ZERO)
+    counted, left = [], shares
+    for number, lot in enumerate(before):
+        is_last = number == len(before) - 1
+        mine = left if is_last else (lot.quantity * shares / total).quantize(_NANO, ROUND_DOWN)
+        left -= mine
+        if mine > 0:
+            counted.append(lot.counted_as(mine, reason))
+    return counted
+
+
 def match(executions: Iterable[Execution], picks: Iterable[Pick] = ()) -> Matching:
     """Match what closes to what it closes.
 
@@ -180,8 +245,11 @@ def match(executions: Iterable[Execution], picks: Iterable[Pick] = ()) -> Matchi
         picked.setdefault(pick.sale_id, []).append(pick)
     holdings: dict[Symbol, _Holding] = {}
     closings: list[Closing] = []
+    parked: dict[tuple[str, datetime], list[Part]] = {}
     for execution in executions:
         holding = holdings.setdefault(execution.symbol, _Holding())
+        if _is_no_trade(execution, holding, parked):
+            continue
         rest = Part(execution, ZERO, execution.quantity)
         for pick in picked.pop(execution.execution_id, ()):
             if pick.quantity > rest.quantity or not holding.is_closed_by(execution.side):

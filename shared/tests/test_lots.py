@@ -131,3 +131,72 @@ def test_no_share_and_no_cent_is_lost(moves: list[tuple[Side, int, int, int, str
     gains = sum((closing.gain or ZERO for closing in found.closings), ZERO)
     tied = sum((lot.execution.side.sign * (lot.amount or ZERO) for lot in found.open_lots), ZERO)
     assert gains - tied == cash
+
+
+# ---------------------------------------------------------------------- shares that move without a trade
+
+
+def moved(
+    number: int,
+    side: Side,
+    quantity: str,
+    reason: str,
+    symbol: str = "AAPL",
+    at: datetime | None = None,
+) -> Execution:
+    return Execution(
+        f"activity:{number}", reason, "", Symbol(symbol), side, Decimal(quantity), None, ZERO,
+        at or START_AT + timedelta(days=number), reason,
+    )  # fmt: skip
+
+
+def test_a_split_keeps_what_each_lot_cost_and_the_day_it_was_bought() -> None:
+    found = match(
+        [
+            traded(1, Side.BUY, "10", "100"),
+            traded(2, Side.BUY, "5", "130"),
+            moved(3, Side.BUY, "30", "SPLIT"),
+            traded(4, Side.SELL, "30", "50"),
+        ]
+    )
+    [closing] = found.closings
+    assert closing.gain is not None
+    assert round(closing.gain, 12) == 30 * 50 - 10 * 100
+    assert closing.opened.execution.executed_at == traded(1, Side.BUY, "10", "100").executed_at
+    [left] = found.open_lots
+    assert left.amount is not None
+    assert (left.quantity, round(left.amount, 12)) == (Decimal(15), Decimal(650))
+
+
+def test_a_reverse_split_that_does_not_divide_evenly_loses_no_share_and_no_cost() -> None:
+    found = match(
+        [
+            traded(1, Side.BUY, "10", "1"),
+            traded(2, Side.BUY, "10", "2"),
+            moved(3, Side.SELL, "13", "SPLIT"),
+        ]
+    )
+    assert sum(lot.quantity for lot in found.open_lots) == 7
+    amounts = [lot.amount or ZERO for lot in found.open_lots]
+    assert [round(amount, 12) for amount in amounts] == [10, 20]
+
+
+def test_a_split_of_shares_sold_short_makes_the_debt_larger() -> None:
+    found = match([traded(1, Side.SELL, "10", "100"), moved(2, Side.SELL, "10", "SPLIT")])
+    [lot] = found.open_lots
+    assert (lot.execution.side, lot.quantity, lot.amount) == (Side.SELL, Decimal(20), Decimal(1000))
+
+
+def test_a_merger_into_shares_carries_the_cost_over() -> None:
+    at = START_AT + timedelta(days=3)
+    found = match(
+        [
+            traded(1, Side.BUY, "10", "100"),
+            moved(2, Side.SELL, "10", "MA", "AAPL", at),
+            moved(3, Side.BUY, "4", "MA", "MSFT", at),
+            traded(5, Side.SELL, "4", "300", symbol="MSFT"),
+        ]
+    )
+    [closing] = found.closings
+    assert (closing.opened.execution.symbol, closing.gain) == (Symbol("MSFT"), Decimal(200))
+    assert found.open_lots == ()

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from shared.adapters.clocks import MonotonicTimer
+from shared.adapters.executions import executions_of
 from shared.adapters.parquet import ParquetBars
 from shared.adapters.postgres import open_database
 from shared.config import load_settings
 from shared.domain.lots import ZERO, match
 from trader.audit import Audit, verify
 from trader.explain import Explainer
-from trader.exports.executions import executions_of
 from trader.replay.rest import Phase, Step
 from trader.replay.session import Replay, ReplayPlan, open_replay
 from trader.runtime.instance import Instance
@@ -128,7 +128,9 @@ async def assert_books_can_be_taken_out(replay: Replay) -> None:
         settings, MonotonicTimer(), pool_size=1, application="test"
     ) as database:
         heads = await verify(Audit(database, replay.account), {})
-        executions = await executions_of(database, replay.account)
+        executions = await database.read(
+            lambda connection: executions_of(connection, replay.account)
+        )
     book = await replay.venue.book()
     lengths = {head.chain: head.length for head in heads}
     assert lengths["trade_executor.fills"] == len(book["executions"]) == len(executions)

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.adapters.clocks import WallClock
 from shared.adapters.exchange_calendar import load_calendar
+from shared.adapters.executions import executions_of
 from shared.domain.calendar import NEW_YORK
 from shared.domain.errors import InvalidInput
 from shared.domain.lots import Execution, Pick, match
@@ -22,7 +24,6 @@ from shared.domain.money import parse_number
 from trader.audit import Audit, line_of
 from trader.commands.stored import AccountOption, Stored, ask_ledger
 from trader.exports import tax, trades
-from trader.exports.executions import executions_of
 from trader.exports.files import whole_file, write_whole
 from trader.exports.tradenote import tradenote_csv
 from trader.runtime.instance import Instance
@@ -132,7 +133,10 @@ def export_audit(output: OutputOption = None, account: AccountOption = None) -> 
 
 def _executions(account: str | None) -> tuple[list[Execution], str]:
     async def read(stored: Stored) -> tuple[list[Execution], str]:
-        return await executions_of(stored.database, stored.account), stored.account
+        async def rows(connection: AsyncConnection) -> list[Execution]:
+            return await executions_of(connection, stored.account)
+
+        return await stored.database.read(rows), stored.account
 
     return ask_ledger(account, read)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from shared.domain.activities import Activity
 from shared.domain.errors import OrderRejected, OutcomeUnknown
 from shared.domain.orders import OrderChange, OrderRequest
 from shared.domain.symbols import Symbol
@@ -77,6 +78,8 @@ class FloorBroker:
     floor: Floor
     before: Callable[[str], None] = lambda _: None
     asked: list[str] = field(default_factory=list)
+    # Told beside trades, as the broker writes it; what they do to shares and cash the test does by hand.
+    activities_told: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def _book(self) -> Book:
@@ -160,6 +163,10 @@ class FloorBroker:
             for e in self._book.executions
             if after is None or e.at > after
         ]
+
+    async def activities(self, *, after: datetime) -> list[Activity]:
+        self._note("activities")
+        return [wire.read_non_trade(raw) for raw in self.activities_told]
 
     async def positions(self) -> dict[Symbol, Decimal]:
         self._note("positions")

@@ -16,6 +16,7 @@ from decimal import Decimal
 import structlog
 
 from shared.crashpoints import crashpoint
+from shared.domain.activities import moves_between
 from shared.domain.calendar import TradingCalendar
 from shared.domain.errors import AccountMismatch, Retryable, Unavailable
 from shared.domain.money import plain
@@ -29,6 +30,8 @@ from trade_executor.wake import Wake
 _log = structlog.get_logger(__name__)
 LIGHT_EVERY_S = 5.0
 DEEP_EVERY_S = 30.0
+# Activities bear a day, and are told days after it.
+_ACTIVITIES_LATE = timedelta(days=7)
 _OVERLAP = timedelta(seconds=60)
 _HISTORY = timedelta(days=1)
 _MAX_SINGLE_LOOKS = 10
@@ -218,6 +221,7 @@ class Reconciler:
                 f"({booked.forgotten[0]}); was it restored from an older backup? Compare both, then resume"
             )
         await self._prove_absence(report, listed, booked.unexplained)
+        await self._book_activities(since)
         await self._compare_holdings(report, since)
         await self._store.protection.cover_bare_positions(at=self._clock.now())
         await self._store.terms.mark_reconciled(epoch=self._epoch, at=began_at)
@@ -252,8 +256,10 @@ class Reconciler:
             account = await self._broker.account()
             positions = await self._broker.positions()
             after = await self._broker.executions(after=since)
+            told = await self._broker.activities(after=since - _ACTIVITIES_LATE)
             if [e.execution_id for e in before] == [e.execution_id for e in after]:
                 ledger_from = max((e.executed_at for e in after), default=since)
+                await self._store.activities.set_aside(told, at=self._clock.now())
                 await self._store.ledger.adopt(
                     account, positions, ledger_from=ledger_from, at=self._clock.now()
                 )
@@ -290,6 +296,23 @@ class Reconciler:
             )
             await self._store.outgoing.record_never_existed(intent, proof, at=now)
             report.never_existed.append(intent.client_order_id)
+
+    async def _book_activities(self, since: datetime) -> None:
+        """Dividends, fees and transfers, and shares that moved without a trade where that explains the difference."""
+        activities = await self._broker.activities(after=since - _ACTIVITIES_LATE)
+        await self._store.activities.book_cash(activities, at=self._clock.now())
+        moving = await self._store.activities.unbooked_moves(activities)
+        if not moving:
+            return
+        ours, theirs = (await self._store.ledger.holdings())[0], await self._broker.positions()
+        for symbol, told in sorted(moving.items()):
+            mine = ours.get(symbol, Decimal(0))
+            moves = moves_between(mine, theirs.get(symbol, Decimal(0)), told)
+            if moves:
+                _log.warning(
+                    "shares moved without a trade", symbol=symbol, kinds=[a.kind for a in told]
+                )
+                await self._store.activities.book_moves(moves, ours=mine, at=self._clock.now())
 
     async def _compare_holdings(self, report: Report, since: datetime) -> None:
         """Positions and cash; a difference needs two looks between which nothing moved."""

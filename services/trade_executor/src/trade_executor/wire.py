@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from shared.domain.activities import Activity
 from shared.domain.calendar import NEW_YORK, Session
 from shared.domain.errors import InvalidInput
 from shared.domain.money import plain
@@ -199,6 +200,30 @@ def read_account(raw: Any) -> BrokerAccount:
         cash=cash,
         equity=cash if equity is None else equity,
         buying_power=cash if buying_power is None else buying_power,
+        raw=fields,
+    )
+
+
+def read_non_trade(raw: Any) -> Activity:
+    """A dividend, fee, transfer or corporate action.
+
+    Raises:
+        InvalidInput: without id, type or day.
+    """
+    fields = _object(raw, "activity")
+    try:
+        on = date.fromisoformat(str(fields.get("date"))[:10])
+    except ValueError:
+        raise InvalidInput("an activity of the broker lacks its date") from None
+    symbol = fields.get("symbol")
+    return Activity(
+        activity_id=_text(fields, "id"),
+        kind=_text(fields, "activity_type").upper(),
+        on=on,
+        symbol=Symbol(_text(fields, "symbol")) if symbol else None,
+        quantity=_number(fields, "qty"),
+        net_amount=_number(fields, "net_amount"),
+        status=str(fields["status"]) if fields.get("status") else None,
         raw=fields,
     )
 

@@ -21,6 +21,7 @@ import orjson
 from pydantic import SecretStr
 
 from shared.crashpoints import crashpoint
+from shared.domain.activities import Activity
 from shared.domain.calendar import Session
 from shared.domain.errors import (
     AccountMismatch,
@@ -229,6 +230,28 @@ class AlpacaBroker:
                 raise Unavailable("the broker's list of fills does not move on")
             query["page_token"] = str(page[-1].raw["id"])
         raise Unavailable(f"the broker's list of fills did not end within {_MAX_PAGES} pages")
+
+    async def activities(self, *, after: datetime) -> list[Activity]:
+        """See `Broker`."""
+        found: dict[str, Activity] = {}
+        query = {
+            "category": "non_trade_activity",
+            "direction": "asc",
+            "page_size": str(_ACTIVITIES_PAGE),
+            "after": after.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        }
+        for _ in range(_MAX_PAGES):
+            page = self._parsed_all(
+                wire.read_non_trade, await self._get("/v2/account/activities", query)
+            )
+            known = len(found)
+            found.update((activity.activity_id, activity) for activity in page)
+            if len(page) < _ACTIVITIES_PAGE:
+                return list(found.values())
+            if len(found) == known:
+                break
+            query["page_token"] = page[-1].activity_id
+        raise Unavailable("the broker's list of activities does not come to an end")
 
     async def positions(self) -> dict[Symbol, Decimal]:
         """See `Broker`."""

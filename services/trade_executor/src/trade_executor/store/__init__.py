@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from shared.adapters.postgres import Database
 from trade_executor.slicing import Slicing, at_once
+from trade_executor.store.activities import Activities
 from trade_executor.store.differences import Differences
 from trade_executor.store.ledger import Booked, Ledger
 from trade_executor.store.manual import ManualOrders
@@ -36,6 +37,7 @@ class Store:
         self.protection = Protection(db, account, self.differences)
         self.outgoing = Outgoing(db, account, self.differences, self.protection)
         self.ledger = Ledger(db, account, self.differences, self.protection)
+        self.activities = Activities(db, account, self.differences)
         self.questions = Questions(db, account)
         self.manual = ManualOrders(db, account)
         self.requests = Requests(db, account)

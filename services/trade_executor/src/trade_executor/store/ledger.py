@@ -182,16 +182,17 @@ class Ledger(Tables):
 
         return await self._db.run(work)
 
-    async def opening_positions(self) -> dict[Symbol, Decimal]:
-        """What was held when the account was adopted, and adjustments since."""
+    async def adjustments(self, *, after: int) -> list[dict[str, Any]]:
+        """What was held at the adoption, and shares that moved without a trade; the newer ones, oldest first."""
 
-        async def work(connection: AsyncConnection) -> dict[Symbol, Decimal]:
+        async def work(connection: AsyncConnection) -> list[dict[str, Any]]:
             rows = await self._all(
                 connection,
-                f"""SELECT symbol, sum(quantity) AS quantity FROM {SCHEMA}.adjustments
-                    WHERE account = :account GROUP BY symbol""",
+                f"""SELECT id, symbol, quantity, price, reason, entered_at FROM {SCHEMA}.adjustments
+                    WHERE account = :account AND id > :after ORDER BY id""",
+                after=after,
             )
-            return {Symbol(row.symbol): row.quantity for row in rows}
+            return [dict(row._mapping) for row in rows]
 
         return await self._db.run(work)
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import date, datetime
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.domain.lots import ZERO, Execution, match
-from shared.domain.orders import Side
-from shared.domain.symbols import Symbol
+from shared.adapters.executions import executions_of
+from shared.domain.lots import match
 from trade_executor.performance import DayPerformance, performance_on
 from trade_executor.store.tables import SCHEMA, Tables
 
@@ -22,7 +20,7 @@ class Performances(Tables):
         """Compute the figures of `day` and store them in place of what stood there."""
 
         async def work(connection: AsyncConnection) -> DayPerformance:
-            executions = await self._executions(connection)
+            executions = await executions_of(connection, self.account)
             # A long ledger takes a second, in which the executor must not stand still.
             found = await asyncio.to_thread(lambda: performance_on(day, match(executions).closings))
             await self._do(
@@ -61,31 +59,3 @@ class Performances(Tables):
             return [DayPerformance(**row._mapping) for row in rows]
 
         return await self._db.run(work)
-
-    async def _executions(self, connection: AsyncConnection) -> list[Execution]:
-        rows = await self._all(
-            connection,
-            f"""SELECT execution_id, broker_order_id AS order_id, symbol, side, quantity, price, fee,
-                       executed_at
-                FROM {SCHEMA}.fills WHERE account = :account
-                UNION ALL
-                SELECT key, key, symbol, CASE WHEN quantity > 0 THEN 'buy' ELSE 'sell' END,
-                       abs(quantity), price, 0, entered_at
-                FROM {SCHEMA}.adjustments WHERE account = :account AND quantity <> 0
-                ORDER BY executed_at, execution_id""",
-        )
-        return [_execution(row._mapping) for row in rows]
-
-
-def _execution(row: Any) -> Execution:
-    return Execution(
-        row["execution_id"],
-        row["order_id"],
-        "",
-        Symbol(row["symbol"]),
-        Side(row["side"]),
-        row["quantity"],
-        row["price"],
-        row["fee"] or ZERO,
-        row["executed_at"],
-    )

@@ -1,11 +1,10 @@
-"""Every execution of an account, oldest first: fills as booked, and what was there or corrected besides."""
+"""Every execution of an account, oldest first: fills as booked, and what was there, moved or was corrected besides."""
 
 from __future__ import annotations
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.adapters.postgres import Database
 from shared.domain.errors import InvalidInput
 from shared.domain.lots import ZERO, Execution
 from shared.domain.orders import Side
@@ -13,9 +12,10 @@ from shared.domain.symbols import Symbol
 
 # Whole histories are read at once, since the oldest lot may be sold last.
 MOST = 2_000_000
+# Of one instant, shares leave a symbol before they come to another.
 _EXECUTIONS = text("""
     SELECT f.execution_id, f.broker_order_id, coalesce(d.strategy, '') AS strategy, f.symbol, f.side,
-           f.quantity, f.price, f.fee, f.executed_at
+           f.quantity, f.price, f.fee, f.executed_at, '' AS reason
     FROM trade_executor.v_fills f
     LEFT JOIN trade_executor.v_intents i
         ON i.account = f.account AND i.client_order_id = f.client_order_id
@@ -24,38 +24,35 @@ _EXECUTIONS = text("""
     WHERE f.account = :account
     UNION ALL
     SELECT key, reason, '', symbol, CASE WHEN quantity > 0 THEN 'buy' ELSE 'sell' END,
-           abs(quantity), price, 0, entered_at
+           abs(quantity), price, 0, entered_at, reason
     FROM trade_executor.v_adjustments
     WHERE account = :account AND quantity <> 0
-    ORDER BY executed_at, execution_id LIMIT :most
+    ORDER BY executed_at, reason, side DESC, execution_id LIMIT :most
 """)
 
 
-async def executions_of(database: Database, account: str) -> list[Execution]:
+async def executions_of(connection: AsyncConnection, account: str) -> list[Execution]:
     """See above.
 
     Raises:
         InvalidInput: there are more than `MOST`.
     """
-
-    async def read(connection: AsyncConnection) -> list[Execution]:
-        rows = await connection.execute(_EXECUTIONS, {"account": account, "most": MOST + 1})
-        return [
-            Execution(
-                row.execution_id,
-                row.broker_order_id,
-                row.strategy,
-                Symbol(row.symbol),
-                Side(row.side),
-                row.quantity,
-                row.price,
-                row.fee or ZERO,
-                row.executed_at,
-            )
-            for row in rows
-        ]
-
-    found = await database.read(read)
+    rows = await connection.execute(_EXECUTIONS, {"account": account, "most": MOST + 1})
+    found = [
+        Execution(
+            row.execution_id,
+            row.broker_order_id,
+            row.strategy,
+            Symbol(row.symbol),
+            Side(row.side),
+            row.quantity,
+            row.price,
+            row.fee or ZERO,
+            row.executed_at,
+            row.reason,
+        )
+        for row in rows
+    ]
     if len(found) > MOST:
         raise InvalidInput(f"account {account} has more than {MOST} executions; export it by SQL")
     return found

@@ -1,0 +1,173 @@
+"""What is booked of the broker's activities beside trades?
+
+Cash entries and adjustments named after the activity, so that each is booked once. After shares have moved, the stops and
+targets kept for that symbol are put into its new shares, and its entries wait until a person has looked: how many shares
+those guard is for a person to settle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.adapters.postgres import Database, lock
+from shared.domain.activities import Activity, ShareMove
+from shared.domain.money import plain
+from shared.domain.symbols import Symbol
+from trade_executor.store.differences import Differences
+from trade_executor.store.tables import SCHEMA, ZERO, Tables, as_json
+
+_CENT = Decimal("0.01")
+INSIDE_OPENING = "INSIDE_OPENING"
+
+
+class Activities(Tables):
+    """Dividends, fees, transfers and corporate actions in the ledger."""
+
+    def __init__(self, db: Database, account: str, differences: Differences) -> None:
+        super().__init__(db, account)
+        self._differences = differences
+
+    async def set_aside(self, activities: Sequence[Activity], *, at: datetime) -> None:
+        """What the opening figures contain already is never booked again."""
+
+        async def work(connection: AsyncConnection) -> None:
+            for activity in activities:
+                await self._enter(connection, activity, _key(activity), ZERO, INSIDE_OPENING, at)
+
+        await self._db.run(work)
+
+    async def book_cash(self, activities: Sequence[Activity], *, at: datetime) -> None:
+        """Book the dollars of each activity once; what the broker took back is taken back here."""
+
+        async def work(connection: AsyncConnection) -> None:
+            await lock(connection, f"ledger:{self.account}")
+            for activity in activities:
+                key = _key(activity)
+                if not activity.is_taken_back:
+                    if activity.cash:
+                        await self._enter(
+                            connection, activity, key, activity.cash, activity.kind, at
+                        )
+                    continue
+                booked = await self._one(
+                    connection,
+                    f"""SELECT amount FROM {SCHEMA}.cash_entries
+                        WHERE account = :account AND key = :key AND amount <> 0""",
+                    key=key,
+                )
+                if booked is not None:
+                    back, kind = f"{key}:taken-back", f"{activity.kind}_TAKEN_BACK"
+                    await self._enter(connection, activity, back, -booked.amount, kind, at)
+
+        if activities:
+            await self._db.run(work)
+
+    async def unbooked_moves(self, activities: Sequence[Activity]) -> dict[Symbol, list[Activity]]:
+        """Those that move shares and have not been booked, by symbol."""
+        told = [a for a in activities if a.moves_shares]
+        if not told:
+            return {}
+
+        async def work(connection: AsyncConnection) -> set[str]:
+            rows = await self._all(
+                connection,
+                f"""SELECT key FROM {SCHEMA}.adjustments WHERE account = :account AND key = ANY(:keys)
+                    UNION ALL
+                    SELECT key FROM {SCHEMA}.cash_entries
+                    WHERE account = :account AND key = ANY(:keys) AND reason = '{INSIDE_OPENING}'""",
+                keys=[_key(activity) for activity in told],
+            )
+            return {row.key for row in rows}
+
+        known = await self._db.run(work)
+        found: dict[Symbol, list[Activity]] = {}
+        for activity in told:
+            if _key(activity) not in known and activity.symbol is not None:
+                found.setdefault(activity.symbol, []).append(activity)
+        return found
+
+    async def book_moves(self, moves: Sequence[ShareMove], *, ours: Decimal, at: datetime) -> None:
+        """Book shares of one symbol that moved, of which `ours` were held before."""
+        symbol, after = moves[0].symbol, ours + sum((m.quantity for m in moves), ZERO)
+
+        async def work(connection: AsyncConnection) -> None:
+            await lock(connection, f"ledger:{self.account}")
+            for move in moves:
+                await self._do(
+                    connection,
+                    f"""INSERT INTO {SCHEMA}.adjustments
+                            (account, key, symbol, quantity, price, reason, evidence, entered_at)
+                        VALUES (:account, :key, :symbol, :quantity, :price, :reason,
+                                CAST(:evidence AS jsonb), :at)
+                        ON CONFLICT (account, key) DO NOTHING""",
+                    key=_key(move.activity),
+                    symbol=symbol,
+                    quantity=move.quantity,
+                    price=move.price,
+                    reason=move.activity.kind,
+                    evidence=as_json(dict(move.activity.raw)),
+                    at=at,
+                )
+            if ours * after > 0:
+                await self._rescale_exits(connection, symbol, ours / after)
+            await self._differences.open_within(
+                connection, "CORPORATE_ACTION", symbol, symbol,
+                ours=f"{plain(ours)} shares before", theirs=f"{plain(after)} shares after",
+                evidence={"activities": [dict(move.activity.raw) for move in moves]}, at=at,
+            )  # fmt: skip
+
+        await self._db.run(work)
+
+    async def _rescale_exits(
+        self, connection: AsyncConnection, symbol: Symbol, ratio: Decimal
+    ) -> None:
+        rows = await self._all(
+            connection,
+            f"""SELECT client_order_id, stop_loss, take_profit FROM {SCHEMA}.intents
+                WHERE account = :account AND symbol = :symbol AND purpose = 'entry'
+                  AND stop_loss IS NOT NULL AND filled_quantity > 0
+                ORDER BY sequence DESC LIMIT 1 FOR UPDATE""",
+            symbol=symbol,
+        )
+        for row in rows:
+            await self._do(
+                connection,
+                f"""UPDATE {SCHEMA}.intents SET stop_loss = :stop, take_profit = :target
+                    WHERE account = :account AND client_order_id = :id""",
+                stop=_scaled(row.stop_loss, ratio),
+                target=None if row.take_profit is None else _scaled(row.take_profit, ratio),
+                id=row.client_order_id,
+            )
+
+    async def _enter(
+        self,
+        connection: AsyncConnection,
+        activity: Activity,
+        key: str,
+        amount: Decimal,
+        reason: str,
+        at: datetime,
+    ) -> None:
+        await self._do(
+            connection,
+            f"""INSERT INTO {SCHEMA}.cash_entries (account, key, amount, reason, evidence, entered_at)
+                VALUES (:account, :key, :amount, :reason, CAST(:evidence AS jsonb), :at)
+                ON CONFLICT (account, key) DO NOTHING""",
+            key=key,
+            amount=amount,
+            reason=reason,
+            evidence=as_json(dict(activity.raw)),
+            at=at,
+        )
+
+
+def _key(activity: Activity) -> str:
+    return f"activity:{activity.activity_id}"
+
+
+def _scaled(price: Decimal, ratio: Decimal) -> Decimal:
+    return max((price * ratio).quantize(_CENT, ROUND_HALF_EVEN), _CENT)

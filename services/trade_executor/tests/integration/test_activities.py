@@ -1,0 +1,185 @@
+"""Dividends, fees and corporate actions are booked once, and shares move only where that explains the broker's."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from services.trade_executor.tests.integration.test_reconciliation import (
+    AAPL,
+    MSFT,
+    Desk,
+    Play,
+    play,
+)
+from shared.adapters.executions import executions_of
+from shared.domain.ledger import Position
+from shared.domain.lots import match
+from shared.domain.symbols import Symbol
+from trade_executor.positions import PositionFold
+
+__all__ = ["play"]
+
+
+def told(desk: Desk, kind: str, number: int = 1, **fields: Any) -> None:
+    """The broker's list of activities holds one more."""
+    desk.broker.activities_told.append(
+        {
+            "id": f"20261120000000000::{kind.lower()}-{number}",
+            "activity_type": kind,
+            "date": "2026-11-20",
+            "status": "executed",
+            **fields,
+        }
+    )
+
+
+def holds(desk: Desk, symbol: Symbol, quantity: int) -> None:
+    """The broker's own book after the action."""
+    desk.floor.book.positions[symbol] = Position(symbol, Decimal(quantity), Decimal(1))
+
+
+async def cash_entries(desk: Desk) -> list[tuple[str, Decimal]]:
+    async def read(connection: Any) -> Any:
+        return await desk.store.ledger._all(
+            connection,
+            "SELECT reason, amount FROM trade_executor.v_cash_entries WHERE account = :account "
+            "AND key <> 'opening' ORDER BY id",
+        )
+
+    return [(row.reason, row.amount) for row in await desk.risk.run(read)]
+
+
+def test_dividends_fees_and_transfers_are_cash_and_each_is_booked_once(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        told(desk, "DIV", symbol="AAPL", qty="10", per_share_amount="0.51", net_amount="5.10")
+        told(desk, "FEE", net_amount="-0.07")
+        told(desk, "CSD", net_amount="1000")
+        desk.floor.book.cash += Decimal("1005.03")
+        for _ in range(2):
+            assert (await desk.compare()).cash_agrees
+        assert await cash_entries(desk) == [
+            ("DIV", Decimal("5.10")), ("FEE", Decimal("-0.07")), ("CSD", Decimal(1000)),
+        ]  # fmt: skip
+        assert await desk.differences() == []
+
+    play(scenario)
+
+
+def test_what_the_broker_takes_back_is_taken_back(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        told(desk, "DIV", symbol="AAPL", net_amount="5.10")
+        desk.floor.book.cash += Decimal("5.10")
+        await desk.compare()
+        desk.broker.activities_told[0]["status"] = "canceled"
+        desk.floor.book.cash -= Decimal("5.10")
+        for _ in range(2):
+            assert (await desk.compare()).cash_agrees
+        assert await cash_entries(desk) == [
+            ("DIV", Decimal("5.10")), ("DIV_TAKEN_BACK", Decimal("-5.10")),
+        ]  # fmt: skip
+
+    play(scenario)
+
+
+def test_a_split_moves_shares_and_exits_keeps_the_cost_and_waits_for_a_person(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held()
+        told(desk, "SPLIT", symbol="AAPL", qty="10")
+        holds(desk, AAPL, 20)
+        assert (await desk.compare()).positions_agree
+        assert await desk.differences() == [
+            ("CORPORATE_ACTION", "AAPL", "10 shares before", "20 shares after")
+        ]
+        [entry, *_] = reversed(await desk.store.reads.find_orders(limit=50))
+        assert (entry["stop_loss"], entry["take_profit"]) == (Decimal(45), Decimal(60))
+        held = (await PositionFold(desk.store).now())[AAPL]
+        assert (held.quantity, held.average_price) == (Decimal(20), Decimal(50))
+
+        async def lots(connection: Any) -> Any:
+            return match(await executions_of(connection, desk.account)).open_lots
+
+        [lot] = await desk.risk.run(lots)
+        assert (lot.quantity, lot.amount) == (Decimal(20), Decimal(1000))
+
+    play(scenario)
+
+
+def test_a_split_told_as_what_is_held_after_it_is_understood_as_well(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held(stop_loss=None, take_profit=None)
+        told(desk, "SPLIT", symbol="AAPL", qty="30")
+        holds(desk, AAPL, 30)
+        assert (await desk.compare()).positions_agree
+
+    play(scenario)
+
+
+def test_an_action_that_does_not_explain_what_is_held_moves_nothing(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held(stop_loss=None, take_profit=None)
+        told(desk, "SPLIT", symbol="AAPL", qty="7")
+        holds(desk, AAPL, 20)
+        assert not (await desk.compare()).positions_agree
+        assert await desk.differences() == [("POSITION", "AAPL", "10", "20")]
+
+    play(scenario)
+
+
+def test_a_change_of_symbol_moves_the_lots_with_their_cost(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held(stop_loss=None, take_profit=None)
+        told(desk, "NC", 1, symbol="AAPL", qty="-10")
+        told(desk, "NC", 2, symbol="MSFT", qty="10")
+        del desk.floor.book.positions[AAPL]
+        holds(desk, MSFT, 10)
+        assert (await desk.compare()).positions_agree
+
+        async def lots(connection: Any) -> Any:
+            return match(await executions_of(connection, desk.account))
+
+        matching = await desk.risk.run(lots)
+        assert matching.closings == ()
+        [lot] = matching.open_lots
+        assert (lot.execution.symbol, lot.quantity, lot.amount) == (
+            MSFT,
+            Decimal(10),
+            Decimal(1000),
+        )
+
+    play(scenario)
+
+
+def test_a_merger_for_cash_sells_the_shares_at_what_was_paid(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held(stop_loss=None, take_profit=None)
+        told(desk, "MA", symbol="AAPL", qty="-10", net_amount="1200")
+        del desk.floor.book.positions[AAPL]
+        desk.floor.book.cash += 1200
+        report = await desk.compare()
+        assert report.positions_agree
+        assert report.cash_agrees
+
+        async def closings(connection: Any) -> Any:
+            return match(await executions_of(connection, desk.account)).closings
+
+        [closing] = await desk.risk.run(closings)
+        assert (closing.proceeds, closing.gain) == (Decimal(1200), Decimal(200))
+
+    play(scenario)
+
+
+def test_shares_of_a_spin_off_come_without_a_cost(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held(stop_loss=None, take_profit=None)
+        told(desk, "SSO", symbol="MSFT", qty="5")
+        holds(desk, MSFT, 5)
+        assert (await desk.compare()).positions_agree
+
+        async def lots(connection: Any) -> Any:
+            return match(await executions_of(connection, desk.account)).open_lots
+
+        by_symbol = {lot.execution.symbol: lot.amount for lot in await desk.risk.run(lots)}
+        assert by_symbol == {AAPL: Decimal(1000), MSFT: None}
+
+    play(scenario)
