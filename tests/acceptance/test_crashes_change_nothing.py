@@ -18,6 +18,7 @@ from redis import Redis
 
 from shared.crashpoints import UPSTREAM
 from shared.testing import crashing
+from shared.testing.figures import Figure
 from tests.acceptance.replaying import (
     Outcome,
     after_instants,
@@ -178,7 +179,7 @@ def test_deaths_between_a_bar_and_its_review(undisturbed: Outcome, tmp_path: Pat
 @pytest.mark.prove
 @pytest.mark.timeout(1_800)
 def test_every_place_before_the_executor_with_every_misfortune(
-    undisturbed: Outcome, tmp_path: Path
+    undisturbed: Outcome, tmp_path: Path, figure: Figure
 ) -> None:
     cells = [
         (service, place, misfortune)
@@ -189,4 +190,4 @@ def test_every_place_before_the_executor_with_every_misfortune(
     deaths = Deaths(deque(cells))
     assert _play(tmp_path / "home", deaths) == undisturbed
     assert not deaths.due, f"never died: {deaths.due}"
-    print(f"crash cells before the executor: {len(cells)} passed")
+    figure(f"crash cells before the executor: {len(cells)} passed")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.testing.figures import Figure
 from tests.acceptance.replaying import (
     GOOG,
     Outcome,
@@ -48,10 +49,14 @@ def test_500_real_daily_bars_give_the_same_orders_and_fills_twice(tmp_path: Path
 
 @pytest.mark.prove
 @pytest.mark.timeout(3600)
-def test_the_whole_file_gives_the_same_orders_and_fills_twice(tmp_path: Path) -> None:
+def test_the_whole_file_gives_the_same_orders_and_fills_twice(
+    tmp_path: Path, figure: Figure
+) -> None:
     summary, first = _replay_goog(tmp_path / "first", None)
     _, second = _replay_goog(tmp_path / "second", None)
 
-    print(f"whole GOOG: {summary}")
+    figure(
+        f"whole GOOG, twice the same: {summary.bars} bars, {summary.orders} orders, {summary.seconds_stepping:.0f} s"
+    )
     assert first == second
     assert summary.bars == 2148

@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
+from shared.testing.figures import Figure
 from tests.acceptance.replaying import (
     assert_ledger_is_the_venues_book,
     replaying,
@@ -27,7 +28,7 @@ MAY_GROW_BY = 24 * 2**20
 PLAN = ReplayPlan(seed=11)
 
 
-def test_sessions_of_misfortunes_lose_nothing(tmp_path: Path) -> None:
+def test_sessions_of_misfortunes_lose_nothing(tmp_path: Path, figure: Figure) -> None:
     chance = np.random.default_rng(11)
     deck = _deck(chance)
     count = len(deck)
@@ -50,12 +51,14 @@ def test_sessions_of_misfortunes_lose_nothing(tmp_path: Path) -> None:
             assert not deck
             assert summary.unknown_orders == 0
             assert summary.fills > 0
-            print(f"soak: {replay.instants} instants, {count} misfortunes, {summary.orders} orders")
+            figure(
+                f"soak: {replay.instants} instants, {count} misfortunes, {summary.orders} orders"
+            )
 
     asyncio.run(scenario())
 
 
-def test_calm_sessions_leave_memory_and_files_as_they_were(tmp_path: Path) -> None:
+def test_calm_sessions_leave_memory_and_files_as_they_were(tmp_path: Path, figure: Figure) -> None:
     async def scenario() -> None:
         async with replaying(tmp_path, PLAN, BUSY) as replay:
             seen: list[dict[str, tuple[int, int]]] = []
@@ -66,7 +69,7 @@ def test_calm_sessions_leave_memory_and_files_as_they_were(tmp_path: Path) -> No
                 rss = [held[service][0] for held in seen]
                 files = [held[service][1] for held in seen]
                 megabytes = ", ".join(f"{one / 2**20:.0f}" for one in rss)
-                print(f"soak: {service:16} MB after each session {megabytes}; files {files}")
+                figure(f"soak: {service:16} MB after each session {megabytes}; files {files}")
                 assert files[-1] <= files[1] + 4, f"{service} keeps files open: {files}"
                 # The venue remembers every order for ever, as a broker does.
                 if service != SIMULATOR:

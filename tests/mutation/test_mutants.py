@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.testing.figures import Figure
 from tests.mutation.mutants import mutants_of
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -55,9 +56,9 @@ def test_a_sample_of_broken_rules_is_noticed() -> None:
 
 @pytest.mark.prove
 @pytest.mark.timeout(3_600)
-def test_nine_of_ten_broken_rules_are_noticed() -> None:
+def test_nine_of_ten_broken_rules_are_noticed(figure: Figure) -> None:
     count, survived = tried(every=1)
 
-    print(f"{count - len(survived)} of {count} mutants of the limits were caught")
+    figure(f"mutants of the limits: {count - len(survived)} of {count} were caught")
     print("\n".join(survived))
     assert len(survived) <= count / 10

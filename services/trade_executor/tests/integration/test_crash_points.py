@@ -14,6 +14,7 @@ from redis import Redis
 
 from services.trade_executor.tests.integration.processes import OnRig, Program, Rig, on_rig
 from shared.crashpoints import EXECUTOR
+from shared.testing.figures import Figure
 from shared.testing.servers import Servers, SettingsFor
 from trader.runtime.instance import POSTGRES
 
@@ -135,10 +136,11 @@ def test_a_few_places_with_a_few_misfortunes(play: OnRig) -> None:
 @pytest.mark.prove
 @pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("misfortune", MISFORTUNES)
-def test_every_place_with_every_misfortune(play: OnRig, misfortune: str) -> None:
+def test_every_place_with_every_misfortune(play: OnRig, misfortune: str, figure: Figure) -> None:
     async def scenario(rig: Rig) -> None:
         await rig.advance(3)
         for cell, place in enumerate(EXECUTOR):
             await live_through(rig, cell, place, misfortune)
 
     play(scenario)
+    figure(f"crash cells in the executor, {misfortune}: {len(EXECUTOR)} passed")
