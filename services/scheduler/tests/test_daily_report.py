@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any
@@ -12,6 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.daily_report import MOST_ROWS, Day, as_html, as_text, sections
+from shared.domain.lots import Execution
+from shared.domain.orders import Side
+from shared.domain.symbols import Symbol
 
 AT = datetime(2026, 1, 5, 15, 30, tzinfo=UTC)
 
@@ -138,3 +141,49 @@ def test_a_busy_day_is_cut_and_not_endless() -> None:
 
     fills = next(section for section in sections(day) if section.title == "Fills")
     assert len(fills.rows) == MOST_ROWS
+
+
+def executed(number: int, side: Side, price: str, at: datetime) -> Execution:
+    return Execution(
+        f"x{number}", f"o{number}", "", Symbol("AAPL"), side, Decimal(10), Decimal(price), Decimal("0.5"), at
+    )  # fmt: skip
+
+
+def test_what_was_closed_that_day_is_told_with_its_result_and_what_was_closed_before_is_not() -> (
+    None
+):
+    before = AT - timedelta(days=1)
+    day = replace(
+        DAY,
+        executions=[
+            executed(1, Side.BUY, "90", before),
+            executed(2, Side.SELL, "95", before),
+            executed(3, Side.BUY, "100", before),
+            executed(4, Side.SELL, "103", AT),
+        ],
+    )
+    by_title = {section.title: section for section in sections(day)}
+
+    assert by_title["Closed trades"].rows == [
+        ("01-04 10:30", "10:30", "AAPL", "10", "100.00", "103.00", "+29.00")
+    ]
+    figures = {row[0]: row[1] for row in by_title["Performance"].rows}
+    assert figures["Realised after fees"] == "+29.00 USD"
+    assert figures["Closed trades, won"] == "1, 1"
+
+
+def test_the_page_draws_the_days_equity_and_needs_no_script_for_it() -> None:
+    marks = [(AT + timedelta(minutes=n), Decimal(100_000 + n % 3)) for n in range(30)]
+    page = as_html(replace(DAY, marks=marks))
+
+    assert 'aria-label="Equity from 10:30 to 10:59, 100,000.00 to 100,002.00 USD"' in page
+    assert page.count("<polyline") == 1
+    assert "nan" not in page
+    assert "<script" not in page
+    assert "<svg" not in as_html(replace(DAY, marks=marks[:1]))
+
+
+def test_a_day_on_which_nothing_moved_is_a_flat_line() -> None:
+    page = as_html(replace(DAY, marks=[(AT, Decimal(5)), (AT + timedelta(minutes=1), Decimal(5))]))
+
+    assert '<polyline points="0.0,150.0 820.0,150.0"' in page

@@ -15,9 +15,11 @@ from decimal import Decimal
 from typing import Any
 
 from shared.domain.calendar import NEW_YORK
+from shared.domain.lots import Closing, Execution, match
 from shared.domain.money import plain
 
 MOST_ROWS = 40
+_CURVE_WIDTH, _CURVE_HEIGHT = 820, 150
 DASH = "-"
 Row = Mapping[str, Any]
 
@@ -43,17 +45,21 @@ class Day:
     decisions: Sequence[Row]
     exceptions: Sequence[str]
     next_session: str
+    # Instants with what the account was worth, oldest first, and the executions of what was traded that day from the
+    # first one on (none where there are too many to match).
+    marks: Sequence[tuple[datetime, Decimal]] = ()
+    executions: Sequence[Execution] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A heading with pairs or a table below it; right-aligned columns are those of figures."""
+    """A heading with pairs or a table below it; `figures` are the columns that are aligned to the right."""
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     empty: str
-    figures_from: int = 1
+    figures: frozenset[int] = frozenset({1})
 
 
 def sections(day: Day) -> list[Section]:
@@ -62,7 +68,7 @@ def sections(day: Day) -> list[Section]:
         Section("Performance", (), _performance(day), ""),
         Section("Risk", (), _risk(day), ""),
         Section("Costs", (), _costs(day), ""),
-        Section("Exceptions", (), [(each,) for each in day.exceptions[:MOST_ROWS]], "None.", 9),
+        Section("Exceptions", (), [(each,) for each in day.exceptions[:MOST_ROWS]], "None."),
         Section(
             "Refused, by reason",
             ("Reason", "Times", "For example"),
@@ -71,21 +77,27 @@ def sections(day: Day) -> list[Section]:
                 for r in day.refused[:MOST_ROWS]
             ],
             "Nothing was refused.",
-            9,
         ),
         Section(
             "Decisions worth reading",
             ("Time", "Symbol", "Order", "Value USD", "Why"),
             [_decision(each) for each in day.decisions[:MOST_ROWS]],
             "No order was approved.",
-            9,
+            frozenset({3}),
+        ),
+        Section(
+            "Closed trades",
+            ("Opened", "Closed", "Symbol", "Shares", "In USD", "Out USD", "Result USD"),
+            [_closing(each) for each in _closings(day)[-MOST_ROWS:]],
+            "No position was closed.",
+            frozenset({3, 4, 5, 6}),
         ),
         Section(
             "Fills",
             ("Time", "Symbol", "Side", "Shares", "Price USD", "Fee USD"),
             [_fill(each) for each in day.fills[:MOST_ROWS]],
             "Nothing was filled.",
-            3,
+            frozenset({3, 4, 5}),
         ),
         Section(
             "Held after the close",
@@ -114,7 +126,7 @@ def as_text(day: Day) -> str:
         ]
         for row in table:
             cells = [
-                cell.rjust(width) if n >= section.figures_from else cell.ljust(width)
+                cell.rjust(width) if n in section.figures else cell.ljust(width)
                 for n, (cell, width) in enumerate(zip(row, widths, strict=False))
             ]
             lines.append("  ".join(cells).rstrip())
@@ -131,6 +143,7 @@ def as_html(day: Day) -> str:
             f"<h1>{_safe(f'{day.on:%A %Y-%m-%d}')}</h1><p class=sub>Account {_safe(day.account)}</p>"
         )
     ]
+    parts.append(_curve(day.marks))
     for section in sections(day):
         parts.append(f"<section><h2>{_safe(section.title)}</h2>")
         if not section.rows:
@@ -148,7 +161,7 @@ def as_html(day: Day) -> str:
 
 def _cells(section: Section, row: Sequence[str], tag: str) -> str:
     return "".join(
-        f"<{tag}{' class=n' if n >= section.figures_from else ''}>{_safe(cell)}</{tag}>"
+        f"<{tag}{' class=n' if n in section.figures else ''}>{_safe(cell)}</{tag}>"
         for n, cell in enumerate(row)
     )
 
@@ -163,12 +176,73 @@ def _performance(day: Day) -> list[tuple[str, str]]:
     return [
         ("Result", DASH if result is None else f"{result:+,.2f} USD"),
         ("Of equity", DASH if share is None else f"{share * 100:+.2f} %"),
+        *_realised(day),
         ("Equity before", _money(day.equity_before)),
         ("Equity after", _money(day.equity_after)),
         ("Signals", f"{day.signals}"),
         ("Approved, refused", f"{day.approved}, {sum(int(r['many']) for r in day.refused)}"),
         ("Fills", f"{len(day.fills)}"),
     ]
+
+
+def _closings(day: Day) -> list[Closing]:
+    """What was closed that day, oldest first."""
+    return [
+        each
+        for each in match(day.executions).closings
+        if each.closed.execution.executed_at.astimezone(NEW_YORK).date() == day.on
+    ]
+
+
+def _realised(day: Day) -> list[tuple[str, str]]:
+    closings = _closings(day)
+    gains = [each.gain for each in closings if each.gain is not None]
+    if not gains:
+        return []
+    won = sum(gain > 0 for gain in gains)
+    return [
+        ("Realised after fees", f"{sum(gains, Decimal(0)):+,.2f} USD"),
+        ("Closed trades, won", f"{len(closings)}, {won}"),
+    ]
+
+
+def _closing(each: Closing) -> tuple[str, ...]:
+    opened, closed = each.opened.execution, each.closed.execution
+    gain = each.gain
+    return (
+        f"{opened.executed_at.astimezone(NEW_YORK):%m-%d %H:%M}",
+        _time(closed.executed_at),
+        str(closed.symbol),
+        _number(each.quantity),
+        DASH if opened.price is None else _price(opened.price),
+        DASH if closed.price is None else _price(closed.price),
+        DASH if gain is None else f"{gain:+,.2f}",
+    )
+
+
+def _curve(marks: Sequence[tuple[datetime, Decimal]]) -> str:
+    """The account's worth over the day as a drawing without script."""
+    if len(marks) < 2:
+        return ""
+    values = [float(worth) for _, worth in marks]
+    low, high = min(values), max(values)
+    spread = (high - low) or 1.0
+    step = _CURVE_WIDTH / (len(values) - 1)
+    points = [
+        (n * step, _CURVE_HEIGHT * (1 - (value - low) / spread)) for n, value in enumerate(values)
+    ]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    first, last = (f"{at.astimezone(NEW_YORK):%H:%M}" for at in (marks[0][0], marks[-1][0]))
+    begins = _CURVE_HEIGHT * (1 - (values[0] - low) / spread)
+    return (
+        f'<figure><svg viewBox="-2 -6 {_CURVE_WIDTH + 4} {_CURVE_HEIGHT + 12}" role="img" '
+        f'aria-label="Equity from {first} to {last}, {low:,.2f} to {high:,.2f} USD" preserveAspectRatio="none">'
+        f'<line x1="0" x2="{_CURVE_WIDTH}" y1="{begins:.1f}" y2="{begins:.1f}" class="zero"/>'
+        f'<polygon points="0,{_CURVE_HEIGHT} {line} {_CURVE_WIDTH},{_CURVE_HEIGHT}"/>'
+        f'<polyline points="{line}"/></svg>'
+        f"<figcaption><span>{first}</span><span>Equity, {low:,.2f} to {high:,.2f} USD; the dashed line is where "
+        f"the day began</span><span>{last}</span></figcaption></figure>"
+    )
 
 
 def _risk(day: Day) -> list[tuple[str, str]]:
@@ -248,8 +322,8 @@ def _safe(text: str) -> str:
 
 
 _STYLE = """
-:root{--bg:#fff;--text:#151a23;--muted:#5a6475;--line:#e3e6ec;color-scheme:light dark}
-@media(prefers-color-scheme:dark){:root{--bg:#0f141c;--text:#e7ebf2;--muted:#9aa6b8;--line:#29323f}}
+:root{--line-of:#2a56d6;--bg:#fff;--text:#151a23;--muted:#5a6475;--line:#e3e6ec;color-scheme:light dark}
+@media(prefers-color-scheme:dark){:root{--line-of:#86a8ff;--bg:#0f141c;--text:#e7ebf2;--muted:#9aa6b8;--line:#29323f}}
 body{margin:0;background:var(--bg);color:var(--text);font:14px/1.5 system-ui,sans-serif;
 font-variant-numeric:tabular-nums}
 main{max-width:860px;margin:0 auto;padding:32px 20px 60px}
@@ -257,6 +331,10 @@ h1{font-size:24px;margin:0;letter-spacing:-.015em}h2{font-size:15px;margin:30px 
 .sub,.none{color:var(--muted);margin:2px 0}.scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:6px 14px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}
-th{color:var(--muted);font-weight:500;font-size:12.5px}.n{text-align:right;padding-right:0;padding-left:14px}
+th{color:var(--muted);font-weight:500;font-size:12.5px}.n{text-align:right}th:last-child,td:last-child{padding-right:0}
+figure{margin:22px 0 0}svg{display:block;width:100%;height:170px}
+polyline{fill:none;stroke:var(--line-of);stroke-width:1.8;vector-effect:non-scaling-stroke}
+polygon{fill:var(--line-of);opacity:.1}.zero{stroke:var(--muted);stroke-dasharray:4 4;vector-effect:non-scaling-stroke}
+figcaption{display:flex;justify-content:space-between;gap:12px;color:var(--muted);font-size:12px}
 @media print{body{font-size:11px}section{break-inside:avoid}}
 """

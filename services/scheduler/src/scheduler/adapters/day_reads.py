@@ -12,6 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from scheduler.daily_report import Day
 from shared.adapters.postgres import Database
 from shared.domain.calendar import NEW_YORK, Session
+from shared.domain.lots import Execution
+from shared.domain.orders import Side
+from shared.domain.symbols import Symbol
 
 _EQUITY = """
     SELECT (SELECT equity FROM risk_manager.v_equity WHERE account = :account AND instant_at < :start_at
@@ -59,6 +62,22 @@ _SLIPPAGE = """
     JOIN trade_executor.v_orders o ON o.account = f.account AND o.broker_order_id = f.broker_order_id
     WHERE f.account = :account AND f.executed_at >= :start_at AND f.executed_at < :end_at
       AND o.type = 'market' AND o.parent_order_id IS NULL"""
+# At most as many marks as the drawing has points to show.
+_MARKS = """
+    SELECT DISTINCT ON (bucket) instant_at, equity FROM (
+        SELECT id, instant_at, equity, (row_number() OVER (ORDER BY id) - 1) * 400 / count(*) OVER () AS bucket
+        FROM risk_manager.v_equity
+        WHERE account = :account AND instant_at >= :start_at AND instant_at < :end_at) AS marks
+    ORDER BY bucket, id DESC"""
+# All executions of what was traded that day, since lots are matched from the first one on.
+_MOST_MATCHED = 20_000
+_EXECUTIONS = """
+    SELECT execution_id, broker_order_id, symbol, side, quantity, price, fee, executed_at
+    FROM trade_executor.v_fills
+    WHERE account = :account AND executed_at < :end_at AND symbol IN (
+        SELECT symbol FROM trade_executor.v_fills
+        WHERE account = :account AND executed_at >= :start_at AND executed_at < :end_at)
+    ORDER BY id LIMIT 20001"""
 _POSITIONS = """
     SELECT symbol, quantity FROM trade_executor.v_positions
     WHERE account = :account AND quantity <> 0 ORDER BY symbol LIMIT 500"""
@@ -113,6 +132,7 @@ class PostgresDays:
             marks = (await rows(_EQUITY))[0]
             close = next(iter(await rows(_CLOSE)), None)
             slippage = await one(_SLIPPAGE)
+            executions = [_execution(row) for row in await rows(_EXECUTIONS)]
             return Day(
                 account=self._account,
                 on=session.on,
@@ -132,6 +152,22 @@ class PostgresDays:
                 decisions=await rows(_DECISIONS),
                 exceptions=[str(row["words"]) for row in await rows(_EXCEPTIONS)],
                 next_session=next_session,
+                marks=[(row["instant_at"], row["equity"]) for row in await rows(_MARKS)],
+                executions=executions if len(executions) <= _MOST_MATCHED else [],
             )
 
         return await self._database.run(work)
+
+
+def _execution(row: dict[str, Any]) -> Execution:
+    return Execution(
+        row["execution_id"],
+        row["broker_order_id"],
+        "",
+        Symbol(row["symbol"]),
+        Side(row["side"]),
+        row["quantity"],
+        row["price"],
+        row["fee"],
+        row["executed_at"],
+    )
