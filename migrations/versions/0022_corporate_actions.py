@@ -11,7 +11,7 @@ from alembic import op
 revision = "0022"
 down_revision = "0021"
 
-_OLD = "'EXTERNAL_ORDER', 'ORDER_MISMATCH', 'POSITION', 'CASH', 'PROTECTION_REFUSED'"
+_OLD = "'EXTERNAL_ORDER', 'ORDER_MISMATCH', 'POSITION', 'CASH', 'PROTECTION_REFUSED', 'SESSION', 'CLOCK'"
 
 
 def _check(kinds: str) -> None:
