@@ -62,24 +62,6 @@ class Book(NamedTuple):
     scratch: Floats
 
 
-class Standing(NamedTuple):
-    """The numbers beside a book that more than one step changes."""
-
-    # Micros.
-    cash: float
-    # How many places of a book's `live`, `queue`, `guard` and `fills` are taken.
-    n_live: int
-    n_queue: int
-    n_guard: int
-    n_fills: int
-    # How many columns are being sold out, and how many are guarded by legs.
-    n_leaving: int
-    n_legs: int
-    # The exchange day on which entries that are decided now are sent, and how many were.
-    trade_day: int
-    trades_of_day: int
-
-
 def opened(n_columns: int, n_days: int, rules: Rules, fills: Floats) -> Book:
     """The book of an account that holds nothing yet."""
     n_repeating = n_columns if rules.max_repeats else 0

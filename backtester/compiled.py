@@ -111,6 +111,7 @@ _LOOPS: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = (
     (marking.flags, marking.flags_as_array),
     (marking.places, marking.places_as_array),
     (marking.mark_rows, marking.mark_rows_one_by_one),
+    (marking.newest_day, marking.newest_day_one_by_one),
     (marking.first_meeting, marking.first_meeting_one_by_one),
     (marking.follow_peak, marking.follow_peak_one_by_one),
 )

@@ -7,7 +7,7 @@ the first that refuses is named, and queued when all let it pass. `entries` has 
 from __future__ import annotations
 
 from backtester import account, entries, risk_rules
-from backtester.account import Book, Standing
+from backtester.account import Book
 from backtester.entries import UNSIZED
 from backtester.terms import (
     BY_LIMITS,
@@ -27,22 +27,21 @@ from risk_manager import sizing
 
 def answer_wishes(
     bars: Bars, wishes: Wishes, days: Days, factor: Floats, listed: Listed, terms: Terms,
-    t: int, w: int, day: int, worth: float, peak: float, reduced_row: int,
-    book: Book, standing: Standing,
-) -> tuple[int, Standing]:  # fmt: skip
+    t: int, w: int, day: int, worth: float, peak: float, reduced_row: int, book: Book, cash: float,
+    n_live: int, n_queue: int, n_guard: int, n_fills: int, n_leaving: int, n_legs: int,
+    trade_day: int, trades_of_day: int,
+) -> tuple[int, int, int, int, int, int]:  # fmt: skip
     """Answer the wishes of row `t`, the first of which is `w`.
 
     Args:
-        worth, peak: equity at this close and its highest so far, dollars.
+        worth, peak: equity at this close and its highest so far, dollars. `cash`: micros.
         reduced_row: the row that passed a limit on losses; -1 for none.
+        n_live, n_queue, n_guard, n_fills: how many places of the book's arrays are taken.
+        n_leaving, n_legs: how many columns are being sold out, and how many are guarded by legs.
+        trade_day, trades_of_day: the exchange day on which entries decided last are sent, and how many were.
     Returns:
-        The first wish of a later row, and how the account stands then.
+        The first wish of a later row, then `n_queue`, `n_leaving`, `n_legs`, `trade_day` and `trades_of_day` as they are now.
     """
-    cash = standing.cash
-    n_live, n_queue = standing.n_live, standing.n_queue
-    n_guard, n_fills = standing.n_guard, standing.n_fills
-    n_leaving, n_legs = standing.n_leaving, standing.n_legs
-    trade_day, trades_of_day = standing.trade_day, standing.trades_of_day
     opens, close, volumes = bars.open, bars.close, bars.volume
     wish_row, wish_column, wish_direction = wishes.row, wishes.column, wishes.direction
     n_wishes = len(wish_row)
@@ -156,11 +155,14 @@ def answer_wishes(
             ):
                 code = risk_rules.PATTERN_DAY_TRADER
         shares = UNSIZED
-        below = sizing.stop_price(price, terms.stop_loss)
-        above = sizing.target_price(price, terms.take_profit)
-        if direction == SHORT:
-            below = sizing.stop_price(price, terms.take_profit)
-            above = sizing.target_price(price, terms.stop_loss)
+        below = price
+        above = price
+        if terms.bracket or terms.sizing == BY_LIMITS:
+            below = sizing.stop_price(price, terms.stop_loss)
+            above = sizing.target_price(price, terms.take_profit)
+            if direction == SHORT:
+                below = sizing.stop_price(price, terms.take_profit)
+                above = sizing.target_price(price, terms.stop_loss)
         if (
             code == risk_rules.ACCEPTED
             and terms.bracket
@@ -250,6 +252,4 @@ def answer_wishes(
             approvals[k] += 1
         queue[n_queue] = k
         n_queue += 1
-    return w, Standing(
-        cash, n_live, n_queue, n_guard, n_fills, n_leaving, n_legs, trade_day, trades_of_day
-    )
+    return w, n_queue, n_leaving, n_legs, trade_day, trades_of_day

@@ -34,7 +34,7 @@ from backtester import (
     protection,
     risk_rules,
 )
-from backtester.account import Book, Standing
+from backtester.account import Book
 from backtester.terms import (
     BY_LIMITS,
     ENTRY,
@@ -132,6 +132,8 @@ def trade(
     trades_of_day = 0
     n_fills = 0
     fee = 0
+    fees = (float(sec_rate[0]), float(taf_per_share[0]), float(taf_most[0]))
+    most = marking.Most(rules.drawdown_limit, rules.max_daily_loss, rules.flatten_on_breach)
 
     t = 0
     w = 0
@@ -175,20 +177,10 @@ def trade(
             first = t
             t = until
             if n_live:
-                past, passed = marking.follow_peak(
-                    equity,
-                    day_row,
-                    first,
-                    until,
-                    marking.Losses(peak, worst, day_equity, day),
-                    marking.Most(
-                        terms.limited and reduced_row < 0,
-                        rules.drawdown_limit,
-                        rules.max_daily_loss,
-                        rules.flatten_on_breach,
-                    ),
-                )
-                peak, worst, day_equity, day = past
+                peak, worst, day_equity, day, passed = marking.follow_peak(
+                    equity, day_row, first, until, peak, worst, day_equity, day, most,
+                    terms.limited and reduced_row < 0,
+                )  # fmt: skip
                 if passed >= 0:
                     reduced_row = passed
                     if rules.flatten_on_breach and passed < until:
@@ -197,8 +189,9 @@ def trade(
                             newest[live[i]] = entries.newest_close(close, t, live[i])
                 rows_held += t - first + 1
             else:
-                while day + 1 < len(day_row) and day_row[day + 1] <= t:
-                    day += 1
+                today = marking.newest_day(day_row, day, t)
+                if today != day:
+                    day = today
                     day_equity = cash / MICROS
                 # Nothing was held that they could have changed.
                 while a < n_actions and action_row[a] <= t:
@@ -210,7 +203,7 @@ def trade(
                 break
             if day + 1 < len(day_row) and day_row[day + 1] <= t:
                 day += 1
-                day_equity = equity[t - 1]
+                day_equity = float(equity[t - 1])
                 if n_owed:
                     nights = days.day_on[day] - days.day_on[day - 1]
                     for i in range(n_live):
@@ -221,7 +214,7 @@ def trade(
                             borrow_fees += owed
             while fee + 1 < len(fee_row) and fee_row[fee + 1] <= t:
                 fee += 1
-            fees = (sec_rate[fee], taf_per_share[fee], taf_most[fee])
+                fees = (float(sec_rate[fee]), float(taf_per_share[fee]), float(taf_most[fee]))
 
             may_be_live = n_leaving > 0
             if a < n_actions and action_row[a] <= t:
@@ -369,14 +362,10 @@ def trade(
 
         # -------------------------------------------------------------- what was wished for at this close
         if t == next_row:
-            w, standing = deciding.answer_wishes(
-                bars, wishes, days, factor, listed, terms, t, w, day, equity[t], peak, reduced_row, book,
-                Standing(
-                    cash, n_live, n_queue, n_guard, n_fills, n_leaving, n_legs, trade_day, trades_of_day
-                ),
+            w, n_queue, n_leaving, n_legs, trade_day, trades_of_day = deciding.answer_wishes(
+                bars, wishes, days, factor, listed, terms, t, w, day, float(equity[t]), peak, reduced_row, book,
+                cash, n_live, n_queue, n_guard, n_fills, n_leaving, n_legs, trade_day, trades_of_day,
             )  # fmt: skip
-            n_queue, n_leaving, n_legs = standing.n_queue, standing.n_leaving, standing.n_legs
-            trade_day, trades_of_day = standing.trade_day, standing.trades_of_day
             if w < n_wishes and wish_row[w] + 1 < n_rows:
                 marking.expect(opens, wish_row[w] + 1, wish_column[w])
                 marking.expect(volumes, wish_row[w] + 1, wish_column[w])

@@ -51,7 +51,7 @@ def mark_rows(
             gaps = np.isnan(prices)
             places = np.maximum.accumulate(np.where(gaps, -1, np.arange(len(prices))))
             prices = np.where(places < 0, newest[k], prices[places])
-        newest[k] = prices[-1]
+        newest[k] = float(prices[-1])
         worth = worth + np.floor(held[k] * prices * MICROS + 0.5)
     equity[rows] = worth / MICROS
 
@@ -102,46 +102,47 @@ def mark_rows_one_by_one(
 class Most(NamedTuple):
     """How much may be lost, fractions of the peak and of the day's beginning."""
 
-    # Whether anybody asks: not without the rules, and not once it has happened.
-    counts: bool
     drawdown: float
     daily_loss: float
     # Whether what follows a loss beyond that is different at once.
     ends: bool
 
 
-class Losses(NamedTuple):
-    """How the account stands against its past: dollars, and a fraction of the peak."""
-
-    peak: float
-    worst: float
-    # What it was worth when the exchange day began, and the day's number.
-    day_equity: float
-    day: int
-
-
 def follow_peak(
-    equity: Floats, day_row: Ints, first: int, last: int, past: Losses, most: Most
-) -> tuple[Losses, int]:
+    equity: Floats, day_row: Ints, first: int, last: int, peak: float, worst: float, day_equity: float,
+    day: int, most: Most, counts: bool,
+) -> tuple[float, float, float, int, int]:  # fmt: skip
     """How the account stands after rows `first` to `last`, and the row that passed a limit.
 
     For the interpreter; compiled code runs `follow_peak_one_by_one`.
 
     Args:
         day_row: the first row of each exchange day.
+        peak, worst: the highest equity so far in dollars, and the deepest fall below a peak as a fraction of it.
+        day_equity, day: what the account was worth when the exchange day began, and the day's number.
+        counts: whether anybody asks for `most`: not without the rules, and not once it has happened.
     Returns:
-        Also the first row in which `most` is passed, -1 for none. With `most.ends` nothing after that row is looked at.
+        These four as they are then, and the first row in which `most` is passed, -1 for none. With `most.ends` nothing
+        after that row is looked at.
     """
     part = equity[first : last + 1]
     passed = -1
-    if most.counts:
+    # Mostly nothing fell as far as ever, even from the highest point there was to the lowest.
+    highest = max(peak, float(np.maximum.reduce(part)))
+    top = max(highest, day_equity, float(equity[first - 1]) if first > 0 else 0.0)
+    deepest = (top - float(np.minimum.reduce(part))) / top + NOISE
+    counts = counts and not (deepest <= most.drawdown and deepest <= most.daily_loss)
+    if not counts and deepest <= worst:
+        today = newest_day(day_row, day, last)
+        if today != day:
+            day_equity = _before_day(equity, day_row, today)
+        return highest, worst, day_equity, today, passed
+    if counts:
         rows = np.arange(first, last + 1)
         days = np.searchsorted(day_row, rows, side="right") - 1
         # A day begins with what the account was worth at the last close before it.
-        began = np.where(
-            days == past.day, past.day_equity, equity[np.maximum(day_row[days], 1) - 1]
-        )
-        peaks = np.maximum.accumulate(np.maximum(part, past.peak))
+        began = np.where(days == day, day_equity, equity[np.maximum(day_row[days], 1) - 1])
+        peaks = np.maximum.accumulate(np.maximum(part, peak))
         lost = (began - part) / np.where(began > 0.0, began, np.inf)
         over = np.flatnonzero(
             ((peaks - part) / peaks > most.drawdown + NOISE) | (lost > most.daily_loss + NOISE)
@@ -151,21 +152,41 @@ def follow_peak(
             if most.ends:
                 last = passed
                 part = equity[first : last + 1]
-    peaks = np.maximum.accumulate(np.maximum(part, past.peak))
-    worst = max(past.worst, float(((peaks - part) / peaks).max()))
-    day = int(np.searchsorted(day_row, last, side="right")) - 1
-    day_equity = (
-        past.day_equity if day == past.day else float(equity[max(int(day_row[day]), 1) - 1])
-    )
-    return Losses(float(peaks[-1]), worst, day_equity, day), passed
+    peaks = np.maximum.accumulate(np.maximum(part, peak))
+    worst = max(worst, float(((peaks - part) / peaks).max()))
+    today = newest_day(day_row, day, last)
+    if today != day:
+        day_equity = _before_day(equity, day_row, today)
+    return float(peaks[-1]), worst, day_equity, today, passed
+
+
+def _before_day(equity: Floats, day_row: Ints, day: int) -> float:
+    """What the account was worth at the last close before `day`."""
+    return float(equity[max(int(day_row[day]), 1) - 1])
+
+
+def newest_day(day_row: Ints, day: int, row: int) -> int:
+    """The number of the exchange day that `row` lies in, which is `day` or a later one.
+
+    For the interpreter; compiled code runs `newest_day_one_by_one`.
+    """
+    if day + 1 == len(day_row) or day_row[day + 1] > row:
+        return day
+    return int(day_row.searchsorted(row, "right")) - 1
+
+
+def newest_day_one_by_one(day_row: Ints, day: int, row: int) -> int:
+    """See `newest_day`."""
+    while day + 1 < len(day_row) and day_row[day + 1] <= row:
+        day += 1
+    return day
 
 
 def follow_peak_one_by_one(
-    equity: Floats, day_row: Ints, first: int, last: int, past: Losses, most: Most
-) -> tuple[Losses, int]:
+    equity: Floats, day_row: Ints, first: int, last: int, peak: float, worst: float, day_equity: float,
+    day: int, most: Most, counts: bool,
+) -> tuple[float, float, float, int, int]:  # fmt: skip
     """See `follow_peak`."""
-    peak, worst, day_equity, day = past.peak, past.worst, past.day_equity, past.day
-    counts = most.counts
     passed = -1
     t = first
     while t <= last:
@@ -193,12 +214,12 @@ def follow_peak_one_by_one(
                 ):
                     passed = t
                     if most.ends:
-                        return Losses(peak, worst, day_equity, day), passed
+                        return peak, worst, day_equity, day, passed
                     counts = False
                     least = -np.inf
                 near = max(peak * (1.0 - worst) * (1.0 + NOISE), least)
             t += 1
-    return Losses(peak, worst, day_equity, day), passed
+    return peak, worst, day_equity, day, passed
 
 
 def first_meeting(

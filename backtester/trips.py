@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from backtester import marking
 from backtester.terms import ENTRY, MICROS, SHORT, SPLIT, micros
 from shared.domain.arithmetic import quantised
 
@@ -54,56 +55,66 @@ def round_trips(
     n_fills = len(row)
     whole = np.zeros((5, n_fills), np.int64)
     money = np.zeros((5, n_fills))
-    since = np.full(n_columns, -1, np.int64)
-    held = np.zeros(n_columns)
-    turn = np.zeros(n_columns, np.int64)
-    # Shares of entries, dollars bought and sold, fees, slippage of the trip under way, per column; money in micros.
-    sums = np.zeros((5, n_columns))
+    # Of the trip under way, per column: is there one, its first row, its side, what is held; then shares of entries, and
+    # micros bought, sold, paid in fees and lost by slippage.
+    is_open = marking.flags(n_columns)
+    since = marking.places(n_columns)
+    turn = marking.places(n_columns)
+    held = marking.numbers(n_columns)
+    entered = marking.numbers(n_columns)
+    bought = marking.numbers(n_columns)
+    sold = marking.numbers(n_columns)
+    fees = marking.numbers(n_columns)
+    slipped = marking.numbers(n_columns)
     n = 0
     for i in range(n_fills):
         k = column[i]
         value = micros(shares[i] * price[i])
         if kind[i] == SPLIT:
-            sums[0, k] *= (held[k] + shares[i]) / held[k]
+            entered[k] *= (held[k] + shares[i]) / held[k]
             held[k] = quantised(held[k] + shares[i])
             continue
         if kind[i] == ENTRY:
-            if since[k] < 0:
+            if not is_open[k]:
+                is_open[k] = True
                 since[k] = row[i]
                 turn[k] = side[i]
-                for j in range(5):
-                    sums[j, k] = 0.0
-            sums[0, k] += shares[i]
+                entered[k] = bought[k] = sold[k] = fees[k] = slipped[k] = 0.0
+            entered[k] += shares[i]
         if side[i] == SHORT:
             held[k] = quantised(held[k] - shares[i])
-            sums[2, k] += value
+            sold[k] += value
         else:
             held[k] = quantised(held[k] + shares[i])
-            sums[1, k] += value
-        sums[3, k] += micros(fee[i])
-        sums[4, k] += micros(slippage[i])
+            bought[k] += value
+        fees[k] += micros(fee[i])
+        slipped[k] += micros(slippage[i])
         if held[k] == 0.0:
             whole[0, n] = k
             whole[1, n] = since[k]
             whole[2, n] = row[i]
             whole[3, n] = kind[i]
             whole[4, n] = turn[k]
-            money[0, n] = quantised(sums[0, k])
-            for j in range(1, 5):
-                money[j, n] = sums[j, k] / MICROS
+            money[0, n] = quantised(entered[k])
+            money[1, n] = bought[k] / MICROS
+            money[2, n] = sold[k] / MICROS
+            money[3, n] = fees[k] / MICROS
+            money[4, n] = slipped[k] / MICROS
             n += 1
-            since[k] = -1
+            is_open[k] = False
     closed = n
     for k in range(n_columns):
-        if since[k] >= 0:
+        if is_open[k]:
             whole[0, n] = k
             whole[1, n] = since[k]
             whole[2, n] = -1
             whole[3, n] = -1
             whole[4, n] = turn[k]
-            money[0, n] = quantised(sums[0, k])
-            for j in range(1, 5):
-                money[j, n] = sums[j, k] / MICROS
+            money[0, n] = quantised(entered[k])
+            money[1, n] = bought[k] / MICROS
+            money[2, n] = sold[k] / MICROS
+            money[3, n] = fees[k] / MICROS
+            money[4, n] = slipped[k] / MICROS
             n += 1
     return Trips(
         whole[0, :n],

@@ -123,6 +123,9 @@ def wishes_of(
                 words.entry_reason,
                 words.exit_reason,
             )
+    if isinstance(strategy, VectorStrategy) and type(strategy) in COMPILED_FORMS:
+        # The project's own, which ends: a thread would cost as much as its answer.
+        return _from_panel(strategy, history)
     asked = _Asked(history)
     limit_s = all_within_s if isinstance(strategy, VectorStrategy) else bar_within_s
 
