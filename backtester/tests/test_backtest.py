@@ -179,8 +179,12 @@ def market() -> History:
 @pytest.mark.parametrize(
     ("strategy", "error", "words"),
     [
-        (Raises(), StrategyFailed, "strategy raises failed: ZeroDivisionError: no volume"),
-        (NotANumber(), InvalidWish, "odd of AA is nan on 2024-01-02"),
+        (
+            Raises(),
+            StrategyFailed,
+            r"strategy raises failed \(test_backtest.py line \d+\): ZeroDivisionError: no volume",
+        ),
+        (NotANumber(), InvalidWish, "odd of AA is nan at 2024-01-02"),
         (Short(), InvalidWish, "must declare a switch allow_short"),
     ],
 )
