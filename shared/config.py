@@ -55,6 +55,9 @@ OUR_PREFIXES = (
 # Handed to processes by the runtime, or read by tools; not settings of the services.
 _NOT_SETTINGS = frozenset({"TRADING_HOME"})
 
+# What a running service may be told anew; everything else is read once, at its start.
+LIVE_SETTINGS = ("log_level", "notify_events", "notify_quiet_hours")
+
 Fraction = Annotated[float, Field(gt=0, le=1)]
 ScaleOutGain = Annotated[float, Field(gt=0, le=100)]
 Port = Annotated[int, Field(ge=1, le=65535)]

@@ -24,11 +24,12 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.adapters.figures import watch_loop
+from shared.adapters.live_settings import LiveSettings
 from shared.adapters.metrics import ServiceMetrics
 from shared.adapters.request_heads import BoundedHeads
 from shared.config import Settings
@@ -194,6 +195,23 @@ class Readiness(BaseModel):
     checks: dict[str, bool]
 
 
+class SettingsWish(BaseModel):
+    """Settings to take over now, each as it is written in `.env`; an empty text is the default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    settings: Annotated[dict[str, Annotated[str, Field(max_length=2_000)]], Field(max_length=32)]
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class SettingsNow(BaseModel):
+    """The settings that may change while the service runs, and which of them just did."""
+
+    service: str
+    settings: dict[str, str]
+    changed: list[str]
+
+
 class Version(BaseModel):
     """Which build answers."""
 
@@ -246,6 +264,22 @@ def make_app(
         is_ready = all(checks.values())
         response.status_code = 200 if is_ready else 503
         return Readiness(service=service, ready=is_ready, checks=checks)
+
+    live = LiveSettings(settings)
+    app.state.live_settings = live
+
+    @app.get("/settings/live", tags=["operation"], dependencies=[requires(Role.READ)])
+    async def live_settings() -> SettingsNow:
+        """What may change while this service runs, as it is now."""
+        return SettingsNow(service=service, settings=live.values(), changed=[])
+
+    @app.post("/settings/live", tags=["operation"])
+    async def change_settings(
+        wish: SettingsWish, role: Annotated[Role, requires(Role.ADMIN)]
+    ) -> SettingsNow:
+        """Take over settings that may change while the service runs; the log keeps who, what and why."""
+        changed = live.take(wish.settings, actor=f"token:{role.name.lower()}", reason=wish.reason)
+        return SettingsNow(service=service, settings=live.values(), changed=sorted(changed))
 
     @app.get("/version", tags=["operation"], dependencies=[requires(Role.READ)])
     async def version() -> Version:

@@ -12,6 +12,7 @@ from shared.config import OUR_PREFIXES, Settings, load_settings
 from trader.cli import COMMANDS, main
 from trader.runtime.first_run import GENERATED, read_settings
 from trader.runtime.instance import Instance, project_folder
+from trader.settings_reference import MEANINGS, reference
 
 PROJECT = project_folder()
 DOCUMENTS = sorted([PROJECT / "README.md", *PROJECT.glob("docs/**/*.md")])
@@ -46,6 +47,13 @@ def test_the_example_names_every_setting_that_a_person_may_set_and_no_other(tmp_
 
     assert example_names() - SETTINGS <= RUNTIMES_OWN
     assert SETTINGS - example_names() == elsewhere & SETTINGS
+
+
+def test_the_page_about_settings_is_what_would_be_made_now() -> None:
+    assert text_of(PROJECT / "docs" / "settings.md") == reference(), (
+        "run: .venv/bin/trader config reference"
+    )
+    assert {name.upper() for name in Settings.model_fields} == set(MEANINGS)
 
 
 def test_the_example_is_valid_as_it_stands_and_sets_nothing_but_the_defaults() -> None:

@@ -164,6 +164,32 @@ def test_a_wrong_setting_is_named_by_validate(
     assert "did you mean RISK_MAX_POSITION_SIZE?" in capsys.readouterr().err
 
 
+def test_validate_names_all_that_is_wrong_or_missing_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {
+        "ALPACA_API_KEY": "your_alpaca_api_key",
+        "API_TOKEN_KILL": "short",
+        "RISK_MAX_POSITON_SIZE": "0.1",
+        "RISK_DRAWDOWN_LIMIT": "7",
+    }
+    instance = Instance.create(tmp_path, settings=settings)
+    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: instance))
+
+    assert main(["config", "validate"]) == ExitCode.USAGE
+
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    for part in (
+        "unknown setting RISK_MAX_POSITON_SIZE",
+        "RISK_DRAWDOWN_LIMIT: ",
+        "ALPACA_API_KEY still holds",
+        "API_TOKEN_KILL can be guessed",
+        "missing setting ALPACA_SECRET_KEY, TRADING_SYMBOLS",
+    ):
+        assert part in said
+
+
 def test_settings_are_shown_with_their_origin_and_without_secrets(
     own_project: Instance, capsys: pytest.CaptureFixture[str]
 ) -> None:

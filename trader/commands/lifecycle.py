@@ -7,16 +7,18 @@ document and nothing else; words about what is being done go to standard error.
 import http
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from shared.config import Settings, load_settings
-from shared.domain.errors import Misconfigured
+from shared.config import LIVE_SETTINGS, Settings, load_settings
+from shared.domain.errors import Misconfigured, TradingError
+from trader.commands.service_api import ServiceApi, Token
 from trader.exits import ExitCode
 from trader.runtime.clients import become
 from trader.runtime.compose import ComposeRuntime
@@ -35,6 +37,7 @@ from trader.runtime.instance import (
 from trader.runtime.logs import Follower, follow
 from trader.runtime.runtimes import Runtime, RuntimeName, runtime_of
 from trader.runtime.stack import probe
+from trader.settings_reference import reference
 
 app = typer.Typer()
 config_app = typer.Typer(
@@ -45,6 +48,8 @@ app.add_typer(config_app, name="config")
 
 MOST_LINES = 10_000
 PLACEHOLDER = "your_"
+# Without which the services do not start.
+NEEDED = ("ALPACA_API_KEY", "ALPACA_SECRET_KEY", "TRADING_SYMBOLS")
 SHORTEST_TOKEN = 24
 
 ServiceArgument = Annotated[
@@ -253,12 +258,70 @@ def validate(as_json: JsonOption = False) -> None:
     Example: trader config validate
     """
     instance = Instance.of_project()
-    settings = load_settings(instance.settings)
-    _refuse_placeholders(instance)
-    _refuse_weak_tokens(instance)
-    settings.require("alpaca_api_key", "alpaca_secret_key")
-    _refuse_strategy(settings)
+    complaints: list[str] = []
+
+    def look(check: Callable[[], object]) -> None:
+        try:
+            check()
+        except TradingError as error:
+            complaints.append(str(error))
+
+    # All that is wrong is named at once: mending one thing only to hear of the next is tiresome.
+    look(lambda: load_settings(instance.settings))
+    can_be_read = not complaints
+    look(lambda: _refuse_placeholders(instance))
+    look(lambda: _refuse_weak_tokens(instance))
+    look(lambda: _refuse_missing(instance))
+    if can_be_read:
+        look(lambda: _refuse_strategy(load_settings(instance.settings)))
+    if complaints:
+        raise Misconfigured("; ".join(complaints))
     _result({"valid": True}, as_json, "the settings are complete and agree with each other")
+
+
+@config_app.command("reference")
+def write_reference(
+    out: Annotated[
+        Path | None, typer.Option(help="Where to; default: docs/settings.md of the project.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the page about all settings, with defaults, bounds and meaning.
+
+    Example: trader config reference
+    """
+    file = out or project_folder() / "docs" / "settings.md"
+    try:
+        file.write_text(reference(), encoding="utf-8")
+    except OSError as error:
+        raise Misconfigured(
+            f"{file} cannot be written: {error.strerror}; choose another with --out"
+        ) from None
+    _result({"file": str(file)}, as_json, f"wrote {file}")
+
+
+@config_app.command("reload")
+def reload(
+    reason: Annotated[str, typer.Option(help="Why, for the log.")], as_json: JsonOption = False
+) -> None:
+    """Let running services take over what of the settings may change while they run, e.g. LOG_LEVEL.
+
+    Example: trader config reload --reason "quiet nights from now on"
+    """
+    instance = Instance.of_project()
+    load_settings(instance.settings)
+    wanted = {name.upper(): instance.settings.get(name.upper(), "") for name in LIVE_SETTINGS}
+    api, body = ServiceApi(instance), {"settings": wanted, "reason": reason}
+    told: dict[str, object] = {}
+    for each in runtime_of(instance).status():
+        if each.pid and each.name in (*SERVICES, DASHBOARD):
+            said = api.post(each.name, "/settings/live", body, Token.ADMIN)
+            told[each.name] = said.get("changed")
+    changed = sorted(
+        {str(name) for names in told.values() if isinstance(names, list) for name in names}
+    )
+    words = f"{len(told)} services asked; changed: {', '.join(changed) or 'nothing'}"
+    _result({"services": told, "changed": changed}, as_json, f"{words}. Others need trader restart")
 
 
 def _chosen(instance: Instance, service: str | None) -> Sequence[str]:
@@ -277,6 +340,15 @@ def refuse_beside_demo(runtime: Runtime, service: str | None) -> None:
         raise AlreadyRunning(
             "the demo runs here and trades at the simulator; end it with make stop (or Ctrl-C where "
             "it runs), then start anew"
+        )
+
+
+def _refuse_missing(instance: Instance) -> None:
+    missing = [name for name in NEEDED if not instance.settings.get(name)]
+    if missing:
+        raise Misconfigured(
+            f"missing setting {', '.join(missing)}: set it in .env (see .env.example), "
+            "or run `make demo`, which needs none"
         )
 
 

@@ -26,6 +26,7 @@ class Token(StrEnum):
     READ = "API_TOKEN_READ"
     OPERATE = "API_TOKEN_OPERATE"
     KILL = "API_TOKEN_KILL"
+    ADMIN = "API_TOKEN_ADMIN"
 
 
 class ServiceApi:

@@ -29,7 +29,7 @@ COOKIE = "trading_session"
 THEME_COOKIE = "trading_theme"
 SESSION = "dashboard.session"
 # What every service answers, with a token and not with a session.
-COMMON = frozenset({"/health", "/ready", "/version", "/metrics", "/openapi.json"})
+COMMON = frozenset({"/health", "/ready", "/version", "/metrics", "/openapi.json", "/settings/live"})
 MOST_LOGIN_BYTES = 4096
 _SOCKET = "/_nicegui_ws/"
 _REPORTS = "/reports/"

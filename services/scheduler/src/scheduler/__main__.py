@@ -38,6 +38,16 @@ from shared.config import Settings
 _KNOWN_AHEAD = timedelta(days=7)
 
 
+def rules_of(settings: Settings) -> Rules:
+    """What a person has decided about notices."""
+    return Rules.of(
+        settings.notify_events,
+        settings.quiet_hours,
+        ZoneInfo(settings.trading_timezone),
+        read_templates(settings.notify_templates),
+    )
+
+
 async def run(settings: Settings) -> None:
     """Assemble the scheduler and run it until a part fails or it is cancelled."""
     settings.require("db_password")
@@ -82,12 +92,7 @@ async def run(settings: Settings) -> None:
             PostgresWatch(database, account, peers),
             box,
             receiver,
-            Rules.of(
-                settings.notify_events,
-                settings.quiet_hours,
-                ZoneInfo(settings.trading_timezone),
-                read_templates(settings.notify_templates),
-            ),
+            rules_of(settings),
             calendar,
             clock,
             timer,
@@ -98,6 +103,7 @@ async def run(settings: Settings) -> None:
             {"postgres": database.is_answering, "calendar": calendar_known},
             timer,
         )
+        app.state.live_settings.follow(lambda now: notifier.follow(rules_of(now)))
         figures = SystemFigures(database, account, clock, timer)
         figures.register(app.state.metrics)
         app.include_router(

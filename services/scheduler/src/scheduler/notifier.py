@@ -58,6 +58,10 @@ class Notifier:
         self._timer = timer
         self._limits_at_s: float | None = None
 
+    def follow(self, rules: Rules) -> None:
+        """Tell by other rules from now on; what is kept already goes out as it was kept."""
+        self._rules = rules
+
     async def keep_telling(self) -> None:
         """Look and send again and again, until cancelled."""
         failing = False
