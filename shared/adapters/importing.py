@@ -1,13 +1,14 @@
 """How does a table of somebody else's bars come into the store?
 
 Column by column, so that a million rows take a second: what contradicts itself, lies outside of the session, is not
-over yet or spans a split within a minute stays out and is counted by its reason; the rest is stored exactly, in
-slices that bound the memory. Doing it again stores nothing twice.
+over yet, spans a split within a minute or lies far from all bars around it (those of the store before it too) stays out
+and is counted by its reason; the rest is stored exactly, in slices that bound the memory. A step that looks like a split
+comes in, and is told. Doing it again stores nothing twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time
 from typing import Protocol
@@ -19,9 +20,10 @@ from shared.domain.bar_blocks import BarBlock, from_epoch_us, to_epoch_us
 from shared.domain.bars import MAX_VOLUME
 from shared.domain.calendar import NEW_YORK, TradingCalendar
 from shared.domain.errors import InvalidInput, InvalidSymbol
+from shared.domain.history_checks import NEIGHBOURS, SplitStep, judge
 from shared.domain.money import MAX_PRICE, MICROS
 from shared.domain.quality import WIDEST_INTRADAY
-from shared.domain.symbols import parse_symbol
+from shared.domain.symbols import Symbol, parse_symbol
 from shared.domain.timeframes import Timeframe
 
 _SLICE_ROWS = 2_000_000
@@ -30,6 +32,12 @@ _PRICES = ("open", "high", "low", "close")
 
 class Appends(Protocol):
     """The store, as far as it is needed here."""
+
+    def last(
+        self, timeframe: Timeframe, symbols: Sequence[Symbol], count: int, until_at: datetime
+    ) -> BarBlock:
+        """See `BarStore`."""
+        ...
 
     def append(self, block: BarBlock, *, provider: str, fetched_at: datetime) -> int:
         """See `BarStore`."""
@@ -43,6 +51,16 @@ class Imported:
     rows: int = 0
     stored: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
+    # What looks like a split, whether it is known or not.
+    steps: list[SplitStep] = field(default_factory=list)
+
+    def add(self, other: Imported) -> None:
+        """Count what became of another table as well."""
+        self.rows += other.rows
+        self.stored += other.stored
+        self.steps += other.steps
+        for why, count in other.left_out.items():
+            self.left_out[why] = self.left_out.get(why, 0) + count
 
 
 def import_table(
@@ -61,7 +79,7 @@ def import_table(
     table = table.sort("symbol", "start_us", maintain_order=True)
     for at in range(0, len(table), _SLICE_ROWS):
         rows = table.slice(at, _SLICE_ROWS)
-        block = _block(rows, timeframe, spans, now, done)
+        block = _beside_neighbours(_block(rows, timeframe, spans, now, done), store, done)
         done.stored += store.append(block, provider=provider, fetched_at=now)
         progress(len(rows))
     return done
@@ -163,6 +181,22 @@ def _block(
         micros["close"],
         volume[kept].astype(np.int64),
     )
+
+
+def _beside_neighbours(block: BarBlock, store: Appends, done: Imported) -> BarBlock:
+    """The bars of `block` (sorted by symbol, then start) that do not lie far from those around them."""
+    if not len(block):
+        return block
+    names = sorted(set(block.symbols))
+    first_at = from_epoch_us(int(block.start_us.min()))
+    judged = judge(block, store.last(block.timeframe, names, NEIGHBOURS, first_at))
+    done.steps += judged.steps
+    count = int(judged.far.sum())
+    if not count:
+        return block
+    why = "a bad print: it lies far from all bars around it"
+    done.left_out[why] = done.left_out.get(why, 0) + count
+    return block.picked(np.flatnonzero(~judged.far))
 
 
 def _known_symbols(rows: pl.DataFrame) -> np.ndarray:

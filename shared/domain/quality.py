@@ -184,6 +184,97 @@ def split_ratio(ratio: float) -> str | None:
     return None
 
 
+def far_from_neighbours(
+    timeframe: Timeframe, high: Floats, low: Floats, close: Floats
+) -> tuple[Booleans, Floats]:
+    """Which bars of one symbol, oldest first, reach far away from their neighbours, and where these stand.
+
+    A bar is judged by the closes of the ten before and after it; near an end of the series by its nearest whole window,
+    and then it has to lie far from each of them, since it may begin or end a new level. Fewer bars than one window are
+    not judged. Prices in any unit; where the neighbours of a bar stand is given where it is far, else its own close.
+    """
+    count, window = len(close), 2 * _REACH + 1
+    far, middle = np.zeros(count, np.bool_), np.array(close, np.float64)
+    if count < window:
+        return far, middle
+    least = LEAST_JUMP[timeframe.is_intraday]
+    # Nothing can be far where a whole neighbourhood spans less, which is nearly everywhere.
+    cells = np.arange(0, count, _REACH)
+    tops = _widest(np.maximum.reduceat(high, cells), np.maximum)
+    bottoms = _widest(np.minimum.reduceat(low, cells), np.minimum)
+    wide = np.repeat(np.log(tops / bottoms) > least, _REACH)[:count]
+    rows = np.flatnonzero(wide)
+    if not len(rows):
+        return far, middle
+    logs = np.log(close)
+
+    def around(asked: Int64s) -> Int64s:
+        first = np.clip(asked - _REACH, 0, count - window)
+        return first[:, None] + np.arange(window)
+
+    neighbours = around(rows)
+    needed, where = np.unique(neighbours, return_inverse=True)
+    # Each neighbour's distance is from its own level, so that a trend widens nothing.
+    levels = np.median(logs[around(needed)], axis=1)
+    away = np.abs(logs[needed] - levels)[where.reshape(neighbours.shape)]
+    spread = np.median(away, axis=1) * MAD_TO_SIGMA
+    level = levels[np.searchsorted(needed, rows)]
+    closes = logs[neighbours]
+    allowed = np.maximum(spread * SIGMAS, least)
+    tall, deep = np.log(high[rows]), np.log(low[rows])
+    found = np.maximum(np.abs(tall - level), np.abs(deep - level)) > allowed
+    others = np.where(neighbours == rows[:, None], np.nan, closes)
+    alone = (np.nanmin(np.abs(others - tall[:, None]), axis=1) > allowed) | (
+        np.nanmin(np.abs(others - deep[:, None]), axis=1) > allowed
+    )
+    at_an_end = (rows < _REACH) | (rows >= count - _REACH)
+    found &= alone | ~at_an_end
+    far[rows[found]] = True
+    middle[rows[found]] = np.exp(level[found])
+    return far, middle
+
+
+def split_steps(
+    days: NDArray[np.datetime64], opens: Floats, closes: Floats
+) -> list[tuple[int, str]]:
+    """Rows at which a day opens as after a split, and stays there, with the split; one symbol's, oldest first."""
+    found = []
+    for row in np.flatnonzero(np.diff(days) > np.timedelta64(0, "D")) + 1:
+        # A look at the step itself is cheap, and nearly always enough.
+        step = float(closes[row - 1] / opens[row])
+        if abs(np.log(step)) < LEAST_SPLIT_STEP - 4 * _SPLIT_TOLERANCE:
+            continue
+        before = closes[max(0, row - _SPLIT_SUPPORT) : row]
+        after = closes[row : row + _SPLIT_SUPPORT]
+        ratio = float(np.median(before) / np.median(after))
+        if abs(np.log(ratio)) < LEAST_SPLIT_STEP:
+            continue
+        split = split_ratio(step)
+        if split is not None and abs(np.log(step / ratio)) <= 4 * _SPLIT_TOLERANCE:
+            found.append((int(row), split))
+    return found
+
+
+def days_of(start_us: Int64s) -> list[date]:
+    """The New York day of each instant; they are sorted, so each day is looked up once."""
+    # Two instants of one UTC date may lie in two New York days, but never two of one UTC hour.
+    hours = start_us // 3_600_000_000
+    firsts = np.flatnonzero(np.diff(hours, prepend=hours[0] - 1))
+    counts = np.diff(np.append(firsts, len(hours)))
+    found: list[date] = []
+    for row, count in zip(firsts, counts, strict=True):
+        at = datetime.fromtimestamp(int(hours[row]) * 3_600, UTC)
+        found += [at.astimezone(NEW_YORK).date()] * int(count)
+    return found
+
+
+def _widest(cells: Floats, choose: np.ufunc) -> Floats:
+    """Of each cell what `choose` finds in it and the two on either side."""
+    padded = np.pad(cells, 2, mode="edge")
+    found: Floats = choose.reduce(np.lib.stride_tricks.sliding_window_view(padded, 5), axis=1)
+    return found
+
+
 class _Reporter:
     """Turns rows into findings; a kind that shows up often becomes one line with its count."""
 
@@ -263,7 +354,7 @@ def _unique(good: Series, report: _Reporter) -> Series:
 def _aligned(good: Series, calendar: TradingCalendar, report: _Reporter) -> Series:
     """The rows whose start is a possible one; those outside of regular hours are noted and kept."""
     if not good.timeframe.is_intraday:
-        known = np.array([calendar.session_on(day) is not None for day in _days(good)])
+        known = np.array([calendar.session_on(day) is not None for day in days_of(good.start_us)])
         report(
             Kind.MISALIGNED, Severity.WARNING, good, ~known, "daily bars on days without session"
         )
@@ -288,18 +379,10 @@ def _spikes(good: Series, report: _Reporter) -> Booleans:
     wide = np.zeros(count, dtype=np.bool_)
     if intraday:
         wide = good.high > good.low * WIDEST_INTRADAY
-    far = np.zeros(count, dtype=np.bool_)
-    middle = np.log(good.close)
-    if count > 2 * _REACH:
-        closes = np.log(good.close)
-        middle = _rolling_median(closes)
-        spread = _rolling_median(np.abs(closes - middle)) * MAD_TO_SIGMA
-        allowed = np.maximum(spread * SIGMAS, LEAST_JUMP[intraday])
-        reached = np.maximum(np.abs(np.log(good.high) - middle), np.abs(np.log(good.low) - middle))
-        far = reached > allowed
+    far, middle = far_from_neighbours(good.timeframe, good.high, good.low, good.close)
     bad = wide | far
     for row in np.flatnonzero(bad)[: _MOST_DETAILS * 4]:
-        ratio = max(good.high[row] / np.exp(middle[row]), np.exp(middle[row]) / good.low[row])
+        ratio = max(good.high[row] / middle[row], middle[row] / good.low[row])
         if wide[row]:
             ratio = max(ratio, good.high[row] / good.low[row])
         split = split_ratio(float(ratio))
@@ -312,7 +395,7 @@ def _spikes(good: Series, report: _Reporter) -> Booleans:
             at_us,
             1,
             f"open {good.open[row]:g}, high {good.high[row]:g}, low {good.low[row]:g}, close "
-            f"{good.close[row]:g} while its neighbours stand at {np.exp(middle[row]):.4g}: "
+            f"{good.close[row]:g} while its neighbours stand at {middle[row]:.4g}: "
             f"{ratio:.2f} times{hint}",
         )
     more = int(bad.sum()) - _MOST_DETAILS * 4
@@ -321,37 +404,19 @@ def _spikes(good: Series, report: _Reporter) -> Booleans:
     return bad
 
 
-def _rolling_median(values: Floats) -> Floats:
-    """The median of each value and its neighbours; at the ends of the nearest whole window."""
-    windows = np.lib.stride_tricks.sliding_window_view(values, 2 * _REACH + 1)
-    inner = np.median(windows, axis=1)
-    edges = (np.full(_REACH, inner[0]), inner, np.full(_REACH, inner[-1]))
-    return np.concatenate(edges)
-
-
 def _splits(sound: Series, report: _Reporter, explained: frozenset[date]) -> None:
     """Steps between days that look like a share count that changed, and stay."""
-    days = np.array(_days(sound), dtype="datetime64[D]")
-    first_rows = np.flatnonzero(np.diff(days) > np.timedelta64(0, "D")) + 1
-    for row in first_rows:
-        before = sound.close[max(0, row - _SPLIT_SUPPORT) : row]
-        after = sound.close[row : row + _SPLIT_SUPPORT]
-        ratio = float(np.median(before) / np.median(after))
-        if abs(np.log(ratio)) < LEAST_SPLIT_STEP:
-            continue
-        step = float(before[-1] / sound.open[row])
-        split = split_ratio(step)
-        if split is None or abs(np.log(step / ratio)) > 4 * _SPLIT_TOLERANCE:
-            continue
-        day = days[row].astype(object)
-        known = day in explained
+    for row, split in split_steps(
+        np.array(days_of(sound.start_us), "datetime64[D]"), sound.open, sound.close
+    ):
+        known = days_of(sound.start_us[row : row + 1])[0] in explained
         report.span(
             Kind.SPLIT,
             Severity.NOTE if known else Severity.ERROR,
             int(sound.start_us[row - 1]),
             int(sound.start_us[row]),
             1,
-            f"{before[-1]:g} to {sound.open[row]:g} is the step of a {split} split"
+            f"{sound.close[row - 1]:g} to {sound.open[row]:g} is the step of a {split} split"
             + (", which is known" if known else "; no corporate action explains it"),
         )
 
@@ -378,7 +443,7 @@ def _frozen(sound: Series, report: _Reporter) -> None:
 
 def _gaps(sound: Series, calendar: TradingCalendar, report: _Reporter) -> None:
     """Sessions without any bar, and within sessions long holes."""
-    days = _days(sound)
+    days = days_of(sound.start_us)
     present = set(days)
     missing = [s.on for s in calendar.between(days[0], days[-1]) if s.on not in present]
     for run in _runs(missing, calendar):
@@ -446,19 +511,6 @@ def _has_end(start_at: datetime, timeframe: Timeframe, calendar: TradingCalendar
         timeframe.is_intraday
         or calendar.session_on(start_at.astimezone(NEW_YORK).date()) is not None
     )
-
-
-def _days(series: Series) -> list[date]:
-    """The New York day of each row; `series` is sorted, so each day is looked up once."""
-    # Two instants of one UTC date may lie in two New York days, but never two of one UTC hour.
-    hours = series.start_us // 3_600_000_000
-    firsts = np.flatnonzero(np.diff(hours, prepend=hours[0] - 1))
-    counts = np.diff(np.append(firsts, len(hours)))
-    found: list[date] = []
-    for row, count in zip(firsts, counts, strict=True):
-        at = datetime.fromtimestamp(int(hours[row]) * 3_600, UTC)
-        found += [at.astimezone(NEW_YORK).date()] * int(count)
-    return found
 
 
 def _in_session(series: Series, calendar: TradingCalendar) -> Booleans:

@@ -91,3 +91,57 @@ def test_a_last_hour_ends_with_the_session_and_a_day_with_its_close() -> None:
     holiday = table({"start_us": to_epoch_us(datetime(2026, 1, 1, 5, 0, tzinfo=UTC))})
     done, bars = brought_in(holiday, Timeframe.DAY)
     assert (bars, done.left_out) == ([], {"a day without session": 1})
+
+
+def quiet(count: int) -> list[dict[str, Any]]:
+    """Minutes at about 100 dollars."""
+    return [
+        {"open": close, "high": close + 0.1, "low": close - 0.1, "close": close}
+        for close in (100 + n % 3 / 10 for n in range(count))
+    ]
+
+
+def test_a_bar_far_from_all_around_it_stays_out_and_a_new_level_comes_in() -> None:
+    rows = quiet(60)
+    rows[30] |= {"high": 130.0, "close": 129.0}
+    # The last ones lie elsewhere together: the price has moved.
+    for row in rows[57:]:
+        row |= {name: row[name] + 12 for name in ("open", "high", "low", "close")}
+
+    done, bars = brought_in(table(*rows))
+
+    assert done.left_out == {"a bad print: it lies far from all bars around it": 1}
+    assert done.stored == len(bars) == 59
+    assert OPEN_AT + timedelta(minutes=30) not in [bar.start_at for bar in bars]
+
+
+def test_the_first_bar_is_judged_by_what_is_stored_before_it() -> None:
+    store = MemoryBars()
+    rows = quiet(40)
+    rows[20] |= {"low": 70.0}
+    halves = table(*rows)
+
+    stored = [
+        import_table(half, Timeframe.MINUTE, a_calendar(), store, provider="file", now=NOW).stored
+        for half in (halves[:20], halves[20:22])
+    ]
+
+    assert stored == [20, 1]
+
+
+def test_a_step_that_looks_like_a_split_comes_in_and_is_told() -> None:
+    monday = to_epoch_us(datetime(2026, 1, 5, 5, tzinfo=UTC))
+    rows = [
+        {
+            "start_us": monday + n * 86_400_000_000,
+            **{k: v / (1 if n < 3 else 7) for k, v in row.items()},
+        }
+        for n, row in enumerate(quiet(5))
+    ]
+
+    done, bars = brought_in(table(*rows), Timeframe.DAY)
+
+    assert len(bars) == done.stored == 5
+    (step,) = done.steps
+    assert (step.symbol, str(step.last_on), str(step.on)) == ("AAPL", "2026-01-07", "2026-01-08")
+    assert "7:1 split; no corporate action explains it" in step.reason

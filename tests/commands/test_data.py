@@ -84,6 +84,7 @@ def test_imported_bars_are_listed_checked_and_compacted_and_the_bad_one_stays_ou
         "rows": 780,
         "stored": 779,
         "left_out": {"a bad print: the bar spans more than any market lets it": 1},
+        "steps": [],
     }
     assert run(capsys, "import", good, bad)[1]["stored"] == 0
     listed = run(capsys, "list")[1]["items"]

@@ -227,10 +227,11 @@ def import_bars(
     timeframe: TimeframeOption = None,
     account: AccountOption = None,
     as_json: JsonOption = False,
-) -> None:
+) -> int:
     """Bring bars of files into the store. Doing it again stores nothing twice.
 
-    Prices must be raw, as traded: splits are applied on read. What cannot be right stays out and is counted.
+    Prices must be raw, as traded: splits are applied on read. What cannot be right stays out and is counted; where
+    nothing is left it ends with 1. A step that looks like a split which nobody told is let in and named.
 
     Example: trader data import bars.csv --timeframe 1Day
     """
@@ -252,17 +253,26 @@ def import_bars(
                 provider="file",
                 now=WallClock().now(),
             )
-            total.rows += done.rows
-            total.stored += done.stored
-            for why, count in done.left_out.items():
-                total.left_out[why] = total.left_out.get(why, 0) + count
+            total.add(done)
             progress.advance(task)
+    explained = _days_of_splits(store)
+    steps = [step for step in total.steps if step.on not in explained[step.symbol]]
     if as_json:
-        print(json.dumps({"rows": total.rows, "stored": total.stored, "left_out": total.left_out}))
-        return
-    print(f"{total.rows} rows, {total.stored} bars new or revised")
-    for why, count in sorted(total.left_out.items()):
-        print(f"left out: {count} ({why})")
+        document = {
+            "rows": total.rows,
+            "stored": total.stored,
+            "left_out": total.left_out,
+            "steps": [f"{step.symbol}: {step.reason}" for step in steps],
+        }
+        print(json.dumps(document))
+    else:
+        print(f"{total.rows} rows, {total.stored} bars new or revised")
+        for why, count in sorted(total.left_out.items()):
+            print(f"left out: {count} ({why})")
+        for step in steps:
+            print(f"{step.symbol}: {step.reason}; bring it in with `trader actions import`")
+    came_in = total.rows - sum(total.left_out.values())
+    return ExitCode.OK if came_in else ExitCode.ERROR
 
 
 @data_app.command("list")

@@ -627,6 +627,51 @@ def test_a_job_brings_the_splits_and_dividends_of_its_symbols_of_two_years_at_le
     assert rig.journal.refused == [bad]
 
 
+def test_f73_a_bad_print_in_fetched_history_stays_out_in_its_providers_words() -> None:
+    rig = Rig(clock=FakeClock(NOON + 10 * MINUTE))
+    # The first of the job's own bars, judged by what is stored before it and by what follows.
+    spike = a_bar("AAPL", 0, close=130)
+    later = [a_bar("AAPL", n, close=100 + n % 3 / 10) for n in range(1, 6)]
+    rig.store.append(a_block(*quiet_minutes()), provider="p", fetched_at=NOON)
+    rig.history.bars = [spike, *later]
+    jobs = jobs_of(rig)
+
+    async def story() -> Job:
+        return await ended(jobs, rig, await jobs.submit(RANGE, None))
+
+    job = asyncio.run(story())
+
+    assert (job.state, job.bars_new, job.bars_refused) == (JobState.DONE, 5, 1)
+    (bad,) = rig.journal.refused
+    assert "a bad print: low 129 and high 131 while the bars around it stand at 100" in bad.reason
+    assert bad.raw == orjson.dumps(raw(spike).raw).decode()
+    assert spike not in list(rig.store.last(Timeframe.MINUTE, [AAPL], 99, NOON + 9 * MINUTE))
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_f74_fetched_history_that_steps_as_after_a_split_holds_its_symbol_unless_it_is_told(
+    is_told: bool,
+) -> None:
+    rig = Rig(clock=FakeClock(NOON + 10 * MINUTE))
+    rig.history.bars = [a_morning_after_a_split(rig)]
+    split = Split(AAPL, NOON.date(), Decimal(7), Decimal(1))
+    jobs = jobs_of(rig, actions=ScriptedActions([split] if is_told else []))
+
+    async def story() -> None:
+        await ended(jobs, rig, await jobs.submit(RANGE, "one"))
+        if not is_told:
+            (hold,) = await rig.journal.holds()
+            await rig.journal.release_hold(hold.hold_id, reason="it fell", at=NOON)
+        await ended(jobs, rig, await jobs.submit(RANGE, "two"))
+
+    asyncio.run(story())
+
+    # Let go by a person, it is not held again for the same step.
+    (hold,) = rig.journal.held
+    assert (hold.symbol, hold.kind, hold.step_on) == (AAPL, Doubt.SPLIT, NOON.date())
+    assert hold.end_reason == ("a corporate action explains it" if is_told else "it fell")
+
+
 def test_a_job_without_its_splits_is_done_and_says_so() -> None:
     rig = Rig(clock=FakeClock(NOON + 10 * MINUTE))
     rig.history.bars = [a_bar("AAPL", 0)]

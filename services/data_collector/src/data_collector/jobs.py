@@ -16,18 +16,19 @@ import numpy as np
 import structlog
 
 from data_collector.backfill import Piece, pieces
-from data_collector.boundary import RawBar, admit
+from data_collector.boundary import RawBar, Refused, admit, refused, said_of
 from data_collector.outcomes import SymbolsRefused
 from data_collector.ports import (
     ActionSource,
     CollectedBars,
     Doubt,
     History,
+    Hold,
     Job,
     JobState,
     Journal,
 )
-from shared.domain.bar_blocks import BarBlock, to_epoch_us
+from shared.domain.bar_blocks import BarBlock, from_epoch_us, to_epoch_us
 from shared.domain.calendar import TradingCalendar
 from shared.domain.corporate_actions import exchange_day, has_split
 from shared.domain.errors import (
@@ -39,6 +40,8 @@ from shared.domain.errors import (
     TradingError,
     Unavailable,
 )
+from shared.domain.history_checks import NEIGHBOURS, SplitStep, judge
+from shared.domain.money import MICROS
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.ports import ActionStore, Clock, Ids, LatestBar, LatestBars, Timer
@@ -310,7 +313,9 @@ class CollectionJobs:
         wanted, came = frozenset(symbols), admitted.block
         asked_for = np.array([symbol in wanted for symbol in came.symbols], dtype=np.bool_)
         block = came.picked(asked_for & (came.end_us <= to_epoch_us(now)))
-        await self._journal.quarantine(admitted.refused, job.timeframe, provider=provider, at=now)
+        block, misfits = await self._beside_neighbours(block, rows, now)
+        bad = (*admitted.refused, *misfits)
+        await self._journal.quarantine(bad, job.timeframe, provider=provider, at=now)
         new = await asyncio.to_thread(self._store.append, block, provider=provider, fetched_at=now)
         await self._cache(block, provider, now)
         providers = job.providers
@@ -321,8 +326,50 @@ class CollectionJobs:
             providers=providers,
             bars_read=job.bars_read + len(rows),
             bars_new=job.bars_new + new,
-            bars_refused=job.bars_refused + len(admitted.refused),
+            bars_refused=job.bars_refused + len(bad),
         )
+
+    async def _beside_neighbours(
+        self, block: BarBlock, rows: Sequence[RawBar], now: datetime
+    ) -> tuple[BarBlock, list[Refused]]:
+        """The bars of `block`, read from `rows`, that fit to those around them, and the others with why they do not.
+
+        A symbol that steps as after a split of which nobody told is held; the job asks for splits when it has all bars.
+        """
+        if not len(block):
+            return block, []
+        names = sorted(set(block.symbols))
+        first_at = from_epoch_us(int(block.start_us.min()))
+        before = await asyncio.to_thread(
+            self._store.last, block.timeframe, names, NEIGHBOURS, first_at
+        )
+        judged = await asyncio.to_thread(judge, block, before)
+        if judged.steps:
+            await self._hold(judged.steps, now)
+        bad = [
+            refused(
+                block.symbols[row],
+                f"a bad print: low {block.low[row] / MICROS:g} and high {block.high[row] / MICROS:g} while the bars "
+                f"around it stand at {judged.level[row]:.4g}",
+                said_of(block.bar(row), rows, self._calendar, now),
+            )
+            for row in np.flatnonzero(judged.far).tolist()
+        ]
+        return (block.picked(np.flatnonzero(~judged.far)) if bad else block), bad
+
+    async def _hold(self, steps: Sequence[SplitStep], now: datetime) -> None:
+        """Hold the symbols whose step is neither known as a split nor was let go by a person before."""
+        newest = {step.symbol: step for step in steps}
+        actions = await asyncio.to_thread(self._kept_actions.actions, list(newest))
+        seen = {(hold.symbol, hold.step_on) for hold in await self._journal.holds(is_open=False)}
+        holds = [
+            Hold(step.symbol, Doubt.SPLIT, step.reason, now, step.last_on, step.on)
+            for step in newest.values()
+            if not has_split(actions, step.symbol, step.last_on, step.on)
+            and (step.symbol, step.on) not in seen
+        ]
+        if await self._journal.hold(holds):
+            _log.warning("symbols held", count=len(holds), first=holds[0].reason)
 
 
 def _after_cached(block: BarBlock, cached: Mapping[Symbol, LatestBar]) -> BarBlock:

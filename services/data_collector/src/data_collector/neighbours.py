@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.domain.bar_blocks import BarBlock, from_epoch_us
 from shared.domain.corporate_actions import exchange_day
+from shared.domain.history_checks import SplitStep
 from shared.domain.quality import (
     FROZEN_BARS,
     LEAST_JUMP,
@@ -46,22 +47,12 @@ class Misfit:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """A step between two days that looks like a split, from after `last_on` up to `on`."""
-
-    symbol: Symbol
-    last_on: date
-    on: date
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
     """What was found; all bars but the misfits fit."""
 
     good: BarBlock
     misfits: tuple[tuple[BarBlock, str], ...]
-    steps: tuple[Step, ...]
+    steps: tuple[SplitStep, ...]
     stood_still: tuple[Symbol, ...]
     moved_again: tuple[Symbol, ...]
 
@@ -88,7 +79,7 @@ class Neighbours:
         """Compare the bars of `block` with what is known, oldest first, and keep those that fit."""
         good: list[NDArray[np.intp]] = []
         bad: list[tuple[BarBlock, str]] = []
-        steps: list[Step] = []
+        steps: list[SplitStep] = []
         still: set[Symbol] = set()
         moved: set[Symbol] = set()
         for numbers in _numbers_by_start(block):
@@ -145,7 +136,9 @@ class Neighbours:
         self._closes[rows, :-1] = self._closes[rows, 1:]
         self._closes[rows, -1] = figures[:, 3]
 
-    def _look(self, rows: NDArray[np.intp], block: BarBlock) -> tuple[list[Step], list[Misfit]]:
+    def _look(
+        self, rows: NDArray[np.intp], block: BarBlock
+    ) -> tuple[list[SplitStep], list[Misfit]]:
         """The steps and misfits among one instant's bars."""
         closes = self._closes[rows]
         known = np.count_nonzero(~np.isnan(closes), axis=1)
@@ -185,7 +178,7 @@ class Neighbours:
 
     def _steps(
         self, rows: NDArray[np.intp], block: BarBlock, known: NDArray[np.bool_]
-    ) -> list[tuple[int, Step]]:
+    ) -> list[tuple[int, SplitStep]]:
         """Opens that stand to the close of an earlier day as after a split, with their rows."""
         before = np.where(known, self._closes[rows, -1], block.open)
         wide = np.abs(np.log(before / block.open)) >= LEAST_SPLIT_STEP
@@ -200,7 +193,7 @@ class Neighbours:
                 f"{before[row] / 1e6:g} on {last_on} to {block.open[row] / 1e6:g} on {on} is the step of a "
                 f"{split} split; no corporate action explains it"
             )
-            found.append((row, Step(block.symbols[row], last_on, on, reason)))
+            found.append((row, SplitStep(block.symbols[row], last_on, on, reason)))
         return found
 
 
