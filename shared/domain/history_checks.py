@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from shared.domain.bar_blocks import BarBlock
 from shared.domain.money import MICROS
-from shared.domain.quality import days_of, far_from_neighbours, split_steps
+from shared.domain.quality import dates_of, far_from_neighbours, split_steps
 from shared.domain.symbols import Symbol
 
 # So many bars before a block are enough to judge its first ones by, unless they are older than a long weekend.
@@ -61,8 +61,7 @@ def judge(block: BarBlock, before: BarBlock) -> Judged:
         found, levels = far_from_neighbours(
             block.timeframe, prices["high"], prices["low"], prices["close"]
         )
-        days = days_of(np.concatenate([before.start_us[older], block.start_us[rows]]))
-        dates = np.array(days, "datetime64[D]")
+        dates = dates_of(np.concatenate([before.start_us[older], block.start_us[rows]]))
         opens, closes = prices["open"], prices["close"]
         # The first bar after a split lies alone as well, until others follow.
         found[[row for row, _ in split_steps(dates, opens, closes)]] = False
@@ -73,10 +72,10 @@ def judge(block: BarBlock, before: BarBlock) -> Judged:
             if row < count:
                 continue
             reason = (
-                f"{closes[last]:g} on {days[last]} to {opens[row]:g} on {days[row]} is the step of a "
+                f"{closes[last]:g} on {dates[last]} to {opens[row]:g} on {dates[row]} is the step of a "
                 f"{split} split; no corporate action explains it"
             )
-            steps.append(SplitStep(symbol, days[last], days[row], reason))
+            steps.append(SplitStep(symbol, dates[last].item(), dates[row].item(), reason))
     return Judged(far, level, tuple(steps))
 
 

@@ -255,17 +255,25 @@ def split_steps(
     return found
 
 
-def days_of(start_us: Int64s) -> list[date]:
-    """The New York day of each instant; they are sorted, so each day is looked up once."""
+def dates_of(start_us: Int64s) -> NDArray[np.datetime64]:
+    """The New York day of each instant; they are sorted, so each hour is looked up once."""
+    if not len(start_us):
+        return np.empty(0, "datetime64[D]")
     # Two instants of one UTC date may lie in two New York days, but never two of one UTC hour.
     hours = start_us // 3_600_000_000
     firsts = np.flatnonzero(np.diff(hours, prepend=hours[0] - 1))
     counts = np.diff(np.append(firsts, len(hours)))
-    found: list[date] = []
-    for row, count in zip(firsts, counts, strict=True):
-        at = datetime.fromtimestamp(int(hours[row]) * 3_600, UTC)
-        found += [at.astimezone(NEW_YORK).date()] * int(count)
-    return found
+    days = [
+        datetime.fromtimestamp(hour * 3_600, UTC).astimezone(NEW_YORK).date()
+        for hour in hours[firsts].tolist()
+    ]
+    return np.repeat(np.array(days, "datetime64[D]"), counts)
+
+
+def days_of(start_us: Int64s) -> list[date]:
+    """The same as dates."""
+    days: list[date] = dates_of(start_us).tolist()
+    return days
 
 
 def _widest(cells: Floats, choose: np.ufunc) -> Floats:
@@ -406,9 +414,7 @@ def _spikes(good: Series, report: _Reporter) -> Booleans:
 
 def _splits(sound: Series, report: _Reporter, explained: frozenset[date]) -> None:
     """Steps between days that look like a share count that changed, and stay."""
-    for row, split in split_steps(
-        np.array(days_of(sound.start_us), "datetime64[D]"), sound.open, sound.close
-    ):
+    for row, split in split_steps(dates_of(sound.start_us), sound.open, sound.close):
         known = days_of(sound.start_us[row : row + 1])[0] in explained
         report.span(
             Kind.SPLIT,
