@@ -55,7 +55,9 @@ def market_of(symbols: tuple[Symbol, ...], starts_us: np.ndarray, seed: int) -> 
     """Every symbol at every start, sorted as blocks are."""
     rng = np.random.default_rng(seed)
     n = len(symbols) * len(starts_us)
-    close = 100_000_000 + np.cumsum(rng.integers(-9, 10, n)) * 10_000 % 50_000_000
+    # Reflected at both ends: a jump would be a bad print, which no import lets in.
+    walk = np.cumsum(rng.integers(-9, 10, n)) * 10_000
+    close = 100_000_000 + np.abs(walk % 100_000_000 - 50_000_000)
     starts = np.tile(starts_us, len(symbols))
     names = np.repeat(np.array(symbols, dtype=object), len(starts_us))
     volume = rng.integers(100, 100_000, n)
