@@ -23,7 +23,9 @@ from trade_executor.adapters.alpaca import is_loopback
 from trade_executor.wire import decode_frame
 
 _log = structlog.get_logger(__name__)
-PING_S = 5.0
+# A ping, as long again for its answer, and a second to close: nine seconds until silence is known to be one.
+PING_S = 4.0
+_CLOSE_S = 1.0
 _HANDSHAKE_S = 10.0
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
@@ -86,7 +88,7 @@ class TradeUpdates:
         return connect(
             self._url,
             open_timeout=_HANDSHAKE_S,
-            close_timeout=1,
+            close_timeout=_CLOSE_S,
             ping_interval=PING_S,
             ping_timeout=PING_S,
             max_size=_MAX_FRAME,
