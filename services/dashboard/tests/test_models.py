@@ -490,3 +490,36 @@ def test_a_symbol_in_doubt_is_shown_with_the_reason() -> None:
     assert cells["reason"].text == "<img src=x onerror=alert(1)> [31m "
     assert data_health.holds([row], may_release=False)[0].actions == ()
     assert data_health.holds([row], may_release=True)[0].actions == (("release", "Let go"),)
+
+
+def test_a_run_of_the_pipeline_tells_how_long_each_stage_took_and_what_came_of_it() -> None:
+    stages = [
+        {"stage": "collected", "done_at": AT, "took_s": 0.2},
+        {"stage": "evaluated", "done_at": AT, "took_s": 3},
+    ]
+    run = {
+        "batch_id": 7, "timeframe": "1Min", "end_at": AT, "symbols": 500, "decidable": False, "stages": stages,
+        "signals": 3, "approved": 1, "refused": 2, "orders": 1, "fills": 0,
+    }  # fmt: skip
+
+    [row] = jobs.pipeline([run])
+
+    assert row.cells["stages"].text == "collected 200 ms, evaluated 3 s"
+    assert row.cells["stages"].sub == "too late to be decided on"
+    assert [row.cells[name].text for name in ("signals", "approved", "refused")] == ["3", "1", "2"]
+
+
+def test_the_services_are_shown_with_what_they_use_and_a_silent_scheduler_is_named() -> None:
+    known = {
+        "service": "risk_manager", "state": "ready", "answered_in_s": 0.05, "cpu_share": 0.034,
+        "memory_bytes": 150 * 2**20, "detail": "", "checked_at": AT,
+    }  # fmt: skip
+
+    [row] = overview.services([known], None, AT)
+    [down] = overview.services([], "the scheduler does not run", AT)
+
+    assert (row.cells["cpu"].text, row.cells["memory"].text) == ("3.4 %", "150")
+    assert (down.cells["state"].text, down.cells["detail"].text) == (
+        "down",
+        "the scheduler does not run",
+    )

@@ -40,6 +40,13 @@ def build(visit: Visit) -> Refresh:
                 empty="No report yet.",
                 hint="One is made after each close.",
             )
+        with card("The pipeline's newest runs"):
+            pipeline = Table(
+                "The pipeline's newest runs",
+                jobs.PIPELINE,
+                empty="No bar has come yet.",
+                hint="Each instant goes from collection over strategies and risk to orders and fills.",
+            )
         with card("Runs"):
             runs = Table(
                 "Runs",
@@ -51,10 +58,11 @@ def build(visit: Visit) -> Refresh:
     async def refresh() -> None:
         today = visit.now().astimezone(NEW_YORK).date()
         year, number = month.month(today)
-        status, listed, days, ran = await asyncio.gather(
+        status, listed, days, passed, ran = await asyncio.gather(
             visit.answer_or("scheduler", "/status", 1.0),
             visit.answer("scheduler", "/jobs", 1.0),
             visit.answer_or("scheduler", f"/calendar/{year}/{number}", 3600.0),
+            visit.answer_or("scheduler", "/pipeline/runs", 1.0, limit=60),
             visit.rows("runs", 200),
         )
         items = listed.get("items", [])
@@ -63,6 +71,7 @@ def build(visit: Visit) -> Refresh:
         stats.show(jobs.stats(status[0], visit.now()))
         table.show(jobs.rows(items, may_run=visit.rights.may_operate))
         month.show(days[0].get("items", []), today)
+        pipeline.show(jobs.pipeline(passed[0].get("items", [])))
         runs.show(jobs.runs(ran))
         reports.show(jobs.reports(ran))
 

@@ -46,6 +46,16 @@ REPORTS = (
     Column("result", "Result", "USD", right=True),
     Column("fills", "Fills", right=True),
 )
+PIPELINE = (
+    Column("at", "Instant"),
+    Column("symbols", "Symbols", right=True),
+    Column("stages", "Each stage after the one before", wide=True),
+    Column("signals", "Signals", right=True),
+    Column("approved", "Approved", right=True),
+    Column("refused", "Refused", right=True),
+    Column("orders", "Orders", right=True),
+    Column("fills", "Fills", right=True),
+)
 RUNS = (
     Column("at", "Due"),
     Column("job", "Job"),
@@ -145,6 +155,27 @@ def reports(items: Sequence[Mapping[str, Any]]) -> list[Row]:
             }
             found.setdefault(day, Row(day, cells))
     return list(found.values())
+
+
+def pipeline(items: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Each batch on its way from collection to fills, and how long every stage took."""
+    found = []
+    for each in items:
+        stages = ", ".join(f"{words(s['stage'])} {span(s['took_s'])}" for s in each["stages"])
+        at = moment(each["end_at"])
+        cells = {
+            "at": Cell(at.text, sub=words(each["timeframe"]), sort=at.sort),
+            "symbols": figure(each["symbols"], count(each["symbols"])),
+            "stages": Cell(
+                stages or "not yet",
+                "" if each["decidable"] else WARN,
+                "" if each["decidable"] else "too late to be decided on",
+            ),
+        }
+        for name in ("signals", "approved", "refused", "orders", "fills"):
+            cells[name] = figure(each[name], count(each[name]))
+        found.append(Row(f"{each['batch_id']}", cells))
+    return found
 
 
 def runs(items: Sequence[Mapping[str, Any]]) -> list[Row]:

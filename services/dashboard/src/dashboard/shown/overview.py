@@ -50,6 +50,8 @@ SERVICES = (
     Column("service", "Service"),
     Column("state", "State"),
     Column("answered", "Answered in", right=True),
+    Column("cpu", "Of one core", right=True),
+    Column("memory", "Memory", "MiB", right=True),
     Column("detail", "Detail", wide=True),
 )
 ACTIVITY = (
@@ -119,16 +121,14 @@ def since(span_of: str, midnight: datetime) -> datetime:
 
 
 def services(items: Sequence[Mapping[str, Any]], silent: str | None, now: datetime) -> list[Row]:
-    """How each service answered last. The scheduler asks the others; `silent` is why it does not answer itself."""
-    own = Row(
-        "scheduler",
-        {
+    """How each service and server answered last. `silent` is why the scheduler, which asks them, does not answer."""
+    if silent is not None:
+        cells = {
             "service": Cell("Scheduler"),
-            "state": state("ready" if silent is None else "down"),
-            "answered": Cell(DASH),
-            "detail": Cell("asked just now" if silent is None else words(silent)),
-        },
-    )
+            "state": state("down"),
+            "detail": Cell(words(silent)),
+        }
+        return [Row("scheduler", cells)]
     return [
         Row(
             words(each["service"]),
@@ -136,6 +136,8 @@ def services(items: Sequence[Mapping[str, Any]], silent: str | None, now: dateti
                 "service": Cell(title(each["service"])),
                 "state": state(each["state"]),
                 "answered": figure(each["answered_in_s"], span(each["answered_in_s"])),
+                "cpu": figure(each["cpu_share"], percent(each["cpu_share"], 1)),
+                "memory": figure(each["memory_bytes"], _mebibytes(each["memory_bytes"])),
                 "detail": Cell(
                     words(each["detail"])
                     if each["detail"]
@@ -144,7 +146,11 @@ def services(items: Sequence[Mapping[str, Any]], silent: str | None, now: dateti
             },
         )
         for each in items
-    ] + [own]
+    ]
+
+
+def _mebibytes(size: int | None) -> str:
+    return DASH if size is None else count(round(size / 2**20))
 
 
 def activity(intents: Sequence[Mapping[str, Any]]) -> list[Row]:
