@@ -9,7 +9,12 @@ import yaml
 
 from shared.config import load_settings, process_environment
 from shared.domain.errors import Misconfigured
-from trader.runtime.compose import prepare, told_to_containers, was_told_of_the_simulator
+from trader.runtime.compose import (
+    prepare,
+    told_to_containers,
+    was_told_of_the_simulator,
+    why_postgres_refuses,
+)
 from trader.runtime.instance import (
     DASHBOARD,
     PROGRAMS,
@@ -177,3 +182,18 @@ def test_composes_own_commands_go_on_with_what_was_started_last(instance: Instan
     prepare(instance)
     assert not was_told_of_the_simulator(instance)
     assert "the-trading-key" in (folder / "trade_executor").read_text()
+
+
+def test_data_of_another_postgresql_is_told_by_what_the_server_says_of_it() -> None:
+    said = (
+        "2026-01-05 LOG:  starting\n"
+        "2026-01-05 12:00:00 UTC [1] FATAL:  database files are incompatible with server\n"
+        "2026-01-05 12:00:00 UTC [1] DETAIL:  The data directory was initialized by PostgreSQL version 17, "
+        "which is not compatible with this version 18.4.\n"
+    )
+
+    assert why_postgres_refuses(said) == (
+        "The data directory was initialized by PostgreSQL version 17, which is not compatible "
+        "with this version 18.4"
+    )
+    assert why_postgres_refuses("database system is ready to accept connections") is None

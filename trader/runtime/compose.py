@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ from trader.runtime.credentials import SUPERUSER, password_of
 from trader.runtime.errors import NotRunning, ProgramFailed, StackError, TimedOut
 from trader.runtime.first_run import append_setting, read_settings
 from trader.runtime.instance import POSTGRES, PROGRAMS, REDIS, SIMULATOR, Instance
-from trader.runtime.ports import LOOPBACK, Ports, port_setting
+from trader.runtime.ports import LOOPBACK, Ports, port_setting, require_free
 from trader.runtime.runtimes import RuntimeName, Usage
 from trader.runtime.stack import SERVERS, probe
 from trader.runtime.supervisor import ProgramState
@@ -104,10 +105,14 @@ class ComposeRuntime:
 
     def start(self, names: Sequence[str], say: Callable[[str], None]) -> None:
         """See `Runtime`."""
+        running = {each.name for each in self._states() if each.pid}
+        published = [name for name in names if name not in {*SERVERS, *running}]
+        # Docker's own words name neither who holds the port nor the setting that moves it.
+        require_free({name: self.instance.port_of(name) for name in published})
         prepare(self.instance, demo=self.demo)
         if POSTGRES in names:
             say("starting postgres")
-            self._compose("up", "--detach", "--wait", "--wait-timeout", "120", POSTGRES)
+            self._start_postgres()
             self._follow_changed_password()
         say(f"starting {', '.join(names)}")
         self._compose("up", "--detach", "--wait", "--wait-timeout", "180", *names)
@@ -196,6 +201,21 @@ class ComposeRuntime:
         flags = ("--follow",) if following else ()
         words = self._words("logs", "--tail", str(lines), *flags, *names)
         return Client(words, self._told(), self.instance.project)
+
+    def _start_postgres(self) -> None:
+        try:
+            self._compose("up", "--detach", "--wait", "--wait-timeout", "120", POSTGRES)
+        except ProgramFailed as error:
+            listing = self._words("logs", "--no-log-prefix", "--tail", "40", POSTGRES)
+            reason = why_postgres_refuses(self._ask(*listing))
+            if reason is None:
+                raise
+            # It would be started again for ever.
+            self._compose("stop", POSTGRES)
+            raise ProgramFailed(
+                f"postgres did not start: {reason}; its volume is untouched: keep it, restore a backup "
+                'into a new one (docs/runbooks.md, "PostgreSQL of another version")'
+            ) from error
 
     def _follow_changed_password(self) -> None:
         """Give the superuser the password of the settings, by the way that needs none."""
@@ -297,6 +317,17 @@ def prepare(instance: Instance, *, demo: bool = False) -> None:
     if USER_SETTING not in read_settings(env) and env.exists():
         # For whoever calls Docker Compose by hand.
         append_setting(env, USER_SETTING, container_user())
+
+
+def why_postgres_refuses(log: str) -> str | None:
+    """Why the server, or the image's own look before it, will not touch the volume; None: for another reason."""
+    found = [
+        re.sub(r"^.*?(?:DETAIL|Error): +", "", line).strip().rstrip(".:,")
+        for line in log.splitlines()
+        if "was initialized by PostgreSQL version" in line
+        or "there appears to be PostgreSQL data" in line
+    ]
+    return found[-1] if found else None
 
 
 def was_told_of_the_simulator(instance: Instance) -> bool:
