@@ -158,3 +158,33 @@ def test_what_is_disallowed_comes_back_with_the_replacing_shares(
     plain_gains = sum((closing.gain or ZERO for closing in matching.closings), ZERO)
     assert sum((row.gain or ZERO for row in rows), ZERO) == plain_gains
     assert sum(row.closing.quantity for row in rows) == sum(c.quantity for c in matching.closings)
+
+
+def test_shares_sold_short_again_within_thirty_days_defer_the_loss_of_the_covered_ones() -> None:
+    rows = rows_of(
+        sell("s1", 0, 10, "100"),
+        buy("b1", 10, 10, "120"),
+        sell("s2", 20, 4, "110"),
+        buy("b2", 60, 4, "90"),
+    )
+    assert figures(rows) == [
+        ("s1", Decimal(480), Decimal(80), Decimal(0)),
+        ("s1", Decimal(720), Decimal(0), Decimal(-120)),
+        # 440 of proceeds less 360, less the 80 that were deferred.
+        ("s2", Decimal(440), Decimal(0), Decimal(0)),
+    ]
+
+
+def test_a_short_sale_that_is_older_counts_only_while_it_is_open() -> None:
+    rows = rows_of(
+        sell("s1", 0, 10, "100"),
+        sell("s2", 5, 10, "100"),
+        buy("b1", 10, 10, "110"),
+        buy("b2", 11, 10, "110"),
+    )
+    assert [row.disallowed for row in rows] == [Decimal(100), Decimal(0)]
+
+
+def test_a_purchase_does_not_defer_the_loss_of_a_short_sale() -> None:
+    rows = rows_of(sell("s1", 0, 10, "100"), buy("b1", 10, 10, "110"), buy("b2", 12, 10, "110"))
+    assert [row.disallowed for row in rows] == [Decimal(0)]

@@ -2,10 +2,11 @@
 
 One row per closed lot, or two where only a part of its loss is a wash sale. Sources: instructions for Form 8949;
 26 USC 1091 and 26 CFR 1.1091-1 (wash sales: shares of the same symbol bought within 30 days before or after a sale
-at a loss). Conventions, where those leave a choice: purchases replace sold shares in the order in which they were
-made, each share once; what was bought before the sale counts only as far as it is still held after it. A disallowed
+at a loss; by 1091(e) likewise shares sold short again around the covering of a short sale at a loss). Conventions, where
+those leave a choice: purchases replace sold shares, and short sales covered ones, in the order in which they were
+made, each share once; what was bought (or sold short) before counts only as far as it is still open after it. A disallowed
 loss and the time held go over to the replacing shares. Only this account is known: purchases elsewhere, options, and
-short sales at a loss are for the filer to judge. No tax advice.
+shares held that were sold around the covering of a short sale are for the filer to judge. No tax advice.
 """
 
 from __future__ import annotations
@@ -73,17 +74,17 @@ class _Carried:
 
 @dataclass(slots=True)
 class _Replacements:
-    """Bought shares that may still replace sold ones, and what went over to those that did."""
+    """Opened shares that may still replace closed ones of their kind, and what went over to those that did."""
 
     waiting: dict[str, list[Part]] = field(default_factory=dict)
     carried: dict[str, list[_Carried]] = field(default_factory=dict)
 
     def add(self, part: Part) -> None:
-        """These shares were bought."""
+        """These shares were bought, or sold short."""
         self.waiting.setdefault(part.execution.execution_id, []).append(part)
 
     def drop(self, part: Part) -> None:
-        """These shares were sold now, or have replaced others."""
+        """These shares were closed now, or have replaced others."""
         mine = self.waiting.get(part.execution.execution_id, [])
         self.waiting[part.execution.execution_id] = [
             piece
@@ -131,23 +132,23 @@ class _Replacements:
 def form_rows(matching: Matching) -> list[TaxRow]:
     """The rows of every closed lot, in the order of closing."""
     replacements = _Replacements()
-    purchases: dict[str, dict[str, Execution]] = {}
-    bought = [each.opened for each in matching.closings if not each.is_short]
-    bought += [lot for lot in matching.open_lots if lot.execution.side is Side.BUY]
-    for part in sorted(bought, key=lambda one: (one.execution.executed_at, one.start)):
+    # A purchase replaces what was bought, a short sale what was sold short.
+    openings: dict[tuple[str, Side], dict[str, Execution]] = {}
+    opened = [each.opened for each in matching.closings] + list(matching.open_lots)
+    for part in sorted(opened, key=lambda one: (one.execution.executed_at, one.start)):
         replacements.add(part)
-        purchases.setdefault(part.execution.symbol, {})[part.execution.execution_id] = (
-            part.execution
-        )
+        alike = openings.setdefault((part.execution.symbol, part.execution.side), {})
+        alike[part.execution.execution_id] = part.execution
     rows = []
     for _, group in groupby(matching.closings, key=lambda c: c.closed.execution.execution_id):
         sold = list(group)
         for closing in sold:
             replacements.drop(closing.opened)
         for closing in sold:
-            of_symbol = list(purchases.get(closing.opened.execution.symbol, {}).values())
+            mine = closing.opened.execution
+            alike = openings[(mine.symbol, mine.side)]
             for piece, added, held in replacements.pieces(closing):
-                rows += _rows_of(piece, added, held, of_symbol, replacements)
+                rows += _rows_of(piece, added, held, list(alike.values()), replacements)
     return rows
 
 
@@ -155,15 +156,15 @@ def _rows_of(
     closing: Closing,
     added: Decimal,
     held: timedelta,
-    purchases: Sequence[Execution],
+    openings: Sequence[Execution],
     replacements: _Replacements,
 ) -> list[TaxRow]:
     """The rows of shares that share one cost and one time held."""
     whole = _row(closing, added, held)
     sold_on = _day(closing.closed.execution)
-    near = [each for each in purchases if abs(_day(each) - sold_on) <= WINDOW]
+    near = [each for each in openings if abs(_day(each) - sold_on) <= WINDOW]
     rows = []
-    while not closing.is_short and whole.gain is not None and whole.gain < 0:
+    while whole.gain is not None and whole.gain < 0:
         replacing = replacements.first(near)
         if replacing is None:
             break
