@@ -17,7 +17,7 @@ from polars.exceptions import PolarsError
 
 from shared.adapters.folders import open_folder
 from shared.domain.bar_blocks import to_epoch_us
-from shared.domain.corporate_actions import CashDividend, CorporateAction, Split, merged
+from shared.domain.corporate_actions import CashDividend, CorporateAction, Split, merged, moved_away
 from shared.domain.errors import StateMismatch
 from shared.domain.symbols import Symbol
 from shared.storage import Place
@@ -33,6 +33,8 @@ _SCHEMA = {
     "old_rate": pl.String,
     "provider": pl.String,
     "fetched_us": pl.Int64,
+    # The provider's names of the records, apart by blanks; files from before it was kept have none.
+    "ids": pl.String,
 }
 _KEY = ["symbol", "kind", "ex_on"]
 _FIGURES = ["value", "old_rate"]
@@ -51,12 +53,20 @@ class ParquetActions:
         self, actions: Sequence[CorporateAction], *, provider: str, fetched_at: datetime
     ) -> int:
         """See `ActionStore`."""
-        given = _frame(merged(actions), provider, to_epoch_us(fetched_at))
-        if given.is_empty():
+        told = merged(actions)
+        if not told:
             return 0
         with self._folder.sole_writer():
             stored = self._read()
-            new = given.join(_current(stored), on=[*_KEY, *_FIGURES], how="anti")
+            current = _current(stored)
+            own = current.filter(pl.col("provider") == provider)
+            gone = moved_away(_actions(own), told)
+            given = _frame([*told, *gone], provider, to_epoch_us(fetched_at))
+            # What is there already is stored again once, where its ids were not known yet.
+            nameless = own.filter(pl.col("ids") == "")
+            renamed = given.filter(pl.col("ids") != "").join(nameless, on=_KEY, how="semi")
+            new = given.join(current, on=[*_KEY, *_FIGURES], how="anti")
+            new = pl.concat([new, renamed]).unique(maintain_order=True)
             new = new.join(stored, on=list(_SCHEMA), how="anti")
             if len(new):
                 buffer = io.BytesIO()
@@ -73,11 +83,14 @@ class ParquetActions:
             rows = rows.filter(pl.col("symbol").is_in(list(symbols)))
         if until_on is not None:
             rows = rows.filter(pl.col("ex_on") <= until_on)
-        return [_action(*row) for row in rows.select(*_KEY, *_FIGURES).iter_rows()]
+        return _actions(rows)
 
     def _read(self) -> pl.DataFrame:
         try:
-            return pl.read_parquet(io.BytesIO(self._folder.get(_FILE))).select(_SCHEMA.keys())
+            rows = pl.read_parquet(io.BytesIO(self._folder.get(_FILE)))
+            if "ids" not in rows.columns:
+                rows = rows.with_columns(pl.lit("").alias("ids"))
+            return rows.select(_SCHEMA.keys())
         except FileNotFoundError:
             return pl.DataFrame(schema=_SCHEMA)
         except (PolarsError, OSError) as error:
@@ -88,11 +101,12 @@ class ParquetActions:
 
 
 def _frame(actions: Sequence[CorporateAction], provider: str, fetched_us: int) -> pl.DataFrame:
+    source = provider, fetched_us
     rows = [
         (
-            (a.symbol, _SPLIT, a.ex_on, str(a.new_rate), str(a.old_rate), provider, fetched_us)
+            (a.symbol, _SPLIT, a.ex_on, str(a.new_rate), str(a.old_rate), *source, " ".join(a.ids))
             if isinstance(a, Split)
-            else (a.symbol, _DIVIDEND, a.ex_on, str(a.amount), "1", provider, fetched_us)
+            else (a.symbol, _DIVIDEND, a.ex_on, str(a.amount), "1", *source, " ".join(a.ids))
         )
         for a in actions
     ]
@@ -104,7 +118,13 @@ def _current(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.sort(_BY_AGE).unique(_KEY, keep="last", maintain_order=True)
 
 
-def _action(symbol: str, kind: str, ex_on: date, value: str, old_rate: str) -> CorporateAction:
+def _actions(rows: pl.DataFrame) -> list[CorporateAction]:
+    return [_action(*row) for row in rows.select(*_KEY, *_FIGURES, "ids").iter_rows()]
+
+
+def _action(
+    symbol: str, kind: str, ex_on: date, value: str, old_rate: str, ids: str
+) -> CorporateAction:
     if kind == _SPLIT:
-        return Split(Symbol(symbol), ex_on, Decimal(value), Decimal(old_rate))
-    return CashDividend(Symbol(symbol), ex_on, Decimal(value))
+        return Split(Symbol(symbol), ex_on, Decimal(value), Decimal(old_rate), tuple(ids.split()))
+    return CashDividend(Symbol(symbol), ex_on, Decimal(value), tuple(ids.split()))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
@@ -45,12 +45,16 @@ class InvalidAction(InvalidInput):
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """From `ex_on` on there are `new_rate` shares for every `old_rate`; 1:1 takes an earlier record back."""
+    """From `ex_on` on there are `new_rate` shares for every `old_rate`; 1:1 takes an earlier record back.
+
+    `ids`: what its provider calls the records that it was read from, by which it is known again on another day.
+    """
 
     symbol: Symbol
     ex_on: date
     new_rate: Decimal
     old_rate: Decimal
+    ids: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         rates = (self.new_rate, self.old_rate)
@@ -70,11 +74,12 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class CashDividend:
-    """Whoever held a share before `ex_on` is paid `amount` dollars; 0 takes an earlier record back."""
+    """Whoever held a share before `ex_on` is paid `amount` dollars; 0 takes an earlier record back. `ids`: see `Split`."""
 
     symbol: Symbol
     ex_on: date
     amount: Decimal
+    ids: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if not (self.amount.is_finite() and 0 <= self.amount <= MAX_PRICE):
@@ -112,18 +117,51 @@ def merged(actions: Iterable[CorporateAction]) -> list[CorporateAction]:
     """One split and one dividend per symbol and day: splits multiply, dividends add up; in order."""
     splits: dict[tuple[Symbol, date], Fraction] = {}
     amounts: dict[tuple[Symbol, date], Decimal] = {}
+    ids: dict[tuple[type, Symbol, date], set[str]] = defaultdict(set)
     for action in actions:
         key = (action.symbol, action.ex_on)
+        ids[type(action), *key].update(action.ids)
         if isinstance(action, Split):
             splits[key] = splits.get(key, Fraction(1)) * action.ratio
         else:
             amounts[key] = amounts.get(key, Decimal(0)) + action.amount
     found: list[CorporateAction] = [
-        Split(*key, Decimal(ratio.numerator), Decimal(ratio.denominator))
+        Split(
+            *key,
+            Decimal(ratio.numerator),
+            Decimal(ratio.denominator),
+            tuple(sorted(ids[Split, *key])),
+        )
         for key, ratio in splits.items()
     ]
-    found += [CashDividend(*key, amount) for key, amount in amounts.items()]
+    found += [
+        CashDividend(*key, amount, tuple(sorted(ids[CashDividend, *key])))
+        for key, amount in amounts.items()
+    ]
     return sorted(found, key=lambda each: (each.symbol, each.ex_on, type(each).__name__))
+
+
+def moved_away(
+    stored: Iterable[CorporateAction], told: Sequence[CorporateAction]
+) -> list[CorporateAction]:
+    """What takes back those of `stored` that their provider tells (`told`) for other days by now.
+
+    A record is known by its ids: one that is told for another day was moved, and would otherwise count twice. One
+    that is merely not told, since nobody asked about its day, stays.
+    """
+    keys = {(type(action), action.symbol, action.ex_on) for action in told}
+    elsewhere = {identity for action in told for identity in action.ids}
+    found: list[CorporateAction] = []
+    for old in stored:
+        if (type(old), old.symbol, old.ex_on) in keys or not old.ids:
+            continue
+        if elsewhere.issuperset(old.ids):
+            found.append(
+                Split(old.symbol, old.ex_on, Decimal(1), Decimal(1))
+                if isinstance(old, Split)
+                else CashDividend(old.symbol, old.ex_on, Decimal(0))
+            )
+    return found
 
 
 def has_split(

@@ -7,6 +7,7 @@ over the real store, so that what a test learns with the one holds for the other
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Protocol
@@ -21,6 +22,7 @@ from shared.domain.corporate_actions import (
     adjusted,
     exchange_day,
     merged,
+    moved_away,
 )
 from shared.domain.money import parse_price, to_micros
 from shared.domain.symbols import Symbol, parse_symbol
@@ -74,10 +76,16 @@ class MemoryActions:
     ) -> int:
         """See `ActionStore`."""
         added = 0
-        for action in merged(actions):
+        told = merged(actions)
+        own = [
+            self._known[*key, *max(versions)]
+            for key, versions in self._versions.items()
+            if max(versions)[1] == provider
+        ]
+        for action in [*told, *moved_away(own, told)]:
             key = (action.symbol, type(action).__name__, action.ex_on)
             versions = self._versions.setdefault(key, [])
-            version = (fetched_at, provider, repr(action))
+            version = (fetched_at, provider, repr(replace(action, ids=())))
             if version in versions or (versions and max(versions)[2] == version[2]):
                 continue
             versions.append(version)
@@ -411,6 +419,31 @@ class ActionStoreContract:
         assert actions.put([wrong], provider="alpaca", fetched_at=self.FETCHED_AT) == 1
 
         assert actions.actions() == [right]
+
+    def test_a_record_that_its_provider_moved_to_another_day_counts_there_alone(
+        self, actions: ActionStore
+    ) -> None:
+        def told(days: int, *ids: str) -> list[CorporateAction]:
+            ex_on = self.EX_ON + timedelta(days=days)
+            amounts = [CashDividend(self.AAPL, ex_on, Decimal(1), (each,)) for each in ids[1:]]
+            return [replace(self.split(days=days), ids=ids[:1]), *amounts]
+
+        actions.put(told(0, "s", "d", "e"), provider="p", fetched_at=self.FETCHED_AT)
+        # A query that does not reach that day says nothing about it, nor does another provider.
+        actions.put(told(9, "x", "y"), provider="p", fetched_at=self.LATER)
+        actions.put(told(1, "s", "d", "e"), provider="q", fetched_at=self.LATER)
+        before = [each for each in actions.actions() if each.ex_on == self.EX_ON]
+        assert before == merged(told(0, "s", "d", "e"))
+
+        actions.put(told(2, "s", "d", "e"), provider="p", fetched_at=self.LATER)
+
+        moved = merged(told(2, "s", "d", "e"))
+        assert [each for each in actions.actions() if each.ex_on == moved[0].ex_on] == moved
+        left = [each for each in actions.actions() if each.ex_on == self.EX_ON]
+        assert left == [
+            CashDividend(self.AAPL, self.EX_ON, Decimal(0)),
+            Split(self.AAPL, self.EX_ON, Decimal(1), Decimal(1)),
+        ]
 
     def test_only_the_symbols_and_days_asked_for_are_given(self, actions: ActionStore) -> None:
         first, later, other = self.split(), self.split(days=3), self.split(symbol="MSFT")

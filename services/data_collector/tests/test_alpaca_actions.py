@@ -140,3 +140,36 @@ def test_a_row_that_can_be_none_is_refused_by_itself(change: dict[str, Any], why
     ((bad,),) = (found.refused,)
     assert why in bad.reason
     assert "forward_splits" in bad.raw
+
+
+def test_what_changes_a_share_otherwise_is_told_with_its_day_and_applied_to_nothing() -> None:
+    found = told_by(
+        {
+            "spin_offs": [
+                {"id": "1", "source_symbol": "AAPL", "new_symbol": "PEAR", "ex_date": "2025-06-09"},
+                {"id": "2", "source_symbol": "AAPL", "ex_date": "soon"},
+            ],
+            "stock_and_cash_mergers": [
+                {"id": "3", "acquiree_symbol": "AAPL", "effective_date": "2025-07-01"},
+                {"id": "4", "acquiree_symbol": "MSFT", "effective_date": "2025-07-01"},
+            ],
+        }
+    )
+
+    assert found.actions == ()
+    assert [(each.symbol, str(each.on), each.kind) for each in found.unapplied] == [
+        ("AAPL", "2025-06-09", "spin off"),
+        ("AAPL", "2025-07-01", "stock and cash merger"),
+    ]
+    assert [bad.reason for bad in found.refused] == [
+        "the corporate action has no ex-date but 'soon'"
+    ]
+
+
+def test_an_action_keeps_the_name_by_which_its_provider_knows_it(
+    simulator: RunningSimulator,
+) -> None:
+    found = told(simulator, AAPL)
+
+    assert all(len(action.ids) == 1 for action in found.actions)
+    assert len({action.ids for action in found.actions}) == len(found.actions) == 2

@@ -17,7 +17,7 @@ from data_collector.backfill import Marker
 from data_collector.batches import digest_of
 from data_collector.boundary import RawBar, Refused
 from data_collector.jobs import CollectionJobs, KeyReused, Range
-from data_collector.ports import Doubt, InstantEnded, Job, JobState
+from data_collector.ports import Doubt, InstantEnded, Job, JobState, UnappliedAction
 from data_collector.service import Collector, FeedState
 from data_collector.testing import (
     MemoryJournal,
@@ -670,6 +670,30 @@ def test_f74_fetched_history_that_steps_as_after_a_split_holds_its_symbol_unless
     (hold,) = rig.journal.held
     assert (hold.symbol, hold.kind, hold.step_on) == (AAPL, Doubt.SPLIT, NOON.date())
     assert hold.end_reason == ("a corporate action explains it" if is_told else "it fell")
+
+
+def test_a_spin_off_holds_its_symbol_until_a_person_has_looked_and_not_again_for_its_day() -> None:
+    rig = Rig(clock=FakeClock(NOON + 10 * MINUTE))
+    today = NOON.date()
+    told = [
+        UnappliedAction(AAPL, today - timedelta(days=1), "spin off"),
+        UnappliedAction(MSFT, today - timedelta(days=61), "cash merger"),
+        UnappliedAction(TSLA, today + timedelta(days=6), "stock merger"),
+    ]
+    jobs = jobs_of(rig, actions=ScriptedActions(unapplied=told))
+
+    async def story() -> None:
+        await ended(jobs, rig, await jobs.submit(RANGE, "one"))
+        (hold,) = await rig.journal.holds()
+        await rig.journal.release_hold(hold.hold_id, reason="looked at", at=NOON)
+        await ended(jobs, rig, await jobs.submit(RANGE, "two"))
+
+    asyncio.run(story())
+
+    (hold,) = rig.journal.held
+    assert (hold.symbol, hold.kind) == (AAPL, Doubt.CORPORATE_ACTION)
+    assert hold.reason.startswith("spin off on 2026-01-14: it is applied to no price")
+    assert hold.end_reason == "looked at"
 
 
 def test_a_job_without_its_splits_is_done_and_says_so() -> None:

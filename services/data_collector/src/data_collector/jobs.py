@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import structlog
@@ -27,6 +27,7 @@ from data_collector.ports import (
     Job,
     JobState,
     Journal,
+    UnappliedAction,
 )
 from shared.domain.bar_blocks import BarBlock, from_epoch_us, to_epoch_us
 from shared.domain.calendar import TradingCalendar
@@ -54,6 +55,9 @@ _FIRST_PAUSE_S = 1.0
 _MAX_NOTE = 2_000
 # A split that nobody asked about makes older bars wrong, so at least so much is asked about each time.
 _ACTIONS_SINCE = timedelta(days=730)
+# For so long after a spin-off or merger indicators look back at the other share; and so long before, nothing is begun.
+_CHANGED_WITHIN = timedelta(days=60)
+_CHANGES_WITHIN = timedelta(days=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +262,7 @@ class CollectionJobs:
         )
         if new:
             _log.info("splits and dividends", job_id=job.job_id, new=new)
+        await self._hold_changed(told.unapplied, now)
         await self._end_explained_holds(job.symbols, now)
         return job
 
@@ -357,11 +362,37 @@ class CollectionJobs:
         ]
         return (block.picked(np.flatnonzero(~judged.far)) if bad else block), bad
 
+    async def _hold_changed(self, told: Sequence[UnappliedAction], now: datetime) -> None:
+        """Hold symbols whose share has just become another one, or will within days; each once for its day."""
+        today = exchange_day(now)
+        seen = await self._held_before(Doubt.CORPORATE_ACTION)
+        holds = [
+            Hold(
+                action.symbol,
+                Doubt.CORPORATE_ACTION,
+                f"{action.kind} on {action.on}: it is applied to no price, so history before that day is another "
+                "share's; look at positions and orders in it, then release the hold",
+                now,
+                action.on,
+                action.on,
+            )
+            for action in told
+            if today - _CHANGED_WITHIN <= action.on <= today + _CHANGES_WITHIN
+            and (action.symbol, action.on) not in seen
+        ]
+        if await self._journal.hold(holds):
+            _log.warning("symbols held", count=len(holds), first=holds[0].reason)
+
+    async def _held_before(self, kind: Doubt) -> set[tuple[Symbol, date | None]]:
+        """Symbols that were held for a doubt of `kind`, and the day that it was about."""
+        holds = await self._journal.holds(is_open=False)
+        return {(hold.symbol, hold.step_on) for hold in holds if hold.kind is kind}
+
     async def _hold(self, steps: Sequence[SplitStep], now: datetime) -> None:
         """Hold the symbols whose step is neither known as a split nor was let go by a person before."""
         newest = {step.symbol: step for step in steps}
         actions = await asyncio.to_thread(self._kept_actions.actions, list(newest))
-        seen = {(hold.symbol, hold.step_on) for hold in await self._journal.holds(is_open=False)}
+        seen = await self._held_before(Doubt.SPLIT)
         holds = [
             Hold(step.symbol, Doubt.SPLIT, step.reason, now, step.last_on, step.on)
             for step in newest.values()

@@ -89,11 +89,21 @@ class History(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class UnappliedAction:
+    """What changes a share on a day in a way that is applied to no price: a spin-off, a merger, a new name."""
+
+    symbol: Symbol
+    on: date
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToldActions:
-    """Splits and dividends that a provider told, and its rows that can be none."""
+    """Splits and dividends that a provider told, its rows that can be none, and what it told beside these."""
 
     actions: tuple[CorporateAction, ...]
     refused: tuple[Refused, ...]
+    unapplied: tuple[UnappliedAction, ...] = ()
 
 
 class ActionSource(Protocol):
@@ -203,13 +213,14 @@ class Doubt(StrEnum):
     DISAGREEMENT = "disagreement"
     SPLIT = "split"
     FROZEN = "frozen"
+    CORPORATE_ACTION = "corporate_action"
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
     """A symbol in which nothing is entered while it lasts.
 
-    `last_on` and `step_on`: the days between which a split would explain it.
+    `last_on` and `step_on`: the days between which a split would explain it; of another corporate action both its day.
     """
 
     symbol: Symbol

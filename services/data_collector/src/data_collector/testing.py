@@ -22,6 +22,7 @@ from data_collector.ports import (
     JobState,
     Reject,
     ToldActions,
+    UnappliedAction,
 )
 from data_collector.screens import Taken
 from shared.domain.bar_blocks import BarBlock, from_epoch_us
@@ -284,6 +285,7 @@ class ScriptedActions:
     bad: list[Refused] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
     asked: list[tuple[tuple[Symbol, ...], date, date]] = field(default_factory=list)
+    unapplied: list[UnappliedAction] = field(default_factory=list)
 
     @property
     def provider(self) -> str:
@@ -296,7 +298,7 @@ class ScriptedActions:
         if self.failures:
             raise self.failures.pop(0)
         found = [a for a in self.actions if a.symbol in symbols and a.ex_on >= start_on]
-        return ToldActions(tuple(found), tuple(self.bad))
+        return ToldActions(tuple(found), tuple(self.bad), tuple(self.unapplied))
 
 
 @dataclass

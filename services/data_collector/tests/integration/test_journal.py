@@ -141,8 +141,9 @@ class JournalContract:
             again = await journal.release_hold(newest.hold_id, reason="again", at=NOON)
             assert let_go == again == replace(newest, ended_at=later, end_reason="right")
             assert await journal.release_hold(2**40, reason="no", at=NOON) is None
-            assert await journal.hold([frozen]) == 1
-            assert len(await journal.holds(is_open=False)) == 3
+            merger = Hold(aapl, Doubt.CORPORATE_ACTION, "cash merger", NOON, on, on)
+            assert await journal.hold([frozen, merger]) == 2
+            assert len(await journal.holds(is_open=False)) == 4
 
         tell(story)
 

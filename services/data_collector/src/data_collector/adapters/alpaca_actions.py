@@ -2,25 +2,28 @@
 
 Its query goes by the day on which an action is processed, which for a dividend is the day of payment, weeks after its
 ex-date; so the query reaches further than what is asked for. A dividend in shares is a split. What changes a share
-in other ways (spin-offs, mergers, renames) is not asked for. A row that can be no action is refused by itself.
+in other ways (spin-offs, mergers, renames) is told as such and applied to no price. A row that can be no action is
+refused by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
 from data_collector.adapters.alpaca_data import PROVIDER, SYMBOLS_PER_REQUEST, VENUE, AlpacaData
 from data_collector.boundary import Refused, refused
-from data_collector.ports import ToldActions
+from data_collector.ports import ToldActions, UnappliedAction
 from shared.domain.corporate_actions import CashDividend, CorporateAction, InvalidAction, Split
 from shared.domain.errors import InvalidInput, Unavailable
 from shared.domain.symbols import Symbol, parse_symbol
 
 _PATH = "/v1/corporate-actions"
 _PAGE_ROWS = "1000"
+_LONGEST_ID = 100
 # No dividend is paid later after its ex-date, and none is announced longer before.
 _PAID_WITHIN = timedelta(days=180)
 
@@ -44,8 +47,20 @@ _READERS: Mapping[str, _Reader] = {
     "reverse_splits": _split,
     "stock_dividends": _stock_dividend,
 }
+# Whose share each of the others changes, and on which of its days.
+_OTHERS: Mapping[str, tuple[str, str]] = {
+    "spin_offs": ("source_symbol", "ex_date"),
+    "unit_splits": ("old_symbol", "effective_date"),
+    "cash_mergers": ("acquiree_symbol", "effective_date"),
+    "stock_mergers": ("acquiree_symbol", "effective_date"),
+    "stock_and_cash_mergers": ("acquiree_symbol", "effective_date"),
+    "name_changes": ("old_symbol", "process_date"),
+    "redemptions": ("symbol", "process_date"),
+    "worthless_removals": ("symbol", "process_date"),
+    "rights_distributions": ("source_symbol", "ex_date"),
+}
 # The query names them in the singular, the answer in the plural.
-_TYPES = ",".join(name.removesuffix("s") for name in _READERS)
+_TYPES = ",".join(name.removesuffix("s") for name in (*_READERS, *_OTHERS))
 
 
 class AlpacaActions:
@@ -63,6 +78,7 @@ class AlpacaActions:
         """See `ActionSource`."""
         actions: list[CorporateAction] = []
         bad: list[Refused] = []
+        others: list[UnappliedAction] = []
         wanted = frozenset(symbols)
         # A page that moved while it was read may bring a row twice, and amounts of one day add up.
         seen: set[str] = set()
@@ -82,13 +98,19 @@ class AlpacaActions:
                             continue
                         seen.add(row["id"])
                     try:
+                        if kind in _OTHERS:
+                            other = _other(kind, row)
+                            if other.symbol in wanted and other.on >= start_on:
+                                others.append(other)
+                            continue
                         action = _read(kind, row)
                     except InvalidInput as error:
-                        bad.append(refused(row.get("symbol"), str(error), {kind: row}))
+                        named = row.get(_OTHERS.get(kind, ("symbol", ""))[0])
+                        bad.append(refused(named, str(error), {kind: row}))
                         continue
                     if action.symbol in wanted and action.ex_on >= start_on:
                         actions.append(action)
-        return ToldActions(tuple(actions), tuple(bad))
+        return ToldActions(tuple(actions), tuple(bad), tuple(others))
 
 
 def _rows(page: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
@@ -97,7 +119,7 @@ def _rows(page: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     if not isinstance(kinds, dict):
         raise Unavailable(f"{VENUE} answered without a page of corporate actions")
     found = []
-    for kind in _READERS:
+    for kind in (*_READERS, *_OTHERS):
         rows = kinds.get(kind)
         if not isinstance(rows, list | None) or not all(isinstance(r, dict) for r in rows or ()):
             raise Unavailable(f"{VENUE} answered without a page of corporate actions")
@@ -106,14 +128,30 @@ def _rows(page: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 
 
 def _read(kind: str, row: Mapping[str, Any]) -> CorporateAction:
-    symbol, day = row.get("symbol"), row.get("ex_date")
+    symbol, ex_on = _whose_and_when(row, "symbol", "ex_date")
+    identity = row.get("id")
+    action = _READERS[kind](symbol, ex_on, row)
+    # Names of records are kept apart by blanks.
+    if isinstance(identity, str) and 0 < len(identity) <= _LONGEST_ID and " " not in identity:
+        return replace(action, ids=(identity,))
+    return action
+
+
+def _other(kind: str, row: Mapping[str, Any]) -> UnappliedAction:
+    symbol, on = _whose_and_when(row, *_OTHERS[kind])
+    return UnappliedAction(symbol, on, kind.removesuffix("s").replace("_", " "))
+
+
+def _whose_and_when(row: Mapping[str, Any], whose: str, when: str) -> tuple[Symbol, date]:
+    symbol, day = row.get(whose), row.get(when)
     if not isinstance(symbol, str):
         raise InvalidAction("the corporate action names no symbol")
     try:
-        ex_on = date.fromisoformat(day if isinstance(day, str) else "")
+        on = date.fromisoformat(day if isinstance(day, str) else "")
     except ValueError:
-        raise InvalidAction(f"the corporate action has no ex-date but {str(day)[:40]!r}") from None
-    return _READERS[kind](parse_symbol(symbol), ex_on, row)
+        said = f"has no {when.replace('_', '-')} but {str(day)[:40]!r}"
+        raise InvalidAction(f"the corporate action {said}") from None
+    return parse_symbol(symbol), on
 
 
 def _rate(row: Mapping[str, Any], name: str) -> Decimal:
