@@ -31,6 +31,11 @@ def signal_id(
     )
 
 
+def source_of_instant(timeframe: str, end_at: datetime) -> str:
+    """The name of all that follows from the bars of one instant: its evaluation, its review, and their log lines."""
+    return f"evaluation:{timeframe}:{end_at.astimezone(UTC).isoformat()}"
+
+
 def manual_signal_id(account: str, idempotency_key: str) -> str:
     """The one id of the manual order that was asked for under `idempotency_key`."""
     return "man-" + _digest(account, idempotency_key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -78,6 +79,28 @@ def outcome(book: dict[str, Any]) -> Outcome:
         for fill in book["executions"]
     ]
     return orders, fills
+
+
+def assert_one_search_finds_the_way(home: Path) -> None:
+    """The log lines that bear the name of one fill's instant tell its whole way, whichever service wrote them."""
+    lines = [
+        json.loads(line) for line in (home / "logs" / "trading_system.log").read_text().splitlines()
+    ]
+    filled = next(line for line in lines if line["event"] == "fill booked")
+    assert filled["correlation_id"].startswith("evaluation:")
+    way = [line for line in lines if line.get("correlation_id") == filled["correlation_id"]]
+    told = [(line["service"], line["event"]) for line in way]
+    steps = [
+        ("data_collector", "batch"),
+        ("strategy_engine", "evaluated"),
+        ("strategy_engine", "signal"),
+        ("risk_manager", "approved"),
+        ("trade_executor", "order sent"),
+        ("trade_executor", "fill booked"),
+    ]
+    assert [step for step in dict.fromkeys(told) if step in steps] == steps
+    sent = next(line for line in way if line.get("order") == filled["order"])
+    assert {line["signal_id"] for line in way if line["event"] == "approved"} >= {sent["signal_id"]}
 
 
 async def assert_ledger_is_the_venues_book(replay: Replay) -> None:

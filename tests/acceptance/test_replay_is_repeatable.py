@@ -14,6 +14,7 @@ from tests.acceptance.replaying import (
     assert_all_is_explained,
     assert_books_can_be_taken_out,
     assert_ledger_is_the_venues_book,
+    assert_one_search_finds_the_way,
     outcome,
     replaying,
 )
@@ -33,6 +34,7 @@ async def _play_goog(home: Path, last: int | None) -> tuple[Summary, Outcome]:
         await assert_ledger_is_the_venues_book(replay)
         await assert_all_is_explained(replay)
         await assert_books_can_be_taken_out(replay)
+        assert_one_search_finds_the_way(home)
         return await replay.summary(), outcome(await replay.venue.book())
 
 

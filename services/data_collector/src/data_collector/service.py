@@ -40,6 +40,7 @@ from shared.domain.bar_blocks import BarBlock, from_epoch_us, to_epoch_us
 from shared.domain.calendar import TradingCalendar
 from shared.domain.corporate_actions import has_split
 from shared.domain.errors import Misconfigured, RateLimited, Retryable
+from shared.domain.ids import source_of_instant
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.messages import BELL_BARS
@@ -428,6 +429,12 @@ class Collector:
         if batch_id is None:
             return
         self.figures.batches_announced += 1
+        _log.info(
+            "batch",
+            correlation_id=source_of_instant(self.timeframe.value, _end_of(block)),
+            batch_id=batch_id,
+            bars=len(block),
+        )
         await self.stream.publish(batch_id, block)
         await self.bells.ring(BELL_BARS)
 

@@ -372,9 +372,12 @@ def _may_enter(body: Evaluation | ManualOrder) -> bool:
 
 
 def _tell(outcome: Outcome) -> None:
+    source = outcome.review.source
     for approved in outcome.review.approved:
         _log.info(
             "approved",
+            correlation_id=source,
+            signal_id=approved.signal_id,
             decision=approved.decision_id,
             symbol=approved.symbol,
             side=approved.side,
@@ -386,6 +389,8 @@ def _tell(outcome: Outcome) -> None:
         if isinstance(refused, Refused) and not is_repeat(decision):
             _log.info(
                 "refused",
+                correlation_id=source,
+                signal_id=refused.signal_id,
                 decision=refused.decision_id,
                 symbol=refused.symbol,
                 code=refused.reason_code,
@@ -394,6 +399,7 @@ def _tell(outcome: Outcome) -> None:
     for move in outcome.review.moved:
         _log.info(
             "stop moved",
+            correlation_id=source,
             decision=move.decision_id,
             symbol=move.symbol,
             stop_loss=str(move.stop_loss),

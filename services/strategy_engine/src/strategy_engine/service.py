@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from shared.crashpoints import crashpoint
 from shared.domain.bar_blocks import BarBlock, to_epoch_us
 from shared.domain.errors import InvalidInput, Rejected, Unavailable
+from shared.domain.ids import source_of_instant
 from shared.domain.signals import Evaluation, Signal
 from shared.domain.timeframes import Timeframe
 from shared.messages import BELL_EVALUATIONS
@@ -181,11 +182,18 @@ class StrategyEngine:
 
     def _remember(self, batch: Batch, evaluated: Evaluated) -> None:
         self._runs = {**self.runs, **{run.strategy: run for run in evaluated.runs}}
+        correlation_id = source_of_instant(batch.timeframe.value, batch.end_at)
+        _log.info(
+            "evaluated",
+            correlation_id=correlation_id,
+            signals=len(evaluated.signals),
+        )
         self._meters.batches.labels(str(batch.decidable).lower()).inc()
         for signal in evaluated.signals:
             self._meters.signals.labels(signal.strategy, signal.direction.value).inc()
             _log.info(
                 "signal",
+                correlation_id=correlation_id,
                 signal_id=signal.signal_id,
                 strategy=signal.strategy,
                 symbol=signal.symbol,

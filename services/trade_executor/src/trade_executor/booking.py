@@ -16,7 +16,9 @@ from shared.crashpoints import crashpoint
 from shared.domain.errors import InvalidInput
 from shared.messages import BELL_EXECUTIONS
 from shared.ports import Bells, BrokerExecution, BrokerOrder, Clock
+from trade_executor.lifecycle import Intent
 from trade_executor.store import Booked, Frame, Store
+from trade_executor.told import Told
 from trade_executor.wake import Wake
 from trade_executor.wire import TradeUpdate, decode_frame, read_update
 
@@ -36,7 +38,13 @@ class Booker:
         self._clock = clock
         self._wake = wake
         self._ask = ask_to_reconcile
+        self._told = Told(store)
         self._turn = asyncio.Lock()
+
+    async def sent(self, intent: Intent, accepted: BrokerOrder) -> None:
+        """Book the broker's answer to an order just sent, and say which way it had come."""
+        await self.book([accepted])
+        await self._told.order(intent, accepted.broker_order_id)
 
     async def book(
         self,
@@ -53,6 +61,7 @@ class Booker:
             )
         if booked.fills:
             await self._bells.ring(BELL_EXECUTIONS)
+            await self._told.fills(booked.fills)
         if booked.unexplained:
             self._ask(True)
         elif booked.incomplete:

@@ -313,7 +313,7 @@ class Sender:
             # At once, even when the stream has told meanwhile: its legs are known from a look-up alone.
             return await self._look_up(intent)
         crashpoint("post.replied")
-        await self._booker.book([accepted])
+        await self._booker.sent(intent, accepted)
         crashpoint("ack.committed")
         return True
 

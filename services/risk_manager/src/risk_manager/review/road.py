@@ -20,7 +20,7 @@ from risk_manager.review.wishes import (
 )
 from risk_manager.snapshot import Book, Exposure, Market, mark
 from shared.domain.decisions import Approved, Purpose, Refused, Review, TradingMode
-from shared.domain.ids import MANAGEMENT_PREFIX
+from shared.domain.ids import MANAGEMENT_PREFIX, source_of_instant
 from shared.domain.signals import Direction, Evaluation, ManualOrder
 
 _Wishes = Callable[[Exposure], list[Wish]]
@@ -30,7 +30,7 @@ def source_of(message: Evaluation | ManualOrder) -> str:
     """The key under which the review of `message` is announced, once."""
     if isinstance(message, ManualOrder):
         return f"manual:{message.signal_id}"
-    return f"evaluation:{message.timeframe}:{message.instant_at.isoformat()}"
+    return source_of_instant(message.timeframe.value, message.instant_at)
 
 
 def flatten_source(flatten_id: str) -> str:

@@ -17,6 +17,22 @@ from trade_executor.store.tables import ORDER_COLUMNS, SCHEMA, Tables, prefixed_
 class Reads(Tables):
     """Rows as mappings, newest first unless asked otherwise."""
 
+    async def sources(self, orders: Sequence[str]) -> dict[str, str]:
+        """What each of `orders` (client order ids of ours) came of: the source of the review that approved it."""
+
+        async def work(connection: AsyncConnection) -> dict[str, str]:
+            rows = await self._all(
+                connection,
+                f"""SELECT i.client_order_id, d.source FROM {SCHEMA}.intents i
+                    JOIN risk_manager.v_decisions d
+                        ON d.account = i.account AND d.decision_id = i.decision_id
+                    WHERE i.account = :account AND i.client_order_id = ANY(:ids)""",
+                ids=list(orders),
+            )
+            return {row.client_order_id: row.source for row in rows}
+
+        return await self._db.run(work)
+
     async def find_orders(
         self,
         *,
