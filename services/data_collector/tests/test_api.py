@@ -156,7 +156,9 @@ def test_status_and_providers_show_what_is_used_of_each_budget(api: Api) -> None
     assert (budget["provider"], budget["used"], budget["limit"]) == ("twelve_data", 7, 8)
     assert (budget["used_today"], budget["day_limit"], budget["waiting"]) == (407, 800, [])
     assert api.get("/providers").json() == {"items": [budget], "failovers": {}}
-    assert 'collector_requests_waiting{provider="twelve_data"} 0.0' in api.get("/metrics").text
+    page = api.get("/metrics").text
+    assert 'collector_requests_waiting{provider="twelve_data"} 0.0' in page
+    assert 'collector_budget_per_minute{provider="twelve_data"} 8.0' in page
 
 
 def refuse(api: Api, **figures: float) -> None:

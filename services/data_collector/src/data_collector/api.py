@@ -795,12 +795,18 @@ class CollectorFigures:
         waiting = GaugeMetricFamily(
             "collector_requests_waiting", "Requests that wait for a budget.", labels=["provider"]
         )
+        allowed = GaugeMetricFamily(
+            "collector_budget_per_minute", "What a provider allows a minute.", labels=["provider"]
+        )
         for budget in self._budgets:
             spent.add_metric([budget.provider], budget.paid)
             waiting.add_metric([budget.provider], budget.waiting)
+            limits = budget.limits
+            allowed.add_metric([budget.provider], limits.per_window * 60 / limits.window_s)
         return [
             live,
             spent,
             waiting,
+            allowed,
             *(CounterMetricFamily(name, text, value=n) for name, (text, n) in counters.items()),
         ]

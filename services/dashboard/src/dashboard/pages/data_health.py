@@ -90,7 +90,7 @@ def build(visit: Visit) -> Refresh:
             visit.rows("batches", 100),
             visit.rows("collections", 50),
             visit.rows("lags"),
-            visit.answer_or("data_collector", "/data/symbols", 2.0, limit=500),
+            visit.symbols(2.0),
             visit.rows("holds"),
             visit.rows("coverage", data_health.COVERED_INSTANTS),
         )
@@ -102,8 +102,7 @@ def build(visit: Visit) -> Refresh:
         collections.show(data_health.collections(asked))
         held.show(data_health.holds(doubts, may_release=may))
         stages.show(data_health.stages(waiting))
-        items = tracked[0].get("items", [])
-        coverage.show(data_health.coverage(items, counted, visit.now()))
+        coverage.show(data_health.coverage(tracked, counted, visit.now()))
 
     return refresh
 

@@ -54,13 +54,13 @@ def build(visit: Visit) -> Refresh:
         found, known, tracked, seen = await asyncio.gather(
             visit.rows("signals", _MOST),
             visit.answer_or("strategy_engine", "/strategies", 2.0),
-            visit.answer_or("data_collector", "/data/symbols", 1.0, limit=500),
+            visit.symbols(2.0),
             visit.answer_or("data_collector", "/data/universe", 5.0),
         )
         say(note, f"the newest {len(found)}; each leads to its decision")
         table.show(signals.rows(found))
         strategies.show(signals.strategies(known[0], may_resume=visit.rights.may_operate))
-        universe.show(signals.universe(tracked[0].get("items", []), visit.now()))
+        universe.show(signals.universe(tracked, visit.now()))
         screened.show(signals.screened(seen[0]))
         say(screen, seen[1] or signals.screen_note(seen[0]))
 

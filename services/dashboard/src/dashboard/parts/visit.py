@@ -19,6 +19,7 @@ from shared.domain.errors import Rejected, TradingError
 from shared.ports import Clock, Ids, Timer
 
 Refresh = Callable[[], Awaitable[None]]
+MOST_SYMBOLS = 3_000
 # Reads of whole tables are kept for so many seconds; the notices above each page need their counts within one.
 _COSTLY = {"counts": 0.8, "curve": 0.8, "coverage": 20.0, "fills_of_symbol": 2.0}
 
@@ -87,6 +88,20 @@ class Visit:
             return await self.answer(service, path, least_age_s, **query), None
         except TradingError as error:
             return {}, str(error)
+
+    async def symbols(self, least_age_s: float) -> list[dict[str, Any]]:
+        """Every tracked symbol, at most MOST_SYMBOLS; none where the collector does not answer."""
+        found: list[dict[str, Any]] = []
+        after: dict[str, str | int] = {}
+        while len(found) < MOST_SYMBOLS:
+            page, _ = await self.answer_or(
+                "data_collector", "/data/symbols", least_age_s, limit=500, **after
+            )
+            found += page.get("items", [])
+            if not page.get("next"):
+                break
+            after = {"after": str(page["next"])}
+        return found
 
     async def log_lines(self, least: str, most: int) -> list[dict[str, Any]]:
         """The newest lines of all services' log from level `least` on."""
