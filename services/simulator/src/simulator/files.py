@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from datetime import date, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+from zoneinfo import ZoneInfo
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from shared.domain.bar_blocks import from_epoch_us, to_epoch_us
@@ -24,7 +25,11 @@ from shared.domain.errors import InvalidInput, InvalidSymbol
 from shared.domain.money import MAX_PRICE, MICROS
 from shared.domain.symbols import Symbol, parse_symbol
 from shared.domain.timeframes import Timeframe
+from simulator.plain_csv import read_plain
 from simulator.tape import Segment, Tape
+
+if TYPE_CHECKING:  # imported where a file is not plain: it takes longer than a plain one
+    import polars as pl
 
 Int64s = NDArray[np.int64]
 
@@ -56,7 +61,7 @@ _ZONED_FORMATS = (
 )
 _WRITTEN = ("symbol", "timestamp", "open", "high", "low", "close", "volume")
 _DAY_US = 86_400 * MICROS
-_NEW_YORK = "America/New_York"
+_NEW_YORK = ZoneInfo("America/New_York")
 # How far apart the closest rows of one symbol are says what a bar is.
 _INTRADAY = {int(t.length.total_seconds()): t for t in Timeframe if t.is_intraday}
 
@@ -67,6 +72,8 @@ def write_tape(tape: Tape, path: Path) -> int:
     Raises:
         InvalidInput: the file cannot be written.
     """
+    import polars as pl
+
     if path.suffix not in (".csv", ".parquet"):
         raise InvalidInput(f"{path} must end in .csv or .parquet")
     rows: dict[str, list[object]] = {name: [] for name in _WRITTEN}
@@ -132,7 +139,7 @@ def read_tape(
         InvalidInput: one sentence that names what is wrong and what to do.
     """
     source = _Source(path)
-    rows = _check_rows(source, _read_columns(source, path), path)
+    rows = _plain_rows(source, path) or _check_rows(source, _read_columns(source, path), path)
     symbols = _symbols(source, rows.symbol)
     if only:
         rows, symbols = _keep_only(source, rows, symbols, only)
@@ -161,6 +168,8 @@ def read_tape(
 
 
 def _read_columns(source: _Source, path: Path) -> pl.DataFrame:
+    import polars as pl
+
     if path.exists() and not path.is_file():
         # A pipe would be waited on for ever, a folder read as a whole.
         raise source.wrong("is no ordinary file; give the path of a CSV or Parquet file to --bars")
@@ -192,24 +201,28 @@ def _read_columns(source: _Source, path: Path) -> pl.DataFrame:
     return frame.rename(dict(zip(frame.columns, names, strict=True)))
 
 
+def _plain_rows(source: _Source, path: Path) -> _Rows | None:
+    plain = read_plain(path)
+    if plain is None or not plain.numbers.keys() >= {*_PRICES, "volume"}:
+        return None
+    prices = {name: _prices(source, plain.numbers[name], name) for name in _PRICES}
+    _refuse_odd_bars(source, prices)
+    volume = _volumes(source, plain.numbers["volume"], "volume")
+    symbols = [_symbol_of_file(source, path)] * len(volume)
+    return _Rows(symbols, plain.time_us, False, prices, volume)
+
+
 def _check_rows(source: _Source, frame: pl.DataFrame, path: Path) -> _Rows:
+    import polars as pl
+
     time_us, is_zoned = _times(source, frame)
     prices = {
-        name: _prices(source, frame, _column(source, frame, known, name), name)
+        name: _prices(source, _numbers(source, frame, _column(source, frame, known, name)), name)
         for name, known in _PRICES.items()
     }
-    lowest = np.minimum(prices["open"], prices["close"])
-    highest = np.maximum(prices["open"], prices["close"])
-    for bad, column, what in (
-        (prices["high"] < prices["low"], "high", "is below low"),
-        (prices["high"] < highest, "high", "is below open or close"),
-        (prices["low"] > lowest, "low", "is above open or close"),
-    ):
-        if bad.any():
-            row = int(np.argmax(bad))
-            value = prices[column][row] / MICROS
-            raise source.wrong_at(row, column, f"{value:g} {what}; correct or remove the row")
-    volume = _volumes(source, frame, _column(source, frame, _VOLUMES, "volume"))
+    _refuse_odd_bars(source, prices)
+    name = _column(source, frame, _VOLUMES, "volume")
+    volume = _volumes(source, _numbers(source, frame, name), name)
     named = next((name for name in _SYMBOLS if name in frame.columns), None)
     if named is None:
         symbols = [_symbol_of_file(source, path)] * frame.height
@@ -222,6 +235,20 @@ def _check_rows(source: _Source, frame: pl.DataFrame, path: Path) -> _Rows:
     return _Rows(symbols, time_us, is_zoned, prices, volume)
 
 
+def _refuse_odd_bars(source: _Source, prices: dict[str, Int64s]) -> None:
+    lowest = np.minimum(prices["open"], prices["close"])
+    highest = np.maximum(prices["open"], prices["close"])
+    for bad, column, what in (
+        (prices["high"] < prices["low"], "high", "is below low"),
+        (prices["high"] < highest, "high", "is below open or close"),
+        (prices["low"] > lowest, "low", "is above open or close"),
+    ):
+        if bad.any():
+            row = int(np.argmax(bad))
+            value = prices[column][row] / MICROS
+            raise source.wrong_at(row, column, f"{value:g} {what}; correct or remove the row")
+
+
 def _column(source: _Source, frame: pl.DataFrame, known: Sequence[str], what: str) -> str:
     for name in known:
         if name in frame.columns:
@@ -232,6 +259,8 @@ def _column(source: _Source, frame: pl.DataFrame, known: Sequence[str], what: st
 
 def _times(source: _Source, frame: pl.DataFrame) -> tuple[Int64s, bool]:
     """Each row's stamp in microseconds: UTC when the file says a zone, else wall-clock time."""
+    import polars as pl
+
     if "date" in frame.columns and "time" in frame.columns:
         clock = frame["time"].cast(pl.String).str.strip_chars()
         days = frame["date"].cast(pl.String).str.strip_chars()
@@ -280,6 +309,8 @@ def _parse_times(source: _Source, column: pl.Series, shown: str) -> tuple[pl.Ser
 
 def _from_epoch(column: pl.Series) -> pl.Series:
     """Seconds, milli-, micro- or nanoseconds since 1970, told apart by their size."""
+    import polars as pl
+
     largest = abs(int(str(column.max() or 0)))
     stamps = column.cast(pl.Int64)
     if largest < 10**11:
@@ -292,6 +323,8 @@ def _from_epoch(column: pl.Series) -> pl.Series:
 
 
 def _numbers(source: _Source, frame: pl.DataFrame, name: str) -> NDArray[np.float64]:
+    import polars as pl
+
     column = frame[name]
     if column.dtype == pl.String:
         column = column.str.strip_chars()
@@ -307,8 +340,7 @@ def _numbers(source: _Source, frame: pl.DataFrame, name: str) -> NDArray[np.floa
     return numbers
 
 
-def _prices(source: _Source, frame: pl.DataFrame, name: str, what: str) -> Int64s:
-    values = _numbers(source, frame, name)
+def _prices(source: _Source, values: NDArray[np.float64], what: str) -> Int64s:
     bad = ~(np.isfinite(values) & (values > 0) & (values <= float(MAX_PRICE)))
     micros: Int64s = np.rint(np.where(bad, 1.0, values) * MICROS).astype(np.int64)
     bad |= micros < 1
@@ -323,8 +355,7 @@ def _prices(source: _Source, frame: pl.DataFrame, name: str, what: str) -> Int64
     return micros
 
 
-def _volumes(source: _Source, frame: pl.DataFrame, name: str) -> Int64s:
-    values = _numbers(source, frame, name)
+def _volumes(source: _Source, values: NDArray[np.float64], name: str) -> Int64s:
     bad = ~(np.isfinite(values) & (values >= 0) & (values <= MAX_VOLUME))
     if bad.any():
         row = int(np.argmax(bad))
@@ -395,7 +426,7 @@ def _refuse_twins(
 
 
 def _timeframe_of(source: _Source, times: Int64s, number: NDArray[np.int32]) -> Timeframe:
-    gaps = np.concatenate([np.diff(times[number == n]) for n in np.unique(number)])
+    gaps = np.concatenate([np.diff(times[number == n]) for n in range(int(number.max()) + 1)])
     if not len(gaps):
         midnight = bool(np.all(times % (3600 * MICROS) == 0))
         return Timeframe.DAY if midnight else Timeframe.MINUTE
@@ -430,7 +461,6 @@ def _on_sessions(
         session = np.searchsorted(days, at, side="left")
         inside = session < len(days)
         inside[inside] = days[session[inside]] == at[inside]
-        starts = _midnights([s.on.toordinal() for s in sessions])
     else:
         if not rows.is_zoned:
             times = _from_new_york(source, times)
@@ -456,7 +486,9 @@ def _on_sessions(
         number[order[inside]],
     )
     if timeframe is Timeframe.DAY:
-        start_us, opens_us, end_us = starts[session], opens[session], closes[session]
+        oldest = int(session.min())
+        starts = _midnights(days[oldest : int(session.max()) + 1].tolist())
+        start_us, opens_us, end_us = starts[session - oldest], opens[session], closes[session]
     else:
         length = int(timeframe.length.total_seconds()) * MICROS
         start_us, opens_us = times, times
@@ -492,10 +524,12 @@ def _exchange_days(times: Int64s, is_zoned: bool) -> Int64s:
     """Days since 1970 that the stamps of daily bars mean."""
     if not is_zoned or bool(np.all(times % _DAY_US == 0)):
         return times // _DAY_US  # dates, or dates that some writer called UTC midnight
+    import polars as pl
+
     local = (
         pl.Series(times)
         .cast(pl.Datetime("us", "UTC"))
-        .dt.convert_time_zone(_NEW_YORK)
+        .dt.convert_time_zone(_NEW_YORK.key)
         .dt.replace_time_zone(None)
     )
     return local.to_physical().to_numpy().astype(np.int64) // _DAY_US
@@ -503,17 +537,19 @@ def _exchange_days(times: Int64s, is_zoned: bool) -> Int64s:
 
 def _midnights(ordinals: Sequence[int]) -> Int64s:
     """New York midnight of each day, in microseconds UTC."""
-    days = pl.Series([(day - _ORDINAL_OF_EPOCH) * _DAY_US for day in ordinals], dtype=pl.Int64)
-    zoned = days.cast(pl.Datetime("us")).dt.replace_time_zone(_NEW_YORK)
-    return zoned.to_physical().to_numpy().astype(np.int64)
+    days = (date.fromordinal(ordinal) for ordinal in ordinals)
+    seconds = [datetime(d.year, d.month, d.day, tzinfo=_NEW_YORK).timestamp() for d in days]
+    return np.array(seconds, np.int64) * MICROS
 
 
 def _from_new_york(source: _Source, times: Int64s) -> Int64s:
     """Wall-clock stamps of New York as UTC; nothing is traded in the hour that a change of clocks hits."""
+    import polars as pl
+
     zoned = (
         pl.Series(times)
         .cast(pl.Datetime("us"))
-        .dt.replace_time_zone(_NEW_YORK, ambiguous="earliest", non_existent="null")
+        .dt.replace_time_zone(_NEW_YORK.key, ambiguous="earliest", non_existent="null")
     )
     if zoned.null_count():
         raise source.wrong("has a time that New York's clocks skipped; are the times in UTC?")
