@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from backtester.results.tearsheet import Trials
+from shared.adapters.durable_files import DRAFT, OWNER_ONLY, whole_file
 from shared.domain.errors import InvalidInput, TradingError
 
 MOST_RUNS = 500
@@ -29,7 +28,6 @@ MOST_TRADES = 20_000
 # Nothing that was written here has longer lines; what has is not read into memory.
 _LONGEST_LINE = 100_000_000
 _ENDING = ".json.gz"
-_UNFINISHED = ".tmp"
 _OLD_S = 3_600
 # What reading a file raises that was cut off, overwritten or never one of ours.
 _UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error)
@@ -76,18 +74,12 @@ class Archive:
         target = self.folder / _name(head["manifest"])
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                dir=self.folder, prefix=".", suffix=_UNFINISHED, delete=False
-            ) as file:
-                try:
-                    # A time in the file would make two files of one run differ.
-                    with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=3, mtime=0) as packed:
-                        packed.write("\n".join(lines).encode())
-                    file.flush()
-                    os.replace(file.name, target)
-                except BaseException:
-                    Path(file.name).unlink(missing_ok=True)
-                    raise
+            with (
+                whole_file(target, mode=OWNER_ONLY) as file,
+                # A time in the file would make two files of one run differ.
+                gzip.GzipFile(fileobj=file, mode="wb", compresslevel=3, mtime=0) as packed,
+            ):
+                packed.write("\n".join(lines).encode())
             self._prune()
         except OSError as error:
             raise InvalidInput(
@@ -180,7 +172,7 @@ class Archive:
             if number >= MOST_RUNS or (room < 0 and number > 0):
                 path.unlink(missing_ok=True)
         # What a killed run left behind; a younger one may still be being written.
-        for left in self.folder.glob(f".*{_UNFINISHED}"):
+        for left in self.folder.glob(f".*{DRAFT}"):
             with suppress(OSError):
                 if left.stat().st_mtime < newest[0].stat().st_mtime - _OLD_S:
                     left.unlink()

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from shared.domain.errors import Misconfigured
 
 DRAFT = ".draft"
+OWNER_ONLY = 0o600
 WRITER_LOCK = "writer.lock"
 
 
@@ -95,18 +98,29 @@ def sole_writer(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Make `path` hold `content`, all of it or what was there before."""
-    draft = path.with_name(f"{path.name}{DRAFT}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+def write_whole(path: Path, content: bytes | memoryview, *, mode: int = 0o640) -> None:
+    """Make `path` hold `content`, all of it or what was there before; see `whole_file`."""
+    with whole_file(path, mode=mode) as out:
+        out.write(content)
+
+
+@contextmanager
+def whole_file(path: Path, *, mode: int = 0o640) -> Iterator[BinaryIO]:
+    """Write to what becomes `path` at the end of the block; after an error there is what was there before.
+
+    Drafts have names of their own, so that two writers never mix; the last one to end counts.
+    """
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", suffix=DRAFT, dir=path.parent)
     try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(handle, view) :]
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    draft.rename(path)
+        with os.fdopen(handle, "wb") as out:
+            yield out
+            out.flush()
+            os.fchmod(handle, mode)
+            os.fsync(handle)
+        Path(draft).rename(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
     _sync(path.parent)
 
 

@@ -1,15 +1,15 @@
-"""A file appears whole or not at all: whoever reads it never meets a half one."""
+"""Where does an export go: to a file that appears whole or not at all, or to standard output?"""
 
 from __future__ import annotations
 
-import os
+import io
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from shared.adapters import durable_files
 from shared.domain.errors import InvalidInput
 
 
@@ -26,18 +26,13 @@ def whole_file(path: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     try:
-        handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with durable_files.whole_file(path, mode=durable_files.OWNER_ONLY) as file:
+            out = io.TextIOWrapper(file, encoding="utf-8", newline="")
+            yield out
+            # Flushed, and left open for whoever closes the file below it.
+            out.detach()
     except OSError as error:
         raise InvalidInput(f"{path} cannot be written: {error.strerror}") from None
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as out:
-            yield out
-        Path(draft).replace(path)
-    except BaseException as error:
-        Path(draft).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise InvalidInput(f"{path} cannot be written: {error.strerror}") from None
-        raise
 
 
 def write_whole(path: Path | None, content: str) -> None:

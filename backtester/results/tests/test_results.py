@@ -566,8 +566,8 @@ def test_only_so_many_runs_are_kept_and_the_newest_stay(market: History, tmp_pat
         path = tmp_path / f"old{number:04d}-0000.json.gz"
         path.write_bytes(b"")
         os.utime(path, (number, number))
-    (tmp_path / ".left.tmp").write_bytes(b"")
-    os.utime(tmp_path / ".left.tmp", (1, 1))
+    (tmp_path / ".left.draft").write_bytes(b"")
+    os.utime(tmp_path / ".left.draft", (1, 1))
 
     archive.keep(document, NOW)
 
@@ -575,7 +575,7 @@ def test_only_so_many_runs_are_kept_and_the_newest_stay(market: History, tmp_pat
     assert len(left) == MOST_RUNS
     assert "old0000-0000.json.gz" not in left
     assert "old0001-0000.json.gz" in left
-    assert ".left.tmp" not in left
+    assert ".left.draft" not in left
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(market: History, tmp_path: Path) -> None:

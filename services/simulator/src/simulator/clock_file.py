@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import struct
-import tempfile
 from datetime import datetime
 from pathlib import Path
 
+from shared.adapters.durable_files import OWNER_ONLY, write_whole
 from shared.domain.bar_blocks import to_epoch_us
 from shared.domain.errors import Misconfigured
 
@@ -25,10 +25,7 @@ class ClockFile:
         try:
             if not path.exists() or path.stat().st_size != _INSTANT.size:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-                with os.fdopen(fd, "wb") as file:  # mkstemp made it 0600
-                    file.write(_INSTANT.pack(to_epoch_us(at)))
-                os.replace(name, path)
+                write_whole(path, _INSTANT.pack(to_epoch_us(at)), mode=OWNER_ONLY)
             self._fd = os.open(path, os.O_WRONLY)
         except OSError as error:
             raise Misconfigured(
