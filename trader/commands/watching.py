@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -104,11 +106,20 @@ def monitor(
     runtime, api = runtime_of(instance), ServiceApi(instance)
     console = Console()
     first = shown(look(instance, runtime, api))
-    with Live(first, console=console, screen=console.is_terminal, auto_refresh=False) as screen:
+    with ExitStack() as stack:
+        if console.is_terminal:
+            screen = Live(first, console=console, screen=True, auto_refresh=False)
+            show: Callable[[RenderableType], object] = partial(
+                stack.enter_context(screen).update, refresh=True
+            )
+        else:
+            # One below the other: a live screen in a file would show its last picture alone, and that at the end.
+            show = console.print
+            show(first)
         done = 1
         while looks is None or done < looks:
             wait_until(lambda: False, every)
-            screen.update(shown(look(instance, runtime, api)), refresh=True)
+            show(shown(look(instance, runtime, api)))
             done += 1
 
 
