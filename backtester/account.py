@@ -30,12 +30,22 @@ class Book(NamedTuple):
     # Those of an entry that turns a position around, which has to go first; 0 for none.
     next_stop: Floats
     next_target: Floats
+    # Whether it is being sold or bought back, how many shares of it still are, and why.
     leaving: Bools
+    selling: Floats
+    exit_kind: Ints
     # Shares of an entry that may still fill, UNSIZED before its open, the price they were sized at, whether it sells.
     wanted: Floats
     sized_at: Floats
     is_short: Bools
     is_dropped: Bools
+    # Shares that the newest entry brought, which targets of scaling out it has met (bits), and whether a wish of this
+    # close takes it away.
+    entered: Floats
+    met: Ints
+    is_away: Bools
+    # The day on which the order under way, or the legs, were placed.
+    placed_on: Ints
     # Columns that hold something, and those with an entry under way in the order of decision.
     live: Ints
     queue: Ints
@@ -78,10 +88,16 @@ def opened(n_columns: int, n_days: int, rules: Rules, fills: Floats) -> Book:
         marking.numbers(n_columns),  # next_stop
         marking.numbers(n_columns),  # next_target
         marking.flags(n_columns),  # leaving
+        marking.numbers(n_columns),  # selling
+        np.zeros(n_columns, np.int64),  # exit_kind
         marking.numbers(n_columns),  # wanted
         marking.numbers(n_columns),  # sized_at
         marking.flags(n_columns),  # is_short
         marking.flags(n_columns),  # is_dropped
+        marking.numbers(n_columns),  # entered
+        np.zeros(n_columns, np.int64),  # met
+        marking.flags(n_columns),  # is_away
+        np.zeros(n_columns, np.int64),  # placed_on
         marking.places(n_columns),  # live
         marking.places(n_columns),  # queue
         marking.numbers(n_columns),  # woken_at
@@ -99,6 +115,19 @@ def opened(n_columns: int, n_days: int, rules: Rules, fills: Floats) -> Book:
         fills,
         np.empty((3, rules.correlation_bars + 1)),  # scratch
     )
+
+
+def under_way(book: Book, n_live: int) -> tuple[int, int]:
+    """How many of what is held is being sold out, and how many legs guard."""
+    n_leaving = 0
+    n_legs = 0
+    for i in range(n_live):
+        k = book.live[i]
+        if book.leaving[k]:
+            n_leaving += 1
+        elif book.legs[k] > 0.0:
+            n_legs += 1
+    return n_leaving, n_legs
 
 
 def without(queue: Ints, n_queue: int, column: int) -> int:

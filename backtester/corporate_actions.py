@@ -44,6 +44,8 @@ def apply_actions(
             if wanted[k] > 0.0:
                 more = wanted[k] * ratio
                 wanted[k] = risk_rules.whole(more) if terms.whole_shares else risk_rules.parts(more)
+            sells_all = book.selling[k] >= abs(held[k])
+            book.entered[k] = quantised(book.entered[k] * ratio)
             total = quantised(held[k] * ratio)
             if total != held[k]:
                 is_more = total > held[k]
@@ -65,6 +67,14 @@ def apply_actions(
                 held[k] = quantised(held[k] + rest if buys else held[k] - rest)
             if legs[k] > 0.0:
                 legs[k] = abs(held[k])
+            if book.leaving[k]:
+                more = book.selling[k] * ratio
+                if sells_all:
+                    book.selling[k] = abs(held[k])
+                else:
+                    book.selling[k] = (
+                        risk_rules.whole(more) if terms.whole_shares else risk_rules.parts(more)
+                    )
         if amount > 0.0:
             paid = micros(held[k] * amount)
             cash += paid

@@ -6,11 +6,12 @@ the first that refuses is named, and queued when all let it pass. `entries` has 
 
 from __future__ import annotations
 
-from backtester import account, entries, risk_rules
+from backtester import account, entries, managing, risk_rules
 from backtester.account import Book
 from backtester.entries import UNSIZED
 from backtester.terms import (
     BY_LIMITS,
+    EXIT,
     FLAT,
     MICROS,
     SHORT,
@@ -101,12 +102,12 @@ def answer_wishes(
                 is_dropped[k] = wanted[k] != 0.0
             elif direction == FLAT:
                 wanted[k] = 0.0
-            if held[k] != 0.0 and not leaving[k]:
-                leaving[k] = True
-                n_leaving += 1
-                if legs[k] > 0.0:
-                    legs[k] = 0.0
-                    n_legs -= 1
+            # Live, whoever is being sold in part cannot be sold as a whole before that is over.
+            is_part = terms.sizing != BY_LIMITS and book.selling[k] < abs(held[k])
+            if held[k] != 0.0 and (not leaving[k] or is_part):
+                n_leaving += not leaving[k]
+                n_legs -= legs[k] > 0.0
+                managing.leave(book, k, abs(held[k]), EXIT, days.day_on[day])
         if direction == FLAT:
             continue
         price = float(close[t, k])
@@ -115,7 +116,7 @@ def answer_wishes(
             code = risk_rules.MODE
         elif direction == SHORT and terms.sizing == BY_LIMITS:
             code = risk_rules.SHORT_NOT_ALLOWED
-        elif leaving[k] and not turns:
+        elif (leaving[k] or is_dropped[k]) and not turns:
             code = risk_rules.EXIT_IN_PROGRESS
         elif (held[k] != 0.0 and not turns) or wanted[k] != 0.0:
             code = risk_rules.ALREADY_HELD
@@ -242,6 +243,7 @@ def answer_wishes(
             next_stop[k] = above if direction == SHORT else below
             next_target[k] = below if direction == SHORT else above
         if terms.sizing == BY_LIMITS:
+            book.entered[k], book.met[k], book.placed_on[k] = 0.0, 0, days.day_on[day]
             committed += shares * micros(price)
             reserved += shares * micros(price) * entries.GAP_PERCENT
             at_risk += entries.open_risk(shares, price, stop[k], terms.bracket, False)

@@ -62,6 +62,8 @@ class History:
     dropped: int = 0
     # Splits and dividends of these symbols, where prices are as they were paid.
     actions: tuple[CorporateAction, ...] = ()
+    # When each row's session opens and closes, microseconds since 1970, shape (bars, 2); None: as far as the bars tell.
+    hours: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.panel)
@@ -90,14 +92,24 @@ class History:
     def exchange_days(self) -> tuple[Ints, Ints, Ints]:
         """Per exchange day its first row, when it opens, and for how long the exchange was open on the days before.
 
-        A day lasts from its first bar to its last, as far as these bars tell; microseconds.
+        Days without any bar count for nothing; microseconds.
         """
+        first = np.append(0, self.session_ends[:-1] + 1).astype(np.int64)
+        opened, closed = self.day_hours[first].T
+        return first, opened, np.append(0, np.cumsum(closed - opened)[:-1]).astype(np.int64)
+
+    @cached_property
+    def day_hours(self) -> Ints:
+        """`hours`, made from the bars where they are not known."""
+        if self.hours is not None:
+            return self.hours
         last = self.session_ends
         first = np.append(0, last[:-1] + 1).astype(np.int64)
-        # It goes on after its last bar when what is decided at that bar's end is sent the same day.
+        # A day goes on after its last bar when what is decided at that bar's end is sent the same day.
         closed = self.end_us[last] + (self.acts_on[last] == self.session[last])
-        opened = self.open_us[first]
-        return first, opened, np.append(0, np.cumsum(closed - opened)[:-1]).astype(np.int64)
+        found = np.stack([self.open_us[first], closed], axis=1)
+        hours: Ints = np.repeat(found, np.diff(np.append(first, len(self))), axis=0)
+        return hours
 
     @cached_property
     def digest(self) -> str:
@@ -111,8 +123,17 @@ class History:
             hashed.update(repr(action).encode())
         return hashed.hexdigest()
 
-    def days(self, fees: Sequence[FeePeriod]) -> Days:
-        """The calendar as the engines take it; `fees` oldest first, empty for none."""
+    def days(self, fees: Sequence[FeePeriod], flat_before_s: int | None = None) -> Days:
+        """The calendar as the engines take it.
+
+        Args:
+            fees: oldest first, empty for none.
+            flat_before_s: so long before the close a strategy of the day leaves, and enters no more.
+        """
+        acts_on, is_over = self.acts_on, np.empty(0, np.bool_)
+        if flat_before_s is not None:
+            is_over = self.end_us >= self.day_hours[:, 1] - flat_before_s * MICROS
+            acts_on = np.where(is_over & (acts_on == self.session), -1, acts_on)
         free = FeePeriod(date.min, 0.0, 0.0, 0.0)
         known = [free, *fees]
         rows = [
@@ -121,13 +142,14 @@ class History:
         ]
         first, opened, clock = self.exchange_days
         return Days(
-            self.acts_on,
+            acts_on,
             self.open_us,
             self.end_us,
             first,
             self.session[first],
             opened,
             clock,
+            is_over,
             np.array(rows, np.int64),
             np.array([period.sec_rate for period in known]),
             np.array([period.taf_per_share for period in known]),
@@ -161,6 +183,7 @@ class History:
             self.source,
             self.dropped,
             self.actions,
+            None if self.hours is None else self.hours[first:last],
         )
 
     @cached_property
@@ -251,6 +274,7 @@ def history_of(
     opens = np.array([to_epoch_us(s.open_at) for s in sessions], np.int64)
     closes = np.array([to_epoch_us(s.close_at) for s in sessions], np.int64)
     days = np.array([s.on.toordinal() for s in sessions] + [-1], np.int64)
+    running = np.searchsorted(opens, open_us, side="right") - 1
     return History(
         Panel(
             timeframe,
@@ -261,11 +285,12 @@ def history_of(
         ),
         open_us,
         end_us,
-        days[np.searchsorted(opens, open_us, side="right") - 1],
+        days[running],
         # At a session's last instant it is over: what is decided then is sent in the next one.
         days[np.searchsorted(closes, end_us, side="right")],
         source,
         dropped,
+        hours=np.stack([opens[running], closes[running]], axis=1),
     )
 
 

@@ -29,6 +29,7 @@ from backtester import (
     costs,
     deciding,
     entries,
+    managing,
     marking,
     opening,
     protection,
@@ -99,6 +100,8 @@ def trade(
     rules = terms.rules
     sec_rate, taf_per_share, taf_most = days.sec_rate, days.taf_per_share, days.taf_most
     bps = terms.slippage_bps
+    is_managed, moves_stops = managing.is_active(terms.managed), managing.moves_stops(terms.managed)
+    sells = managing.sells(terms.managed)
     fits = True
     equity = np.empty(n_rows)
     # ------------------------------------------------------------------ the account
@@ -114,6 +117,7 @@ def trade(
     fills = book.fills
     held, newest, legs, touched = book.held, book.newest, book.legs, book.touched
     stop, target, leaving, has_hit = book.stop, book.target, book.leaving, book.has_hit
+    selling, exit_kind, entered = book.selling, book.exit_kind, book.entered
     wanted, is_short, is_dropped = book.wanted, book.is_short, book.is_dropped
     live, queue, woken_at, left = book.live, book.queue, book.woken_at, book.left
     spent, spent_row, dealt_on, day_trades = (
@@ -130,6 +134,8 @@ def trade(
     n_guard = 0
     trade_day = -1
     trades_of_day = 0
+    # No order under way was placed before that day.
+    oldest = days.day_on[0]
     n_fills = 0
     fee = 0
     fees = (float(sec_rate[0]), float(taf_per_share[0]), float(taf_most[0]))
@@ -150,7 +156,7 @@ def trade(
                 if n_owed and day + 1 < len(day_row):
                     # What is borrowed is paid for when a day begins.
                     until = min(until, day_row[day + 1] - 1)
-                if n_legs and terms.trail > 0.0:
+                if is_managed:
                     until = -1
                 if n_legs and until >= t:
                     until = (
@@ -234,21 +240,33 @@ def trade(
                     buys = held[k] < 0.0
                     price = fill_rules.market_price(float(opens[t, k]), buys, bps)
                     cap = fill_rules.volume_cap(volume, terms.max_volume_share)
-                    shares = min(abs(held[k]), cap)
+                    shares = min(selling[k], cap)
                     taken = account.fee_of(buys, shares, price, terms, fees)
                     value = micros(shares * price)
                     cash += (-value if buys else value) - micros(taken)
                     account.write(
-                        fills, n_fills, t, k, EXIT, buys, shares, price, taken, float(opens[t, k])
+                        fills,
+                        n_fills,
+                        t,
+                        k,
+                        exit_kind[k],
+                        buys,
+                        shares,
+                        price,
+                        taken,
+                        float(opens[t, k]),
                     )
                     n_fills += 1
                     held[k] = quantised(held[k] + shares if buys else held[k] - shares)
+                    selling[k] = quantised(selling[k] - shares)
                     spent[k], spent_row[k] = shares, float(t)
                     if rules.pattern_day_trader:
                         entries.note_deal(dealt_on, day_trades, day, k, not buys)
 
             if n_queue and terms.sizing != BY_LIMITS:
-                opening.size_at_open(bars, factor, listed, terms, t, book, cash, n_live, n_queue)
+                opening.size_at_open(
+                    bars, factor, listed, terms, t, days.day_on[day], book, cash, n_live, n_queue
+                )
 
             # ------------------------------------------------------ entries
             kept = 0
@@ -280,6 +298,7 @@ def trade(
                         )
                         n_fills += 1
                         wanted[k] = quantised(wanted[k] - shares)
+                        entered[k] = quantised(entered[k] + shares)
                         if held[k] == 0.0:
                             # One that turned around or that a split paid out is still among them.
                             is_new = True
@@ -325,11 +344,16 @@ def trade(
                 live[kept] = k
                 kept += 1
                 n_owed += held[k] < 0.0
+                if leaving[k] and selling[k] <= 0.0:
+                    leaving[k] = False
                 if leaving[k]:
                     n_leaving += 1
                 elif legs[k] > 0.0:
                     n_legs += 1
             n_live = kept
+            if days.day_on[day] > oldest + managing.ORDER_LASTS:
+                n_queue, oldest = managing.end_old_orders(days, t, day, book, n_live, n_queue)
+                n_leaving, n_legs = account.under_way(book, n_live)
 
             for i in range(n_queue):
                 price = float(close[t, queue[i]])
@@ -360,6 +384,13 @@ def trade(
             ):
                 reduced_row = t
 
+        # -------------------------------------------------------------- what positions ask for at this close
+        if sells and n_live + n_queue and not (reduced_row == t and rules.flatten_on_breach):
+            n_queue = managing.sell_down(
+                wishes, days, terms, t, w, day, equity[t], book, n_live, n_queue
+            )
+            n_leaving, n_legs = account.under_way(book, n_live)
+
         # -------------------------------------------------------------- what was wished for at this close
         if t == next_row:
             w, n_queue, n_leaving, n_legs, trade_day, trades_of_day = deciding.answer_wishes(
@@ -377,11 +408,8 @@ def trade(
             for i in range(n_live):
                 k = live[i]
                 if not leaving[k]:
-                    leaving[k] = True
-                    n_leaving += 1
-                    if legs[k] > 0.0:
-                        legs[k] = 0.0
-                        n_legs -= 1
+                    managing.leave(book, k, abs(held[k]), EXIT, days.day_on[day])
+            n_leaving, n_legs = account.under_way(book, n_live)
             for i in range(n_queue):
                 wanted[queue[i]] = 0.0
         # An exit may have taken back an entry that was still open.
@@ -395,27 +423,14 @@ def trade(
                 kept += 1
         n_queue = kept
 
-        # -------------------------------------------------------------- what a bar filled in part
-        if terms.bracket and n_queue:
-            # The rest of a bracket entry is given up, and what was filled is guarded by itself.
-            kept = 0
-            for i in range(n_queue):
-                k = queue[i]
-                if held[k] != 0.0 and wanted[k] > 0.0:
-                    wanted[k] = 0.0
-                    if not leaving[k]:
-                        legs[k] = abs(held[k])
-                        touched[k] = False
-                        has_hit[k] = False
-                        n_legs += 1
-                else:
-                    queue[kept] = k
-                    kept += 1
-            n_queue = kept
-
         # -------------------------------------------------------------- stops follow the close
-        if terms.trail > 0.0 and n_legs:
-            protection.follow_close(close, terms, t, book, n_live)
+        if moves_stops and n_live and terms.bracket:
+            managing.follow_close(bars, factor, days, terms, t, day, book, n_live)
+
+        # -------------------------------------------------------------- what is held without a stop
+        if terms.bracket and n_leaving + n_legs < n_live:
+            n_queue = managing.guard_bare(days, day, book, n_live, n_queue)
+            n_leaving, n_legs = account.under_way(book, n_live)
         t += 1
 
     return fits, Outcome(

@@ -14,8 +14,8 @@ from simulator import fill_rules
 
 
 def size_at_open(
-    bars: Bars, factor: Floats, listed: Listed, terms: Terms, t: int, book: Book, cash: float,
-    n_live: int, n_queue: int,
+    bars: Bars, factor: Floats, listed: Listed, terms: Terms, t: int, today: int, book: Book,
+    cash: float, n_live: int, n_queue: int,
 ) -> None:  # fmt: skip
     """Size every entry of the book's queue that meets the open of row `t`; 0 shares for one that is refused."""
     opens, close, volumes = bars.open, bars.close, bars.volume
@@ -101,6 +101,7 @@ def size_at_open(
         if code != risk_rules.ACCEPTED:
             refused[code] += 1
             continue
+        book.entered[k], book.met[k], book.placed_on[k] = 0.0, 0, today
         value = micros(shares * price)
         committed += value
         net += -value if is_short[k] else value

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,8 +16,18 @@ import numpy as np
 
 from backtester import risk_rules
 from backtester.costs import FeePeriod, us_fee_periods
-from backtester.terms import BY_FRACTION, BY_LIMITS, BY_RISK, BY_SLOTS, Listed, Rules, Terms
+from backtester.terms import (
+    BY_FRACTION,
+    BY_LIMITS,
+    BY_RISK,
+    BY_SLOTS,
+    Listed,
+    Managed,
+    Rules,
+    Terms,
+)
 from risk_manager.limits import Limits
+from risk_manager.management import ManagementPlan
 from shared.domain.errors import InvalidInput
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
@@ -157,9 +167,7 @@ class Plan:
             bracket=(self.limits is not None and self.bracket) or self.sizing.name == "risk",
             stop_loss=float(rules.stop_loss),
             take_profit=float(rules.take_profit),
-            trail=float(
-                self.trail or (self.limits.management.trailing_stop if self.limits else 0.0)
-            ),
+            managed=_managed(self.managed, rules.sizing.atr_bars, strategy),
             borrow_rate=float(self.borrow_rate),
             limited=self.limits is not None,
             rules=_rules(rules, timeframe, strategy),
@@ -180,18 +188,15 @@ class Plan:
         )
 
     @property
-    def left_out(self) -> tuple[str, ...]:
-        """What the settings have live trading do with positions, and no backtest does."""
-        if self.limits is None:
-            return ()
-        plan = self.limits.management
-        named = {
-            "RISK_ATR_STOP": plan.atr_stop > 0.0,
-            "RISK_SCALE_OUT": bool(plan.scale_out),
-            "RISK_REBALANCE_BAND": plan.rebalance_band > 0.0,
-            "RISK_DAY_STRATEGIES": bool(plan.day_strategies),
-        }
-        return tuple(name for name, is_set in named.items() if is_set)
+    def managed(self) -> ManagementPlan:
+        """What is done with positions: what the settings say, with this plan's own trail above it."""
+        plan = self.limits.management if self.limits is not None else ManagementPlan()
+        return replace(plan, trailing_stop=self.trail) if self.trail else plan
+
+    def flat_before_s(self, strategy: str) -> int | None:
+        """How long before the close `strategy` begins to hold nothing; None for one that holds overnight."""
+        plan = self.managed
+        return plan.flat_before_close_s if strategy in plan.day_strategies else None
 
     @property
     def fees(self) -> Sequence[FeePeriod]:
@@ -248,6 +253,19 @@ def _rules(limits: Limits, timeframe: Timeframe, strategy: str) -> Rules:
         kelly_share=float(plan.kelly_share),
         kelly_cap=float(plan.kelly_cap),
         scales_by_conviction=plan.scales_by_conviction,
+    )
+
+
+def _managed(plan: ManagementPlan, atr_bars: int, strategy: str) -> Managed:
+    """What is done with positions as numbers."""
+    return Managed(
+        trailing_stop=float(plan.trailing_stop),
+        atr_stop=float(plan.atr_stop),
+        atr_bars=atr_bars,
+        gains=np.array([gain for gain, _ in plan.scale_out], np.float64),
+        parts=np.array([share for _, share in plan.scale_out], np.float64),
+        rebalance_band=float(plan.rebalance_band),
+        is_of_the_day=strategy in plan.day_strategies,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from backtester import account, entries, risk_rules
 from backtester.account import Book
-from backtester.terms import STOP, TARGET, Bars, Days, Floats, Terms, micros
+from backtester.terms import STOP, TARGET, Bars, Days, Managed, Terms, micros
 from risk_manager import management
 from shared.domain.arithmetic import NOISE, quantised, to_tick
 from simulator import fill_rules
@@ -89,15 +89,6 @@ def meet_bar(
     return cash, n_guard, n_fills
 
 
-def follow_close(close: Floats, terms: Terms, t: int, book: Book, n_live: int) -> None:
-    """Move the stops that trail to the close of row `t`."""
-    for i in range(n_live):
-        k = book.live[i]
-        price = float(close[t, k])
-        if book.legs[k] > 0.0 and not book.touched[k] and price == price:
-            book.stop[k] = trailed(book.stop[k], price, terms.trail, book.held[k] < 0.0)
-
-
 def fits_bracket(price: float, stop: float, target: float, is_short: bool) -> bool:
     """Whether stop and target still stand on their own sides of `price`."""
     if is_short:
@@ -105,10 +96,24 @@ def fits_bracket(price: float, stop: float, target: float, is_short: bool) -> bo
     return risk_rules.fits_bracket(price, stop, target)
 
 
-def trailed(stop: float, price: float, trail: float, is_short: bool) -> float:
-    """Where a trailing stop stands after a close at `price`, as live; a short one is its mirror image."""
+def followed(
+    stop: float, target: float, price: float, managed: Managed, true_range: float, is_short: bool
+) -> float:
+    """Where a stop stands after a close at `price`, as live; a short one is its mirror image.
+
+    Args:
+        target: the venue takes no pair whose stop has passed it; such a stop stays.
+        true_range: dollars, 0 while unknown.
+    """
     if not is_short:
-        return management.tightened_stop(stop, price, trail, 0.0, 0.0)
-    wanted = min(stop, to_tick(price * (1.0 + trail)))
+        wanted = management.tightened_stop(
+            stop, price, managed.trailing_stop, managed.atr_stop, true_range
+        )
+        return wanted if wanted < target else stop
+    wanted = stop
+    if managed.trailing_stop > 0.0:
+        wanted = min(wanted, to_tick(price * (1.0 + managed.trailing_stop)))
+    if managed.atr_stop > 0.0 and true_range > 0.0:
+        wanted = min(wanted, to_tick(price + managed.atr_stop * true_range))
     is_worth_it = stop - wanted + NOISE >= price * management.LEAST_STEP
-    return wanted if is_worth_it and wanted > price else stop
+    return wanted if is_worth_it and wanted > max(price, target) else stop

@@ -98,7 +98,7 @@ def backtest(
     panel = history.panel
     terms = plan.terms(panel.timeframe, strategy.name, has_gaps=history.has_gaps)
     listed = plan.listed(panel.symbols)
-    days = history.days(plan.fees)
+    days = history.days(plan.fees, plan.flat_before_s(strategy.name))
     actions = history.actions_as_arrays
     if engine is Engine.REFERENCE:
         from backtester.reference import simulate as simulate_live
@@ -123,7 +123,7 @@ def backtest(
         outcome,
         trips,
         summary_of(history, plan, outcome, trips),
-        tuple(_warnings(history, wished, plan, outcome, trips)),
+        tuple(_warnings(history, wished, outcome, trips)),
     )
 
 
@@ -200,15 +200,8 @@ def profits_of(trips: Trips) -> NDArray[np.float64]:
     return trips.sold[:n] - trips.bought[:n] - trips.fees[:n]
 
 
-def _warnings(
-    history: History, wished: Wished, plan: Plan, outcome: Outcome, trips: Trips
-) -> Sequence[str]:
+def _warnings(history: History, wished: Wished, outcome: Outcome, trips: Trips) -> Sequence[str]:
     found = []
-    if plan.left_out:
-        found.append(
-            f"live trading also acts on {', '.join(plan.left_out)} and no backtest does, so it would trade "
-            "otherwise"
-        )
     panel = history.panel
     if history.dropped:
         found.append(

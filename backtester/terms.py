@@ -30,6 +30,10 @@ EXIT = 1
 STOP = 2
 TARGET = 3
 SPLIT = 4
+# Sales that nobody wished for, as `risk_manager.positions.Kind` has them.
+DAY_END = 5
+REBALANCE = 6
+SCALE_OUT = 7
 
 # What a wish asks for: the sign of the position.
 LONG = 1
@@ -72,6 +76,8 @@ class Days(NamedTuple):
     day_on: Ints
     day_open_us: Ints
     day_clock_us: Ints
+    # Whether a bar's close is so late that strategies of the day leave; empty where there are none.
+    is_over: Bools
     fee_row: Ints
     sec_rate: Floats
     taf_per_share: Floats
@@ -146,6 +152,21 @@ class Rules(NamedTuple):
     scales_by_conviction: bool
 
 
+class Managed(NamedTuple):
+    """What is done with positions that are held (`risk_manager.management.ManagementPlan`)."""
+
+    # How far stops follow the close: a fraction of it, and average true ranges of so many bars; 0 for none.
+    trailing_stop: float
+    atr_stop: float
+    atr_bars: int
+    # Gains over the entry's price, each with the share of the entry that is sold there; none for an empty pair.
+    gains: Floats
+    parts: Floats
+    rebalance_band: float
+    # Whether the strategy holds nothing overnight.
+    is_of_the_day: bool
+
+
 class Terms(NamedTuple):
     """How the account trades. Fractions of equity unless said otherwise."""
 
@@ -161,8 +182,7 @@ class Terms(NamedTuple):
     bracket: bool
     stop_loss: float
     take_profit: float
-    # How far a stop follows the close, a fraction of it; 0 for a stop that stays.
-    trail: float
+    managed: Managed
     # What a share sold short costs a year, a fraction of its worth.
     borrow_rate: float
     # Whether the risk manager's rules hold.

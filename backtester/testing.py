@@ -17,7 +17,7 @@ from risk_manager.limits import Limits
 from risk_manager.management import ManagementPlan
 from risk_manager.sizing import SizingMethod, SizingPlan
 from shared.domain.bar_blocks import to_epoch_us
-from shared.domain.calendar import Session, TradingCalendar
+from shared.domain.calendar import NEW_YORK, Session, TradingCalendar
 from shared.domain.corporate_actions import CashDividend, CorporateAction, Split
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
@@ -39,7 +39,7 @@ class Case:
         """What the fast engine takes beside bars and wishes."""
         panel = self.history.panel
         return (
-            self.history.days(self.plan.fees),
+            self.history.days(self.plan.fees, self.plan.flat_before_s(STRATEGY)),
             self.history.actions_as_arrays,
             self.plan.listed(panel.symbols),
             self.plan.terms(panel.timeframe, STRATEGY, has_gaps=self.history.has_gaps),
@@ -48,10 +48,15 @@ class Case:
 
 def a_calendar(days: int) -> TradingCalendar:
     """Sessions of six and a half hours, five in a row and two days off."""
-    first = datetime(2024, 1, 2, 14, 30, tzinfo=UTC)
+    first = datetime(2024, 1, 2, 9, 30, tzinfo=NEW_YORK)
+    # New York's clock goes on over a change of its time.
     opens = [first + timedelta(days=i + 2 * (i // 5)) for i in range(days)]
+    closes = [opened + timedelta(hours=6, minutes=30) for opened in opens]
     return TradingCalendar(
-        [Session(o.date(), o, o + timedelta(hours=6, minutes=30)) for o in opens]
+        [
+            Session(opened.date(), opened.astimezone(UTC), closed.astimezone(UTC))
+            for opened, closed in zip(opens, closes, strict=True)
+        ]
     )
 
 
@@ -189,8 +194,8 @@ def a_case(seed: int, tight: Collection[str] = ()) -> Case:
 
     history = a_market(
         seed,
-        # Orders of ninety days and more end at the venue.
-        one_of(2, 9, 40, 60),
+        # The longest are beyond the ninety days that an order lasts.
+        one_of(2, 9, 40, 60, 90),
         one_of(1, 2, 3, 5),
         minutes=one_of(False, True),
         wild=one_of(0.003, 0.02, 0.08),
@@ -211,7 +216,14 @@ def a_case(seed: int, tight: Collection[str] = ()) -> Case:
         stop_guard_bars=one_of(3, 24),
         repeat_window_s=one_of(150, 600, 3_600),
         flatten_on_breach=one_of(False, True),
-        management=ManagementPlan(trailing_stop=one_of(0.0, 0.0, 0.03)),
+        management=ManagementPlan(
+            trailing_stop=one_of(0.0, 0.0, 0.03),
+            atr_stop=one_of(0.0, 0.0, 2.0),
+            scale_out=one_of((), (), ((0.01, 0.5), (0.03, 0.25)), ((0.005, 1.0),)),
+            rebalance_band=one_of(0.0, 0.0, 0.02),
+            day_strategies=one_of(frozenset(), frozenset(), frozenset({STRATEGY})),
+            flat_before_close_s=one_of(60, 240),
+        ),
         sizing=SizingPlan(
             method=one_of(SizingMethod.FIXED_FRACTION, *SizingMethod),
             fraction=one_of(0.1, 1.0),

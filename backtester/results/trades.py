@@ -12,7 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backtester.run import Result
-from backtester.terms import ENTRY, EXIT, SHORT, SPLIT, STOP, TARGET
+from backtester.terms import (
+    DAY_END,
+    ENTRY,
+    EXIT,
+    REBALANCE,
+    SCALE_OUT,
+    SHORT,
+    SPLIT,
+    STOP,
+    TARGET,
+)
 from risk_manager import sizing
 from shared.domain.bar_blocks import from_epoch_us
 
@@ -23,6 +33,10 @@ _KINDS = {
     EXIT: "flattened",
     STOP: "stop",
     TARGET: "target",
+    # Sales that the risk manager makes by itself.
+    DAY_END: "day_end",
+    REBALANCE: "rebalance",
+    SCALE_OUT: "scale_out",
 }
 
 
@@ -105,6 +119,8 @@ def trades_of(result: Result) -> list[Trade]:
         why = _KINDS.get(kind)
         if kind == EXIT and left_by >= 0 and result.wished.wishes.row[left_by] < exit_row:
             why = result.wished.reason(left_by)
+        if is_closed and why is not None:
+            why = ", then ".join((*_sold_before(result, column, entry_row, exit_row, kind), why))
         into = result.wished.reason(entered) if entered >= 0 else ""
         close = panel.close[result.wished.wishes.row[entered], column] if entered >= 0 else np.nan
         is_guarded = terms.bracket and not np.isnan(close)
@@ -140,6 +156,21 @@ def trades_of(result: Result) -> list[Trade]:
             )
         )
     return found
+
+
+def _sold_before(
+    result: Result, column: int, entry_row: int, exit_row: int, last: int
+) -> tuple[str, ...]:
+    """Why shares were sold before the last ones went, each reason of the risk manager's once, in order."""
+    outcome = result.outcome
+    mine = (
+        (outcome.fill_column == column)
+        & (outcome.fill_row > entry_row)
+        & (outcome.fill_row <= exit_row)
+        & (outcome.fill_kind > SPLIT)
+        & (outcome.fill_kind != last)
+    )
+    return tuple(dict.fromkeys(_KINDS[kind] for kind in outcome.fill_kind[mine].tolist()))
 
 
 def _at(us: int) -> str:

@@ -4,23 +4,35 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pytest
 
-from backtester import kernel, reference
+from backtester import kernel, reference, risk_rules
 from backtester.history import History, history_of
 from backtester.plan import DEFAULT_LIMITS, Plan, Sizing
-from backtester.run import backtest
-from backtester.terms import ENTRY, EXIT, FLAT, LONG, SHORT, SPLIT, STOP, Outcome
-from backtester.testing import STRATEGY, Case, a_calendar
+from backtester.terms import (
+    DAY_END,
+    ENTRY,
+    EXIT,
+    FLAT,
+    LONG,
+    REBALANCE,
+    SCALE_OUT,
+    SHORT,
+    SPLIT,
+    STOP,
+    TARGET,
+    Outcome,
+)
+from backtester.testing import STRATEGY, Case, a_calendar, a_market
 from backtester.wishing import in_order
 from risk_manager.management import ManagementPlan
 from shared.domain.bar_blocks import to_epoch_us
 from shared.domain.corporate_actions import CashDividend, Split
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
-from strategy_engine.strategies.moving_average import MovingAverage
 
 FREE = Plan(
     cash=10_000.0,
@@ -71,6 +83,21 @@ def traded(history: History, wishes: list[tuple[int, int]], plan: Plan) -> Outco
     slow = reference.simulate(history, wished, plan, STRATEGY)
     assert fast.equity.tolist() == slow.equity.tolist()
     return fast
+
+
+def managed(**plan: Any) -> Plan:
+    """A tenth of 10,000 dollars in each entry, stop and target 20 % away, and `plan` for what is held."""
+    limits = replace(
+        DEFAULT_LIMITS,
+        max_position_size=0.1,
+        max_portfolio_risk=1.0,
+        max_daily_loss=1.0,
+        drawdown_limit=1.0,
+        stop_loss=0.2,
+        take_profit=0.2,
+        management=ManagementPlan(**plan),
+    )
+    return replace(FREE, sizing=Sizing("limits"), limits=limits, bracket=True)
 
 
 def kinds(outcome: Outcome) -> list[tuple[int, int, float, float]]:
@@ -183,17 +210,6 @@ def test_who_buys_on_the_ex_date_gets_no_dividend() -> None:
     assert traded(replace(history, actions=(paid,)), [(0, LONG)], FREE).dividends == 0.0
 
 
-def test_what_live_does_with_positions_and_no_backtest_does_is_said() -> None:
-    managed = ManagementPlan(trailing_stop=0.03, scale_out=((0.1, 0.5),))
-    plan = Plan(limits=replace(DEFAULT_LIMITS, management=managed))
-
-    result = backtest(MovingAverage(), a_history([50.0] * 4), plan)
-
-    assert plan.terms(Timeframe.DAY, STRATEGY, has_gaps=False).trail == 0.03
-    assert any("RISK_SCALE_OUT" in warning for warning in result.warnings)
-    assert not any("RISK_TRAILING_STOP" in warning for warning in result.warnings)
-
-
 def test_a_trailing_stop_follows_closes_and_never_falls_back() -> None:
     # Decided 5 % below the close at 50, then 3 % below each higher close: 52.38 after the one at 54.
     plan = replace(FREE, bracket=True, sizing=Sizing("risk", 0.05), trail=0.03)
@@ -204,3 +220,69 @@ def test_a_trailing_stop_follows_closes_and_never_falls_back() -> None:
     assert [kind for _, kind, _, _ in kinds(risen)] == [ENTRY]
     row, kind, _, price = kinds(fallen)[1]
     assert (row, kind, price) == (4, STOP, 52.38)
+
+
+def test_a_position_is_scaled_out_at_its_targets_once_each_and_the_rest_stays_guarded() -> None:
+    plan = managed(scale_out=((0.04, 0.5), (0.08, 0.25)))
+
+    outcome = traded(a_history([50, 50, 52, 52, 53, 54, 54, 61, 61]), [(0, LONG)], plan)
+
+    assert kinds(outcome) == [
+        (1, ENTRY, 20.0, 50.0),
+        # Decided at the close of 52, sold at the next open; the target of 50 + 20 % takes what is left.
+        (3, SCALE_OUT, 10.0, 52.0),
+        (6, SCALE_OUT, 5.0, 54.0),
+        (7, TARGET, 5.0, 60.0),
+    ]
+
+
+def test_what_has_outgrown_its_most_by_the_band_is_sold_down_to_it() -> None:
+    outcome = traded(a_history([50, 50, 51, 56, 56, 56]), [(0, LONG)], managed(rebalance_band=0.1))
+
+    # 20 shares are worth 1,120 of 10,120: above 1,012 and its tenth, and two whole shares too many.
+    assert kinds(outcome) == [(1, ENTRY, 20.0, 50.0), (4, REBALANCE, 2.0, 56.0)]
+
+
+def test_an_atr_stop_follows_the_close_at_its_distance() -> None:
+    plan = managed(atr_stop=2.0)
+    assert plan.limits is not None
+    two_bars = replace(plan.limits, sizing=replace(plan.limits.sizing, atr_bars=2))
+    plan = replace(plan, limits=two_bars)
+
+    # After the second close of 54 the true ranges are 2 and 0: the stop stands at 54 - 2.
+    outcome = traded(a_history([50, 50, 52, 54, 54, 49, 49]), [(0, LONG)], plan)
+
+    assert kinds(outcome) == [(1, ENTRY, 20.0, 50.0), (5, STOP, 20.0, 52.0)]
+
+
+def test_a_strategy_of_the_day_leaves_before_the_close_and_enters_no_more() -> None:
+    history = a_market(3, 27, 1, minutes=True, wild=0.0005, holes=0.0)
+    days = managed(day_strategies=frozenset({STRATEGY}), flat_before_close_s=240)
+
+    # Nine last minutes of three days: the sixth ends three minutes before the close, the fifth four.
+    outcome = traded(history, [(0, LONG), (5, LONG), (9, LONG)], days)
+
+    assert [(row, kind) for row, kind, _, _ in kinds(outcome)] == [
+        (1, ENTRY),
+        (5, DAY_END),
+        (10, ENTRY),
+        (14, DAY_END),
+    ]
+    assert outcome.refused[risk_rules.MARKET_HOURS] == 1
+
+
+def test_a_stop_that_was_touched_ends_with_its_order_after_ninety_days() -> None:
+    plan = managed()
+
+    def sold(silent_days: int) -> list[tuple[int, int]]:
+        """The stop sells one of 20 shares, then nothing is traded for a while, then very much at 45."""
+        history = a_history([50.0, 50.0, 50.0, 39.0, *[45.0] * (silent_days + 2)])
+        volume = np.full_like(history.panel.volume, 1e6)
+        volume[3], volume[4 : 4 + silent_days] = 1.0, 0.0
+        history = replace(history, panel=replace(history.panel, volume=volume))
+        fills = kinds(traded(history, [(1, LONG)], plan))
+        return [(kind, int(shares)) for _, kind, shares, _ in fills]
+
+    assert sold(silent_days=50) == [(ENTRY, 20), (STOP, 1), (STOP, 19)]
+    # What is left is guarded anew, 20 % below 50, and 45 is above that.
+    assert sold(silent_days=70) == [(ENTRY, 20), (STOP, 1)]

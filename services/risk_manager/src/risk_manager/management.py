@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import inf
+from math import floor, inf
 from typing import TYPE_CHECKING
 
-from shared.domain.arithmetic import NOISE, to_tick
+from shared.domain.arithmetic import GRID, NOISE, to_tick
 from shared.domain.calendar import TradingCalendar
 from shared.domain.errors import InvalidInput
 
@@ -74,22 +74,43 @@ class ManagementPlan:
 
 
 def tightened_stop(
-    stop: float, price: float, trailing_stop: float, atr_stop: float, true_range: float | None
+    stop: float, price: float, trailing_stop: float, atr_stop: float, true_range: float
 ) -> float:
     """Where a long position's stop stands once a bar has closed at `price`; never below `stop`.
 
     Args:
         stop, price: dollars.
         trailing_stop: distance as a fraction of the price; 0 for none.
-        atr_stop: distance in average true ranges; 0 for none. `true_range`: dollars, None while unknown.
+        atr_stop: distance in average true ranges; 0 for none. `true_range`: dollars, 0 while unknown.
     """
     wanted = stop
     if trailing_stop > 0.0:
         wanted = max(wanted, to_tick(price * (1.0 - trailing_stop)))
-    if atr_stop > 0.0 and true_range is not None:
+    if atr_stop > 0.0 and true_range > 0.0:
         wanted = max(wanted, to_tick(price - atr_stop * true_range))
     is_worth_it = wanted - stop + NOISE >= price * LEAST_STEP
     return wanted if is_worth_it and wanted < price else stop
+
+
+def rebalance_shares(
+    shares: float, price: float, equity: float, max_position_size: float, band: float
+) -> float:
+    """Shares to sell of a long position that has outgrown its most by more than `band`: whole ones, or all.
+
+    Args:
+        price, equity: dollars. `max_position_size`: the most, a fraction of equity. `band`: a fraction of the most.
+    """
+    if band <= 0.0 or equity <= 0.0 or price <= 0.0:
+        return 0.0
+    value, most = shares * price, equity * max_position_size
+    if value <= most * (1.0 + band) + GRID:
+        return 0.0
+    return min(-floor(NOISE - (value - most) / price) * 1.0, shares)
+
+
+def has_gained(price: float, reference: float, gain: float) -> bool:
+    """Whether `price` is `gain` (a fraction) or more above what the entry was decided at."""
+    return price + NOISE >= reference * (1.0 + gain)
 
 
 def is_day_over(now: datetime, calendar: TradingCalendar, before_close_s: int) -> bool:

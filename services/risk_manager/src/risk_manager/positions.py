@@ -10,13 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from enum import StrEnum
 
-from risk_manager.management import ManagementPlan, tightened_stop
+from risk_manager.management import (
+    ManagementPlan,
+    has_gained,
+    rebalance_shares,
+    tightened_stop,
+)
 from risk_manager.sizing import average_true_range
 from risk_manager.snapshot import ZERO, Book, Exposure, Holding, Protection, figure
-from shared.domain.arithmetic import NOISE, whole_shares
+from shared.domain.arithmetic import whole_shares
 from shared.domain.decisions import Purpose, StopMove
 from shared.domain.money import plain
 from shared.domain.symbols import Symbol
@@ -77,7 +82,7 @@ def stop_moves(
     for holding in _manageable(book, exposure, besides):
         symbol = holding.symbol
         price = figure(exposure.price(symbol) or ZERO)
-        true_range = _true_range(exposure, symbol, atr_bars) if plan.atr_stop > 0.0 else None
+        true_range = _true_range(exposure, symbol, atr_bars) if plan.atr_stop > 0.0 else 0.0
         for entry, _ in holding.covered():
             if entry.stop is None or not entry.decision_id:
                 continue
@@ -117,7 +122,7 @@ def _day_end(
     shares: dict[Symbol, Decimal] = {}
     for holding in book.holdings:
         for strategy, held in holding.by_strategy().items():
-            if strategy in plan.day_strategies and holding.quantity > 0:
+            if strategy in plan.day_strategies and holding.quantity:
                 shares[holding.symbol] = shares.get(holding.symbol, ZERO) + held
     for order in book.working:
         if order.purpose is Purpose.ENTRY and order.strategy in plan.day_strategies:
@@ -135,17 +140,21 @@ def _rebalance(
     price, equity = exposure.price(holding.symbol), exposure.equity
     if plan.rebalance_band <= 0.0 or price is None or equity <= 0:
         return None
-    value, ceiling = holding.quantity * price, equity * Decimal(str(max_position_size))
-    if value <= ceiling * (1 + Decimal(str(plan.rebalance_band))):
-        return None
-    shares = min(
-        ((value - ceiling) / price).to_integral_value(rounding=ROUND_CEILING), holding.quantity
+    shares = rebalance_shares(
+        figure(holding.quantity),
+        figure(price),
+        figure(equity),
+        max_position_size,
+        plan.rebalance_band,
     )
+    if shares <= 0.0:
+        return None
+    is_all = shares >= figure(holding.quantity)
     return Reduction(
         holding.symbol,
         Kind.REBALANCE,
-        shares,
-        f"{value / equity:.2%} of equity, and {max_position_size:.2%} is the most",
+        holding.quantity if is_all else Decimal(int(shares)),
+        f"{holding.quantity * price / equity:.2%} of equity, and {max_position_size:.2%} is the most",
     )
 
 
@@ -160,7 +169,7 @@ def _scale_out(holding: Holding, exposure: Exposure, plan: ManagementPlan) -> Re
                 continue
             reference = figure(entry.reference or ZERO)
             part = min(Decimal(whole_shares(figure(entry.quantity) * share)), left)
-            if price + NOISE < reference * (1.0 + gain) or not part:
+            if not has_gained(price, reference, gain) or not part:
                 continue
             shares, left = shares + part, left - part
             met.append(target)
@@ -177,16 +186,18 @@ def target_of(entry: Protection, gain: float) -> str | None:
     return f"{entry.decision_id}@{gain:g}"
 
 
-def _true_range(exposure: Exposure, symbol: Symbol, bars: int) -> float | None:
+def _true_range(exposure: Exposure, symbol: Symbol, bars: int) -> float:
+    """Dollars; 0 while too few bars are known."""
     market = exposure.market
     closes: Mapping[int, float] = market.closes.get(symbol, {})
     highs, lows = market.highs.get(symbol, {}), market.lows.get(symbol, {})
     ends = list(closes)[-(bars + 1) :]
     if not all(end in highs and end in lows for end in ends):
-        return None
-    return average_true_range(
+        return 0.0
+    found = average_true_range(
         [highs[end] for end in ends],
         [lows[end] for end in ends],
         [closes[end] for end in ends],
         bars,
     )
+    return found or 0.0

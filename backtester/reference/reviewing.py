@@ -1,0 +1,275 @@
+"""What is the risk manager told, and what does it answer?
+
+The book of the review is made from the simulator's book and from what the tables would hold; the market from the bars that
+have closed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from backtester import protection, risk_rules
+from backtester.reference import executor
+from backtester.reference.account import ACCOUNT, ZERO, Account, decimal_of
+from backtester.terms import DAY_END, REBALANCE, SCALE_OUT
+from risk_manager.attribution import matched, records_of
+from risk_manager.limits import LONGEST_WINDOW_S, MOST_RECENT
+from risk_manager.positions import Kind
+from risk_manager.review import Outcome as Reviewed
+from risk_manager.review import review_evaluation
+from risk_manager.sizing import SizingMethod, TradeRecord, average_true_range
+from risk_manager.snapshot import Book as RiskBook
+from risk_manager.snapshot import (
+    Holding,
+    Mark,
+    Market,
+    Mode,
+    Price,
+    Protection,
+    Recent,
+    Working,
+    figure,
+)
+from shared.domain.decisions import Approved, Purpose, Refused, TradingMode
+from shared.domain.money import parse_price
+from shared.domain.orders import OrderType, Side
+from shared.domain.signals import Direction, Evaluation, Signal
+from shared.domain.symbols import Symbol
+
+Wish = tuple[Symbol, Direction, float]
+CODES = {name: code for code, name in enumerate(risk_rules.CODES)}
+_KINDS = {Kind.DAY_END: DAY_END, Kind.REBALANCE: REBALANCE, Kind.SCALE_OUT: SCALE_OUT}
+
+
+def review(account: Account, row: int, wishes: Sequence[Wish]) -> None:
+    """Ask the risk manager, as live, and do what its answers say."""
+    outcome = asked(account, row, wishes)
+    keep_mark(account, row, outcome)
+    for decision in outcome.decisions:
+        answer = decision.answer
+        if isinstance(answer, Refused):
+            if answer.purpose is Purpose.ENTRY:
+                account.refused[CODES[answer.reason_code]] += 1
+        elif answer.purpose is Purpose.ENTRY:
+            assert decision.trade_on is not None
+            account.count_entry(row, answer.symbol, decision.trade_on.toordinal())
+            executor.send_entry(account, answer)
+        elif decision.strategy not in _KINDS:
+            executor.leave(account, answer.symbol)
+    manage(account, outcome)
+    executor.move_stops(account, long_moves(outcome))
+
+
+def manage(account: Account, outcome: Reviewed) -> None:
+    """Make the sales that positions themselves asked for."""
+    for decision in outcome.decisions:
+        answer = decision.answer
+        if decision.strategy not in _KINDS or not isinstance(answer, Approved):
+            continue
+        kind = _KINDS[Kind(decision.strategy)]
+        account.scaled_out.update(decision.figures.get("targets", "").split())
+        if kind == DAY_END:
+            executor.leave(account, answer.symbol, kind)
+        else:
+            executor.sell(account, answer.symbol, answer.quantity, kind)
+
+
+def flattened(outcome: Reviewed) -> list[Symbol]:
+    """What is sold because a limit on losses was passed."""
+    return [
+        decision.answer.symbol
+        for decision in outcome.decisions
+        if decision.strategy == "flatten" and decision.is_approved
+    ]
+
+
+def long_moves(outcome: Reviewed) -> list[tuple[Symbol, Decimal]]:
+    """Where stops below the price follow to."""
+    return [(move.symbol, move.stop_loss) for move in outcome.review.moved]
+
+
+def short_moves(account: Account, outcome: Reviewed) -> list[tuple[Symbol, Decimal]]:
+    """Where stops above the price follow to: the mirror image of what the review says of long positions.
+
+    Before anything is done about the review's answers, since nothing may be under way in the symbol.
+    """
+    managed, moves = account.terms.managed, []
+    busy = {o.symbol for o in account.book.open_orders() if o.type is OrderType.MARKET}
+    busy |= {intent.symbol for intent in account.unsized}
+    busy |= {answer.symbol for answer in outcome.review.approved}
+    seen = market(account)
+    for symbol, position in sorted(account.book.positions.items()):
+        if position.quantity >= 0 or symbol in busy or not account.terms.bracket:
+            continue
+        stop = float(account.stops[symbol][0])
+        ends = list(seen.closes[symbol])[-(managed.atr_bars + 1) :]
+        true_range = average_true_range(
+            [seen.highs[symbol][end] for end in ends],
+            [seen.lows[symbol][end] for end in ends],
+            [seen.closes[symbol][end] for end in ends],
+            managed.atr_bars,
+        )
+        price = figure(seen.prices[symbol].amount)
+        target = float(account.stops[symbol][1])
+        moved = protection.followed(stop, target, price, managed, true_range or 0.0, True)
+        if moved != stop:
+            moves.append((symbol, decimal_of(moved)))
+    return moves
+
+
+def asked(account: Account, row: int, wishes: Sequence[Wish]) -> Reviewed:
+    """What the risk manager answers to `wishes` at the close of `row`."""
+    panel, at = account.history.panel, account.ends_at[row]
+    signals = tuple(
+        Signal(
+            f"{row}-{symbol}",
+            ACCOUNT,
+            account.strategy,
+            symbol,
+            panel.timeframe,
+            account.opens_at[row],
+            at,
+            direction,
+            conviction,
+            "",
+            parse_price(float(panel.close[row, account.columns[symbol]])),
+            {},
+        )
+        for symbol, direction, conviction in wishes
+    )
+    return review_evaluation(
+        Evaluation(ACCOUNT, panel.timeframe, at, signals),
+        risk_book(account, at),
+        market(account),
+        account.limits,
+        account.venue,
+        at,
+    )
+
+
+def keep_mark(account: Account, row: int, outcome: Reviewed) -> None:
+    """Note what the account is worth, and that a limit on losses was passed."""
+    account.mark = outcome.mark
+    if outcome.reduce_because is not None and account.terms.limited:
+        account.reduced_row = row
+        account.mode = Mode(
+            TradingMode.REDUCING, 2, outcome.reduce_because, "risk_manager", account.ends_at[row]
+        )
+
+
+def risk_book(account: Account, at: datetime) -> RiskBook:
+    """What the tables would tell of the account."""
+    holdings = []
+    for symbol, position in sorted(account.book.positions.items()):
+        if position.quantity:
+            entered = account.entered[symbol]
+            guarded = Protection(
+                entered.filled,
+                account.stop_of(symbol),
+                account.strategy,
+                entered.decision_id,
+                entered.reference,
+            )
+            met = frozenset(account.scaled_out)
+            holdings.append(
+                Holding(symbol, position.quantity, position.average_price, (guarded,), met)
+            )
+    under_way = [
+        working_of(
+            account,
+            order.symbol,
+            Purpose.EXIT if account.is_exit(order) else Purpose.ENTRY,
+            order.remaining,
+            None if account.is_exit(order) else account.stop_of(order.symbol),
+            order.reserve_price,
+        )
+        for order in account.book.open_orders()
+        if order.type is OrderType.MARKET
+    ]
+    # How many shares these will be is not known yet, but they are on order.
+    under_way += [
+        working_of(account, i.symbol, Purpose.ENTRY, Decimal(1), None, parse_price(i.reference))
+        for i in account.unsized
+    ]
+    days = {
+        datetime.fromordinal(day).date(): count for day, count in account.entries_by_day.items()
+    }
+    return RiskBook(
+        ACCOUNT,
+        account.book.cash,
+        tuple(holdings),
+        tuple(under_way),
+        {},
+        account.mode,
+        account.mark or first_mark(account),
+        days,
+        recent(account, at),
+    )
+
+
+def working_of(
+    account: Account,
+    symbol: Symbol,
+    purpose: Purpose,
+    quantity: Decimal,
+    stop: Decimal | None,
+    price: Decimal,
+) -> Working:
+    """An order as the risk manager counts it."""
+    # Which side it is on counts in none of the rules that are asked.
+    side = Side.BUY if purpose is Purpose.ENTRY else Side.SELL
+    kind = OrderType.MARKET
+    return Working(symbol, side, purpose, quantity, kind, None, None, stop, price, account.strategy)
+
+
+def recent(account: Account, at: datetime) -> Recent:
+    """What happened lately, as the tables of the risk manager and the executor tell it."""
+    account.approved = [
+        entry
+        for entry in account.approved
+        if entry.decided_at > at - timedelta(seconds=LONGEST_WINDOW_S)
+    ]
+    traded_twice = Counter(day for (day, _), sides in account.dealt.items() if len(sides) == 2)
+    records: dict[str, TradeRecord] = {}
+    if account.limits.sizing.method is SizingMethod.KELLY:
+        records = records_of(matched(account.booked[-MOST_RECENT:]).trades)
+    return Recent(
+        entries=tuple(account.approved),
+        stops=tuple(account.stop_hits.values()),
+        day_trades=traded_twice,
+        records=records,
+    )
+
+
+def first_mark(account: Account) -> Mark:
+    """What the account began with."""
+    cash = account.book.rules.cash
+    return Mark(account.opens_at[0], cash, cash, cash, 0.0, ZERO, ZERO, 1)
+
+
+def market(account: Account) -> Market:
+    """What the bars that have closed say."""
+    kept = account.limits.correlation_bars + 1
+    prices: dict[Symbol, Price] = {}
+    closes: dict[Symbol, dict[int, float]] = {}
+    highs: dict[Symbol, dict[int, float]] = {}
+    lows: dict[Symbol, dict[int, float]] = {}
+    volumes: dict[Symbol, dict[int, float]] = {}
+    for symbol, by_row in account.seen.items():
+        if by_row:
+            newest = list(by_row)[-kept:]
+            row = newest[-1]
+            prices[symbol] = Price(account.book.prices[symbol], account.ends_at[row])
+            # In the shares of the newest bar, as the store gives them live.
+            closes[symbol] = {
+                r: account.in_shares_of(symbol, by_row[r].close, r, row) for r in newest
+            }
+            highs[symbol] = {
+                r: account.in_shares_of(symbol, by_row[r].high, r, row) for r in newest
+            }
+            lows[symbol] = {r: account.in_shares_of(symbol, by_row[r].low, r, row) for r in newest}
+            volumes[symbol] = {r: account.volume(symbol, r, row) for r in newest}
+    return Market(frozenset(account.symbols), prices, closes, highs, lows, volumes)
