@@ -484,3 +484,11 @@ def test_a_purchase_may_not_meet_an_open_sale(
 def test_absurd_limits_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         some_limits(**wrong)
+
+
+def test_one_exit_is_enough_where_it_was_asked_for_and_stands_on_its_side_of_the_price() -> None:
+    assert not rules.bracket_prices(100.0, 95.0, None).passed
+    assert rules.bracket_prices(100.0, 95.0, None, one_is_enough=True).passed
+    assert rules.bracket_prices(100.0, None, 105.0, one_is_enough=True).passed
+    assert not rules.bracket_prices(100.0, 100.0, None, one_is_enough=True).passed
+    assert not rules.bracket_prices(100.0, None, 99.0, one_is_enough=True).passed

@@ -87,12 +87,18 @@ def replacement(
 
 
 def exits_moved(
-    entry: Intent, *, held: Decimal, take_profit: Decimal | None, stop_loss: Decimal | None
+    entry: Intent,
+    *,
+    held: Decimal,
+    is_newest: bool,
+    take_profit: Decimal | None,
+    stop_loss: Decimal | None,
 ) -> Intent | Problem:
     """`entry` with another target or stop for what it brought, or why there is none; None leaves one as it is.
 
     What rests at the broker is cancelled then and an OCO takes its place: legs cannot be replaced while they are held or
-    the exchange is closed, and a chain of replacements was seen to stick.
+    the exchange is closed, and a chain of replacements was seen to stick. Only the newest bracket of a symbol is guarded
+    like that, so another's exits stay where they are.
     """
     name = entry.order_class.value
     if entry.order_class is not OrderClass.BRACKET or entry.purpose is not IntentPurpose.ENTRY:
@@ -109,6 +115,10 @@ def exits_moved(
         return Problem(
             "position_not_found", f"nothing of {entry.symbol} is held", "there is nothing to guard"
         )
+    if not is_newest:
+        return Problem(
+            "older_bracket", f"another bracket in {entry.symbol} came later", "close the position, or move the exits of that one"
+        )  # fmt: skip
     if entry.stop_loss_limit is not None and stop_loss is not None:
         return Problem(
             "stop_limit", "a stop with a limit of its own cannot be moved", "close the position, or give an OCO"

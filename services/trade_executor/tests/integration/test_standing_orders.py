@@ -190,8 +190,11 @@ def test_an_order_is_taken_back_and_a_second_time_is_said_to_have_ended(
 ) -> None:
     async def scenario(desk: Any, api: httpx.AsyncClient) -> None:
         order = (await granted(desk, api.post("/orders", json=LIMIT))).json()
-        answer = await api.delete(f"/orders/{order['broker_order_id']}")
-        assert (answer.status_code, answer.json()["state"]) == (200, "CANCELED")
+        # 202 where this machine has too much else to do to have the proof within two seconds.
+        assert (await api.delete(f"/orders/{order['broker_order_id']}")).status_code in (200, 202)
+        await desk.rest()
+        ended = await api.get(f"/orders/{order['client_order_id']}")
+        assert ended.json()["state"] == "CANCELED"
         again = await api.delete(f"/orders/{order['client_order_id']}")
         assert (again.status_code, again.json()["code"]) == (409, "order_ended")
         absent = await api.delete("/orders/nothing")

@@ -25,8 +25,10 @@ def whole_shares_only(quantity: float) -> Check:
     )
 
 
-def bracket_prices(price: float, stop: float | None, target: float | None) -> Check:
-    """Stop and target come together, a cent or more on their own side of the price.
+def bracket_prices(
+    price: float, stop: float | None, target: float | None, *, one_is_enough: bool = False
+) -> Check:
+    """Stop and target come together unless one is enough, a cent or more on their own side of the price.
 
     Args:
         price: what one share is expected to cost, dollars. `stop`, `target`: None for no bracket.
@@ -35,6 +37,11 @@ def bracket_prices(price: float, stop: float | None, target: float | None) -> Ch
     if stop is None and target is None:
         text = "no bracket, so nothing guards the shares and their whole value counts as at risk"
         return Check(Code.BRACKET_PRICES, True, LEAST_LEG_DISTANCE, LEAST_LEG_DISTANCE, "USD", text)
+    if one_is_enough and (stop is None) != (target is None):
+        distance = price - stop if stop is not None else (target or 0.0) - price
+        text = f"the one exit leaves {distance:.4f} around {price:g}, at least {LEAST_LEG_DISTANCE} is needed"
+        passed = distance >= LEAST_LEG_DISTANCE - NOISE
+        return Check(Code.BRACKET_PRICES, passed, LEAST_LEG_DISTANCE, distance, "USD", text)
     if stop is None or target is None:
         text = "give both stop_loss and take_profit, or neither"
         return Check(Code.BRACKET_PRICES, False, LEAST_LEG_DISTANCE, 0.0, "USD", text)

@@ -29,7 +29,7 @@ from risk_manager.snapshot import ZERO, Exposure, figure
 from shared.domain.decisions import Check, Purpose
 from shared.domain.errors import InvalidTime
 from shared.domain.money import plain
-from shared.domain.orders import Side
+from shared.domain.orders import OrderClass, Side
 from shared.domain.symbols import Symbol
 
 
@@ -103,7 +103,12 @@ def decide_entry(wish: Wish, exposure: Exposure, case: Case) -> Decision:
     shares = figure(candidate.quantity)
     checks += [
         *([] if is_bare else [rules.whole_shares_only(figure(quantity))]),
-        rules.bracket_prices(figure(unit), float_of(wish.stop_loss), float_of(wish.take_profit)),
+        rules.bracket_prices(
+            figure(unit),
+            float_of(wish.stop_loss),
+            float_of(wish.take_profit),
+            one_is_enough=wish.terms.order_class is OrderClass.OTO,
+        ),
         rules.quantity_zero(
             figure(quantity)
             if sized is None

@@ -135,7 +135,24 @@ class Requests(Tables):
                 )
                 entry = named if row is None else intent_of(row)
             held = await self._position(connection, entry.symbol)
-            moved = exits_moved(entry, held=held, take_profit=take_profit, stop_loss=stop_loss)
+            newer = await self._one(
+                connection,
+                f"""SELECT 1 FROM {SCHEMA}.intents
+                    WHERE account = :account AND symbol = :symbol AND order_class = 'bracket'
+                      AND purpose = 'entry' AND (filled_quantity > 0 OR state IN {LIVE})
+                      AND sequence > (SELECT sequence FROM {SCHEMA}.intents
+                                      WHERE account = :account AND client_order_id = :id)
+                    LIMIT 1""",
+                symbol=entry.symbol,
+                id=entry.client_order_id,
+            )
+            moved = exits_moved(
+                entry,
+                held=held,
+                is_newest=newer is None,
+                take_profit=take_profit,
+                stop_loss=stop_loss,
+            )
             if isinstance(moved, Problem):
                 return moved
             await self._move(connection, moved, at)
