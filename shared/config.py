@@ -158,6 +158,8 @@ class Settings(BaseSettings):
     db_name: str = "trading"
     db_user: str = "trading"
     db_password: SecretStr | None = None
+    # Of the role that may read all and change nothing; handed to the scheduler alone.
+    db_backup_password: SecretStr | None = None
     redis_host: str = "127.0.0.1"
     redis_port: Port = 6380
     redis_password: SecretStr | None = None
@@ -252,6 +254,7 @@ class Settings(BaseSettings):
     # Of another store than Amazon's.
     aws_endpoint_url: str | None = None
     log_dir: Path = Path("data/logs")
+    backup_dir: Path = Path("data/backups")
     # Written by `trader kill`; while it exists nothing is sent.
     halt_file: Path = Path("data/control/halt")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -18,7 +18,13 @@ PROJECT = project_folder()
 DOCUMENTS = sorted([PROJECT / "README.md", *PROJECT.glob("docs/**/*.md")])
 SETTINGS = {name.upper() for name in Settings.model_fields}
 # The starter of a service decides these, not a person: addresses come on top (see below).
-GIVEN_BY_THE_RUNTIME = {"API_HOST", "API_PEERS_BY_NAME", "CLOCK_FILE", "DB_USER"}
+GIVEN_BY_THE_RUNTIME = {
+    "DB_BACKUP_PASSWORD",
+    "API_HOST",
+    "API_PEERS_BY_NAME",
+    "CLOCK_FILE",
+    "DB_USER",
+}
 # Read by the local runtime and by no service.
 RUNTIMES_OWN = {"LOCAL_REDIS", "RUNTIME", "TRADING_HOME"}
 

@@ -21,16 +21,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.adapters.clocks import WallClock
 from shared.adapters.durable_files import DRAFT, WRITER_LOCK
 from shared.config import load_settings
 from shared.domain.errors import InvalidInput, Misconfigured
+from trader.runtime.clients import Client
 from trader.runtime.credentials import OWNER, SUPERUSER
 from trader.runtime.errors import NotFound, StackError, TimedOut
 from trader.runtime.instance import DATABASE, Instance
-from trader.runtime.runtimes import Runtime
+
+if TYPE_CHECKING:  # a scheduler's container holds no runtime, and writes backups all the same
+    from trader.runtime.runtimes import Runtime
 
 Say = Callable[[str], None]
 
@@ -73,13 +76,29 @@ def folder_of(instance: Instance) -> Path:
     return folder
 
 
-def back_up_database(runtime: Runtime, say: Say) -> Path:
-    """Write the database, which must be up, into a new backup; return its file."""
+class Source(Protocol):
+    """Where a backup comes from, and in whose folder it is kept; every `Runtime` is one."""
+
+    @property
+    def instance(self) -> Instance:
+        """In whose folder."""
+        ...
+
+    def postgres_client(self, tool: str, role: str, database: str, *, terminal: bool) -> Client:
+        """One of PostgreSQL's clients, logged in."""
+        ...
+
+
+def back_up_database(runtime: Source, say: Say, *, role: str = SUPERUSER) -> Path:
+    """Write the database, which must be up, into a new backup; return its file.
+
+    `role` needs no more than to read every table.
+    """
     say("writing the database")
     with _drafts(runtime.instance) as drafts:
         dump = drafts / "database.dump"
-        with _snapshot(runtime) as (snapshot, hashes):
-            client = runtime.postgres_client("pg_dump", SUPERUSER, DATABASE, terminal=False)
+        with _snapshot(runtime, role) as (snapshot, hashes):
+            client = runtime.postgres_client("pg_dump", role, DATABASE, terminal=False)
             with dump.open("wb") as out:
                 _run(
                     client.command("--format=custom", f"--snapshot={snapshot}"),
@@ -127,6 +146,16 @@ def newest(instance: Instance, kind: str) -> Path:
 def kind_of(file: Path) -> str:
     """What a backup holds. Raises InvalidInput when it is none."""
     return str(_manifest(file)["kind"])
+
+
+def tables_in(file: Path) -> dict[str, TableHash]:
+    """Every table of a database backup as it was written. Raises InvalidInput when it holds none."""
+    manifest = _manifest(file)
+    if manifest["kind"] != DATABASE_KIND:
+        raise InvalidInput(f"{file.name} holds market data and settings, not the database")
+    return {
+        name: TableHash(int(rows), str(mark)) for name, (rows, mark) in manifest["tables"].items()
+    }
 
 
 def drill(runtime: Runtime, file: Path, say: Say) -> dict[str, TableHash]:
@@ -200,12 +229,7 @@ def hashes_of(runtime: Runtime, database: str) -> dict[str, TableHash]:
 
 
 def _restored_beside(runtime: Runtime, file: Path, say: Say) -> dict[str, TableHash]:
-    manifest = _manifest(file)
-    if manifest["kind"] != DATABASE_KIND:
-        raise InvalidInput(f"{file.name} holds market data and settings, not the database")
-    expected = {
-        name: TableHash(int(rows), str(mark)) for name, (rows, mark) in manifest["tables"].items()
-    }
+    expected = tables_in(file)
     say(f"restoring {file.name} beside the database in use")
     _sql(runtime, f"DROP DATABASE IF EXISTS {DRILL} WITH (FORCE)")
     _sql(
@@ -234,9 +258,9 @@ def _restored_beside(runtime: Runtime, file: Path, say: Say) -> dict[str, TableH
 
 
 @contextmanager
-def _snapshot(runtime: Runtime) -> Iterator[tuple[str, dict[str, TableHash]]]:
+def _snapshot(runtime: Source, role: str) -> Iterator[tuple[str, dict[str, TableHash]]]:
     """Hold one state of the database still: its name for pg_dump, and its hashes."""
-    client = runtime.postgres_client("psql", SUPERUSER, DATABASE, terminal=False)
+    client = runtime.postgres_client("psql", role, DATABASE, terminal=False)
     session = subprocess.Popen(  # noqa: S603  our own client
         client.command("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"),
         env=dict(client.environment),

@@ -48,7 +48,7 @@ MIGRATE = "migrate"
 INSIDE = Ports(postgres=5432, redis=6379)
 SIMULATOR_URL = f"http://{SIMULATOR}:{INSIDE.simulator}"
 TRADE_EXECUTOR = "trade_executor"
-FOLDERS = ("parquet", "logs", "control", "simulator")
+FOLDERS = ("parquet", "logs", "control", "simulator", "backups")
 STATES = {"running": "RUNNING", "restarting": "BACKOFF", "exited": "STOPPED", "created": "STOPPED"}
 COMMAND_WITHIN_S = 600
 BUILD_WITHIN_S = 3_600
@@ -358,6 +358,7 @@ def told_to_containers(instance: Instance) -> dict[str, str]:
         "DATA_DIR": stated if is_bucket(stated) else "/data/parquet",
         "CACHE_DIR": "/data/parquet",
         "LOG_DIR": "/data/logs",
+        "BACKUP_DIR": "/data/backups",
         "HALT_FILE": "/control/halt",
         "DB_HOST": POSTGRES,
         "REDIS_HOST": REDIS,

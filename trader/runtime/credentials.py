@@ -15,7 +15,9 @@ OWNER = "trading"
 # One login role per service, and `operator` for the command line, which reads views only.
 SERVICE_ROLES = ("data_collector", "strategy_engine", "risk_manager", "trade_executor", "scheduler")
 OPERATOR = "operator"
-LOGIN_ROLES = (OWNER, *SERVICE_ROLES, OPERATOR)
+# Reads every row and changes none: who writes backups logs in as it.
+BACKUP = "backup"
+LOGIN_ROLES = (OWNER, *SERVICE_ROLES, OPERATOR, BACKUP)
 
 SECRET_BYTES = 32
 

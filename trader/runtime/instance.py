@@ -17,7 +17,7 @@ from shared.config import Settings, history_in
 from shared.domain.errors import Misconfigured
 from shared.storage import Place, is_bucket
 from trader.runtime import first_run
-from trader.runtime.credentials import LOGIN_ROLES, OPERATOR, SERVICE_ROLES, password_of
+from trader.runtime.credentials import BACKUP, LOGIN_ROLES, OPERATOR, SERVICE_ROLES, password_of
 from trader.runtime.errors import UnknownProgram
 from trader.runtime.ports import LOOPBACK, Ports, port_setting
 
@@ -216,6 +216,9 @@ class Instance:
         told |= self.addresses()
         if program in SERVICES:
             told |= {"DB_USER": program, "DB_PASSWORD": self.database_password(program)}
+        if program == "scheduler":
+            # It has the database written out at night, by a role that may only read.
+            told |= {"DB_BACKUP_PASSWORD": self.database_password(BACKUP)}
         if program == DASHBOARD:
             # It writes nothing, so the role that may only look is its role.
             told |= {"DB_USER": OPERATOR, "DB_PASSWORD": self.database_password(OPERATOR)}
@@ -249,6 +252,7 @@ class Instance:
             "CACHE_DIR": str(self.parquet),
             "LOG_DIR": str(self.logs),
             "HALT_FILE": str(self.halt_file),
+            "BACKUP_DIR": str(self.home / "backups"),
             "DB_HOST": LOOPBACK,
             "DB_NAME": DATABASE,
             "REDIS_HOST": LOOPBACK,

@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared.config import load_settings
 from shared.domain.errors import Misconfigured
-from trader.runtime.credentials import LOGIN_ROLES, OWNER, SUPERUSER, password_of
+from trader.runtime.credentials import BACKUP, LOGIN_ROLES, OWNER, SUPERUSER, password_of
 from trader.runtime.instance import DATABASE
 
 T = TypeVar("T")
@@ -99,6 +99,7 @@ async def _make_roles(server: Server) -> None:
                 f"{verb} ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION "
                 f"PASSWORD '{server.password(role)}'"
             )
+        await connection.execute(f"GRANT pg_read_all_data TO {BACKUP}")
         known = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE)
         if known is None:
             await connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")

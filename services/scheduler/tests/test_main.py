@@ -92,6 +92,7 @@ def test_a_whole_day_runs_each_job_once_in_the_days_order() -> None:
             ("bar_retention", "DONE"),
             ("log_retention", "DONE"),
             ("vacuum", "DONE"),
+            ("backup", "DONE"),
         ]
 
     asyncio.run(scenario())
@@ -537,12 +538,12 @@ def test_the_nights_upkeep_is_keyed_by_its_due_time_and_its_outcome_is_kept() ->
             jobs, room.store, a_week_in_march(), room.clock, room.timer, CountingIds()
         )
         await timekeeper.begin()
-        # 21:30 in New York, looked at twice.
-        await room.look_at(timekeeper, utc(3, 2, 31), utc(3, 2, 32))
+        # Half past nine and ten in the evening in New York, each looked at twice.
+        await room.look_at(timekeeper, utc(3, 2, 31), utc(3, 2, 32), utc(3, 3, 1), utc(3, 3, 2))
 
-        assert upkeep.done == ["forget_logs", "vacuum"]
+        assert upkeep.done == ["forget_logs", "vacuum", "back_up"]
         assert room.peers.calls.count("retention") == 1
-        for job_id in ("bar_retention", "log_retention", "vacuum"):
+        for job_id in ("bar_retention", "log_retention", "vacuum", "backup"):
             assert states(room.of(job_id)) == [("DONE", 1)]
         assert room.of("vacuum")[0].figures == {"tables": 40, "dead_rows_before": 7}
 

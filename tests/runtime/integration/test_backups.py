@@ -4,18 +4,27 @@ import asyncio
 import io
 import json
 import stat
+import subprocess
 import tarfile
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 
+from scheduler.adapters.upkeep import MachineUpkeep
+from shared.adapters.clocks import MonotonicTimer
+from shared.adapters.postgres import open_database
+from shared.config import load_settings
+from shared.domain.errors import Rejected
 from shared.testing.servers import Servers
+from shared.testing.time import FakeClock
 from trader.cli import main
 from trader.exits import ExitCode
 from trader.runtime import backups
-from trader.runtime.credentials import OWNER
+from trader.runtime.credentials import BACKUP, OWNER
 from trader.runtime.errors import NotFound, StackError
 from trader.runtime.instance import DATABASE, Instance
 from trader.runtime.local import LocalRuntime
@@ -59,6 +68,57 @@ def test_a_backup_is_its_owners_alone_and_a_drill_finds_every_table_as_written(
     found = backups.drill(runtime, file, silent)
     assert found == backups.hashes_of(runtime, DATABASE)
     assert "trade_executor.fills" in found
+
+
+def test_the_schedulers_nightly_backup_is_written_by_a_role_that_may_only_read_and_restores(
+    runtime: LocalRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {**runtime.instance.environment("scheduler"), "BACKUP_DIR": str(tmp_path / "backups")}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+
+    async def scenario() -> dict[str, Any]:
+        settings, timer = load_settings(told), MonotonicTimer()
+        async with open_database(settings, timer, application="t") as database:
+            upkeep = MachineUpkeep(database, tmp_path, timedelta(days=1), FakeClock())
+            return await upkeep.back_up()
+
+    figures = asyncio.run(scenario())
+
+    [file] = (tmp_path / "backups").iterdir()
+    assert (figures["file"], figures["bytes"]) == (file.name, file.stat().st_size)
+    found = backups.drill(runtime, file, silent)
+    assert figures["tables"] == len(found)
+    assert "trade_executor.fills" in found
+
+
+def test_the_role_of_backups_changes_nothing(runtime: LocalRuntime) -> None:
+    client = runtime.postgres_client("psql", BACKUP, DATABASE, terminal=False)
+    words = client.command("-X", "-q", "-c", "DELETE FROM scheduler.jobs")
+
+    done = subprocess.run(
+        words, env=dict(client.environment), capture_output=True, text=True, check=False
+    )
+
+    assert "permission denied" in done.stderr
+
+
+def test_a_backup_that_cannot_be_written_ends_in_the_writers_own_sentence(
+    runtime: LocalRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {**runtime.instance.environment("scheduler"), "DB_BACKUP_PASSWORD": "wrong"}
+    for name, value in {**told, "BACKUP_DIR": str(tmp_path / "backups")}.items():
+        monkeypatch.setenv(name, value)
+
+    async def scenario() -> None:
+        settings, timer = load_settings(told), MonotonicTimer()
+        async with open_database(settings, timer, application="t") as database:
+            upkeep = MachineUpkeep(database, tmp_path, timedelta(days=1), FakeClock())
+            with pytest.raises(Rejected, match=r"the database gave no snapshot: .*password"):
+                await upkeep.back_up()
+
+    asyncio.run(scenario())
+    assert list((tmp_path / "backups").iterdir()) == []
 
 
 def test_a_backup_with_one_row_less_than_written_is_refused(

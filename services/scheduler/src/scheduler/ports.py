@@ -179,6 +179,10 @@ class Upkeep(Protocol):
         """Free what deleted rows hold and count tables anew. Raises Unavailable."""
         ...
 
+    async def back_up(self) -> Figures:
+        """Write the database into a new backup. Raises Rejected in the writer's own words."""
+        ...
+
     async def forget_logs(self) -> Figures:
         """Remove rotated log files past the retention. Raises Unavailable."""
         ...

@@ -323,6 +323,10 @@ class FakeUpkeep:
         self.done.append("vacuum")
         return {"tables": 40, "dead_rows_before": 7}
 
+    async def back_up(self) -> Figures:
+        self.done.append("back_up")
+        return {"tables": 47}
+
     async def forget_logs(self) -> Figures:
         self.done.append("forget_logs")
         return {"files": 2}

@@ -7,17 +7,22 @@ loses nothing. Files go only where no process writes any more: rotated ones, pas
 from __future__ import annotations
 
 import asyncio
+import sys
 from datetime import timedelta
 from pathlib import Path
 
+import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scheduler.runs import Figures
 from shared.adapters.logs import old_logs
 from shared.adapters.postgres import Database
+from shared.domain.errors import Rejected
 from shared.ports import Clock
 
+_WRITER = "trader.runtime.nightly_backup"
+_LONGEST_WORDS = 400
 _MAY_MAINTAIN = """
     SELECT quote_ident(schemaname) || '.' || quote_ident(relname) AS name, n_dead_tup
     FROM pg_stat_user_tables WHERE has_table_privilege(relid, 'MAINTAIN') ORDER BY 1"""
@@ -50,6 +55,27 @@ class MachineUpkeep:
 
             await self._database.read(vacuum)
         return {"tables": len(found), "dead_rows_before": sum(dead for _, dead in found)}
+
+    async def back_up(self) -> Figures:
+        """See `Upkeep`: a program of its own, so that its memory and a crash of it are not ours."""
+        writer = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            _WRITER,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            said, why = await writer.communicate()
+        finally:
+            if writer.returncode is None:
+                writer.kill()
+        if writer.returncode != 0:
+            words = why.decode(errors="replace").strip().splitlines()
+            raise Rejected(words[-1][:_LONGEST_WORDS] if words else "the backup's writer ended")
+        figures: Figures = orjson.loads(said)
+        return figures
 
     async def forget_logs(self) -> Figures:
         """See `Upkeep`."""
