@@ -2,20 +2,13 @@
 
 Importing this costs the import of Numba, most of a second, so only large work does it. Nothing here decides
 anything: each function is compiled from the very lines that the interpreter would run, the rules of the simulator and the
-risk manager included. Machine code is kept between processes in a folder named after the source of all of them,
-because Numba itself looks at one file's age only and would miss a rule that changed in another.
+risk manager included. `compiling` says which they are and where their machine code is kept.
 """
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import os
-import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numba
@@ -23,98 +16,8 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic, overload, register_jitable
 
-from backtester import (
-    account,
-    averages,
-    corporate_actions,
-    costs,
-    deciding,
-    entries,
-    kernel,
-    managing,
-    marking,
-    opening,
-    protection,
-    risk_rules,
-    terms,
-    trips,
-)
-from risk_manager import management, sizing
-from shared.domain import arithmetic
-from simulator import fill_rules
+from backtester import averages, compiling, kernel, marking, trips
 
-# What compiled code calls, by module; whatever is not named here stays with the interpreter.
-_RULES: dict[ModuleType, tuple[str, ...]] = {
-    arithmetic: ("quantised", "to_tick"),
-    fill_rules: ("market_price", "limit_price", "stop_price", "volume_cap"),
-    management: ("tightened_stop", "rebalance_shares", "has_gained"),
-    sizing: ("stop_price", "target_price", "kelly"),
-    costs: ("cents", "cents_up", "commission", "regulatory_fee", "borrow_fee"),
-    risk_rules: (
-        "fits_bracket",
-        "fits_share_of_equity",
-        "fits_buying_power",
-        "shares_by_size",
-        "shares_by_cash",
-        "shares_by_risk",
-        "shares_by_room",
-        "fits_order_value",
-        "fits_order_shares",
-        "fits_volume",
-        "fits_margin",
-        "has_fallen",
-        "has_lost",
-        "has_rested",
-        "may_day_trade",
-        "day_trades_of",
-        "wanted_shares",
-        "newest",
-        "price_on",
-        "in_shares_of",
-        "session_volume",
-        "volatility_of",
-        "true_range_of",
-        "are_alike",
-        "coefficient",
-        "whole",
-        "parts",
-    ),
-    terms: ("micros",),
-    averages: ("whole_micros",),
-    entries: (
-        "note_stop",
-        "note_deal",
-        "newest_close",
-        "in_sector",
-        "usual_volume",
-        "record_of",
-        "wanted_by_method",
-        "risk_of",
-        "open_risk",
-        "size_at_close",
-        "shares_by_rooms",
-        "refusal_after_correlation",
-        "size_at_open",
-        "is_like_another",
-    ),
-    account: ("opened", "under_way", "without", "fee_of", "write"),
-    corporate_actions: ("apply_actions",),
-    opening: ("size_at_open",),
-    protection: ("meet_bar", "fits_bracket", "followed"),
-    managing: (
-        "is_active",
-        "moves_stops",
-        "sells",
-        "leave",
-        "guard",
-        "end_old_orders",
-        "sell_down",
-        "follow_close",
-        "guard_bare",
-    ),
-    deciding: ("answer_wishes",),
-    kernel: ("trade",),
-}
 # Steps of the loop that are put in its place: to hand a book over costs as much as a step.
 _STEPS = ("size_at_open", "meet_bar", "answer_wishes")
 # What the interpreter does its own way: many values at once, or in lists.
@@ -127,34 +30,6 @@ _LOOPS: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = (
     (marking.first_meeting, marking.first_meeting_one_by_one),
     (marking.follow_peak, marking.follow_peak_one_by_one),
 )
-
-
-def folder_for_machine_code(wanted: Path) -> Path:
-    """`wanted`, made if need be, or a folder for this process alone where that may not be written."""
-    try:
-        wanted.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        may_write = False
-    else:
-        may_write = os.access(wanted, os.W_OK)
-    if may_write:
-        return wanted
-    # Installed where its user may not write. A folder that others could write to must not hold code, so each
-    # process compiles for itself; NUMBA_CACHE_DIR names a better place.
-    return Path(tempfile.mkdtemp(prefix="full-ai-trader-numba-"))
-
-
-def _keep_machine_code() -> None:
-    """Choose the folder of compiled code before anything is compiled."""
-    source = hashlib.sha256(numba.__version__.encode())
-    for module in (*_RULES, marking, trips, sys.modules[__name__]):
-        source.update(inspect.getsource(module).encode())
-    named = os.environ.get("NUMBA_CACHE_DIR")
-    root = folder_for_machine_code(
-        Path(named) if named else Path(__file__).resolve().parents[1] / ".cache" / "numba"
-    )
-    # Its settings are attributes made while it is imported.
-    vars(numba.config)["CACHE_DIR"] = str(root / source.hexdigest()[:16])
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -238,10 +113,11 @@ def _lent_out(figures: Any) -> Callable[..., Any]:
     return lend
 
 
-_keep_machine_code()
+# Before anything is compiled; its settings are attributes made while it is imported.
+vars(numba.config)["CACHE_DIR"] = str(compiling.folder())
 overload(marking.lent)(_lent_out)
 overload(marking.expect)(_fetched_early)
-for _module, _names in _RULES.items():
+for _module, _names in compiling.RULES.items():
     for _name in _names:
         register_jitable(error_model="numpy", forceinline=_name in _STEPS)(getattr(_module, _name))
 for _wide, _loop in _LOOPS:

@@ -87,6 +87,10 @@ def backtest(
     if last - first < 2:
         raise InvalidInput("there is only one bar; what is decided on it could never be filled")
     use_machine_code = is_compiled(history) if compiled is None else compiled
+    if use_machine_code:
+        from backtester import compiling  # small work needs none
+
+        compiling.make_ready()
     if last < len(history):
         history = history.cut(0, last)
     # The compiled twins leave conviction out where it cannot order anything.

@@ -56,6 +56,9 @@ def sweep(
     """
     if not 1 <= len(sets) <= MAX_SETS:
         raise InvalidInput(f"a sweep takes 1 to {MAX_SETS} parameter sets, was given {len(sets)}")
+    from backtester import compiling
+
+    compiling.make_ready()
     from backtester import compiled
 
     strategies = [kind(**values) for values in sets]

@@ -98,6 +98,10 @@ say "installing this project"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
     -e . >&2 || fail "the project itself could not be installed; see pip's words above"
 
+# As pip does with its packages: without it each first start of a command compiles what it imports.
+.venv/bin/python -m compileall -q shared services backtester trader scripts >&2 ||
+    say "some of this project could not be compiled; commands start more slowly"
+
 # Whoever installs the tools has what running needs as well.
 state >"$stamp.draft" && mv "$stamp.draft" "$stamp"
 if [ "$kind" = development ]; then

@@ -109,7 +109,7 @@ sys.exit("numba was imported" if "numba" in sys.modules else None)
 
 
 def test_machine_code_is_kept_in_a_folder_that_is_made_on_a_fresh_checkout(tmp_path: Path) -> None:
-    from backtester.compiled import folder_for_machine_code
+    from backtester.compiling import folder_for_machine_code
 
     wanted = tmp_path / ".cache" / "numba"
 
@@ -117,3 +117,23 @@ def test_machine_code_is_kept_in_a_folder_that_is_made_on_a_fresh_checkout(tmp_p
     assert wanted.is_dir()
     (tmp_path / "file").write_text("")
     assert folder_for_machine_code(tmp_path / "file" / "numba") != tmp_path / "file" / "numba"
+
+
+def test_large_work_compiles_nothing_in_its_own_process() -> None:
+    """The compiler would take more memory than the work."""
+    program = """
+import sys
+from backtester.testing import a_market
+from backtester.plan import Plan
+from backtester.run import backtest
+from strategy_engine.strategies.moving_average import MovingAverage
+backtest(MovingAverage(), a_market(1, 300, 1, minutes=False, wild=0.01, holes=0.0), Plan(), compiled=True)
+from backtester import compiled
+missed = compiled.simulate.stats.cache_misses
+sys.exit(f"{missed} were missing" if missed or not compiled.simulate.stats.cache_hits else None)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")

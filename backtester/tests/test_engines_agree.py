@@ -39,6 +39,7 @@ def test_each_rule_binds_alike_in_both_engines(rule: str) -> None:
 
 
 @pytest.mark.prove
+@pytest.mark.timeout(3_600)
 @settings(max_examples=2_000)
 @given(cases())
 def test_the_fast_engine_trades_like_the_objects_that_trade_live_in_2_000_markets(
