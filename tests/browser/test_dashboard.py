@@ -17,6 +17,12 @@ from tests.browser.conftest import PICTURES, Live, Person
 
 Enter = Callable[..., Person]
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}"
+# What can be reached and says nothing to somebody who hears the page.
+NAMELESS = """() => [...document.querySelectorAll("a[href], button, input, select, [role=combobox], [role=img]")]
+    .filter(e => e.offsetParent !== null || e.getAttribute("role") === "img")
+    .filter(e => !(e.getAttribute("aria-label") || e.innerText || e.labels?.[0]?.innerText || e.title
+        || e.closest("label")?.innerText).trim())
+    .map(e => e.outerHTML.slice(0, 120))"""
 # Each page has one look in `make test`, and all four in `make prove`.
 LOOKS = [(1440, "light"), (390, "dark"), (1440, "dark"), (390, "light")]
 
@@ -36,6 +42,7 @@ def look_at(pages: Sequence[Page], person: Person, width: int, scheme: str) -> N
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
         assert over <= 0, f"{page.path} is {over} px too wide at {width} px"
+        assert person.page.evaluate(NAMELESS) == [], f"{page.path} has controls without a name"
         picture(person, f"{page.title.split()[0].lower()}-{width}-{scheme}")
     assert person.complaints == []
 
@@ -216,6 +223,102 @@ def test_the_keyboard_reaches_everything_and_escape_leaves_a_dialog(enter: Enter
     )
 
 
+def test_an_action_is_done_with_the_keyboard_alone_and_one_sees_where_one_is(enter: Enter) -> None:
+    person = enter("operate")
+    page = person.page
+    mode = page.locator(".bar [data-test=mode]")
+    person.open("/risk")
+    expect(mode).to_have_text("active")
+    focused = "document.activeElement.innerText"
+
+    def tab_to(name: str) -> None:
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if page.evaluate(focused) == name:
+                return
+        raise AssertionError(f"{name} is not reached with the Tab key")
+
+    tab_to("Only exits")
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    assert page.evaluate(outline) == "solid"
+    page.keyboard.press("Enter")
+    page.get_by_label("Reason").focus()
+    page.keyboard.type("by keyboard")
+    page.keyboard.press("Enter")
+    expect(mode).to_have_text("reducing")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+    tab_to("Resume")
+    page.keyboard.press("Enter")
+    page.get_by_label("Reason").focus()
+    page.keyboard.type("by keyboard")
+    tab_to("Resume trading")
+    page.keyboard.press("Enter")
+    expect(mode).to_have_text("active")
+
+
+def test_a_page_says_why_it_is_out_of_date_and_recovers_when_the_service_is_back(
+    enter: Enter, live: Live
+) -> None:
+    person = enter("operate")
+    page = person.page
+    person.open("/risk")
+    expect(page.locator(".bar [data-test=mode]")).to_have_text("active")
+    late = page.locator(".banner", has_text="Out of date.")
+
+    live.replay.stack.stop_programs(["risk_manager"])
+    try:
+        expect(late).to_contain_text("The risk manager does not run.")
+        page.locator(".bar").get_by_role("button", name="Halt").click()
+        page.get_by_label("Reason").fill("nobody answers")
+        page.get_by_role("button", name="Halt trading").click()
+        refused = page.get_by_role("dialog").get_by_role("alert")
+        expect(refused).to_contain_text("risk manager does not run")
+        page.keyboard.press("Escape")
+    finally:
+        live.replay.stack.start_programs(["risk_manager"])
+
+    expect(late).to_be_hidden()
+
+
+def test_the_calendar_turns_to_a_month_with_a_half_day(enter: Enter) -> None:
+    person = enter("read")
+    page = person.page
+    person.open("/jobs")
+    month = page.get_by_role("table", name="Calendar", exact=True)
+    expect(month.locator("td.today .on")).to_have_text(re.compile(r"^\d+$"))
+
+    # The session is in January 2026; two months before, the day after Thanksgiving closes early.
+    for _ in range(2):
+        page.get_by_role("button", name="The month before").click()
+    expect(month).to_contain_text("09:30-13:00, half-day")
+    expect(month.locator("small", has_text="closed")).to_have_count(1)
+
+
+def test_a_chart_draws_what_the_engine_reckons_and_asks_for_another_symbol(enter: Enter) -> None:
+    person = enter("read")
+    page = person.page
+    person.open("/charts?symbol=TSLA")
+    note = page.locator(".card header .note").first
+    expect(note).to_contain_text("TSLA 1Min")
+
+    page.get_by_role("combobox", name="Indicators").click()
+    page.get_by_role("option", name="RSI 14").click()
+    page.keyboard.press("Escape")
+    page.get_by_label("Symbol").fill("msft")
+    page.get_by_label("Symbol").press("Enter")
+    expect(note).to_contain_text("MSFT 1Min")
+    picture(person, "chart-rsi-1440-light")
+    assert person.complaints == []
+
+
+def test_a_symbol_without_an_order_is_told_why(enter: Enter) -> None:
+    person = enter("read")
+    person.open("/decisions?symbol=AAPL")
+
+    expect(person.page.locator("p.why", has_text="AAPL")).to_be_visible()
+
+
 def test_another_site_cannot_open_the_socket(enter: Enter, live: Live) -> None:
     person = enter("admin")
     socket = live.url.replace("http", "ws") + "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
@@ -258,4 +361,12 @@ def test_a_backtest_runs_and_its_result_is_kept_and_opened(enter: Enter) -> None
     kept.first.click()
     expect(page.get_by_role("table", name="Doubts")).to_be_visible()
     picture(person, "backtest-1440-light")
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="Open the report").click()
+    report = opened.value
+    expect(report.locator("h1")).to_have_text("moving_average on AAPL, MSFT", timeout=120_000)
+    # It drew its charts, in an origin of its own: no cookie of ours is there.
+    expect(report.locator(".js-plotly-plot").first).to_be_visible()
+    assert report.evaluate("self.origin") == "null"
+    report.screenshot(path=PICTURES / "report-1440-light.png")
     assert person.complaints == []

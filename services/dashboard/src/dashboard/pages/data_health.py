@@ -40,7 +40,9 @@ def build(visit: Visit) -> Refresh:
                 searchable=False,
             )
         with card("Newest instants", "w7") as (note, _):
-            batches = Table("Newest instants", data_health.BATCHES, empty="No bar has come yet.")
+            batches = Table(
+                "Newest instants", data_health.BATCHES, empty="No bar has come yet.", few=True
+            )
         with card("Coverage", "w5", "of the newest instants, at most 390"):
             coverage = Table(
                 "Coverage", data_health.COVERAGE, empty="TRADING_SYMBOLS is empty.", sort="-gaps"

@@ -44,6 +44,7 @@ def build(visit: Visit) -> Refresh:
             pipeline = Table(
                 "The pipeline's newest runs",
                 jobs.PIPELINE,
+                few=True,
                 empty="No bar has come yet.",
                 hint="Each instant goes from collection over strategies and risk to orders and fills.",
             )

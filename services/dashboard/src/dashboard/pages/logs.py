@@ -19,6 +19,7 @@ def build(visit: Visit) -> Refresh:
             audit = Table(
                 "What people had done",
                 logs.AUDIT,
+                few=True,
                 empty="Nothing yet.",
                 hint="Halts, limits, orders and jobs by hand are stored with who asked and why.",
             )
@@ -26,6 +27,7 @@ def build(visit: Visit) -> Refresh:
             notices = Table(
                 "What people were told",
                 logs.NOTICES,
+                few=True,
                 empty="Nothing yet.",
                 hint="Halts, stops, unknown orders, differences and the daily digest appear here.",
             )

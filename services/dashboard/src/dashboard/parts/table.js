@@ -22,7 +22,7 @@ export default {
           <tbody>
             <tr v-for="r in shown" :key="r.key" :class="{link: r.to}"
                 @click="r.to && go(r.to, $event)">
-              <td v-for="(c, i) in columns" :key="c.key" :class="[{num: c.right, wide: c.wide}, 'k-' + (cell(r, c).k || '')]"
+              <td v-for="(c, i) in columns" :key="c.key" :class="[{num: c.right, wide: c.wide, blank: !cell(r, c).t && !cell(r, c).s}, 'k-' + (cell(r, c).k || '')]"
                   :data-label="c.label + (c.unit ? ' (' + c.unit + ')' : '')">
                 <span class="cell">
                   <a v-if="cell(r, c).h || (i === 0 && r.to)" :href="cell(r, c).h || r.to">{{ cell(r, c).t }}</a>
@@ -48,11 +48,13 @@ export default {
     </div>
   `,
   props: {
-    columns: Array, rows: Array, label: String, empty: String, hint: String, sort: String, searchable: Boolean,
+    columns: Array, rows: Array, label: String, empty: String, hint: String, sort: String, searchable: Boolean, few: Boolean,
   },
   data() {
     const down = (this.sort || "").startsWith("-");
-    return { query: "", limit: 30, order: { key: (this.sort || "").replace("-", ""), down } };
+    // A card per row is long: a phone begins with few of them.
+    const limit = this.few || window.innerWidth <= 640 ? 12 : 30;
+    return { query: "", limit, order: { key: (this.sort || "").replace("-", ""), down } };
   },
   computed: {
     acting() { return this.rows.some((r) => r.actions && r.actions.length); },

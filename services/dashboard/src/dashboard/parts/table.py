@@ -23,9 +23,13 @@ class Table(Element, component="table.js"):
         hint: str = "",
         sort: str = "",
         searchable: bool = True,
+        few: bool = False,
         on_act: Callable[[str, str], Any] | None = None,
     ) -> None:
-        """`empty` and `hint` say what it means that there are no rows; `sort` is a key, `-key` for falling."""
+        """`empty` and `hint` say what it means that there are no rows; `sort` is a key, `-key` for falling.
+
+        With `few` it begins with a dozen rows, where other things on the page are looked at first.
+        """
         super().__init__()
         self._rows: list[dict[str, Any]] = []
         self._props["columns"] = [column.wire() for column in columns]
@@ -35,6 +39,7 @@ class Table(Element, component="table.js"):
         self._props["hint"] = hint
         self._props["sort"] = sort
         self._props["searchable"] = searchable
+        self._props["few"] = few
         if on_act is not None:
             act = on_act
 
