@@ -17,6 +17,7 @@ from backtester import risk_rules
 from backtester.history import read_history
 from backtester.plan import Plan
 from backtester.run import Engine, backtest
+from backtester.terms import SCALE_OUT, STOP
 from risk_manager.limits import Limits
 from shared.adapters.exchange_calendar import load_calendar
 from shared.config import load_settings
@@ -32,7 +33,12 @@ TOLD = {
     "STRATEGY_PARAMS": "short_window=4,long_window=9",
     "RISK_COOL_DOWN_BARS": "12",
     "RISK_STOP_LOSS": "0.03",
-    "RISK_TAKE_PROFIT": "0.04",
+    "RISK_TAKE_PROFIT": "0.06",
+    # What is held is managed, too: stops follow, parts are sold on the way.
+    "RISK_ATR_STOP": "2.5",
+    "RISK_TRAILING_STOP": "0.025",
+    "RISK_SCALE_OUT": "0.01=0.5,0.03=0.25",
+    "RISK_REBALANCE_BAND": "0.02",
 }
 Fill = tuple[str, str, int, Decimal]
 
@@ -74,6 +80,8 @@ def _backtested(home: Path, engine: Engine) -> tuple[list[Fill], Counter[str]]:
             strict=True,
         )
     ]
+    # The management that both are told of is among them.
+    assert {STOP, SCALE_OUT} <= set(outcome.fill_kind.tolist())
     codes = {code: int(n) for code, n in zip(risk_rules.CODES, outcome.refused, strict=True) if n}
     return fills, Counter(codes)
 
