@@ -113,7 +113,7 @@ class History:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of the bars, their times, and the splits and dividends that are known."""
+        """A hash of the bars, their times, and the splits, dividends and screens that are known."""
         hashed = hashlib.blake2b(digest_size=16)
         hashed.update(f"{self.panel.timeframe}|{','.join(self.panel.symbols)}".encode())
         hashed.update(self.end_us.astype("<i8").tobytes())
@@ -121,6 +121,8 @@ class History:
             hashed.update(np.ascontiguousarray(getattr(self.panel, name)).astype("<f8").data)
         for action in self.actions:
             hashed.update(repr(action).encode())
+        if self.panel.screened is not None:
+            hashed.update(np.nan_to_num(self.panel.screened, nan=-1.0).astype("<i1").tobytes())
         return hashed.hexdigest()
 
     def days(self, fees: Sequence[FeePeriod], flat_before_s: int | None = None) -> Days:
@@ -175,6 +177,7 @@ class History:
                 self.panel.symbols,
                 **figures,
                 end_us=np.broadcast_to(self.end_us[first:last, None], figures["close"].shape),
+                screened=None if self.panel.screened is None else self.panel.screened[first:last],
             ),
             self.open_us[first:last],
             self.end_us[first:last],

@@ -127,7 +127,7 @@ def backtest(
         outcome,
         trips,
         summary_of(history, plan, outcome, trips),
-        tuple(_warnings(history, wished, outcome, trips)),
+        tuple(_warnings(strategy, history, wished, outcome, trips)),
     )
 
 
@@ -204,9 +204,26 @@ def profits_of(trips: Trips) -> NDArray[np.float64]:
     return trips.sold[:n] - trips.bought[:n] - trips.fees[:n]
 
 
-def _warnings(history: History, wished: Wished, outcome: Outcome, trips: Trips) -> Sequence[str]:
-    found = []
+def _unscreened(history: History) -> list[str]:
+    """What has to be known of a strategy that reads screens where none was taken."""
+    passed = history.panel.passed_screen
+    known = int(np.count_nonzero(~np.isnan(passed)))
+    if known == 0:
+        unknown = "no screen is known for these bars, so no fundamentals spoke for a symbol"
+        mend = "the running system keeps screens with their time (FINVIZ_SCREEN), and they are read while PostgreSQL runs"
+        return [f"{unknown}: {mend}"]
+    if known < passed.size:
+        return [f"screens are known for {known} of {passed.size} bars; where none is, none spoke"]
+    return []
+
+
+def _warnings(
+    strategy: Strategy, history: History, wished: Wished, outcome: Outcome, trips: Trips
+) -> Sequence[str]:
+    found: list[str] = []
     panel = history.panel
+    if strategy.uses_screens:
+        found += _unscreened(history)
     if history.dropped:
         found.append(
             f"{history.dropped} rows outside regular hours, or outside the years whose sessions are known, were left out"

@@ -148,8 +148,14 @@ class Desk:
                 request.end_on,
                 request.actions,
             )
+        strategy = strategy or strategy_of(request.strategy, request.parameters)
+        if strategy.uses_screens:
+            # Imported here: no other run asks a database.
+            from trader.universe import with_kept_screens
+
+            history = with_kept_screens(history, request.account)
         return backtest(
-            strategy or strategy_of(request.strategy, request.parameters),
+            strategy,
             history,
             request.plan,
             engine=request.engine,
