@@ -6,6 +6,7 @@ the new one. Writers of one folder take turns under a lock that the kernel frees
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import tempfile
@@ -14,11 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from shared.domain.errors import Misconfigured
+from shared.domain.errors import Misconfigured, Unavailable
 
 DRAFT = ".draft"
 OWNER_ONLY = 0o600
 WRITER_LOCK = "writer.lock"
+# What the system says of a disk, or a person's share of one, that holds no more.
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class LocalFolder:
@@ -48,8 +51,15 @@ class LocalFolder:
         return LocalFolder(self._path / name)
 
     def put(self, name: str, content: bytes | memoryview) -> None:
-        """See `Folder`."""
-        write_whole(self._path / name, content)
+        """See `Folder`. Raises Unavailable when the disk is full: room may be made, and nothing was changed."""
+        try:
+            write_whole(self._path / name, content)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise Unavailable(
+                f"market history cannot be written to {self._path}: {error.strerror}; make room there"
+            ) from error
 
     def get(self, name: str) -> bytes:
         """See `Folder`."""

@@ -33,6 +33,7 @@ class SharedRotatingFile(logging.Handler):
         super().__init__(level)
         self._path = path
         self._fd = -1
+        self._complained = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line with a single append, which the kernel does not mix with others."""
@@ -42,8 +43,20 @@ class SharedRotatingFile(logging.Handler):
             os.write(self._fd, line)
             if os.fstat(self._fd).st_size > _MAX_BYTES:
                 self._rotate()
-        except OSError:
-            self.handleError(record)
+        except OSError as error:
+            self._complain(error)
+        else:
+            self._complained = False
+
+    def _complain(self, error: OSError) -> None:
+        """Say once that lines are lost; the service goes on, since trading needs no log."""
+        if not self._complained:
+            self._complained = True
+            print(
+                f"log lines are lost: {self._path} cannot be written ({error.strerror}); make room there",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _reopen_if_moved(self) -> None:
         try:

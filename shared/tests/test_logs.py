@@ -43,6 +43,23 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().split("\n")[:-1]] if path.exists() else []
 
 
+def test_a_full_disk_is_said_once_and_the_service_goes_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # The system's own file that is always full.
+    handler = SharedRotatingFile(Path("/dev/full"))
+    record = logging.LogRecord("t", logging.INFO, __file__, 1, "a line", None, None)
+
+    for _ in range(3):
+        handler.emit(record)
+    handler.close()
+
+    said = capsys.readouterr().err
+    assert said == (
+        "log lines are lost: /dev/full cannot be written (No space left on device); make room there\n"
+    )
+
+
 def test_a_line_is_one_json_object_in_the_services_file_and_in_the_shared_one(
     tmp_path: Path,
 ) -> None:

@@ -222,6 +222,21 @@ def test_a_database_of_a_newer_version_is_refused_in_a_sentence_and_left_alone(
     assert "Traceback" not in said
 
 
+def test_a_step_that_fails_leaves_the_database_as_it_was(
+    own: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execute(own, "UPDATE alembic_version SET version_num = '0018'")
+    runtime = LocalRuntime(own)
+    before = backups.hashes_of(runtime, DATABASE)
+
+    assert main(["db", "migrate"]) == ExitCode.USAGE
+
+    said = capsys.readouterr().err
+    assert "could not be brought up to date and is as it was" in said
+    assert said.count("\n") == 1
+    assert backups.hashes_of(runtime, DATABASE) == before
+
+
 def test_a_reset_keeps_a_backup_of_what_it_removes(
     own: Instance, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,78 @@
+"""A disk that holds no more ends in one sentence, and what was stored stays whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.adapters.parquet import ParquetBars
+from shared.domain.bar_blocks import block_of
+from shared.domain.errors import Unavailable
+from shared.domain.timeframes import Timeframe
+from shared.testing.bar_stores import NOON, a_bar
+from trader.runtime import backups
+from trader.runtime.errors import StackError
+from trader.runtime.instance import Instance
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 128 KiB, which only root may make."""
+    folder, mount, umount = tmp_path / "disk", shutil.which("mount"), shutil.which("umount")
+    folder.mkdir()
+    if os.getuid() != 0 or mount is None or umount is None:
+        pytest.skip("a disk of its own can be made by root alone")
+    words = [mount, "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(folder)]
+    done = subprocess.run(words, capture_output=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no disk could be made here: {done.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run([umount, str(folder)], check=True)
+
+
+def test_market_history_stays_as_it_was_and_grows_again_once_there_is_room(
+    small_disk: Path,
+) -> None:
+    bars = ParquetBars(small_disk / "bars")
+    first = block_of(Timeframe.MINUTE, [a_bar()])
+    next_ = block_of(Timeframe.MINUTE, [a_bar(minute=1)])
+    bars.append(first, provider="alpaca", fetched_at=NOON)
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space left"):
+        filler.write_bytes(bytes(1024 * 1024))
+
+    with pytest.raises(
+        Unavailable, match=r"cannot be written to .*: No space left on device; make"
+    ):
+        bars.append(next_, provider="alpaca", fetched_at=NOON)
+
+    assert bars.contents(Timeframe.MINUTE)[0].bars == 1
+    filler.unlink()
+    assert bars.append(next_, provider="alpaca", fetched_at=NOON) == 1
+
+
+def test_a_backup_that_does_not_fit_leaves_the_older_ones_and_nothing_else(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / ".env").write_text("# small\n")
+    instance = Instance(project, small_disk / "home", Instance.create(tmp_path / "own").ports, {})
+    instance.home.mkdir()
+    kept = backups.back_up_data(instance, lambda _: None)
+    (project / ".env").write_text("#" * 1024 * 1024)
+
+    with pytest.raises(
+        StackError, match=r"no backup can be written to .*: No space left on device"
+    ):
+        backups.back_up_data(instance, lambda _: None)
+
+    assert list(backups.folder_of(instance).iterdir()) == [kept]
+    assert backups.kind_of(kept) == backups.DATA_KIND
