@@ -340,6 +340,8 @@ class Circumstances:
     are_hours_disputed: bool
     # Since the decision was made, so that nobody knows whether it would be made again.
     limits_have_changed: bool
+    # Why the stored approval does not allow it (see `approvals`); None when it does.
+    unlike_approval: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +379,8 @@ def may_leave(intent: Intent, seen: Circumstances) -> Verdict:
     problem = problem_with(intent.request())
     if problem is not None:
         return End(IntentState.CANCELLED_UNSENT, f"the broker would refuse it: {problem}")
+    if seen.unlike_approval is not None:
+        return End(IntentState.CANCELLED_UNSENT, seen.unlike_approval)
     if seen.now < intent.act_from:
         return Wait(f"to be sent from {intent.act_from.isoformat()}")
     if seen.mode is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -18,14 +18,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.exchange_calendar import load_calendar
-from shared.adapters.postgres import Database, Outbox, open_database
+from shared.adapters.postgres import Database, open_database
 from shared.adapters.redis import RedisBells, open_redis
 from shared.domain.calendar import TradingCalendar
 from shared.domain.decisions import Approved, Purpose, Refused, Review, StopMove
 from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
-from shared.messages import BELL_REVIEWS, REVIEW, REVIEWS
+from shared.messages import BELL_REVIEWS
 from shared.testing.halt import FakeHalt
+from shared.testing.reviews import announce_review
 from shared.testing.servers import SettingsFor, account, servers, settings_for
 from shared.testing.time import FakeClock
 from simulator.orders import BookRules
@@ -147,6 +148,8 @@ class Desk:
         refused: Sequence[Refused] = (),
         moved: Sequence[StopMove] = (),
         source: str | None = None,
+        limits_versions: Mapping[str, int] | None = None,
+        stores_decisions: bool = True,
     ) -> None:
         """What the risk manager commits for one instant."""
         self.reviews += 1
@@ -161,12 +164,8 @@ class Desk:
         )
 
         async def work(connection: AsyncConnection) -> None:
-            await Outbox("risk_manager", self.account).append(
-                connection,
-                topic=REVIEWS,
-                key=review.source,
-                payload=REVIEW.encode(review),
-                at=now,
+            await announce_review(
+                connection, review, now, limits_versions, stores_decisions=stores_decisions
             )
 
         await self.risk.run(work)
@@ -247,6 +246,14 @@ class Desk:
             return result.all()
 
         return await self.db.run(work)
+
+    async def write(self, statement: str, **values: Any) -> None:
+        """Change the executor's own tables behind its back."""
+
+        async def work(connection: AsyncConnection) -> None:
+            await connection.execute(text(statement), {"a": self.account, **values})
+
+        await self.db.run(work)
 
     async def intents(self) -> list[tuple[str, str, str, Decimal]]:
         """(purpose, state, symbol, quantity), oldest first."""

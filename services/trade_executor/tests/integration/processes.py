@@ -20,14 +20,15 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.adapters.clocks import FileClock, MonotonicTimer
-from shared.adapters.postgres import Database, Outbox, open_database
+from shared.adapters.postgres import Database, open_database
 from shared.adapters.redis import RedisBells, open_redis
 from shared.domain.decisions import Approved, Purpose, Review
 from shared.domain.errors import Unavailable
 from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
-from shared.messages import BELL_REVIEWS, REVIEW, REVIEWS
+from shared.messages import BELL_REVIEWS
 from shared.testing import crashing
+from shared.testing.reviews import announce_review
 from shared.testing.servers import Servers, SettingsFor
 
 WITHIN_S = 90.0
@@ -294,9 +295,7 @@ class Rig:
         )
 
         async def work(connection: AsyncConnection) -> None:
-            await Outbox("risk_manager", self.account).append(
-                connection, topic=REVIEWS, key=review.source, payload=REVIEW.encode(review), at=now
-            )
+            await announce_review(connection, review, now)
 
         await self.risk.run(work)
         await self._bells.ring(BELL_REVIEWS)

@@ -19,15 +19,15 @@ from sqlalchemy import text
 
 from services.trade_executor.tests.floor import CLOSE_AT, Floor, FloorBroker
 from shared.adapters.clocks import MonotonicTimer
-from shared.adapters.postgres import Database, Outbox, open_database
+from shared.adapters.postgres import Database, open_database
 from shared.domain.calendar import TradingCalendar
 from shared.domain.decisions import Approved, Purpose, Review
 from shared.domain.errors import AccountMismatch
 from shared.domain.orders import OrderStatus, OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
-from shared.messages import REVIEW, REVIEWS
 from shared.testing.bus import CountedBells
 from shared.testing.halt import FakeHalt
+from shared.testing.reviews import announce_review
 from shared.testing.servers import SettingsFor
 from shared.testing.time import FakeClock, InstantTimer
 from simulator.orders import Cancel, Replace, Submit
@@ -84,9 +84,7 @@ class Desk:
         )
 
         async def write(connection: Any) -> None:
-            await Outbox("risk_manager", self.account).append(
-                connection, topic=REVIEWS, key=review.source, payload=REVIEW.encode(review), at=now
-            )
+            await announce_review(connection, review, now)
 
         await self.risk.run(write)
         await self.store.reviews.take(at=now)

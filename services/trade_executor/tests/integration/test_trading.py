@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from shared.domain.decisions import Approved, Purpose, Refused, StopMove
+from shared.domain.decisions import Purpose, Refused, StopMove
 from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.signals import ManualOrder
 from shared.domain.symbols import Symbol
@@ -200,33 +200,10 @@ def test_a_held_decision_waits_for_its_instant_and_an_old_one_never_leaves(make_
     asyncio.run(scenario())
 
 
-async def change_limits(desk: Any, *decided: tuple[Approved, int]) -> None:
-    """Store the decisions with the version of the limits each was made under; then version 1 is set."""
+async def change_limits(desk: Any) -> None:
+    """A person sets limits for the first time: from then on version 1 holds."""
 
     async def work(connection: Any) -> None:
-        for approved, version in decided:
-            await connection.execute(
-                text(
-                    "INSERT INTO risk_manager.decisions (account, decision_id, signal_id, source, review_id, "
-                    "instant_at, decided_at, outcome, strategy, symbol, side, purpose, quantity, type, "
-                    "time_in_force, reference_price, act_from, act_until, trade_on, checks, figures) "
-                    "SELECT :a, :decision, :signal, 'test', (SELECT max(id) FROM risk_manager.outbox), :at, "
-                    ":at, 'approved', 'manual', 'AAPL', :side, :purpose, 10, 'market', 'gtc', 100, "
-                    ":from, :until, :day, '[]', jsonb_build_object('limits_version', CAST(:version AS text))"
-                ),
-                {
-                    "a": desk.account,
-                    "decision": approved.decision_id,
-                    "signal": approved.signal_id,
-                    "side": approved.side.value,
-                    "purpose": approved.purpose.value,
-                    "at": desk.clock.now(),
-                    "from": approved.act_from,
-                    "until": approved.act_until,
-                    "day": approved.act_from.date(),
-                    "version": str(version),
-                },
-            )
         await connection.execute(
             text(
                 "INSERT INTO risk_manager.limit_changes (account, version, before, after, reason, actor, "
@@ -251,8 +228,8 @@ def test_an_entry_approved_under_limits_that_were_changed_since_is_withdrawn_and
             before = desk.approved("sig-2", symbol=Symbol("MSFT"), **held)
             after = desk.approved("sig-3", symbol=Symbol("MSFT"), **held)
             out = desk.exit("sig-4", **held)
-            await desk.review(before, after, out)
-            await change_limits(desk, (before, 0), (after, 1), (out, 0))
+            await desk.review(before, after, out, limits_versions={"sig-3": 1})
+            await change_limits(desk)
             await desk.step(3)
 
             assert [(purpose, state) for purpose, state, _, _ in await desk.intents()] == [
@@ -265,6 +242,40 @@ def test_an_entry_approved_under_limits_that_were_changed_since_is_withdrawn_and
                 "SELECT reason FROM trade_executor.v_intents WHERE account = :a AND signal_id = 'sig-2'"
             )
             assert rows[0].reason == "the limits it was approved under have been changed"
+
+    asyncio.run(scenario())
+
+
+def test_an_intent_that_was_changed_after_its_approval_is_never_sent(make_desk: Any) -> None:
+    async def scenario() -> None:
+        async with make_desk() as desk:
+            await desk.step(3)
+            later = desk.clock.now() + timedelta(minutes=1)
+            held = {"act_from": later, "act_until": later + timedelta(minutes=1)}
+            await desk.review(desk.approved("sig-1", **held))
+            await desk.rest()
+            await desk.write("UPDATE trade_executor.intents SET quantity = 11 WHERE account = :a")
+            await desk.step(3)
+
+            assert await desk.intents() == [("entry", "CANCELLED_UNSENT", "AAPL", Decimal(11))]
+            [row] = await desk.rows(
+                "SELECT reason FROM trade_executor.v_intents WHERE account = :a"
+            )
+            assert row.reason == "its stored approval is for fewer shares"
+            assert desk.sim.book()["orders"] == []
+
+    asyncio.run(scenario())
+
+
+def test_a_message_whose_approval_was_never_stored_is_never_sent(make_desk: Any) -> None:
+    async def scenario() -> None:
+        async with make_desk() as desk:
+            await desk.step(3)
+            await desk.review(desk.approved("sig-1"), stores_decisions=False)
+            await desk.rest()
+
+            assert await desk.intents() == [("entry", "CANCELLED_UNSENT", "AAPL", Decimal(10))]
+            assert desk.sim.book()["orders"] == []
 
     asyncio.run(scenario())
 

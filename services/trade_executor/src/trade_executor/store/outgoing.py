@@ -9,16 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.adapters.postgres import Database, lock
 from shared.domain.calendar import NEW_YORK
-from shared.domain.decisions import TradingMode
+from shared.domain.decisions import Purpose, TradingMode
 from shared.domain.money import plain
-from shared.domain.orders import IntentState
+from shared.domain.orders import IntentState, OrderType, Side
 from shared.domain.symbols import Symbol
 from shared.ports import BrokerOrder
+from trade_executor.approvals import Approval, unlike_approval
 from trade_executor.lifecycle import (
     Circumstances,
     End,
@@ -285,11 +288,14 @@ class Outgoing(Tables):
                         AND (kind = 'CLOCK' OR (kind = 'SESSION' AND subject = :today))) AS disputed,
                     EXISTS (SELECT FROM {SCHEMA}.intents WHERE account = :account AND symbol = :symbol
                         AND state IN ('SENDING', 'UNKNOWN') AND client_order_id <> :mine) AS unknown,
-                    EXISTS (SELECT FROM risk_manager.v_decisions WHERE account = :account
-                        AND decision_id = :decision AND (figures ->> 'limits_version')::int < (
-                            SELECT max(version) FROM risk_manager.v_limit_changes
-                            WHERE account = :account)) AS limits_changed
-                FROM {SCHEMA}.status s WHERE s.account = :account AND s.epoch = :epoch""",
+                    coalesce((d.figures ->> 'limits_version')::int, 0) < (
+                        SELECT max(version) FROM risk_manager.v_limit_changes
+                        WHERE account = :account) AS limits_changed,
+                    d.symbol, d.side, d.purpose, d.quantity, d.type, d.limit_price, d.stop_price, d.act_until
+                FROM {SCHEMA}.status s
+                LEFT JOIN risk_manager.v_decisions d ON d.account = s.account
+                    AND d.decision_id = :decision AND d.outcome = 'approved'
+                WHERE s.account = :account AND s.epoch = :epoch""",
             symbol=intent.symbol,
             today=f"{now.astimezone(NEW_YORK):%Y-%m-%d}",
             mine=intent.client_order_id,
@@ -305,7 +311,8 @@ class Outgoing(Tables):
             is_symbol_paused=row.paused,
             has_unknown_in_symbol=row.unknown,
             are_hours_disputed=row.disputed,
-            limits_have_changed=row.limits_changed,
+            limits_have_changed=bool(row.limits_changed),
+            unlike_approval=unlike_approval(intent, _approval(row)),
         )
 
     # ------------------------------------------------------------------ what came of sending
@@ -384,3 +391,18 @@ class Outgoing(Tables):
             await self._protection.plan(connection, {intent.symbol}, at)
 
         await self._db.run(work)
+
+
+def _approval(row: Row[Any]) -> Approval | None:
+    if row.symbol is None:
+        return None
+    return Approval(
+        Symbol(row.symbol),
+        Side(row.side),
+        Purpose(row.purpose),
+        row.quantity,
+        OrderType(row.type),
+        row.limit_price,
+        row.stop_price,
+        row.act_until,
+    )
