@@ -25,6 +25,9 @@ from backtester.terms import (
 )
 from risk_manager import sizing
 
+# Later than any bar ends.
+_FOREVER_US = 2**62
+
 
 def answer_wishes(
     bars: Bars, wishes: Wishes, days: Days, factor: Floats, listed: Listed, terms: Terms,
@@ -147,6 +150,8 @@ def answer_wishes(
                 oldest = approved_us[k, approvals[k] % rules.max_repeats]
                 if oldest >= 0 and oldest > end_us[t] - rules.repeat_window_us:
                     code = risk_rules.REPEATED_EXECUTION
+                    # Stopped until a person enables it, and in a backtest there is none.
+                    approved_us[k, :] = _FOREVER_US
             if (
                 code == risk_rules.ACCEPTED
                 and rules.pattern_day_trader

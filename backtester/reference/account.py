@@ -22,7 +22,7 @@ from backtester.wishing import Wished
 from risk_manager import limits as rules
 from risk_manager.attribution import Execution
 from risk_manager.review import Venue
-from risk_manager.snapshot import Mark, Mode, RecentEntry, StopHit, figure
+from risk_manager.snapshot import Mark, Mode, RecentEntry, StopHit, Throttle, figure
 from shared.domain.bar_blocks import from_epoch_us
 from shared.domain.calendar import NEW_YORK, TradingWindow
 from shared.domain.decisions import TradingMode
@@ -121,6 +121,7 @@ class Account:
         self.sales: dict[str, int] = {}
         self.scaled_out: set[str] = set()
         self.approved: list[RecentEntry] = []
+        self.throttles: dict[tuple[str, Symbol], Throttle] = {}
         self.stop_hits: dict[str, StopHit] = {}
         self.dealt: dict[tuple[date, Symbol], set[Side]] = {}
         self.booked: list[Execution] = []

@@ -153,6 +153,8 @@ def asked(account: Account, row: int, wishes: Sequence[Wish]) -> Reviewed:
 def keep_mark(account: Account, row: int, outcome: Reviewed) -> None:
     """Note what the account is worth, and that a limit on losses was passed."""
     account.mark = outcome.mark
+    # Nobody enables them again in a backtest.
+    account.throttles |= {(each.strategy, each.symbol): each for each in outcome.stopped}
     if outcome.reduce_because is not None and account.terms.limited:
         account.reduced_row = row
         account.mode = Mode(
@@ -241,6 +243,7 @@ def recent(account: Account, at: datetime) -> Recent:
         stops=tuple(account.stop_hits.values()),
         day_trades=traded_twice,
         records=records,
+        throttles=account.throttles,
     )
 
 

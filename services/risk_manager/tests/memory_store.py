@@ -19,10 +19,12 @@ from risk_manager.limits import LONGEST_WINDOW_S, MOST_RECENT, Limits
 from risk_manager.modes import Change, changed, first_mode, may_change
 from risk_manager.ports import (
     Decide,
+    Enabling,
     Inbound,
     StoredDecision,
     VersionConflict,
     WantedLimits,
+    enabled,
     next_change,
 )
 from risk_manager.reports import DayFigures, StoredReport
@@ -35,6 +37,7 @@ from risk_manager.snapshot import (
     Mode,
     Recent,
     RecentEntry,
+    Throttle,
     Working,
 )
 from shared.domain.calendar import NEW_YORK
@@ -63,6 +66,7 @@ class MemoryStore:
     validations: list[tuple[str, Decision, str, datetime]] = field(default_factory=list)
     daily_reports: dict[date, StoredReport] = field(default_factory=dict)
     snapshots: dict[datetime, dict[str, Any]] = field(default_factory=dict)
+    stopped: list[Throttle] = field(default_factory=list)
     _decisions: list[StoredDecision] = field(default_factory=list)
     _strategies: dict[str, str] = field(default_factory=dict)
     _positions: dict[str, int] = field(default_factory=dict)
@@ -117,7 +121,12 @@ class MemoryStore:
             await self.mode(at),
             self.marks[-1] if self.marks else None,
             {day: n for day, n in days.items() if day is not None and day >= today},
-            replace(self.recent, entries=entries, records=records_of(matched(self.fills).trades)),
+            replace(
+                self.recent,
+                entries=entries,
+                records=records_of(matched(self.fills).trades),
+                throttles=self._throttles_now(),
+            ),
             self.limit_changes[-1] if self.limit_changes else None,
         )
 
@@ -149,6 +158,7 @@ class MemoryStore:
         for decision in outcome.decisions:
             self._strategies[decision.answer.decision_id] = decision.strategy
             self._decisions.append(StoredDecision(len(self._decisions) + 1, source, at, decision))
+        self.stopped.extend(outcome.stopped)
         if outcome.reduce_because is not None:
             self.modes.append(
                 Mode(
@@ -217,6 +227,21 @@ class MemoryStore:
         )
         self.limit_changes.append(change)
         return change
+
+    async def throttles(self) -> list[Throttle]:
+        """See `ports.Store`."""
+        stand = self._throttles_now().values()
+        newest = sorted(stand, key=lambda each: (each.changed_at, each.version), reverse=True)
+        return sorted(newest, key=lambda each: not each.is_stopped)
+
+    async def enable(self, wanted: Enabling) -> Throttle:
+        """See `ports.Store`."""
+        throttle = enabled(self._throttles_now().get((wanted.strategy, wanted.symbol)), wanted)
+        self.stopped.append(throttle)
+        return throttle
+
+    def _throttles_now(self) -> dict[tuple[str, Symbol], Throttle]:
+        return {(each.strategy, each.symbol): each for each in self.stopped}
 
     async def limit_history(self, limit: int) -> list[LimitChange]:
         """See `ports.Store`."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Protocol
 
@@ -11,9 +12,11 @@ import pytest
 from risk_manager.modes import Change
 from risk_manager.ports import (
     Decide,
+    Enabling,
     Inbound,
     LimitsConflict,
     Store,
+    ThrottleConflict,
     VersionConflict,
     WantedLimits,
 )
@@ -38,9 +41,10 @@ from risk_manager.testing import (
     an_evaluation,
     some_limits,
 )
-from shared.domain.decisions import Approved, Purpose, Review, TradingMode
+from shared.domain.decisions import Approved, Purpose, Refused, Review, TradingMode
 from shared.domain.errors import InvalidInput, Unavailable
 from shared.domain.signals import Evaluation, ManualOrder
+from shared.domain.symbols import Symbol
 
 CASH = Decimal(100_000)
 PRICES = {"AAPL": 100.0, "MSFT": 100.0}
@@ -442,6 +446,53 @@ class StoreContract:
             (2, {"max_daily_loss": 0.01}),
             (1, {"max_positions": 5, "max_daily_loss": 0.01}),
         ]
+
+    async def test_a_strategy_that_repeats_itself_stays_stopped_until_a_person_enables_it(
+        self, world: World
+    ) -> None:
+        await world.adopt(100_000)
+        limits = some_limits(max_repeats=1)
+
+        async def buy(signal_id: str, at: datetime) -> str | None:
+            order = replace(a_manual_order(signal_id=signal_id, quantity=1), requested_at=at)
+            market = a_market(PRICES, at=at)
+
+            def decide(book: Book) -> Outcome:
+                return review_manual(order, book, market, limits, a_venue(), at)
+
+            outcome = await world.store.record(f"manual:{signal_id}", decide, at)
+            assert outcome is not None
+            answer = outcome.decisions[0].answer
+            return answer.reason_code if isinstance(answer, Refused) else None
+
+        hour = timedelta(hours=1)
+        codes = [await buy(f"man-{n}", NOW + n * timedelta(minutes=1)) for n in range(3)]
+        much_later = await buy("man-4", NOW + hour)
+        (stopped,) = await world.store.throttles()
+        wish = Enabling(
+            "manual", AAPL, stopped.version, "looked at it", "token:operate", NOW + hour
+        )
+        with pytest.raises(ThrottleConflict):
+            await world.store.enable(replace(wish, version=7))
+        with pytest.raises(ThrottleConflict):
+            await world.store.enable(replace(wish, symbol=Symbol("MSFT")))
+        enabled = await world.store.enable(wish)
+        with pytest.raises(ThrottleConflict):
+            await world.store.enable(wish)
+        again = [await buy(f"man-{n}", NOW + hour + n * timedelta(minutes=1)) for n in (5, 6)]
+        (stopped_anew,) = await world.store.throttles()
+
+        assert codes == [None, "REPEATED_EXECUTION", "REPEATED_EXECUTION"]
+        # The window was over long ago.
+        assert much_later == "REPEATED_EXECUTION"
+        assert (stopped.version, stopped.is_stopped, stopped.changed_at) == (
+            1,
+            True,
+            NOW + timedelta(minutes=1),
+        )
+        assert (enabled.version, enabled.is_stopped, enabled.actor) == (2, False, "token:operate")
+        assert again == [None, "REPEATED_EXECUTION"]
+        assert (stopped_anew.version, stopped_anew.is_stopped) == (3, True)
 
     async def test_a_day_is_told_from_what_was_stored_in_it(self, world: World) -> None:
         await world.adopt(100_000)

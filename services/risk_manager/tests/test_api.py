@@ -12,7 +12,9 @@ import pytest
 
 from risk_manager.api import make_router
 from risk_manager.reports import StoredReport
+from risk_manager.snapshot import Throttle
 from risk_manager.testing import (
+    AAPL,
     ACCOUNT,
     NOW,
     a_holding,
@@ -54,6 +56,8 @@ ROUTES = [
     ("GET", "/risk/decisions"),
     ("GET", "/risk/limits"),
     ("POST", "/risk/limits"),
+    ("GET", "/risk/throttles"),
+    ("POST", "/risk/throttles/enable"),
 ]
 
 
@@ -328,6 +332,26 @@ async def test_limits_are_changed_by_the_admin_with_the_version_that_was_seen(
     assert (again.status_code, again.json()["code"]) == (409, "limits_conflict")
     assert (absurd.status_code, absurd.json()["code"]) == (422, "invalid_limit")
     assert refused.json()["reason_code"] == "POSITION_SIZE"
+
+
+async def test_a_stopped_strategy_is_enabled_by_who_has_seen_why(
+    http: httpx.AsyncClient, room: Room
+) -> None:
+    room.store.stopped.append(Throttle("ma", AAPL, 1, True, "entry 11", "risk_manager", NOW))
+    shown = (await http.get("/risk/throttles", headers=READ)).json()["items"]
+    body = {"strategy": "ma", "symbol": "AAPL", "version": 1, "reason": "a bad feed, mended"}
+
+    forbidden = await post(http, "/risk/throttles/enable", body, READ)
+    enabled = await post(http, "/risk/throttles/enable", body, OPERATE)
+    again = await post(http, "/risk/throttles/enable", body, OPERATE)
+
+    assert [(each["strategy"], each["is_stopped"], each["reason"]) for each in shown] == [
+        ("ma", True, "entry 11")
+    ]
+    assert forbidden.status_code == 403
+    assert (enabled.json()["is_stopped"], enabled.json()["version"]) == (False, 2)
+    assert enabled.json()["actor"] == "token:operate"
+    assert (again.status_code, again.json()["code"]) == (409, "throttle_conflict")
 
 
 async def test_the_portfolio_tells_what_it_could_lose_with_units_and_ages(

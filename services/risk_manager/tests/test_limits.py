@@ -369,6 +369,9 @@ def test_the_pace_of_entries_is_limited_in_all_and_of_one_kind() -> None:
     again = rules.repeated_execution("ma", "AAPL", 7, 6, 600)
     assert figures(again) == (Code.REPEATED_EXECUTION, False, 6.0, 7.0)
     assert again.text == "entry 7 of ma in AAPL within 600 s, at most 6"
+    stopped = rules.repeated_execution("ma", "AAPL", 1, 6, 600, NOW)
+    assert figures(stopped) == (Code.REPEATED_EXECUTION, False, 6.0, 1.0)
+    assert "trader risk enable ma AAPL" in stopped.text
 
 
 @pytest.mark.parametrize(

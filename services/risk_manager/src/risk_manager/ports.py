@@ -16,7 +16,7 @@ from risk_manager.limits import CHANGEABLE, Limits
 from risk_manager.modes import Change
 from risk_manager.reports import DayFigures, StoredReport
 from risk_manager.review import Decision, Outcome
-from risk_manager.snapshot import Book, LimitChange, Market, Mode
+from risk_manager.snapshot import Book, LimitChange, Market, Mode, Throttle
 from shared.domain.signals import Evaluation, ManualOrder
 from shared.domain.symbols import Symbol
 
@@ -56,6 +56,46 @@ class LimitsConflict(Exception):
     def __init__(self, version: int) -> None:
         super().__init__(f"the limits are at version {version}; look again and repeat")
         self.version = version
+
+
+class ThrottleConflict(Exception):
+    """The throttle has changed since the caller looked, or stops nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enabling:
+    """A person's wish that a stopped strategy may buy a symbol again; `version` is the one they have seen."""
+
+    strategy: str
+    symbol: Symbol
+    version: int
+    reason: str
+    actor: str
+    at: datetime
+
+
+def enabled(current: Throttle | None, wanted: Enabling) -> Throttle:
+    """What is stored once `wanted` holds; every store decides so.
+
+    Raises:
+        ThrottleConflict: see `Store.enable`.
+    """
+    pair = f"{wanted.strategy} in {wanted.symbol}"
+    if current is None or not current.is_stopped:
+        raise ThrottleConflict(f"{pair} is not stopped, so there is nothing to enable")
+    if current.version != wanted.version:
+        raise ThrottleConflict(
+            f"{pair} was stopped anew, at version {current.version}; look again and repeat"
+        )
+    return Throttle(
+        wanted.strategy,
+        wanted.symbol,
+        current.version + 1,
+        False,
+        wanted.reason,
+        wanted.actor,
+        wanted.at,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +197,18 @@ class Store(Protocol):
         Raises:
             LimitsConflict: they have changed since the caller looked.
             InvalidInput: no limit may be so; nothing is stored.
+        """
+        ...
+
+    async def throttles(self) -> list[Throttle]:
+        """Every strategy that was ever stopped in a symbol, as it stands with them; stopped ones first, at most 500."""
+        ...
+
+    async def enable(self, wanted: Enabling) -> Throttle:
+        """Let a stopped strategy buy the symbol again, under the account's lock.
+
+        Raises:
+            ThrottleConflict: it is not stopped, or was stopped anew since the caller looked.
         """
         ...
 

@@ -20,6 +20,7 @@ from risk_manager.modes import Change
 from risk_manager.monitor import RiskFigures, risk_figures
 from risk_manager.muting import Rows, is_repeat, muted
 from risk_manager.ports import (
+    Enabling,
     Inbound,
     MarketReader,
     Store,
@@ -42,6 +43,7 @@ from risk_manager.snapshot import (
     Mark,
     Market,
     Mode,
+    Throttle,
     figure,
     mark,
 )
@@ -272,6 +274,19 @@ class RiskManager:
         )
         return change
 
+    async def throttles(self) -> list[Throttle]:
+        """Who was stopped where; see `Store.throttles`."""
+        return await self._store.throttles()
+
+    async def enable(
+        self, strategy: str, symbol: Symbol, version: int, reason: str, actor: str
+    ) -> Throttle:
+        """Let a stopped strategy buy the symbol again; see `Store.enable` for what it raises."""
+        wanted = Enabling(strategy, symbol, version, reason, actor, self._clock.now())
+        throttle = await self._store.enable(wanted)
+        _log.warning("enabled", strategy=strategy, symbol=symbol, reason=reason, actor=actor)
+        return throttle
+
     async def limit_history(self, limit: int) -> list[LimitChange]:
         """The newest changes of limits; see `Store.limit_history`."""
         return await self._store.limit_history(limit)
@@ -404,6 +419,13 @@ def _tell(outcome: Outcome) -> None:
             symbol=move.symbol,
             stop_loss=str(move.stop_loss),
             previous=str(move.previous),
+        )
+    for throttle in outcome.stopped:
+        _log.error(
+            "stopped until a person enables it",
+            strategy=throttle.strategy,
+            symbol=throttle.symbol,
+            reason=throttle.reason,
         )
     if outcome.reduce_because is not None:
         _log.error("trading goes to REDUCING", reason=outcome.reduce_because)

@@ -182,6 +182,19 @@ class RecentEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Throttle:
+    """Whether a strategy that repeated itself may buy a symbol again; `version` counts stops and enablings."""
+
+    strategy: str
+    symbol: Symbol
+    version: int
+    is_stopped: bool
+    reason: str
+    actor: str
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class StopHit:
     """A protective stop that was hit."""
 
@@ -214,6 +227,8 @@ class Recent:
     held: Mapping[Symbol, str] = field(default_factory=dict)
     # How the newest closed trades of each strategy went; read where Kelly's sizes are asked for.
     records: Mapping[str, TradeRecord] = field(default_factory=dict)
+    # Strategies that were ever stopped in a symbol, as it stands with them.
+    throttles: Mapping[tuple[str, Symbol], Throttle] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from risk_manager import limits as rules
 from risk_manager.api.bodies import (
+    EnableBody,
     GivenSymbol,
     HaltBody,
     LimitsBody,
@@ -33,9 +34,11 @@ from risk_manager.api.views import (
     ReportList,
     ReportView,
     StoredDecisionView,
+    ThrottleList,
+    ThrottleView,
     ValidationView,
 )
-from risk_manager.ports import LimitsConflict, VersionConflict
+from risk_manager.ports import LimitsConflict, ThrottleConflict, VersionConflict
 from risk_manager.service import Halted, RiskManager
 from shared.adapters.http_api import ProblemError, Role, requires
 from shared.domain.decisions import TradingMode
@@ -141,6 +144,24 @@ def make_router(manager: RiskManager, account: str, ids: Ids) -> APIRouter:
         except InvalidInput as error:
             raise ProblemError(422, "invalid_limit", str(error)) from None
         return await _limits_view(manager)
+
+    @router.get("/throttles", dependencies=[requires(Role.READ)])
+    async def throttles() -> ThrottleList:
+        """Which strategies were stopped in a symbol because they repeated themselves; enabling needs the `version`."""
+        return ThrottleList(items=[ThrottleView.of(each) for each in await manager.throttles()])
+
+    @router.post("/throttles/enable")
+    async def enable(
+        body: EnableBody, role: Annotated[Role, requires(Role.OPERATE)]
+    ) -> ThrottleView:
+        """Let a stopped strategy buy the symbol again; 409 when it is not stopped, or was stopped anew."""
+        try:
+            throttle = await manager.enable(
+                body.strategy, body.symbol, body.version, body.reason, _actor(role)
+            )
+        except ThrottleConflict as conflict:
+            raise ProblemError(409, "throttle_conflict", str(conflict)) from None
+        return ThrottleView.of(throttle)
 
     @router.get("/reports", dependencies=[requires(Role.READ)])
     async def reports(

@@ -98,6 +98,15 @@ class ResumeBody(_Body):
     version: Annotated[int, Field(ge=1)]
 
 
+class EnableBody(_Body):
+    """Which strategy may buy which symbol again, the version of the stop that was looked at, and why."""
+
+    strategy: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    symbol: GivenSymbol
+    version: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    reason: Reason
+
+
 class LimitsBody(_Body):
     """Limits by name, null for what the settings say; the version that was looked at, and why."""
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, PlainSerializer
 from risk_manager.ports import StoredDecision
 from risk_manager.reports import StoredReport
 from risk_manager.review import Decision
-from risk_manager.snapshot import LimitChange, Mode
+from risk_manager.snapshot import LimitChange, Mode, Throttle
 from shared.domain.decisions import Approved, Check, Refused, TradingMode
 from shared.domain.money import plain
 from shared.domain.orders import Side
@@ -41,6 +41,37 @@ class LimitChangeView(BaseModel):
             actor=change.actor,
             changed_at=change.changed_at,
         )
+
+
+class ThrottleView(BaseModel):
+    """Whether a strategy that repeated itself may buy a symbol again, by whom and why."""
+
+    strategy: str
+    symbol: str
+    version: int
+    is_stopped: bool
+    reason: str
+    actor: str
+    changed_at: datetime
+
+    @classmethod
+    def of(cls, throttle: Throttle) -> ThrottleView:
+        """The throttle as it is shown."""
+        return cls(
+            strategy=throttle.strategy,
+            symbol=throttle.symbol,
+            version=throttle.version,
+            is_stopped=throttle.is_stopped,
+            reason=throttle.reason,
+            actor=throttle.actor,
+            changed_at=throttle.changed_at,
+        )
+
+
+class ThrottleList(BaseModel):
+    """Stopped ones first, then the newest changes."""
+
+    items: list[ThrottleView]
 
 
 class LimitsView(BaseModel):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from risk_manager.limits.codes import Code
 from shared.domain.decisions import Check
 
@@ -39,21 +41,34 @@ def orders_per_minute(entries: int, limit: int) -> Check:
 
 
 def repeated_execution(
-    strategy: str, symbol: str, entries: int, limit: int, window_s: int
+    strategy: str,
+    symbol: str,
+    entries: int,
+    limit: int,
+    window_s: int,
+    stopped_at: datetime | None = None,
 ) -> Check:
-    """One strategy buys one symbol at most `limit` times within the window, this time included.
+    """One strategy buys one symbol at most `limit` times within the window; once it wants more, a person decides.
 
     Args:
         entries: approved entries of that strategy in that symbol within `window_s` seconds, with this one.
-    Source: RTS 6, article 15(2), repeated automated execution throttle.
+        stopped_at: since when it is stopped there; None while it is not.
+    Source: RTS 6, article 15(2), repeated automated execution throttle: the system "is then automatically disabled
+        until re-enabled by a designated staff member".
     """
+    text = f"entry {entries} of {strategy} in {symbol} within {window_s} s, at most {limit}"
+    if stopped_at is not None:
+        text = (
+            f"{strategy} is stopped in {symbol} since {stopped_at.isoformat()}, when it repeated itself; a person "
+            f"lets it go on: trader risk enable {strategy} {symbol}"
+        )
     return Check(
         Code.REPEATED_EXECUTION,
-        entries <= limit,
+        entries <= limit and stopped_at is None,
         float(limit),
         float(entries),
         "entries",
-        f"entry {entries} of {strategy} in {symbol} within {window_s} s, at most {limit}",
+        text,
     )
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from risk_manager import limits as rules
 from risk_manager.limits import Limits
-from risk_manager.snapshot import Exposure, Mark, Recent, figure
+from risk_manager.snapshot import Exposure, Mark, Recent, Throttle, figure
 from shared.domain.calendar import NEW_YORK, TradingCalendar, TradingWindow
 from shared.domain.decisions import Approved, Check, Purpose, Refused, Review, TradingMode
 from shared.domain.money import plain
@@ -85,6 +85,8 @@ class Outcome:
     mark: Mark
     # Why trading goes to REDUCING by itself; None when it does not.
     reduce_because: str | None
+    # What is stopped from now on, since it repeats itself.
+    stopped: tuple[Throttle, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

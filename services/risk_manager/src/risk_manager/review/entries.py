@@ -179,7 +179,11 @@ def _pace(wish: Wish, exposure: Exposure, case: Case) -> list[Check]:
     """How many entries came before this one, in the last minute and of its own kind."""
     limits = case.limits
     minute = case.now - timedelta(minutes=1)
+    throttle = case.recent.throttles.get((wish.strategy, wish.symbol))
     window = case.now - timedelta(seconds=limits.repeat_window_s)
+    if throttle is not None:
+        # What was approved before a person enabled it again is forgiven.
+        window = max(window, throttle.changed_at)
     lately = sum(1 for entry in exposure.recent_entries if entry.decided_at > minute)
     alike = sum(
         1
@@ -190,7 +194,12 @@ def _pace(wish: Wish, exposure: Exposure, case: Case) -> list[Check]:
     return [
         rules.orders_per_minute(lately + 1, limits.max_orders_per_minute),
         rules.repeated_execution(
-            wish.strategy, wish.symbol, alike + 1, limits.max_repeats, limits.repeat_window_s
+            wish.strategy,
+            wish.symbol,
+            alike + 1,
+            limits.max_repeats,
+            limits.repeat_window_s,
+            throttle.changed_at if throttle is not None and throttle.is_stopped else None,
         ),
     ]
 

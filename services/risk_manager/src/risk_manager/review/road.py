@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from risk_manager import positions
-from risk_manager.limits import Limits
+from risk_manager.limits import Code, Limits
 from risk_manager.review.case import Case, Decision, Outcome, Venue, Wish, breach_of, day_of
 from risk_manager.review.entries import decide_entry
 from risk_manager.review.exits import decide_exit
@@ -18,10 +18,11 @@ from risk_manager.review.wishes import (
     management_wishes,
     manual_of,
 )
-from risk_manager.snapshot import Book, Exposure, Market, mark
+from risk_manager.snapshot import Book, Exposure, Market, Throttle, mark
 from shared.domain.decisions import Approved, Purpose, Refused, Review, TradingMode
 from shared.domain.ids import MANAGEMENT_PREFIX, source_of_instant
 from shared.domain.signals import Direction, Evaluation, ManualOrder
+from shared.domain.symbols import Symbol
 
 _Wishes = Callable[[Exposure], list[Wish]]
 
@@ -168,7 +169,23 @@ def _review(
         tuple(decisions),
         marked,
         breach,
+        _stopped_by(decisions, case),
     )
+
+
+def _stopped_by(decisions: list[Decision], case: Case) -> tuple[Throttle, ...]:
+    """The pairs of strategy and symbol that were refused for repeating themselves and were not stopped before."""
+    stopped: dict[tuple[str, Symbol], Throttle] = {}
+    for decision in decisions:
+        answer = decision.answer
+        pair = decision.strategy, answer.symbol
+        if isinstance(answer, Approved) or answer.reason_code != Code.REPEATED_EXECUTION:
+            continue
+        known = case.recent.throttles.get(pair)
+        if known is None or not known.is_stopped:
+            version = 1 if known is None else known.version + 1
+            stopped[pair] = Throttle(*pair, version, True, answer.reason, "risk_manager", case.now)
+    return tuple(stopped.values())
 
 
 def _decide(wish: Wish, exposure: Exposure, case: Case) -> Decision:

@@ -10,9 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from risk_manager.limits import Limits
 from risk_manager.modes import Change, changed, first_mode, may_change
-from risk_manager.ports import VersionConflict, WantedLimits, next_change
-from risk_manager.snapshot import LimitChange, Mode
-from risk_manager.store.rows import limit_change_of, mark_of, mode_of
+from risk_manager.ports import Enabling, VersionConflict, WantedLimits, enabled, next_change
+from risk_manager.snapshot import LimitChange, Mode, Throttle
+from risk_manager.store.rows import limit_change_of, mark_of, mode_of, throttle_of
 from risk_manager.store.tables import Tables
 from shared.adapters.postgres import lock
 
@@ -102,6 +102,59 @@ class Authority(Tables):
             return [limit_change_of(row) for row in found]
 
         return await self._db.run(read)
+
+    async def throttles(self) -> list[Throttle]:
+        """See `ports.Store`."""
+
+        async def read(connection: AsyncConnection) -> list[Throttle]:
+            found = await connection.execute(
+                text(
+                    "SELECT * FROM risk_manager.v_throttles WHERE account = :account "
+                    "ORDER BY is_stopped DESC, changed_at DESC, strategy, symbol LIMIT 500"
+                ),
+                {"account": self._account},
+            )
+            return [throttle_of(row) for row in found]
+
+        return await self._db.read(read)
+
+    async def enable(self, wanted: Enabling) -> Throttle:
+        """See `ports.Store`."""
+
+        async def write(connection: AsyncConnection) -> Throttle:
+            await lock(connection, self._lock)
+            found = await connection.execute(
+                text(
+                    "SELECT * FROM risk_manager.v_throttles "
+                    "WHERE account = :account AND strategy = :strategy AND symbol = :symbol"
+                ),
+                {"account": self._account, "strategy": wanted.strategy, "symbol": wanted.symbol},
+            )
+            row = found.first()
+            throttle = enabled(None if row is None else throttle_of(row), wanted)
+            await self._write_throttle(connection, throttle)
+            return throttle
+
+        return await self._db.run(write)
+
+    async def _write_throttle(self, connection: AsyncConnection, throttle: Throttle) -> None:
+        await connection.execute(
+            text(
+                "INSERT INTO risk_manager.throttles "
+                "(account, strategy, symbol, version, is_stopped, reason, actor, changed_at) VALUES "
+                "(:account, :strategy, :symbol, :version, :is_stopped, :reason, :actor, :at)"
+            ),
+            {
+                "account": self._account,
+                "strategy": throttle.strategy,
+                "symbol": throttle.symbol,
+                "version": throttle.version,
+                "is_stopped": throttle.is_stopped,
+                "reason": throttle.reason,
+                "actor": throttle.actor,
+                "at": throttle.changed_at,
+            },
+        )
 
     async def _limit_change(self, connection: AsyncConnection) -> LimitChange | None:
         found = await connection.execute(

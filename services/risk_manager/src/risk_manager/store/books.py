@@ -27,6 +27,7 @@ from risk_manager.snapshot import (
     Recent,
     RecentEntry,
     StopHit,
+    Throttle,
     Working,
 )
 from risk_manager.store.rows import decimal_of, mark_of, mode_of, unjson
@@ -142,6 +143,7 @@ SELECT
   (SELECT jsonb_object_agg(symbol, reasons) FROM (
       SELECT symbol, string_agg(reason, '; ' ORDER BY id) AS reasons FROM data_collector.v_symbol_holds
       WHERE account = :account AND ended_at IS NULL GROUP BY symbol) h) AS held,
+  (SELECT jsonb_agg(to_jsonb(t)) FROM risk_manager.v_throttles t WHERE t.account = :account) AS throttles,
   m.mode, m.version, m.reason, m.actor, m.changed_at, m.restarts_peak,
   e.instant_at, e.cash AS mark_cash, e.equity, e.peak_equity, e.drawdown, e.gross_exposure,
   e.net_exposure, e.mode_version, e.day_equity,
@@ -308,4 +310,16 @@ def _recent(row: Row[Any]) -> Recent:
             for symbol, at in (unjson(row.refused_bars) or {}).items()
         },
         held={Symbol(symbol): why for symbol, why in (unjson(row.held) or {}).items()},
+        throttles={
+            (each["strategy"], Symbol(each["symbol"])): Throttle(
+                each["strategy"],
+                Symbol(each["symbol"]),
+                each["version"],
+                each["is_stopped"],
+                each["reason"],
+                each["actor"],
+                datetime.fromisoformat(each["changed_at"]),
+            )
+            for each in unjson(row.throttles) or []
+        },
     )

@@ -85,6 +85,8 @@ class Reviews(Books, Authority):
                     TradingMode.REDUCING, book.mode.version + 1, outcome.reduce_because, SCHEMA, at
                 )
                 await self._write_mode(connection, reduced, book.mode)
+            for throttle in outcome.stopped:
+                await self._write_throttle(connection, throttle)
             return outcome
 
         return await self._db.run(review)

@@ -11,7 +11,7 @@ from sqlalchemy import Row
 
 from risk_manager.ports import StoredDecision
 from risk_manager.review import Decision
-from risk_manager.snapshot import LimitChange, Mark, Mode
+from risk_manager.snapshot import LimitChange, Mark, Mode, Throttle
 from shared.domain.decisions import Approved, Check, Purpose, Refused, TradingMode
 from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
@@ -60,6 +60,19 @@ def limit_change_of(row: Row[Any]) -> LimitChange:
 
 
 _CHECKS = TypeAdapter(tuple[Check, ...])
+
+
+def throttle_of(row: Row[Any]) -> Throttle:
+    """The throttle in a row of throttles."""
+    return Throttle(
+        row.strategy,
+        Symbol(row.symbol),
+        row.version,
+        row.is_stopped,
+        row.reason,
+        row.actor,
+        row.changed_at,
+    )
 
 
 def decision_row(decision: Decision) -> dict[str, Any]:
