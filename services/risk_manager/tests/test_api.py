@@ -334,6 +334,69 @@ async def test_limits_are_changed_by_the_admin_with_the_version_that_was_seen(
     assert refused.json()["reason_code"] == "POSITION_SIZE"
 
 
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"qty": "1", "type": "limit", "limit_price": "99", "time_in_force": "day", "extended_hours": True},
+        {"quantity": "1", "type": "stop_limit", "stop_price": "101", "limit_price": "102"},
+        {"qty": "1", "type": "trailing_stop", "trail_percent": "5"},
+        {"notional": "250", "time_in_force": "day"},
+        {
+            "qty": "1", "order_class": "bracket", "take_profit": {"limit_price": "120"},
+            "stop_loss": {"stop_price": "90", "limit_price": "89.5"},
+        },
+    ],
+)  # fmt: skip
+async def test_validation_takes_the_terms_that_orders_take_and_keeps_them(
+    http: httpx.AsyncClient, room: Room, terms: dict[str, Any]
+) -> None:
+    answered = await post(
+        http, "/risk/validate", {"symbol": "AAPL", "side": "buy", **terms}, OPERATE
+    )
+
+    assert answered.status_code == 200, answered.text
+    figures = answered.json()["figures"]
+    assert figures["type"] == terms.get("type", "market")
+    for name in ("limit_price", "stop_price", "trail_percent", "notional", "order_class"):
+        assert figures.get(name) == terms.get(name)
+    if "notional" in terms:
+        assert answered.json()["quantity"] == "2.5"
+    if "stop_loss" in terms:
+        assert (figures["stop_loss"], figures["stop_loss_limit"]) == ("90", "89.5")
+    (kept,) = room.store.validations
+    assert kept[1].figures == figures
+    assert (await room.store.book(NOW)).working == ()
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {},
+        {"qty": "1", "notional": "100"},
+        {"qty": "1", "type": "limit"},
+        {"qty": "1", "limit_price": "5"},
+        {"qty": "1", "stop_price": "5"},
+        {"qty": "1", "type": "trailing_stop"},
+        {"qty": "1", "type": "trailing_stop", "trail_price": "1", "trail_percent": "1"},
+        {"qty": "1", "trail_price": "1"},
+        {"notional": "0.5"},
+        {"notional": "1e400"},
+        {"qty": "NaN"},
+        {"qty": "-1"},
+        {"qty": "\u0661"},
+        {"qty": "1", "no_such_term": 1},
+    ],
+)
+async def test_terms_that_contradict_themselves_are_turned_away(
+    http: httpx.AsyncClient, terms: dict[str, Any]
+) -> None:
+    answered = await post(
+        http, "/risk/validate", {"symbol": "AAPL", "side": "buy", **terms}, OPERATE
+    )
+
+    assert answered.status_code == 422
+
+
 async def test_a_stopped_strategy_is_enabled_by_who_has_seen_why(
     http: httpx.AsyncClient, room: Room
 ) -> None:

@@ -8,8 +8,9 @@ signals: it marks the equity of that instant and lets the next stage see that th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
+from decimal import ROUND_DOWN, Decimal
 
 import structlog
 
@@ -49,7 +50,8 @@ from risk_manager.snapshot import (
 )
 from shared.crashpoints import crashpoint
 from shared.domain.decisions import Refused, TradingMode
-from shared.domain.errors import Rejected, TradingError, Unavailable
+from shared.domain.errors import InvalidInput, Rejected, TradingError, Unavailable
+from shared.domain.money import plain
 from shared.domain.orders import Side
 from shared.domain.signals import Direction, Evaluation, ManualOrder
 from shared.domain.symbols import Symbol
@@ -59,6 +61,8 @@ from shared.ports import Bells, Clock, HaltSwitch, Timer
 _log = structlog.get_logger(__name__)
 # The account may gain a symbol between the look at its prices and the lock; it hardly does so twice.
 _TRIES = 5
+# The finest quantity that the broker counts in.
+_NANO_SHARE = Decimal("0.000000001")
 _BENCHMARK = Symbol("SPY")
 # In a replay a quarter of an hour is over at once; the machine has other things to do then.
 _SNAPSHOT_PAUSE_S = 60.0
@@ -223,14 +227,20 @@ class RiskManager:
         return list(reversed(known))
 
     async def validate(self, order: ManualOrder) -> Decision:
-        """Answer what would be answered to `order`, keep the answer, and reserve nothing."""
+        """Answer what would be answered to `order`, keep the answer with the order's terms, and reserve nothing.
+
+        Raises:
+            InvalidInput: it is for a sum of money, and no price says how many shares that is.
+        """
         at = self._clock.now()
         book = await self._store.book(at)
         market = await self._market.at(
             at, book.symbols | {order.symbol}, with_history=_may_enter(order)
         )
+        order = _with_shares(order, market)
         outcome = reviews.review_manual(order, book, market, self.limits, self._venue, at)
-        decision = outcome.decisions[0]
+        (answered,) = outcome.decisions
+        decision = replace(answered, figures={**_terms_of(order), **answered.figures})
         await self._store.record_validation(order.signal_id, decision, order.actor, at)
         return decision
 
@@ -371,6 +381,36 @@ class RiskManager:
             crashpoint("risk.announced")
             return
         raise Unavailable("the account's symbols change faster than their prices can be read")
+
+
+def _with_shares(order: ManualOrder, market: Market) -> ManualOrder:
+    """`order` for the shares that its sum of money buys, as the executor reckons when the order is really given."""
+    if order.terms.notional is None:
+        return order
+    newest = market.prices.get(order.symbol)
+    price = order.limit_price or order.stop_price or (None if newest is None else newest.amount)
+    if price is None:
+        raise InvalidInput(f"no price of {order.symbol} is known yet; give quantity instead")
+    shares = (order.terms.notional / price).quantize(_NANO_SHARE, ROUND_DOWN)
+    return replace(order, quantity=shares)
+
+
+def _terms_of(order: ManualOrder) -> dict[str, str]:
+    """What was asked for, as far as an answer does not say it anyway."""
+    asked: dict[str, object] = {
+        "type": order.type.value,
+        "time_in_force": order.time_in_force.value,
+        "limit_price": order.limit_price,
+        "stop_price": order.stop_price,
+        "stop_loss": order.stop_loss,
+        "take_profit": order.take_profit,
+        **asdict(order.terms),
+    }
+    return {
+        name: plain(value) if isinstance(value, Decimal) else str(value)
+        for name, value in asked.items()
+        if value is not None and value is not False
+    }
 
 
 def _symbols_of(body: Evaluation | ManualOrder) -> frozenset[Symbol]:

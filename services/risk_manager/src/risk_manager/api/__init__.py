@@ -43,8 +43,6 @@ from risk_manager.service import Halted, RiskManager
 from shared.adapters.http_api import ProblemError, Role, requires
 from shared.domain.decisions import TradingMode
 from shared.domain.errors import InvalidInput
-from shared.domain.orders import OrderType
-from shared.domain.signals import ManualOrder
 from shared.ports import Ids
 
 _KEY = re.compile(r"[A-Za-z0-9._:-]{1,100}")
@@ -64,27 +62,12 @@ def make_router(manager: RiskManager, account: str, ids: Ids) -> APIRouter:
         body: ValidateBody, role: Annotated[Role, requires(Role.OPERATE)]
     ) -> ValidationView:
         """Would this order pass? Every check with its figures; stored, but nothing is reserved."""
-        if (body.limit_price is None) == body.type.has_limit:
-            raise ProblemError(422, "invalid_request", "give limit_price with a limit order only")
-        if (body.stop_price is None) == (body.type in (OrderType.STOP, OrderType.STOP_LIMIT)):
-            raise ProblemError(422, "invalid_request", "give stop_price with a stop order only")
         validation_id = f"val-{ids.new()}"
-        order = ManualOrder(
-            validation_id,
-            account,
-            body.symbol,
-            body.side,
-            body.quantity,
-            body.type,
-            body.time_in_force,
-            body.limit_price,
-            body.stop_price,
-            body.take_profit,
-            body.stop_loss,
-            manager.now(),
-            _actor(role),
-        )
-        decision = await manager.validate(order)
+        order = body.order(validation_id, account, manager.now(), _actor(role))
+        try:
+            decision = await manager.validate(order)
+        except InvalidInput as error:
+            raise ProblemError(422, "invalid_request", str(error)) from None
         return ValidationView(**DecisionView.terms(decision), validation_id=validation_id)
 
     @router.get("/mode", dependencies=[requires(Role.READ)])

@@ -5,21 +5,25 @@ A body that says something unknown is a typing error, and refused; so are number
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
+    model_validator,
 )
 
 from shared.domain.errors import InvalidSymbol
 from shared.domain.money import MAX_PRICE, parse_number
-from shared.domain.orders import OrderType, Side, TimeInForce
+from shared.domain.orders import OrderClass, OrderTerms, OrderType, Side, TimeInForce
+from shared.domain.signals import ManualOrder
 from shared.domain.symbols import Symbol, parse_symbol
 
 # pydantic itself reads "1_0" and the digits of other scripts as numbers.
@@ -65,18 +69,86 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class TakeProfit(_Body):
+    """Where a bracket takes its gain, as `POST /orders` has it."""
+
+    limit_price: GivenPrice
+
+
+class StopLoss(_Body):
+    """Where a bracket gives up; with a limit of its own it is a stop-limit."""
+
+    stop_price: GivenPrice
+    limit_price: GivenPrice | None = None
+
+
 class ValidateBody(_Body):
-    """An order to be judged; prices in dollars per share, quantity in shares."""
+    """An order to be judged, in the terms of `POST /orders`; prices in dollars per share.
+
+    `quantity` (or `qty`) in shares, or `notional` in dollars. `take_profit` and `stop_loss` may be written as prices too.
+    """
 
     symbol: GivenSymbol
     side: Side
-    quantity: GivenQuantity
+    quantity: Annotated[
+        GivenQuantity | None, Field(validation_alias=AliasChoices("quantity", "qty"))
+    ] = None
+    notional: Annotated[GivenPrice, Field(ge=1)] | None = None
     type: OrderType = OrderType.MARKET
     time_in_force: TimeInForce = TimeInForce.GTC
+    order_class: OrderClass | None = None
     limit_price: GivenPrice | None = None
     stop_price: GivenPrice | None = None
-    take_profit: GivenPrice | None = None
-    stop_loss: GivenPrice | None = None
+    trail_price: GivenPrice | None = None
+    trail_percent: Annotated[GivenPrice, Field(lt=100)] | None = None
+    take_profit: TakeProfit | GivenPrice | None = None
+    stop_loss: StopLoss | GivenPrice | None = None
+    extended_hours: bool = False
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        """What contradicts itself is no order that could be judged."""
+        is_trailing = self.type is OrderType.TRAILING_STOP
+        trails = (self.trail_price is not None) + (self.trail_percent is not None)
+        if (self.quantity is None) == (self.notional is None):
+            raise ValueError("give exactly one of quantity and notional")
+        # The prices of an OCO are those of its two exits.
+        if self.order_class is not OrderClass.OCO and (
+            (self.limit_price is None) == self.type.has_limit
+        ):
+            raise ValueError("give limit_price with a limit order only")
+        if (self.stop_price is None) == (self.type in (OrderType.STOP, OrderType.STOP_LIMIT)):
+            raise ValueError("give stop_price with a stop order only")
+        if trails != is_trailing:
+            raise ValueError("give one of trail_price and trail_percent, with a trailing stop only")
+        return self
+
+    def order(self, validation_id: str, account: str, at: datetime, actor: str) -> ManualOrder:
+        """The order as a message; of a sum of money its `quantity` is one share, until a price is known."""
+        stop, target = self.stop_loss, self.take_profit
+        return ManualOrder(
+            validation_id,
+            account,
+            self.symbol,
+            self.side,
+            Decimal(1) if self.quantity is None else self.quantity,
+            self.type,
+            self.time_in_force,
+            self.limit_price,
+            self.stop_price,
+            target.limit_price if isinstance(target, TakeProfit) else target,
+            stop.stop_price if isinstance(stop, StopLoss) else stop,
+            at,
+            actor,
+            OrderTerms(
+                order_class=self.order_class,
+                trail_price=self.trail_price,
+                trail_percent=self.trail_percent,
+                stop_loss_limit=stop.limit_price if isinstance(stop, StopLoss) else None,
+                extended_hours=self.extended_hours,
+                notional=self.notional,
+            ),
+        )
 
 
 class ReasonBody(_Body):
