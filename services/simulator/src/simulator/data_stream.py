@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from shared.domain.symbols import Symbol
@@ -18,13 +17,13 @@ from shared.domain.timeframes import Timeframe
 from shared.ports import Timer
 from simulator import wire
 from simulator.connection import Connection, received
-from simulator.faults import Fault, agrees
+from simulator.crowd import Crowd
+from simulator.faults import Fault
 from simulator.matching import TapeBar
 from simulator.tape import Instant
 
 FEEDS = ("iex", "sip", "delayed_sip", "test")
 _AUTH_S = 10.0
-_MAX_CONNECTIONS = 100
 _MAX_SYMBOLS = 20_000
 _CHANNELS = ("trades", "quotes", "bars", "updatedBars", "dailyBars", "statuses", "lulds")
 # What a client may name but the broker derives from `trades`.
@@ -49,6 +48,7 @@ class _Listener:
     def __init__(self, socket: WebSocket, feed: str) -> None:
         self.connection = Connection(socket)
         self.feed = feed
+        self.path = _path_of(feed)
         self.as_msgpack = "msgpack" in socket.headers.get("content-type", "")
         self.key: str | None = None
         self.wanted: dict[str, set[str]] = {channel: set() for channel in _CHANNELS}
@@ -85,18 +85,16 @@ class DataStream:
 
     def __init__(self, timeframe: Timeframe, timer: Timer) -> None:
         self._timeframe = timeframe
-        self._timer = timer
-        self._listeners: set[_Listener] = set()
-        self._refused_until_s = 0.0
+        self._crowd: Crowd[_Listener] = Crowd(timer, [_path_of(feed) for feed in FEEDS])
 
     @property
     def listeners(self) -> int:
         """How many clients have subscribed to anything."""
-        return sum(any(listener.wanted.values()) for listener in self._listeners)
+        return sum(any(listener.wanted.values()) for listener in self._crowd)
 
     def publish(self, instant: Instant) -> None:
         """Send the instant's bars to whoever wants them, then the end marker."""
-        if not self._listeners:
+        if not self._crowd:
             return
         is_daily = self._timeframe is Timeframe.DAY
         kind, channel = ("d", "dailyBars") if is_daily else ("b", "bars")
@@ -107,7 +105,7 @@ class DataStream:
         marker = wire.end_marker(instant, self._timeframe)
         # Encoded once for all who want everything.
         whole: dict[bool, bytes | str] = {}
-        for listener in self._listeners:
+        for listener in self._crowd:
             if listener.key is None or not any(listener.wanted.values()):
                 continue
             if listener.wants_all_of(channel):
@@ -133,40 +131,23 @@ class DataStream:
 
     def drop_all(self, fault: Fault) -> int:
         """Break off every connection that the fault matches; returns how many."""
-        dropped = 0
-        match = {k: v for k, v in fault.match.items() if k == "path"}
-        if any(agrees(match, {"path": f"/v2/{feed}"}) for feed in FEEDS):
-            self._refused_until_s = self._timer.monotonic_s() + fault.delay_s
-        for listener in self._listeners:
-            if agrees(match, {"path": f"/v2/{listener.feed}"}):
-                listener.connection.drop()
-                dropped += 1
-        return dropped
+        return self._crowd.drop(fault)
 
     def end_all(self) -> None:
         """Say goodbye to everybody, as a server that stops does."""
-        for listener in self._listeners:
-            listener.connection.end(code=1001)
+        self._crowd.end()
 
     async def endpoint(self, socket: WebSocket) -> None:
         """One client, from its handshake to its end."""
-        if (
-            self._timer.monotonic_s() < self._refused_until_s
-            or len(self._listeners) >= _MAX_CONNECTIONS
-        ):
-            await socket.send_denial_response(Response("too many connections", 429))
-            return
-        await socket.accept()
+        await self._crowd.serve(socket, self._welcomed, self._read)
+
+    def _welcomed(self, socket: WebSocket) -> _Listener:
         listener = _Listener(socket, socket.url.path.rsplit("/", 1)[-1])
-        self._listeners.add(listener)
         listener.tell([{"T": "success", "msg": "connected"}])
         key, secret = (socket.headers.get(f"apca-api-{n}") for n in ("key-id", "secret-key"))
         if key and secret:
             self._authenticate(listener, key)
-        try:
-            await listener.connection.serve(self._read(socket, listener))
-        finally:
-            self._listeners.discard(listener)
+        return listener
 
     async def _read(self, socket: WebSocket, listener: _Listener) -> None:
         try:
@@ -202,7 +183,7 @@ class DataStream:
     def _authenticate(self, listener: _Listener, key: str) -> None:
         taken = any(
             other.key == key and other.feed == listener.feed
-            for other in self._listeners
+            for other in self._crowd
             if other is not listener
         )
         if taken:
@@ -232,6 +213,10 @@ class DataStream:
         current: dict[str, Any] = {c: sorted(s) for c, s in listener.wanted.items()}
         followers = dict.fromkeys(_FOLLOWERS, current["trades"])
         listener.tell([{"T": "subscription", **current, **followers}])
+
+
+def _path_of(feed: str) -> str:
+    return f"/v2/{feed}"
 
 
 def _error(code: int) -> Messages:

@@ -10,18 +10,17 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from shared.ports import Timer
 from simulator import wire
 from simulator.connection import Connection, received
-from simulator.faults import EVENTS, Fault, Faults, agrees
+from simulator.crowd import Crowd
+from simulator.faults import EVENTS, Fault, Faults
 from simulator.orders import TradeEvent
 
 PATH = "/stream"
 _AUTH_S = 10.0
-_MAX_CONNECTIONS = 100
 
 
 class _Listener:
@@ -29,6 +28,7 @@ class _Listener:
 
     def __init__(self, socket: WebSocket) -> None:
         self.connection = Connection(socket)
+        self.path = PATH
         self.is_authorized = False
         self.streams: list[str] = []
         self._as_msgpack = "msgpack" in socket.headers.get("content-type", "")
@@ -59,14 +59,12 @@ class TradeStream:
 
     def __init__(self, faults: Faults, timer: Timer) -> None:
         self._faults = faults
-        self._timer = timer
-        self._listeners: set[_Listener] = set()
-        self._refused_until_s = 0.0
+        self._crowd: Crowd[_Listener] = Crowd(timer, (PATH,))
 
     @property
     def listeners(self) -> int:
         """How many clients listen to trade_updates."""
-        return sum("trade_updates" in listener.streams for listener in self._listeners)
+        return sum("trade_updates" in listener.streams for listener in self._crowd)
 
     def publish(self, events: Sequence[TradeEvent]) -> None:
         """Tell every client that listens to trade_updates."""
@@ -75,7 +73,7 @@ class TradeStream:
             if fault is not None and fault.kind == "drop_event":
                 continue
             message = wire.trade_update(event)
-            for listener in self._listeners:
+            for listener in self._crowd:
                 if "trade_updates" not in listener.streams:
                     continue
                 if fault is not None and fault.kind == "malformed_event":
@@ -87,33 +85,15 @@ class TradeStream:
 
     def drop_all(self, fault: Fault) -> int:
         """Break off every connection that the fault matches; returns how many."""
-        if not agrees({k: v for k, v in fault.match.items() if k == "path"}, {"path": PATH}):
-            return 0
-        self._refused_until_s = self._timer.monotonic_s() + fault.delay_s
-        for listener in self._listeners:
-            listener.connection.drop()
-        return len(self._listeners)
+        return self._crowd.drop(fault)
 
     def end_all(self) -> None:
         """Say goodbye to everybody, as a server that stops does."""
-        for listener in self._listeners:
-            listener.connection.end(code=1001)
+        self._crowd.end()
 
     async def endpoint(self, socket: WebSocket) -> None:
         """One client, from its handshake to its end."""
-        if (
-            self._timer.monotonic_s() < self._refused_until_s
-            or len(self._listeners) >= _MAX_CONNECTIONS
-        ):
-            await socket.send_denial_response(Response("too many connections", 429))
-            return
-        await socket.accept()
-        listener = _Listener(socket)
-        self._listeners.add(listener)
-        try:
-            await listener.connection.serve(self._read(socket, listener))
-        finally:
-            self._listeners.discard(listener)
+        await self._crowd.serve(socket, _Listener, self._read)
 
     async def _read(self, socket: WebSocket, listener: _Listener) -> None:
         try:
