@@ -104,7 +104,7 @@ async def run(settings: Settings) -> None:
             timer,
         )
         app.state.live_settings.follow(lambda now: notifier.follow(rules_of(now)))
-        figures = SystemFigures(database, account, clock, timer)
+        figures = SystemFigures(database, account, clock, timer, settings.risk_drawdown_limit)
         figures.register(app.state.metrics)
         app.include_router(
             router(

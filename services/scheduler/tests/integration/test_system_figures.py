@@ -22,7 +22,9 @@ def shown(settings_for: SettingsFor, account: str) -> str:
     async def main() -> str:
         settings = settings_for("scheduler")
         async with open_database(settings, MonotonicTimer(), application="test") as database:
-            figures = SystemFigures(database, account, FakeClock(NOW), MonotonicTimer())
+            figures = SystemFigures(
+                database, account, FakeClock(NOW), MonotonicTimer(), settings.risk_drawdown_limit
+            )
             registry = prometheus_client.CollectorRegistry()
             figures.register(registry)
             await figures.look()
@@ -72,3 +74,37 @@ def test_a_batch_that_nobody_read_is_counted_with_its_age(
     assert 'pipeline_messages_waiting{reader="strategy_engine"} 1.0' in page
     assert 'pipeline_oldest_waiting_seconds{reader="strategy_engine"} 90.0' in page
     assert 'pipeline_hop_seconds{hop="bar_to_batch"} 1.0' in page
+
+
+def test_the_drawdown_is_shown_beside_the_limit_that_holds_for_it(
+    settings_for: SettingsFor, account: str
+) -> None:
+    async def store(*statements: str) -> None:
+        settings = settings_for("risk_manager")
+        async with open_database(settings, MonotonicTimer(), application="test") as database:
+
+            async def write(connection: Any) -> None:
+                for statement in statements:
+                    await connection.execute(text(statement), {"a": account, "t": NOW})
+
+            await database.run(write)
+
+    asyncio.run(
+        store(
+            "INSERT INTO risk_manager.equity_points (account, source, instant_at, cash, equity, peak_equity, "
+            "drawdown, gross_exposure, net_exposure, mode_version) VALUES (:a, 's', :t, 90, 90, 100, 0.1, 0, 0, 1)"
+        )
+    )
+    by_settings = shown(settings_for, account)
+    asyncio.run(
+        store(
+            "INSERT INTO risk_manager.limit_changes (account, version, before, after, reason, actor, changed_at) "
+            "VALUES (:a, 1, '{}', '{\"drawdown_limit\": 0.11}', 'nervous', 'test', :t)"
+        )
+    )
+    by_person = shown(settings_for, account)
+
+    limit = settings_for("scheduler").risk_drawdown_limit
+    assert "account_drawdown_ratio 0.1\n" in by_settings
+    assert f"account_drawdown_limit_ratio {limit}\n" in by_settings
+    assert "account_drawdown_limit_ratio 0.11\n" in by_person

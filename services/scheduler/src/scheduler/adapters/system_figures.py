@@ -73,7 +73,10 @@ _REFUSED = """
 _SERVICES = """
     SELECT service, ready, answered_in_s FROM scheduler.v_service_health WHERE account = :account"""
 _ACCOUNT = """
-    SELECT equity, drawdown, gross_exposure FROM risk_manager.v_equity
+    SELECT equity, drawdown, gross_exposure,
+        (SELECT CAST(after ->> 'drawdown_limit' AS float8) FROM risk_manager.v_limit_changes
+         WHERE account = :account ORDER BY version DESC LIMIT 1) AS changed_limit
+    FROM risk_manager.v_equity
     WHERE account = :account ORDER BY id DESC LIMIT 1"""
 _MODE = "SELECT mode FROM risk_manager.v_mode WHERE account = :account"
 _WAITING = """
@@ -92,7 +95,11 @@ Rows = list[dict[str, Any]]
 class SystemFigures:
     """The newest reading."""
 
-    def __init__(self, database: Database, account: str, clock: Clock, timer: Timer) -> None:
+    def __init__(
+        self, database: Database, account: str, clock: Clock, timer: Timer, drawdown_limit: float
+    ) -> None:
+        """`drawdown_limit`: what the settings say; one that a person has set stands above it."""
+        self._drawdown_limit = drawdown_limit
         self._database = database
         self._account = account
         self._clock = clock
@@ -147,7 +154,7 @@ class SystemFigures:
                     await rows(_REFUSED),
                 ),
                 *_services(await rows(_SERVICES)),
-                *_account(await rows(_ACCOUNT), await rows(_MODE)),
+                *_account(await rows(_ACCOUNT), await rows(_MODE), self._drawdown_limit),
                 *_waiting((await rows(_WAITING))[0]),
             ]
 
@@ -207,7 +214,7 @@ def _services(rows: Rows) -> list[Metric]:
     return [ready, answered]
 
 
-def _account(marks: Rows, modes: Rows) -> list[Metric]:
+def _account(marks: Rows, modes: Rows, drawdown_limit: float) -> list[Metric]:
     found: list[Metric] = []
     for row in marks:
         equity = float(row["equity"])
@@ -215,6 +222,11 @@ def _account(marks: Rows, modes: Rows) -> list[Metric]:
             GaugeMetricFamily("account_equity_usd", "At the newest mark.", value=equity),
             GaugeMetricFamily(
                 "account_drawdown_ratio", "Below the peak.", value=float(row["drawdown"])
+            ),
+            GaugeMetricFamily(
+                "account_drawdown_limit_ratio",
+                "Where trading goes to REDUCING by itself.",
+                value=drawdown_limit if row["changed_limit"] is None else row["changed_limit"],
             ),
         ]
         if equity > 0:
