@@ -47,6 +47,19 @@ def test_an_unknown_run_is_refused_in_one_sentence(
         at(tmp_path, monkeypatch, lambda desk: desk.run("zzzz"))
 
 
+def test_a_report_of_an_unknown_run_is_refused_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+
+    with pytest.raises(Rejected, match="zzzz"):
+        at(tmp_path, monkeypatch, lambda desk: desk.report("zzzz"))
+
+    assert not list(scratch.iterdir())
+
+
 def test_what_looks_like_an_option_is_not_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
