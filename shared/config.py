@@ -56,7 +56,7 @@ OUR_PREFIXES = (
 _NOT_SETTINGS = frozenset({"TRADING_HOME"})
 
 # What a running service may be told anew; everything else is read once, at its start.
-LIVE_SETTINGS = ("log_level", "notify_events", "notify_quiet_hours")
+LIVE_SETTINGS = ("log_level", "notify_events", "notify_quiet_hours", "api_read_only")
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 ScaleOutGain = Annotated[float, Field(gt=0, le=100)]
@@ -263,6 +263,8 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     # In Compose each service is a host of its own name; on one machine all are this one.
     api_peers_by_name: bool = False
+    # Maintenance: services answer, and refuse every change but a halt.
+    api_read_only: bool = False
     api_token_read: SecretStr | None = None
     api_token_operate: SecretStr | None = None
     api_token_kill: SecretStr | None = None

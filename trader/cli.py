@@ -59,6 +59,7 @@ COMMANDS = {
     "costs": ("trader.commands.costs", "Show what trading cost beside what a backtest assumes."),
     "export": ("trader.commands.export", "Take trades, taxes and the audit chain out as files."),
     "audit": ("trader.commands.audit", "Check that nothing written was changed since."),
+    "maintenance": ("trader.commands.live", "Let services answer and change nothing, or end that."),
     "jobs": ("trader.commands.jobs", "List, run, pause and resume the scheduler's jobs."),
     "pipeline": ("trader.commands.jobs", "Show how batches of bars went through the stages."),
     "why": ("trader.commands.explaining", "Explain how an order came about."),

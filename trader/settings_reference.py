@@ -148,6 +148,7 @@ MEANINGS = {
     "CLOCK_FILE": "In replays the venue's time; set by the runtime.",
     "API_HOST": "Where services listen; set by the runtime.",
     "API_PEERS_BY_NAME": "Whether services are hosts of their own names; set by the runtime.",
+    "API_READ_ONLY": "Maintenance: services answer, and refuse every change but a halt.",
     "API_TOKEN_READ": "Token that may look; made by `make setup`.",
     "API_TOKEN_OPERATE": "Token that may trade and resume; made by `make setup`.",
     "API_TOKEN_KILL": "Token that may look and halt; made by `make setup`.",

@@ -50,6 +50,7 @@ MAX_BODY_BYTES = 256 * 1024
 BODY_WITHIN_S = 10.0
 MOST_GUESSES = 30
 GUESSES_WITHIN_S = 60.0
+LIVE_PATH = "/settings/live"
 ALLOWED_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _SECURITY_HEADERS = [
     (b"cache-control", b"no-store"),
@@ -172,9 +173,23 @@ def requires(role: Role) -> Any:
             raise ProblemError(403, "forbidden", "this token may halt trading, and nothing else")
         if held < role:
             raise ProblemError(403, "forbidden", f"this needs a token of role {role.name.lower()}")
+        if role >= Role.OPERATE and _is_closed_for(request):
+            raise ProblemError(
+                503,
+                "read_only",
+                "this is maintenance, in which nothing changes; ask for trader maintenance off",
+                {"Retry-After": "60"},
+            )
         return held
 
     return Depends(check)
+
+
+def _is_closed_for(request: Request) -> bool:
+    """Whether maintenance forbids this request; what ends it must stay open."""
+    live: LiveSettings = request.app.state.live_settings
+    is_safe = request.method in ("GET", "HEAD") or request.url.path == LIVE_PATH
+    return live.is_read_only and not is_safe
 
 
 Probe = Callable[[], Awaitable[bool]]
@@ -268,12 +283,12 @@ def make_app(
     live = LiveSettings(settings)
     app.state.live_settings = live
 
-    @app.get("/settings/live", tags=["operation"], dependencies=[requires(Role.READ)])
+    @app.get(LIVE_PATH, tags=["operation"], dependencies=[requires(Role.READ)])
     async def live_settings() -> SettingsNow:
         """What may change while this service runs, as it is now."""
         return SettingsNow(service=service, settings=live.values(), changed=[])
 
-    @app.post("/settings/live", tags=["operation"])
+    @app.post(LIVE_PATH, tags=["operation"])
     async def change_settings(
         wish: SettingsWish, role: Annotated[Role, requires(Role.ADMIN)]
     ) -> SettingsNow:

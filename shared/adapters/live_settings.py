@@ -30,6 +30,11 @@ class LiveSettings:
         """Have `follower` told of every change; what it raises ends the change before anything else is told."""
         self._followers.insert(0, follower)
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether this is maintenance: no request changes anything."""
+        return self._now.api_read_only
+
     def values(self) -> dict[str, str]:
         """Their values now, as they are written in `.env`."""
         return {name.upper(): _written(getattr(self._now, name)) for name in LIVE_SETTINGS}
@@ -76,6 +81,8 @@ def _follow_log_level(settings: Settings) -> None:
 
 
 def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, tuple):
         return ",".join(f"{name}={chosen}" for name, chosen in value)
     return str(value)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from shared.adapters.http_api import make_app
+from shared.adapters.http_api import Role, make_app, requires
 from shared.adapters.live_settings import LiveSettings
 from shared.config import Settings, load_settings
 from shared.domain.errors import InvalidInput
@@ -55,6 +55,53 @@ def test_what_may_not_change_or_not_be_that_changes_nothing(wish: dict[str, str]
         live.take(wish, actor="token:admin", reason="try")
 
     assert live.values() == before
+
+
+def test_in_maintenance_nothing_changes_on_request_but_a_halt_and_the_end_of_it() -> None:
+    async def main() -> list[tuple[int, str | None]]:
+        tokens = {
+            **TOKENS,
+            "API_TOKEN_OPERATE": "operate-token-0",
+            "API_TOKEN_KILL": "kill-token-0",
+        }
+        app = make_app("risk_manager", load_settings(tokens), {}, InstantTimer())
+        for path, role in (
+            ("/resume", Role.OPERATE),
+            ("/limits", Role.ADMIN),
+            ("/halt", Role.KILL),
+        ):
+            app.add_api_route(path, lambda: "done", methods=["POST"], dependencies=[requires(role)])
+
+        async def ask(path: str, token: str, body: object = None) -> tuple[int, str | None]:
+            headers = {"Authorization": f"Bearer {token}-token-0"}
+            answer = await http.post(path, json=body, headers=headers)
+            said = answer.json()
+            return answer.status_code, said.get("code") if isinstance(said, dict) else None
+
+        def wish(read_only: str) -> dict[str, object]:
+            return {"settings": {"API_READ_ONLY": read_only}, "reason": "moving the disk"}
+
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://127.0.0.1"
+        ) as http:
+            return [
+                await ask("/settings/live", "admin", wish("true")),
+                await ask("/resume", "operate"),
+                await ask("/limits", "admin"),
+                await ask("/halt", "kill"),
+                await ask("/settings/live", "admin", wish("false")),
+                await ask("/resume", "operate"),
+            ]
+
+    closed = (503, "read_only")
+    assert asyncio.run(main()) == [
+        (200, None),
+        closed,
+        closed,
+        (200, None),
+        (200, None),
+        (200, None),
+    ]
 
 
 def test_everybody_with_a_token_may_look_and_only_an_admin_may_change() -> None:

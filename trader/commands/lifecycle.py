@@ -18,7 +18,7 @@ from rich.table import Table
 
 from shared.config import LIVE_SETTINGS, Settings, load_settings
 from shared.domain.errors import Misconfigured, TradingError
-from trader.commands.service_api import ServiceApi, Token
+from trader.commands.live import tell_running
 from trader.exits import ExitCode
 from trader.runtime.clients import become
 from trader.runtime.compose import ComposeRuntime
@@ -311,15 +311,8 @@ def reload(
     instance = Instance.of_project()
     load_settings(instance.settings)
     wanted = {name.upper(): instance.settings.get(name.upper(), "") for name in LIVE_SETTINGS}
-    api, body = ServiceApi(instance), {"settings": wanted, "reason": reason}
-    told: dict[str, object] = {}
-    for each in runtime_of(instance).status():
-        if each.pid and each.name in (*SERVICES, DASHBOARD):
-            said = api.post(each.name, "/settings/live", body, Token.ADMIN)
-            told[each.name] = said.get("changed")
-    changed = sorted(
-        {str(name) for names in told.values() if isinstance(names, list) for name in names}
-    )
+    told = tell_running(instance, wanted, reason)
+    changed = sorted({name for names in told.values() for name in names})
     words = f"{len(told)} services asked; changed: {', '.join(changed) or 'nothing'}"
     _result({"services": told, "changed": changed}, as_json, f"{words}. Others need trader restart")
 

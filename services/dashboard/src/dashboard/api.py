@@ -22,14 +22,14 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard.sessions import LONGEST_S, Rights, Session, Sessions
-from shared.adapters.http_api import ALLOWED_HOSTS, BODY_WITHIN_S, Role, Tokens
+from shared.adapters.http_api import ALLOWED_HOSTS, BODY_WITHIN_S, LIVE_PATH, Role, Tokens
 from shared.domain.errors import TradingError
 
 COOKIE = "trading_session"
 THEME_COOKIE = "trading_theme"
 SESSION = "dashboard.session"
 # What every service answers, with a token and not with a session.
-COMMON = frozenset({"/health", "/ready", "/version", "/metrics", "/openapi.json", "/settings/live"})
+COMMON = frozenset({"/health", "/ready", "/version", "/metrics", "/openapi.json", LIVE_PATH})
 MOST_LOGIN_BYTES = 4096
 _SOCKET = "/_nicegui_ws/"
 _REPORTS = "/reports/"

@@ -1,0 +1,67 @@
+"""Tell running services a setting anew: `trader maintenance on|off`, and what `trader config reload` leans on.
+
+What a service is told this way lasts until it ends; what is to last longer stands in `.env`.
+"""
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from trader.commands.service_api import ServiceApi, Token
+from trader.runtime.errors import NotRunning
+from trader.runtime.instance import DASHBOARD, SERVICES, Instance
+from trader.runtime.runtimes import runtime_of
+
+app = typer.Typer()
+
+READ_ONLY = "API_READ_ONLY"
+
+
+class Switch(StrEnum):
+    """Whether the services take changes."""
+
+    ON = "on"
+    OFF = "off"
+
+
+@app.command()
+def maintenance(
+    switch: Annotated[Switch, typer.Argument(help="on: services only answer; off: as usual.")],
+    reason: Annotated[str, typer.Option(help="Why, for the log.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Let services answer and change nothing on request, e.g. while you look into something; halting stays possible.
+
+    Strategies trade on; `trader halt` beside it ends that. A restart ends it, unless API_READ_ONLY stands in .env.
+
+    Example: trader maintenance on --reason "moving the disk"
+    """
+    wanted = {READ_ONLY: "true" if switch is Switch.ON else "false"}
+    told = tell_running(Instance.of_project(), wanted, reason)
+    if as_json:
+        print(json.dumps({"maintenance": switch.value, "services": sorted(told)}, sort_keys=True))
+    else:
+        state = "answer only" if switch is Switch.ON else "take changes again"
+        print(f"{len(told)} services {state}: {', '.join(told)}")
+
+
+def tell_running(
+    instance: Instance, wanted: Mapping[str, str], reason: str
+) -> dict[str, list[str]]:
+    """Have every running service take over `wanted`; each with the names that changed.
+
+    Raises:
+        NotRunning: none runs. InvalidInput: a setting may not change, or not be that.
+    """
+    api, body = ServiceApi(instance), {"settings": dict(wanted), "reason": reason}
+    told: dict[str, list[str]] = {}
+    for each in runtime_of(instance).status():
+        if each.pid and each.name in (*SERVICES, DASHBOARD):
+            changed = api.post(each.name, "/settings/live", body, Token.ADMIN).get("changed")
+            told[each.name] = list(map(str, changed)) if isinstance(changed, list) else []
+    if not told:
+        raise NotRunning("no service runs here; start them with trader up")
+    return told
