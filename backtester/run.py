@@ -246,9 +246,9 @@ def _warnings(
         if count:
             found.append(f"{count} entries were refused: {code}")
     if trips.closed < len(trips.column):
-        found.append(
-            f"{len(trips.column) - trips.closed} positions are open at the end, valued at the last close"
-        )
+        left = len(trips.column) - trips.closed
+        are = "position is" if left == 1 else "positions are"
+        found.append(f"{left} {are} open at the end, valued at the last close")
     if outcome.max_drawdown >= 1.0:
         found.append("equity fell to zero or below")
     return found

@@ -58,6 +58,9 @@ def assumptions_of(plan: Plan, engine: Engine) -> list[str]:
         found.append(
             "When the limit on drawdown or a day's loss is passed no entry follows until the end: live, a person has to resume."
         )
+    managed = _managed(plan)
+    if managed:
+        found.append(f"What is held is managed at each close, as live: {'; '.join(managed)}.")
     found.append(
         "Shares are "
         + ("divisible." if plan.fractional else "whole.")
@@ -73,4 +76,28 @@ def assumptions_of(plan: Plan, engine: Engine) -> list[str]:
         if engine is Engine.FAST
         else "The objects that trade live ran: the risk manager's review and the simulator's book."
     )
+    return found
+
+
+def _managed(plan: Plan) -> list[str]:
+    """What is done with positions that nobody wished for."""
+    managed, found = plan.managed, []
+    if managed.trailing_stop:
+        found.append(f"stops follow {managed.trailing_stop:.4g} of the price away")
+    if managed.atr_stop:
+        found.append(f"stops follow {managed.atr_stop:.4g} average true ranges away")
+    if managed.scale_out:
+        steps = ", ".join(
+            f"{share:.4g} at {gain:.4g} above it" for gain, share in managed.scale_out
+        )
+        found.append(f"of each entry, by its price, is sold {steps}")
+    if managed.rebalance_band:
+        found.append(
+            f"what is {managed.rebalance_band:.4g} over the most of a position is sold down to it"
+        )
+    if managed.day_strategies:
+        names = ", ".join(sorted(managed.day_strategies))
+        found.append(
+            f"{names} hold nothing overnight, from {managed.flat_before_close_s} s before the close"
+        )
     return found

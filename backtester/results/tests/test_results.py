@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from backtester.history import History, NoData
-from backtester.plan import Plan, read_sizing
+from backtester.plan import DEFAULT_LIMITS, Plan, read_sizing
 from backtester.results.archive import MOST_RUNS, Archive, UnknownRun
 from backtester.results.assumptions import assumptions_of
 from backtester.results.benchmark import Benchmark, compared, held, on_days_of
@@ -30,6 +30,7 @@ from backtester.results.testing import a_request, a_sheet
 from backtester.results.trades import trades_of
 from backtester.run import Engine, backtest
 from backtester.testing import a_market
+from risk_manager.management import ManagementPlan
 from shared.domain.corporate_actions import CashDividend, Split
 from shared.domain.errors import InvalidInput
 from shared.domain.signals import Direction
@@ -468,6 +469,22 @@ def test_what_is_assumed_is_said_in_the_terms_of_the_run() -> None:
     assert "FINRA are left out" in text
     assert "risk rules are off" in text
     assert "fraction (0.4 of equity)" in text
+
+
+def test_what_is_done_with_positions_is_among_the_assumptions() -> None:
+    managed = ManagementPlan(
+        atr_stop=2.5, scale_out=((0.05, 0.5),), day_strategies=frozenset({"mine"})
+    )
+    plan = Plan(limits=replace(DEFAULT_LIMITS, management=managed), trail=0.04)
+
+    (said,) = (s for s in assumptions_of(plan, Engine.FAST) if s.startswith("What is held"))
+
+    assert said == (
+        "What is held is managed at each close, as live: stops follow 0.04 of the price away; stops follow 2.5 average "
+        "true ranges away; of each entry, by its price, is sold 0.5 at 0.05 above it; mine hold nothing overnight, from "
+        "600 s before the close."
+    )
+    assert not any(s.startswith("What is held") for s in assumptions_of(Plan(), Engine.FAST))
 
 
 # ---------------------------------------------------------------------- kept runs
