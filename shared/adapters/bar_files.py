@@ -131,6 +131,8 @@ def _start_us(table: pl.DataFrame, name: str, path: Path) -> pl.Expr:
         kind = pl.String()
     if kind != pl.String:
         raise InvalidInput(f"{path}: column {name} holds no times but {kind}")
+    if table.is_empty():
+        raise InvalidInput(f"{path} holds no rows")
     texts = table[name] if table.schema[name] == pl.String else table[name].cast(pl.String)
     first = texts.drop_nulls().head(1).to_list()
     if first and len(first[0]) > len("2026-01-15T14:30:00"):

@@ -133,7 +133,7 @@ def _block(
             done.left_out[why] = done.left_out.get(why, 0) + count
             keep = keep & ~which
 
-    leave_out("no symbol", ~_known_symbols(rows))
+    leave_out("no symbol, or a text that can be none", ~_known_symbols(rows))
     with np.errstate(invalid="ignore"):
         lowest = np.minimum.reduce(list(prices.values()))
         highest = np.maximum.reduce(list(prices.values()))

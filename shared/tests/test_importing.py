@@ -70,7 +70,7 @@ def test_each_bar_that_cannot_be_right_stays_out_with_its_reason() -> None:
 
     assert len(bars) == done.stored == 1
     assert done.left_out == {
-        "no symbol": 1,
+        "no symbol, or a text that can be none": 1,
         "prices that are no finite number above zero": 2,
         "open or close outside of low and high": 1,
         "an impossible volume": 1,

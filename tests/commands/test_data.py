@@ -231,3 +231,32 @@ def test_a_bucket_without_keys_is_told_with_the_settings_to_mend(
 
     assert main(["data", "list"]) == 4
     assert "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in capsys.readouterr().err
+
+
+def test_an_import_of_which_nothing_comes_in_does_not_end_with_zero(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = home / "AAPL.csv"
+    bad.write_text("timestamp,open,high,low,close,volume\n2026-01-13T14:30:00Z,-1,2,1,1,5\n")
+
+    code, said = run(capsys, "import", bad, "--timeframe", "1Min")
+
+    assert (code, said["rows"], said["stored"]) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("command", ["import", "check"])
+def test_a_folder_may_hold_other_tables_which_are_told_and_one_of_nothing_else_is_refused(
+    home: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    folder, empty = home / "bars", home / "other"
+    for each in (folder, empty):
+        each.mkdir()
+        (each / "a.parquet").write_bytes(b"")
+        (each / "b.csv").write_text("name\nx\n")
+    a_session(folder, "MSFT.csv")
+
+    assert main(["data", command, str(folder), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err.count("left out: ") == 2
+    assert main(["data", command, str(empty), "--json"]) == 4
+    assert "none of the files holds bars" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -128,23 +128,41 @@ def _days_of_splits(store: ParquetBars) -> Mapping[str, list[date]]:
 def _series_of_files(files: Sequence[Path], wanted: Timeframe | None) -> Iterator[Series]:
     """One series per symbol and length over all files, since a split shows between two of them."""
     tables: dict[Timeframe, list[pl.DataFrame]] = defaultdict(list)
-    refused = []
-    paths = find_files(files)
+    for table, length in _tables(files, find_files(files), wanted):
+        tables[length].append(table)
+    for length, some in tables.items():
+        yield from series_of(pl.concat(some), length)
+
+
+def _tables(
+    named: Sequence[Path],
+    paths: Sequence[Path],
+    wanted: Timeframe | None,
+    done: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[pl.DataFrame, Timeframe]]:
+    """The bars of each of `paths` and their length; `done` hears of each file.
+
+    Raises:
+        InvalidInput: a file that was `named` holds no bars, or none does. A folder may hold other tables as well: these
+            are told and left out.
+    """
+    found, refused = 0, []
     for path in paths:
         try:
             table = read_bars(path)
-            tables[wanted or timeframe_of(table, path)].append(table)
+            length = wanted or timeframe_of(table, path)
         except InvalidInput as error:
-            # A folder may hold other tables as well; a file that was named may not.
-            if path in files:
+            if path in named:
                 raise
             refused.append(str(error))
+        else:
+            found += 1
+            yield table, length
+        done()
     for sentence in refused:
         print(f"left out: {sentence}", file=sys.stderr)
-    if not tables:
+    if not found:
         raise InvalidInput("none of the files holds bars")
-    for length, some in tables.items():
-        yield from series_of(pl.concat(some), length)
 
 
 def _series_of_store(
@@ -243,18 +261,10 @@ def import_bars(
     total = Imported()
     with _progress("files") as progress:
         task = progress.add_task("importing", total=len(paths))
-        for path in paths:
-            table = read_bars(path)
-            done = import_table(
-                table,
-                wanted or timeframe_of(table, path),
-                calendar,
-                store,
-                provider="file",
-                now=WallClock().now(),
+        for table, length in _tables(files, paths, wanted, lambda: progress.advance(task)):
+            total.add(
+                import_table(table, length, calendar, store, provider="file", now=WallClock().now())
             )
-            total.add(done)
-            progress.advance(task)
     explained = _days_of_splits(store)
     steps = [step for step in total.steps if step.on not in explained[step.symbol]]
     if as_json:
