@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,14 @@ import httpx
 import pytest
 
 from shared.adapters.exchange_calendar import load_calendar
+from shared.config import load_settings
 from shared.domain.symbols import Symbol
 from simulator.generator import make_synthetic_tape
 from simulator.testing import RunningSimulator, running_simulator
 from trader.cli import main
+from trader.commands.stored import account_in_use
 from trader.runtime.instance import Instance
+from trader.runtime.launch import record_identity
 
 Output = pytest.CaptureFixture[str]
 
@@ -145,3 +150,38 @@ def test_no_program_is_handed_the_kill_keys(home: Path) -> None:
 
     assert "ALPACA_KILL_SECRET_KEY" not in instance.environment("trade_executor")
     assert instance.environment("trade_executor")["HALT_FILE"] == str(home / "control" / "halt")
+
+
+def test_orders_at_the_venue_of_a_running_demo_are_cancelled_whatever_the_settings_say(
+    tmp_path: Path, broker: RunningSimulator, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    instance = Instance.create(tmp_path / "home")
+    monkeypatch.setattr(Instance, "of_project", lambda: instance)
+    # The executor that runs was told of another venue than the settings; its process is played by this one.
+    told = {
+        "ALPACA_BASE_URL": broker.url,
+        "ALPACA_API_KEY": "PKDEMO",
+        "ALPACA_SECRET_KEY": "secret",
+        "TRADING_ACCOUNT": "demo",
+    }
+    for folder in ("records", "sheets"):
+        (instance.run / folder).mkdir(parents=True, exist_ok=True)
+    sheet = instance.run / "sheets" / "trade_executor.json"
+    sheet.write_text(json.dumps({"environment": told}), encoding="utf-8")
+    record = instance.run / "records" / "trade_executor.json"
+    record_identity(record, os.getpid(), os.path.realpath(sys.executable))
+    order(broker)
+
+    assert main(["kill", "--json"]) == 0
+
+    said = json.loads(capsys.readouterr().out)
+    assert (said["confirmed"], said["still_open"]) == (True, [])
+    assert [each["status"] for each in broker.book()["orders"]] == ["canceled"]
+    assert instance.halt_file.exists()
+    assert account_in_use(instance, load_settings({})) == "demo"
+
+    # Once that process is gone there is nobody to ask, and no keys.
+    record.unlink()
+    assert main(["kill", "--json"]) == 4
+    assert "trading is halted, but nothing was cancelled" in capsys.readouterr().err
+    assert account_in_use(instance, load_settings({})) == load_settings({}).trading_account

@@ -19,7 +19,7 @@ from shared.domain.money import plain
 from shared.domain.symbols import parse_symbol
 from trader.commands.listing import cell
 from trader.commands.service_api import harmless
-from trader.commands.stored import AccountOption, ask_stored
+from trader.commands.stored import AccountOption, ask_ledger
 from trader.explain import Explainer
 from trader.replay.truth import Truth
 
@@ -76,7 +76,7 @@ def why_not(
 
 
 def _explained(account: str | None, ask: Callable[[Explainer], Awaitable[T]]) -> T:
-    return ask_stored(
+    return ask_ledger(
         account,
         lambda stored: ask(
             Explainer(Truth(stored.database, stored.account), ParquetBars(stored.bars_folder))

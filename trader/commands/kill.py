@@ -5,6 +5,7 @@ then every open order at the broker is cancelled, protective ones too. The risk 
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from trader.broker_kill import Killed, cancel_everything
 from trader.exits import ExitCode
 from trader.runtime.errors import StackError
 from trader.runtime.instance import Instance, halt_file_in, home_of_project
+from trader.runtime.running import told_to
 from trader.runtime.waiting import wait_until
 
 app = typer.Typer()
@@ -50,12 +52,12 @@ def kill(
         raise Misconfigured(f"trading is halted, but nothing was cancelled: {error}") from None
     switch = HaltFile(instance.halt_file)
     if dry_run:
-        settings, _, _ = _broker(instance)
+        brokers = _brokers(instance)
         _say(
             {
                 "dry_run": True,
                 "halt_file": str(switch.path),
-                "broker": settings.alpaca_base_url,
+                "broker": " ".join(settings.alpaca_base_url for settings, _, _ in brokers),
                 "is_halted": switch.note() is not None,
             },
             as_json,
@@ -69,13 +71,16 @@ def kill(
     else:
         halted = None
     try:
-        settings, key, secret = _broker(instance)
+        brokers = _brokers(instance)
     except Misconfigured as error:
         done = "trading is halted" if halted is None else halted
         raise Misconfigured(f"{done}, but nothing was cancelled: {error}") from None
-    headers = {"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret}
-    with httpx.Client(base_url=settings.alpaca_base_url, headers=headers) as http:
-        killed = cancel_everything(http, partial(wait_until, within_s=within))
+    results = []
+    for settings, key, secret in brokers:
+        headers = {"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret}
+        with httpx.Client(base_url=settings.alpaca_base_url, headers=headers) as http:
+            results.append(cancel_everything(http, partial(wait_until, within_s=within)))
+    killed = _together(results)
     _say(_document(killed, switch, halted), as_json)
     if halted is not None:
         raise StackError(f"{halted}; stop the executor by hand: trader down trade_executor")
@@ -83,14 +88,44 @@ def kill(
         raise typer.Exit(ExitCode.TIMED_OUT)
 
 
-def _broker(instance: Instance) -> tuple[Settings, str, str]:
-    """Where the broker is, and the keys for it.
+def _brokers(instance: Instance) -> list[tuple[Settings, str, str]]:
+    """Where orders may be open, and the keys there: at the settings' broker, and where the running executor sends.
 
-    Nothing but the broker's own settings is read: a mistake in any other must not keep orders alive.
+    A demo trades at the simulated venue whatever the settings say. Nothing but the broker's own settings is read: a
+    mistake in any other must not keep orders alive.
+
+    Raises:
+        Misconfigured: there are keys for no broker at all.
     """
-    own = {key: value for key, value in instance.settings.items() if key.startswith("ALPACA_")}
-    settings = load_settings(own)
+    running = _of_broker(told_to(instance, "trade_executor"))
+    found = [_with_keys(load_settings(running))] if running else []
+    try:
+        own = _with_keys(load_settings(_of_broker(instance.settings)))
+    except Misconfigured:
+        if not found:
+            raise
+        return found
+    if any(settings.alpaca_base_url == own[0].alpaca_base_url for settings, _, _ in found):
+        return [own]
+    return [*found, own]
+
+
+def _of_broker(told: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in told.items() if key.startswith("ALPACA_")}
+
+
+def _with_keys(settings: Settings) -> tuple[Settings, str, str]:
     return settings, *_keys(settings)
+
+
+def _together(results: Sequence[Killed]) -> Killed:
+    """One answer about all brokers; it is confirmed when each of them is."""
+    troubles = [killed.trouble for killed in results if killed.trouble is not None]
+    return Killed(
+        sum(killed.seen for killed in results),
+        tuple(order for killed in results for order in killed.still_open),
+        "; ".join(troubles) or None,
+    )
 
 
 def _keys(settings: Settings) -> tuple[str, str]:

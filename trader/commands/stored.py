@@ -14,11 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import Database, open_database
-from shared.config import load_settings
+from shared.config import Settings, load_settings
 from shared.domain.errors import Unavailable
 from shared.storage import Place
 from trader.runtime.errors import NotFound, NotRunning
 from trader.runtime.instance import Instance
+from trader.runtime.running import told_to
 
 T = TypeVar("T")
 
@@ -30,7 +31,10 @@ _HAS_ROWS = text("""
 """)
 
 AccountOption = Annotated[
-    str | None, typer.Option(help="Stored under this label; default: TRADING_ACCOUNT.")
+    str | None,
+    typer.Option(
+        help="Stored under this label; default: that of the running executor, else TRADING_ACCOUNT."
+    ),
 ]
 
 
@@ -49,8 +53,9 @@ def ask_stored(account: str | None, ask: Callable[[Stored], Awaitable[T]]) -> T:
     Raises:
         NotRunning: the database does not answer.
     """
-    settings = load_settings(Instance.of_project().operator_environment())
-    label = account or settings.trading_account
+    instance = Instance.of_project()
+    settings = load_settings(instance.operator_environment())
+    label = account or account_in_use(instance, settings)
 
     async def answer() -> T:
         async with open_database(
@@ -64,6 +69,11 @@ def ask_stored(account: str | None, ask: Callable[[Stored], Awaitable[T]]) -> T:
         raise NotRunning(
             "PostgreSQL does not answer; start it with `trader up postgres`"
         ) from error
+
+
+def account_in_use(instance: Instance, settings: Settings) -> str:
+    """The account that the running executor trades under, a demo's for example; without one that of the settings."""
+    return told_to(instance, "trade_executor").get("TRADING_ACCOUNT") or settings.trading_account
 
 
 def ask_ledger(account: str | None, ask: Callable[[Stored], Awaitable[T]]) -> T:
