@@ -1,4 +1,4 @@
-"""Begin, list and show strategies: `trader strategy new|list|show`.
+"""Begin, list, show and switch strategies: `trader strategy new|list|show|off|on`.
 
 Nothing that runs is needed: strategies are found where they lie, the user's own beside the shipped ones. How they fare the
 strategy engine says, while it runs. With `--json` standard output holds one JSON document and nothing else.
@@ -8,6 +8,7 @@ import inspect
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -120,6 +121,44 @@ def list_all(folder: FolderOption = None, as_json: JsonOption = False) -> None:
         console.print(f"state and last run are not known: {unknown}", markup=False)
     for where, why in catalogue.broken.items():
         console.print(f"broken: {where}: {why}", markup=False)
+
+
+@commands.command()
+def off(
+    name: NameArgument,
+    reason: Annotated[str, typer.Option(help="Why, for the record.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Turn a strategy off while the engine runs: it wishes for nothing more; its stops stay at the broker.
+
+    Example: trader strategy off moving_average --reason "earnings week"
+    """
+    _switch(
+        name, "pause", reason, as_json, f"{name} is off; turn it on with trader strategy on {name}"
+    )
+
+
+@commands.command()
+def on(
+    name: NameArgument,
+    reason: Annotated[str, typer.Option(help="Why, for the record.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Turn a strategy on again that is off, because it kept failing or because somebody said so.
+
+    Example: trader strategy on moving_average --reason "earnings are out"
+    """
+    _switch(name, "resume", reason, as_json, f"{name} is on again from the next bars on")
+
+
+def _switch(name: str, verb: str, reason: str, as_json: bool, words: str) -> None:
+    from trader.commands.service_api import ServiceApi, Token
+    from trader.runtime.instance import Instance
+
+    path = f"/strategies/{quote(name, safe='')}/{verb}"
+    api = ServiceApi(Instance.of_project())
+    said = api.post("strategy_engine", path, {"reason": reason}, Token.OPERATE)
+    print(json.dumps(said, sort_keys=True) if as_json else words)
 
 
 def _runs() -> tuple[dict[str, dict[str, Any]], str]:

@@ -95,6 +95,8 @@ def test_every_route_needs_a_token(room: Room) -> None:
         assert (stored.status_code, stored.json()["code"]) == (403, "forbidden")
         on = await http.post("/strategies/faulty/resume", json={"reason": "why"}, headers=READ)
         assert on.status_code == 403
+        off = await http.post("/strategies/faulty/pause", json={"reason": "why"}, headers=READ)
+        assert off.status_code == 403
 
     talk(room, conversation)
 
@@ -345,6 +347,9 @@ def test_a_strategy_is_turned_on_again_with_a_reason(room: Room) -> None:
             assert (on["state"], on["failures"]) == ("on", 0)
             again = await own.post(path, json=reason, headers=OPERATE)
             assert (again.status_code, again.json()["detail"]) == (422, "faulty is not off")
+            off = await own.post("/strategies/faulty/pause", json=reason, headers=OPERATE)
+            assert (off.json()["state"], off.status_code) == ("off", 200)
+            assert off.json()["last_error"] == "turned off by token:operate: repaired"
             nobody = await own.post("/strategies/fault/resume", json=reason, headers=OPERATE)
             assert nobody.status_code == 404
 

@@ -331,6 +331,27 @@ def test_a_strategy_that_is_off_stays_off_over_a_restart_until_a_person_turns_it
     asyncio.run(scenario())
 
 
+def test_a_strategy_that_a_person_turns_off_wishes_for_nothing_until_it_is_turned_on() -> None:
+    async def scenario() -> None:
+        market = Market()
+        # Off before its first bar, and over a restart.
+        run = await market.engine(Moody()).turn_off("moody", "earnings week", "token:operate")
+        assert (run.is_off, run.last_error) == (True, "turned off by token:operate: earnings week")
+        engine = market.engine(Moody())
+        market.announce(a_bar("AAPL", 0, close=2))
+        await work_off(engine)
+        assert wishes(market.store.outbox) == [[]]
+        with pytest.raises(InvalidInput, match="moody is off already"):
+            await engine.turn_off("moody", "again", "token:operate")
+
+        await engine.turn_on("moody", "earnings are out")
+        market.announce(a_bar("AAPL", 1, close=2))
+        await work_off(engine)
+        assert wishes(market.store.outbox)[1] == [("AAPL", "LONG")]
+
+    asyncio.run(scenario())
+
+
 class LosesAnswers(MemoryEvaluations):
     """A database that goes away once, before the commit took effect."""
 

@@ -181,9 +181,18 @@ def router(
             broken=dict(catalogue.broken),
         )
 
+    @routes.post("/strategies/{name}/pause")
+    async def pause(
+        name: str, body: ReasonBody, role: Annotated[Role, requires(Role.OPERATE)]
+    ) -> StrategyBody:
+        """Turn a strategy off: it wishes for nothing more, neither in nor out; its stops stay at the broker."""
+        strategy = find(name)
+        run = await engine.turn_off(name, body.reason, f"token:{role.name.lower()}")
+        return _strategy(strategy, run, runs_here=name in engine.strategies)
+
     @routes.post("/strategies/{name}/resume", dependencies=[requires(Role.OPERATE)])
     async def resume(name: str, body: ReasonBody) -> StrategyBody:
-        """Turn a strategy on again that was turned off because it kept failing."""
+        """Turn a strategy on again that is off, because it kept failing or because somebody said so."""
         strategy = find(name)
         run = await engine.turn_on(name, body.reason)
         return _strategy(strategy, run, runs_here=name in engine.strategies)

@@ -95,6 +95,10 @@ class EvaluationStore(Protocol):
         """What is known of each strategy that ever ran, by name."""
         ...
 
+    async def turn_off(self, strategy: str, reason: str) -> None:
+        """Let a strategy not run until somebody turns it on again, whether it has ever run or not."""
+        ...
+
     async def turn_on(self, strategy: str, reason: str, at: datetime) -> None:
         """Let a strategy run again, with no failures counted."""
         ...

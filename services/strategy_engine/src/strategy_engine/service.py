@@ -250,8 +250,24 @@ class StrategyEngine:
             ) from None
         return Answer(batch, tuple(await self._store.signals_of(batch.id)), stored=True)
 
+    async def turn_off(self, strategy: str, reason: str, actor: str) -> StrategyRun:
+        """Ask a strategy no more, restarts included, until somebody turns it on; stops at the broker stay.
+
+        Raises:
+            InvalidInput: it is off already.
+        """
+        async with self._turn:
+            if self._runs is None:
+                await self._start()
+            if (known := self.runs.get(strategy)) is not None and known.is_off:
+                raise InvalidInput(f"{strategy} is off already")
+            await self._store.turn_off(strategy, f"turned off by {actor}: {reason}")
+            self._runs = dict(await self._store.runs())
+            _log.warning("strategy turned off", strategy=strategy, reason=reason, actor=actor)
+            return self._runs[strategy]
+
     async def turn_on(self, strategy: str, reason: str) -> StrategyRun:
-        """Let a strategy that was turned off for its failures run again.
+        """Let a strategy that is off, for its failures or on somebody's word, run again.
 
         Raises:
             InvalidInput: it is not off.

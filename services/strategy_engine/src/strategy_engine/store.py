@@ -174,6 +174,23 @@ class PostgresEvaluations:
 
         return await self._database.run(read)
 
+    async def turn_off(self, strategy: str, reason: str) -> None:
+        """See `EvaluationStore`."""
+
+        async def write(connection: AsyncConnection) -> None:
+            await connection.execute(
+                text(
+                    "INSERT INTO strategy_engine.strategy_runs "
+                    "(account, strategy, failures, is_off, last_error, signals) "
+                    "VALUES (:account, :strategy, 0, true, :reason, 0) "
+                    "ON CONFLICT (account, strategy) DO UPDATE SET is_off = true, "
+                    "last_error = EXCLUDED.last_error"
+                ),
+                {"account": self._account, "strategy": strategy, "reason": reason},
+            )
+
+        await self._database.run(write)
+
     async def turn_on(self, strategy: str, reason: str, at: datetime) -> None:
         """See `EvaluationStore`."""
 

@@ -101,6 +101,11 @@ class MemoryEvaluations:
         """See `EvaluationStore`."""
         return dict(self.fared)
 
+    async def turn_off(self, strategy: str, reason: str) -> None:
+        """See `EvaluationStore`."""
+        known = self.fared.get(strategy, StrategyRun(strategy))
+        self.fared[strategy] = replace(known, is_off=True, last_error=reason)
+
     async def turn_on(
         self,
         strategy: str,

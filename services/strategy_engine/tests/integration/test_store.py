@@ -241,6 +241,13 @@ def test_what_is_off_stays_off_until_it_is_turned_on(run: Run, account: str) -> 
 
         assert await store.runs() == {"mine": replace(off, failures=0, is_off=False)}
 
+        for name in ("mine", "never ran"):
+            await store.turn_off(name, "earnings week")
+        assert await store.runs() == {
+            "mine": replace(off, failures=0, last_error="earnings week"),
+            "never ran": StrategyRun("never ran", is_off=True, last_error="earnings week"),
+        }
+
     run(scenario)
 
 
