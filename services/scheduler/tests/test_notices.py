@@ -353,3 +353,39 @@ def test_a_service_is_told_to_be_down_when_it_is_found_so_twice_and_not_while_it
     assert [each.title for each in tell(services=[health(NOON + timedelta(seconds=30))])] == [
         "The risk manager is down"
     ]
+
+
+def test_a_blocked_provider_is_told_by_its_name_once_a_day_and_key() -> None:
+    rows = [
+        {"provider": f"alpaca {digest}", "blocked_why": "429", "blocked_until_at": NOON}
+        for digest in ("2b5d1d787b81", "aaaaaaaaaaaa")
+    ]
+
+    told = tell(providers=rows)
+
+    assert {each.title for each in told} == {"alpaca gives nothing now"}
+    assert len({each.key for each in told}) == 2
+
+
+def test_what_is_down_refused_missed_or_differs_is_told_with_the_figures() -> None:
+    order = {"client_order_id": "c1", "symbol": "AAPL", "side": "buy", "quantity": "10.00"}
+    told = tell(
+        rejected=[{**order, "reason": "no shares to borrow", "ended_at": NOON}],
+        unknown=[{**order, "client_order_id": "c2", "sent_at": NOON}],
+        differences=[
+            {"id": 4, "kind": "POSITION", "subject": "AAPL", "ours": "1", "theirs": "2", "opened_at": NOON}
+        ],
+        runs=[
+            {"run_id": "r1", "job_id": "reconcile", "state": "MISSED", "due_at": NOON, "detail": "", "figures": {}}
+        ],
+    )  # fmt: skip
+
+    assert {each.event: each.title for each in told} == {
+        Event.UNKNOWN_ORDER: "Order of unknown outcome: AAPL",
+        Event.REJECTED: "Order refused by the broker: AAPL",
+        Event.DIFFERENCE: "Difference with the broker: AAPL",
+        Event.JOB_FAILED: "Job missed: reconcile",
+    }
+    assert {each.key for each in told} == {"c1", "c2", "4", "r1"}
+    [refused] = [each for each in told if each.event is Event.REJECTED]
+    assert refused.text == "buy 10 AAPL: no shares to borrow"

@@ -219,7 +219,8 @@ def _world(seen: Happenings, now: datetime) -> Iterator[Notice]:
         yield Notice(
             Event.PROVIDER_DOWN,
             f"{row['provider']}:{_day(now)}",
-            f"{row['provider']} gives nothing now",
+            # It is stored with the digest of its key, which tells a person nothing.
+            f"{str(row['provider']).partition(' ')[0]} gives nothing now",
             f"{row['blocked_why']}; until {_time(row['blocked_until_at'])}",
             now,
             _figures(row),
