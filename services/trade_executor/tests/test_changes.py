@@ -152,26 +152,54 @@ def test_exits_that_cannot_be_moved_say_why(
 ) -> None:
     wanted: dict[str, Any] = dict.fromkeys(("take_profit", "stop_loss"))
     wanted |= {name: Decimal(str(price)) for name, price in prices.items()}
-    answer = exits_moved(entry, held=Decimal(held), is_newest=True, **wanted)
+    answer = exits_moved(entry, held=Decimal(held), is_newest=True, is_alone=True, **wanted)
     assert isinstance(answer, Problem)
     assert answer.code == code
 
 
 def test_a_stop_moves_towards_the_price_on_either_side_and_a_target_anywhere_beyond() -> None:
     moved = exits_moved(
-        GUARDED, held=Decimal(10), is_newest=True, take_profit=Decimal(105), stop_loss=Decimal(96)
+        GUARDED,
+        held=Decimal(10),
+        is_newest=True,
+        is_alone=True,
+        take_profit=Decimal(105),
+        stop_loss=Decimal(96),
     )
     assert moved == replace(GUARDED, take_profit=Decimal(105), stop_loss=Decimal(96))
     short = replace(GUARDED, side=Side.SELL, stop_loss=Decimal(110), take_profit=Decimal(95))
     moved = exits_moved(
-        short, held=Decimal(-10), is_newest=True, take_profit=None, stop_loss=Decimal(105)
+        short,
+        held=Decimal(-10),
+        is_newest=True,
+        is_alone=True,
+        take_profit=None,
+        stop_loss=Decimal(105),
     )
     assert moved == replace(short, stop_loss=Decimal(105))
 
 
 def test_the_exits_of_an_older_bracket_stay_since_nothing_would_take_their_place() -> None:
     answer = exits_moved(
-        GUARDED, held=Decimal(10), is_newest=False, take_profit=None, stop_loss=Decimal(96)
+        GUARDED,
+        held=Decimal(10),
+        is_newest=False,
+        is_alone=True,
+        take_profit=None,
+        stop_loss=Decimal(96),
     )
     assert isinstance(answer, Problem)
     assert answer.code == "older_bracket"
+
+
+def test_exits_stay_while_another_order_of_the_symbol_is_under_way() -> None:
+    answer = exits_moved(
+        GUARDED,
+        held=Decimal(10),
+        is_newest=True,
+        is_alone=False,
+        take_profit=None,
+        stop_loss=Decimal(96),
+    )
+    assert isinstance(answer, Problem)
+    assert answer.code == "symbol_busy"

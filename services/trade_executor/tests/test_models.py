@@ -295,6 +295,7 @@ def a_holding(**changes: Any) -> Holding:
         live_intents=(),
         open_orders=(),
         last_bracket=an_intent(state=IntentState.CANCELED, filled_quantity=Decimal(40)),
+        bracket_shares=Decimal(40),
         has_known_legs=True,
         protections=0,
         refused=0,
@@ -339,6 +340,7 @@ def test_fractions_of_a_share_are_left_out_of_an_oco() -> None:
         {"live_intents": (an_exit(state=IntentState.PENDING),)},
         {"live_intents": (an_intent(state=IntentState.PARTIAL),)},
         {"last_bracket": None},
+        {"bracket_shares": Decimal(0)},
         {"quantity": Decimal(0)},
         {"quantity": Decimal(-40)},
         {"refused": 3},
@@ -348,7 +350,7 @@ def test_fractions_of_a_share_are_left_out_of_an_oco() -> None:
         },
     ],
     ids=[
-        "guarded", "legs wait", "an exit is under way", "the entry is open", "never bracketed", "flat",
+        "guarded", "legs wait", "an exit is under way", "the entry is open", "never bracketed", "its shares are sold", "flat",
         "short", "refused again and again", "legs not seen yet",
     ],
 )  # fmt: skip

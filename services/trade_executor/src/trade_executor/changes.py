@@ -91,6 +91,7 @@ def exits_moved(
     *,
     held: Decimal,
     is_newest: bool,
+    is_alone: bool,
     take_profit: Decimal | None,
     stop_loss: Decimal | None,
 ) -> Intent | Problem:
@@ -98,7 +99,7 @@ def exits_moved(
 
     What rests at the broker is cancelled then and an OCO takes its place: legs cannot be replaced while they are held or
     the exchange is closed, and a chain of replacements was seen to stick. Only the newest bracket of a symbol is guarded
-    like that, so another's exits stay where they are.
+    like that, and only while no other order in it is under way; else the exits stay where they are.
     """
     name = entry.order_class.value
     if entry.order_class is not OrderClass.BRACKET or entry.purpose is not IntentPurpose.ENTRY:
@@ -118,6 +119,10 @@ def exits_moved(
     if not is_newest:
         return Problem(
             "older_bracket", f"another bracket in {entry.symbol} came later", "close the position, or move the exits of that one"
+        )  # fmt: skip
+    if not is_alone:
+        return Problem(
+            "symbol_busy", f"another order in {entry.symbol} is under way", "wait for its end, or cancel it first"
         )  # fmt: skip
     if entry.stop_loss_limit is not None and stop_loss is not None:
         return Problem(

@@ -436,6 +436,8 @@ class Holding:
     live_intents: tuple[Intent, ...]
     open_orders: tuple[OrderRecord, ...]
     last_bracket: Intent | None
+    # Of the shares that bracket bought: neither sold by its own orders, nor gone when less was held since.
+    bracket_shares: Decimal
     # Whether the bracket's legs were ever seen; a filled entry without them is to be looked up, not guarded.
     has_known_legs: bool
     # OCOs made for that bracket so far, and how many of them the broker refused.
@@ -478,7 +480,7 @@ def protection_needed(holding: Holding) -> Decimal:
         ),
         ZERO,
     )
-    bare = min(held, entry.filled_quantity) - guarded
+    bare = min(held, holding.bracket_shares) - guarded
     # Fractions of a share cannot be in an OCO.
     return Decimal(int(bare)) if bare >= 1 else ZERO
 

@@ -410,3 +410,25 @@ def test_nothing_leaves_while_the_halt_of_last_resort_is_thrown(make_desk: Any) 
 
 async def _later(desk: Any, looks: int) -> bool:
     return int(desk.parts.halt.looks) >= looks
+
+
+def test_shares_bought_bare_are_not_guarded_at_the_prices_of_an_older_bracket(
+    make_desk: Any,
+) -> None:
+    async def scenario() -> None:
+        high = (121.0, 122.0, 120.0, 121.0, 1_000_000)
+        async with make_desk([FLAT, FLAT, high, high, high, high]) as desk:
+            await desk.step(3)
+            await desk.review(desk.approved("sig-1"))
+            await desk.step(6)
+            assert desk.sim.book()["positions"] == {}
+            bare = desk.approved(
+                "sig-2", quantity=Decimal(5), stop_loss=None, take_profit=None,
+                reference_price=Decimal(121),
+            )  # fmt: skip
+            await desk.review(bare)
+            await desk.step(6)
+            assert [purpose for purpose, *_ in await desk.intents()] == ["entry", "entry"]
+            assert desk.sim.book()["positions"]["AAPL"]["quantity"] == "5"
+
+    asyncio.run(scenario())

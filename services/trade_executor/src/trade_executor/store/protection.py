@@ -33,6 +33,7 @@ from trade_executor.store.tables import (
     LIVE,
     ORDER_COLUMNS,
     SCHEMA,
+    ZERO,
     Tables,
     intent_of,
     order_of,
@@ -105,7 +106,9 @@ class Protection(Tables):
             symbol=symbol,
         )
         if entry is None:
-            return Holding(quantity, (), (), None, has_known_legs=False, protections=0, refused=0)
+            return Holding(
+                quantity, (), (), None, ZERO, has_known_legs=False, protections=0, refused=0
+            )
         live = await self._all(
             connection,
             f"""SELECT {INTENT_COLUMNS} FROM {SCHEMA}.intents
@@ -134,10 +137,42 @@ class Protection(Tables):
             live_intents=tuple(map(intent_of, live)),
             open_orders=tuple(map(order_of, opened)),
             last_bracket=intent_of(entry),
+            bracket_shares=await self._bracket_shares(connection, intent_of(entry), quantity),
             has_known_legs=counts.legs,
             protections=int(counts.made),
             refused=int(counts.refused),
         )
+
+    async def _bracket_shares(
+        self, connection: AsyncConnection, entry: Intent, quantity: Decimal
+    ) -> Decimal:
+        """Shares of `entry` that are still held: shares bought bare, or later, are not its to guard."""
+        row = await self._one(
+            connection,
+            f"""WITH bought AS (
+                    SELECT max(id) AS last_id FROM {SCHEMA}.fills
+                    WHERE account = :account AND broker_order_id = :order_id),
+                later AS (
+                    SELECT f.intent_id, f.side, f.quantity,
+                           sum(CASE f.side WHEN :side THEN f.quantity ELSE -f.quantity END)
+                               OVER (ORDER BY f.id DESC) AS gained_since
+                    FROM {SCHEMA}.fills f, bought
+                    WHERE f.account = :account AND f.symbol = :symbol AND f.id > bought.last_id)
+                SELECT coalesce(max(gained_since), 0) AS gained,
+                       coalesce(sum(quantity) FILTER (WHERE side <> :side AND intent_id IN (
+                            SELECT client_order_id FROM {SCHEMA}.intents
+                            WHERE account = :account AND decision_id = :decision)), 0) AS sold
+                FROM later""",
+            order_id=entry.broker_order_id,
+            side=entry.side.value,
+            symbol=entry.symbol,
+            decision=entry.decision_id,
+        )
+        assert row is not None
+        # What was held when least was held since the entry filled.
+        least: Decimal = quantity * entry.side.sign - max(row.gained, ZERO)
+        unsold: Decimal = entry.filled_quantity - row.sold
+        return max(ZERO, min(unsold, least))
 
     async def note_refusal(
         self, connection: AsyncConnection, intent: Intent, reason: str, at: datetime

@@ -135,21 +135,26 @@ class Requests(Tables):
                 )
                 entry = named if row is None else intent_of(row)
             held = await self._position(connection, entry.symbol)
-            newer = await self._one(
+            others = await self._one(
                 connection,
-                f"""SELECT 1 FROM {SCHEMA}.intents
-                    WHERE account = :account AND symbol = :symbol AND order_class = 'bracket'
-                      AND purpose = 'entry' AND (filled_quantity > 0 OR state IN {LIVE})
-                      AND sequence > (SELECT sequence FROM {SCHEMA}.intents
-                                      WHERE account = :account AND client_order_id = :id)
-                    LIMIT 1""",
+                f"""SELECT
+                        coalesce(bool_or(order_class = 'bracket' AND purpose = 'entry'
+                            AND filled_quantity > 0 AND sequence > (
+                                SELECT sequence FROM {SCHEMA}.intents
+                                WHERE account = :account AND client_order_id = :id)), false) AS newer,
+                        coalesce(bool_or(state IN {LIVE}
+                            AND (purpose <> 'protect' OR state IN ('SENDING', 'UNKNOWN'))), false) AS busy
+                    FROM {SCHEMA}.intents
+                    WHERE account = :account AND symbol = :symbol AND client_order_id <> :id""",
                 symbol=entry.symbol,
                 id=entry.client_order_id,
             )
+            assert others is not None
             moved = exits_moved(
                 entry,
                 held=held,
-                is_newest=newer is None,
+                is_newest=not others.newer,
+                is_alone=not others.busy,
                 take_profit=take_profit,
                 stop_loss=stop_loss,
             )
