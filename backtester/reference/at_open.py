@@ -76,6 +76,9 @@ def wish_for_an_open(
             failed.append(check.code)
     if failed:
         account.refused[reviewing.CODES[failed[0]]] += 1
+        if failed[0] == "REPEATED_EXECUTION":
+            # The review may have named another reason first, one that is not asked about here.
+            reviewing.stop(account, row, symbol)
         return
     account.count_entry(row, symbol, int(account.days.acts_on[row]))
     account.unsized.append(Intent(symbol, side, price, stop, target))

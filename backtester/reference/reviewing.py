@@ -30,6 +30,7 @@ from risk_manager.snapshot import (
     Price,
     Protection,
     Recent,
+    Throttle,
     Working,
     figure,
 )
@@ -160,6 +161,12 @@ def keep_mark(account: Account, row: int, outcome: Reviewed) -> None:
         account.mode = Mode(
             TradingMode.REDUCING, 2, outcome.reduce_because, "risk_manager", account.ends_at[row]
         )
+
+
+def stop(account: Account, row: int, symbol: Symbol) -> None:
+    """The strategy has repeated itself in `symbol`, and nobody enables it again in a backtest."""
+    pair, at = (account.strategy, symbol), account.ends_at[row]
+    account.throttles.setdefault(pair, Throttle(*pair, 1, True, "repeats", "risk_manager", at))
 
 
 def risk_book(account: Account, at: datetime) -> RiskBook:
