@@ -208,6 +208,9 @@ def a_case(seed: int, tight: Collection[str] = ()) -> Case:
     amount = {"all_in": 1.0, "equal_weight": 1 / one_of(1, 2, 4, 6)}.get(
         name, one_of(0.01, 0.1, 0.4)
     )
+    band = one_of(0.0, 0.0, 0.02)
+    # What may be all of the account never outgrows its most.
+    wide = {**_WIDE, "max_position_size": 0.2} if band else _WIDE
     rules = Limits(
         correlation_bars=one_of(2, 10),
         stop_loss=one_of(0.01, 0.05),
@@ -220,7 +223,7 @@ def a_case(seed: int, tight: Collection[str] = ()) -> Case:
             trailing_stop=one_of(0.0, 0.0, 0.03),
             atr_stop=one_of(0.0, 0.0, 2.0),
             scale_out=one_of((), (), ((0.01, 0.5), (0.03, 0.25)), ((0.005, 1.0),)),
-            rebalance_band=one_of(0.0, 0.0, 0.02),
+            rebalance_band=band,
             day_strategies=one_of(frozenset(), frozenset(), frozenset({STRATEGY})),
             flat_before_close_s=one_of(60, 240),
         ),
@@ -233,7 +236,7 @@ def a_case(seed: int, tight: Collection[str] = ()) -> Case:
             kelly_cap=one_of(0.01, 0.5),
             scales_by_conviction=one_of(False, True),
         ),
-        **{**_WIDE, **{each: one_of(*_TIGHT[each]) for each in sorted(tight)}},
+        **{**wide, **{each: one_of(*_TIGHT[each]) for each in sorted(tight)}},
     )
     plan = Plan(
         cash=one_of(500.0, 20_000.0, 1_000_000.0),
