@@ -7,7 +7,9 @@ our own figures are printed, and that is said. Rule: buy when the mean of 20 clo
 when it crosses below; fills at the next open, fractions of shares, no costs. Opens lie on the cent, as the
 venue fills, and closes have six decimals, so that means are never equal by accident. Our runs have every feature of
 the engine compiled in and the risk rules on, with limits that let this rule trade. Each figure is the least of
-several runs, from bars in memory to trades, equity and summary; the first call is not counted but W5's.
+several runs, from bars in memory to trades, equity and summary; the first call is not counted but W5's. vectorbt works
+its figures out when asked, so it is asked for those that our summary has, one by one, which is less than its own
+`stats()`; backtesting.py makes its statistics in every run.
 """
 
 import argparse
@@ -249,6 +251,19 @@ def vectorbt_signals(vbt: Any, close: Any, short: int, long: int) -> tuple[Any, 
     return shifted(up & ~shifted(up) & known), shifted(down & ~shifted(down) & known)
 
 
+def summary_of(made: Any) -> None:
+    """What our summary holds, as far as vectorbt has it: equity, trades and their figures."""
+    made.value()
+    trades = made.trades
+    _ = trades.records
+    for figure in (
+        made.total_return, made.annualized_return, made.annualized_volatility, made.sharpe_ratio,
+        made.sortino_ratio, made.calmar_ratio, made.max_drawdown, trades.count, trades.win_rate,
+        trades.profit_factor, trades.expectancy, made.orders.fees.sum,
+    ):  # fmt: skip
+        figure()
+
+
 def vectorbt_peer(folder: Path, work: str, engine: str) -> tuple[float, Any]:
     import pandas as pd
     import vectorbt as vbt
@@ -264,7 +279,7 @@ def vectorbt_peer(folder: Path, work: str, engine: str) -> tuple[float, Any]:
     def single(short: int = SHORT, long: int = LONG) -> tuple[float, int]:
         entries, exits = vectorbt_signals(vbt, one["close"], short, long)
         made = vbt.Portfolio.from_signals(one["close"], entries, exits, price=one["open"], **common)
-        made.value()
+        summary_of(made)
         return float(made.final_value()), int(made.orders.count())
 
     def many() -> tuple[float, int]:
@@ -275,7 +290,7 @@ def vectorbt_peer(folder: Path, work: str, engine: str) -> tuple[float, Any]:
             direction="longonly", cash_sharing=True, group_by=True, call_seq="auto",
             allow_partial=False, **common,
         )  # fmt: skip
-        made.value()
+        summary_of(made)
         return float(made.final_value()), int(made.orders.count())
 
     def pair_chunk(chosen: list[tuple[int, int]]) -> tuple[float, int]:
@@ -295,6 +310,9 @@ def vectorbt_peer(folder: Path, work: str, engine: str) -> tuple[float, Any]:
                 price=one["open"],
                 **common,
             )
+            # The figures that our sweep gives of each pair.
+            for figure in (made.total_return, made.max_drawdown, made.sharpe_ratio):
+                figure()
             total += float(made.final_value().sum())
             count += int(made.orders.count().sum())
         return total, count
