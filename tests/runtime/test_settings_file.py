@@ -130,6 +130,8 @@ def test_the_example_names_every_setting_that_a_person_may_set() -> None:
         "LOG_DIR",
         "CLOCK_FILE",
         "HALT_FILE",
+        "BACKUP_DIR",
+        "DB_BACKUP_PASSWORD",
     }
     decided |= {"API_HOST", "API_PEERS_BY_NAME", "SIMULATOR_ADMIN_TOKEN"}
 

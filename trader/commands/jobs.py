@@ -76,7 +76,10 @@ def runs(job: JobArgument, limit: LimitOption = NEWEST, as_json: JsonOption = Fa
     if as_json:
         _print(said)
         return
-    Console().print(listing(items(said, SCHEDULER), RUNS))
+    rows = [
+        {**run, "duration_s": _seconds(run.get("duration_s"))} for run in items(said, SCHEDULER)
+    ]
+    Console().print(listing(rows, RUNS))
 
 
 @jobs_app.command("trigger")
