@@ -96,3 +96,35 @@ def test_a_mode_that_changed_is_seen_and_an_old_one_is_not(
 
     assert [(row["version"], row["mode"]) for row in seen.modes] == [(2, "HALTED")]
     assert (seen.fills, seen.unknown, seen.differences, seen.runs) == ([], [], [], [])
+
+
+def test_a_run_that_was_done_late_is_news_when_it_is_done(
+    settings_for: SettingsFor, account: str
+) -> None:
+    async def work(database: Database) -> list[str]:
+        async def write(connection: Any) -> None:
+            for days, run_id, finished_at in (
+                (1, "late", NOW),
+                (2, "old", NOW - timedelta(days=2)),
+            ):
+                await connection.execute(
+                    text(
+                        "INSERT INTO scheduler.job_runs (run_id, account, job_id, kind, state, session_on, "
+                        "first_due_at, due_at, occurrences, actor, finished_at, detail) VALUES "
+                        "(:r, :a, 'reconcile', 'scheduled', 'MISSED', :d, :due, :due, 1, 'scheduler', :f, '')"
+                    ),
+                    {
+                        "r": f"{run_id}-{account}",
+                        "a": account,
+                        "d": NOW.date(),
+                        "due": NOW - timedelta(days=days),
+                        "f": finished_at,
+                    },
+                )
+
+        await database.run(write)
+        watch = PostgresWatch(database, account, FakePeers())
+        seen = await watch.happenings(NOW - timedelta(hours=12), NOW, with_limits=False)
+        return [row["run_id"] for row in seen.runs]
+
+    assert with_database(settings_for, "scheduler", work) == [f"late-{account}"]

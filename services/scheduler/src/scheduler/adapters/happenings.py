@@ -45,7 +45,8 @@ _QUERIES = {
         WHERE account = :account AND NOT ready LIMIT 50""",
     "runs": """
         SELECT run_id, job_id, state, due_at, detail, figures FROM scheduler.v_job_runs
-        WHERE account = :account AND due_at >= :since AND state IN ('DONE', 'FAILED', 'MISSED')
+        WHERE account = :account AND coalesce(finished_at, due_at) >= :since
+          AND state IN ('DONE', 'FAILED', 'MISSED')
         ORDER BY number DESC LIMIT 100""",
 }
 
