@@ -417,6 +417,19 @@ async def test_a_stopped_strategy_is_enabled_by_who_has_seen_why(
     assert (again.status_code, again.json()["code"]) == (409, "throttle_conflict")
 
 
+@pytest.mark.parametrize("absurd", ["5", "-1", "0", "NaN", "1e400", "true", '"0.05"', "[1]"])
+async def test_an_absurd_limit_changes_nothing(http: httpx.AsyncClient, absurd: str) -> None:
+    body = f'{{"changes": {{"max_position_size": {absurd}}}, "version": 0, "reason": "absurd"}}'
+
+    answered = await http.post(
+        "/risk/limits", content=body, headers={**ADMIN, "content-type": "application/json"}
+    )
+    shown = (await http.get("/risk/limits", headers=READ)).json()
+
+    assert answered.status_code == 422
+    assert shown["version"] == 0
+
+
 async def test_the_portfolio_tells_what_it_could_lose_with_units_and_ages(
     http: httpx.AsyncClient, room: Room
 ) -> None:

@@ -182,6 +182,9 @@ class EnableBody(_Body):
 class LimitsBody(_Body):
     """Limits by name, null for what the settings say; the version that was looked at, and why."""
 
-    changes: Annotated[dict[str, float | None], Field(min_length=1, max_length=50)]
+    # Strictly a number: true would be read as a limit of 100 %.
+    changes: Annotated[
+        dict[str, Annotated[float, Field(strict=True)] | None], Field(min_length=1, max_length=50)
+    ]
     version: Annotated[int, Field(ge=0)]
     reason: Reason
