@@ -394,7 +394,7 @@ def test_flatten_asks_first_and_where_nobody_can_answer_it_does_nothing(
     service.answers["GET /positions"] = page({"symbol": "GOOG"})
 
     assert main(["flatten"]) == 4
-    assert "add --yes" in capsys.readouterr().err
+    assert "CONFIRM=yes" in capsys.readouterr().err
     assert {method for method, _, _ in service.asked} == {"GET"}
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from shared.adapters.halt_file import HaltFile
 from shared.domain.errors import InvalidInput
 from shared.domain.symbols import parse_symbol
+from trader.commands.asking import confirm
 from trader.commands.listing import (
     Shown,
     cell,
@@ -211,19 +212,12 @@ def flatten(
     if dry_run:
         _changed({"dry_run": True, "would_close": symbols}, as_json)
         return
-    if not yes:
-        _confirm(f"Close {len(symbols)} positions ({', '.join(symbols[:20])}) at the market?")
+    confirm(f"{len(symbols)} positions ({', '.join(symbols[:20])}) are closed at the market", yes)
     after = api.post(RISK, "/risk/flatten", {"reason": reason}, Token.OPERATE)
     if as_json:
         _changed({"dry_run": False, **after}, as_json)
     else:
         _list(after, EXIT_COLUMNS, as_json, RISK, "nothing is held or on order")
-
-
-def _confirm(question: str) -> None:
-    if not sys.stdin.isatty():
-        raise InvalidInput("flatten asks before it sells and nobody can answer here; add --yes")
-    typer.confirm(question, abort=True, err=True)
 
 
 def _symbol_query(symbol: str | None) -> dict[str, str]:
