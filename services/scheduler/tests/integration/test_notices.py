@@ -110,8 +110,8 @@ def test_a_run_that_was_done_late_is_news_when_it_is_done(
                 await connection.execute(
                     text(
                         "INSERT INTO scheduler.job_runs (run_id, account, job_id, kind, state, session_on, "
-                        "first_due_at, due_at, occurrences, actor, finished_at, detail) VALUES "
-                        "(:r, :a, 'reconcile', 'scheduled', 'MISSED', :d, :due, :due, 1, 'scheduler', :f, '')"
+                        "first_due_at, due_at, until_at, occurrences, actor, finished_at, detail) VALUES "
+                        "(:r, :a, 'reconcile', 'scheduled', 'MISSED', :d, :due, :due, :f, 1, 'scheduler', :f, '')"
                     ),
                     {
                         "r": f"{run_id}-{account}",
