@@ -257,6 +257,7 @@ def test_an_action_is_done_with_the_keyboard_alone_and_one_sees_where_one_is(ent
     expect(mode).to_have_text("active")
 
 
+@pytest.mark.prove
 def test_a_page_says_why_it_is_out_of_date_and_recovers_when_the_service_is_back(
     enter: Enter, live: Live
 ) -> None:
@@ -295,6 +296,7 @@ def test_the_calendar_turns_to_a_month_with_a_half_day(enter: Enter) -> None:
     expect(month.locator("small", has_text="closed")).to_have_count(1)
 
 
+@pytest.mark.prove
 def test_a_chart_draws_what_the_engine_reckons_and_asks_for_another_symbol(enter: Enter) -> None:
     person = enter("read")
     page = person.page
@@ -312,6 +314,7 @@ def test_a_chart_draws_what_the_engine_reckons_and_asks_for_another_symbol(enter
     assert person.complaints == []
 
 
+@pytest.mark.prove
 def test_a_symbol_without_an_order_is_told_why(enter: Enter) -> None:
     person = enter("read")
     person.open("/decisions?symbol=AAPL")
