@@ -7,6 +7,7 @@ import json
 import pytest
 
 from shared.testing.servers import Servers
+from tests.commands.integration.test_audit_on_postgres import Ledger
 from trader.cli import main
 from trader.runtime.instance import Instance
 
@@ -14,8 +15,10 @@ Output = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
-def project(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+def project(servers: Servers, account: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Instance, "of_project", lambda: servers.instance)
+    # Beside the accounts of other tests one of which nothing is stored is refused.
+    Ledger(servers.instance, account).write("a", "b")
 
 
 def test_an_unknown_order_is_not_found(capsys: Output, account: str) -> None:
@@ -29,6 +32,14 @@ def test_an_account_without_bars_says_so(capsys: Output, account: str) -> None:
 
     said = json.loads(capsys.readouterr().out)
     assert (said["answer"], said["chains"]) == ("no bar of any symbol had come by then", [])
+
+
+def test_an_account_of_which_nothing_is_stored_is_refused_where_there_are_others(
+    capsys: Output,
+) -> None:
+    assert main(["why-not", "AAPL", "--account", "nobody"]) == 2
+
+    assert "nothing is stored under account 'nobody'; there is " in capsys.readouterr().err
 
 
 def test_an_instant_is_asked_for_by_time(capsys: Output, account: str) -> None:
