@@ -278,18 +278,10 @@ class BrokerAccount:
     raw: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class VenueClock:
-    """What the broker's clock showed, and whether it says that the exchange is open."""
-
-    at: datetime
-    is_open: bool
-
-
 class VenueHours(Protocol):
     """What the broker says of time. Raises Unavailable or RateLimited where it says nothing."""
 
-    async def clock(self) -> VenueClock:
+    async def clock(self) -> datetime:
         """Its clock now."""
         ...
 

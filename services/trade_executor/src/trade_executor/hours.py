@@ -119,7 +119,7 @@ class HoursCheck:
     async def _clock_off_s(self) -> float:
         before = self._clock.now()
         theirs = await self._hours.clock()
-        return clock_difference_s(before, theirs.at, self._clock.now())
+        return clock_difference_s(before, theirs, self._clock.now())
 
     async def _settle(
         self, kind: str, subject: str, ours: str, theirs: str, *, differs: bool

@@ -23,7 +23,7 @@ from shared.domain.money import plain
 from shared.domain.order_life import EVENTS, EventRow
 from shared.domain.orders import OrderChange, OrderClass, OrderRequest
 from shared.domain.symbols import Symbol
-from shared.ports import BrokerAccount, BrokerExecution, BrokerOrder, VenueClock
+from shared.ports import BrokerAccount, BrokerExecution, BrokerOrder
 from trade_executor.market import Asset, Quote
 
 # Larger figures are no quantity, price or sum of money of ours and would not fit the ledger's columns.
@@ -357,7 +357,7 @@ def _flag(fields: Mapping[str, Any], name: str) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-def read_clock(raw: Any) -> VenueClock:
+def read_clock(raw: Any) -> datetime:
     """The broker's clock in `raw`.
 
     Raises:
@@ -367,7 +367,7 @@ def read_clock(raw: Any) -> VenueClock:
     at = _instant(fields.get("timestamp"))
     if at is None:
         raise InvalidInput("the broker's clock shows no instant")
-    return VenueClock(at, fields.get("is_open") is True)
+    return at
 
 
 def read_session(raw: Any) -> Session:

@@ -12,7 +12,6 @@ import pytest
 from services.trade_executor.tests.integration.test_api_on_postgres import api_of
 from shared.adapters.clocks import MonotonicTimer
 from shared.domain.calendar import NEW_YORK, Session
-from shared.ports import VenueClock
 from shared.testing.servers import SettingsFor
 from trade_executor.hours import HoursCheck
 
@@ -25,8 +24,9 @@ class Hours:
     early: timedelta = timedelta(0)
     ahead: timedelta = timedelta(0)
 
-    async def clock(self) -> VenueClock:
-        return VenueClock(self.desk.clock.now() + self.ahead, is_open=True)
+    async def clock(self) -> datetime:
+        now: datetime = self.desk.clock.now()
+        return now + self.ahead
 
     async def sessions(self, first_on: date, last_on: date) -> list[Session]:
         first, *rest = self.desk.parts.calendar.between(first_on, last_on)

@@ -33,7 +33,7 @@ from shared.domain.errors import (
 )
 from shared.domain.orders import OrderChange, OrderRequest
 from shared.domain.symbols import Symbol
-from shared.ports import BrokerAccount, BrokerExecution, BrokerOrder, VenueClock
+from shared.ports import BrokerAccount, BrokerExecution, BrokerOrder
 from trade_executor import wire
 from trade_executor.adapters.gate import Gate
 from trade_executor.answers import definite_refusal, pause_asked_for
@@ -263,7 +263,7 @@ class AlpacaBroker:
         found = await self._get_or_none(f"/v2/assets/{quote(symbol)}", {})
         return None if found is None else self._parsed(wire.read_asset, found)
 
-    async def clock(self) -> VenueClock:
+    async def clock(self) -> datetime:
         """See `VenueHours`."""
         return self._parsed(wire.read_clock, await self._get("/v2/clock"))
 
