@@ -31,7 +31,7 @@ from trade_executor.market import (
     problem_with_asset,
     problem_with_quote,
 )
-from trade_executor.vetting import PATIENCE_S, Vetting
+from trade_executor.vetting import HANGS_AFTER_S, PATIENCE_S, Vetting
 
 NOW = datetime(2026, 11, 20, 15, 0, tzinfo=UTC)
 AAPL = Symbol("AAPL")
@@ -250,5 +250,50 @@ def test_an_answer_ends_the_waiting() -> None:
         market.quote = a_quote()
         await timer.advance(PATIENCE_S)
         assert await vetting.problem_with(an_intent()) is None
+
+    asyncio.run(scenario())
+
+
+def test_an_entry_does_not_take_over_how_long_another_of_its_symbol_has_waited() -> None:
+    async def scenario() -> None:
+        timer = FakeTimer()
+        vetting = vetting_of(FakeMarket(), timer)
+        await vetting.look([an_intent("c-1")])
+        with pytest.raises(Unavailable):
+            await vetting.problem_with(an_intent("c-1"))
+        await timer.advance(10 * PATIENCE_S)
+        await vetting.look([an_intent("c-2")])
+        with pytest.raises(Unavailable):
+            await vetting.problem_with(an_intent("c-2"))
+
+    asyncio.run(scenario())
+
+
+class HangingMarket(FakeMarket):
+    """Takes its time before it gives no answer."""
+
+    def __init__(self, timer: FakeTimer, takes_s: float) -> None:
+        super().__init__()
+        self._timer = timer
+        self._takes_s = takes_s
+
+    async def quotes(self, symbols: list[Symbol]) -> dict[Symbol, Quote]:
+        await self._timer.advance(self._takes_s)
+        return await super().quotes(symbols)
+
+
+@pytest.mark.parametrize(("takes_s", "requests"), [(HANGS_AFTER_S, 1), (HANGS_AFTER_S / 2, 4)])
+def test_a_host_that_hangs_is_waited_for_once_in_a_round(takes_s: float, requests: int) -> None:
+    async def scenario() -> None:
+        timer = FakeTimer()
+        market = HangingMarket(timer, takes_s)
+        vetting = vetting_of(market, timer)
+        due = [an_intent(f"c-{n}", Symbol(name)) for n, name in enumerate(("AAPL", "IBM", "MSFT"))]
+        for round_ in (1, 2):
+            await vetting.look(due)
+            for intent in due:
+                with pytest.raises(Unavailable):
+                    await vetting.problem_with(intent)
+            assert len(market.asked) == round_ * requests
 
     asyncio.run(scenario())

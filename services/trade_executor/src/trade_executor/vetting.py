@@ -1,7 +1,8 @@
 """Who asks share and market before an entry leaves, and for how long when there is no answer?
 
 `market` decides. One request brings the quotes of all entries that are due together. While nobody answers an entry
-waits a few seconds, then it is withdrawn: what was decided on prices of a moment ago is not sent blind.
+waits a few seconds, then it is withdrawn: what was decided on prices of a moment ago is not sent blind. A host that
+hangs is waited for once in a round, since exits wait behind the same sender.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from trade_executor.preflight import Problem
 
 _log = structlog.get_logger(__name__)
 PATIENCE_S = 5.0
+# A request for quotes that failed after so long has met a host that hangs; a refusal comes sooner.
+HANGS_AFTER_S = 1.0
 
 
 class Vetting:
@@ -38,16 +41,20 @@ class Vetting:
         self._timer = timer
         self._bounds = bounds
         self._quotes: dict[Symbol, Quote] = {}
-        # Since when a symbol's entries wait for an answer, in seconds of the timer.
-        self._waiting_s: dict[Symbol, float] = {}
+        # What was heard of a host that hung in this round.
+        self._hung: Retryable | None = None
+        # Since when an entry waits for an answer, in seconds of the timer, by its client id.
+        self._waiting_s: dict[str, float] = {}
 
     async def look(self, due: Sequence[Intent]) -> None:
         """Fetch the quotes that the entries among `due` need, in one request."""
-        self._quotes = {}
+        self._quotes, self._hung = {}, None
+        names = {intent.client_order_id for intent in due}
+        self._waiting_s = {n: s for n, s in self._waiting_s.items() if n in names}
         symbols = sorted({i.symbol for i in due if _is_vetted(i) and meets_the_market(i.request())})
         if symbols:
             try:
-                self._quotes = await self._market.quotes(symbols)
+                self._quotes = await self._fetch(symbols)
             except Retryable as error:
                 _log.warning("no quotes", symbols=len(symbols), reason=str(error))
 
@@ -62,14 +69,14 @@ class Vetting:
         try:
             problem = await self._ask(intent)
         except Retryable as error:
-            since_s = self._waiting_s.setdefault(intent.symbol, self._timer.monotonic_s())
+            since_s = self._waiting_s.setdefault(intent.client_order_id, self._timer.monotonic_s())
             if self._timer.monotonic_s() - since_s < PATIENCE_S:
                 raise
             problem = Problem(
                 "no_quote", f"no answer about {intent.symbol} for {PATIENCE_S:.0f} s ({error})",
                 "look at ALPACA_DATA_URL and its keys, or ask for type limit",
             )  # fmt: skip
-        self._waiting_s.pop(intent.symbol, None)
+        self._waiting_s.pop(intent.client_order_id, None)
         return problem
 
     async def _ask(self, intent: Intent) -> Problem | None:
@@ -82,10 +89,22 @@ class Vetting:
         now = self._clock.now()
         if quote is None or (now - quote.quoted_at).total_seconds() > self._bounds.max_quote_age_s:
             # The round has taken long, or that one request failed: this one alone decides.
-            quote = (await self._market.quotes([intent.symbol])).get(intent.symbol)
+            quote = (await self._fetch([intent.symbol])).get(intent.symbol)
         return problem_with_quote(
             order, quote, intent.reference_price, self._clock.now(), self._bounds
         )
+
+    async def _fetch(self, symbols: list[Symbol]) -> dict[Symbol, Quote]:
+        """Their quotes; after the host has hung once in this round it is not asked again."""
+        if self._hung is not None:
+            raise self._hung
+        began_s = self._timer.monotonic_s()
+        try:
+            return await self._market.quotes(symbols)
+        except Retryable as error:
+            if self._timer.monotonic_s() - began_s >= HANGS_AFTER_S:
+                self._hung = error
+            raise
 
 
 def _is_vetted(intent: Intent) -> bool:
