@@ -1,8 +1,10 @@
 """Does what is stored as approved allow what is about to be sent?
 
 An intent was made from the message that announced its approval. Right before it is sent the risk manager's own row is
-read once more: whoever changes an intent, or writes one of their own, finds here that nobody approved that. Protection is
-not asked about: it only follows an entry that was, and without it shares would stand unguarded.
+read once more, and the intent's symbol, side, purpose and shares are held against it; type, prices and end too, unless it
+replaces an order. Not held against it are a sum of money in place of shares, stops, trails, sessions and time in force:
+a change of those in our own tables is not seen here. Protection is not asked about: it only follows an entry that was
+approved, and without it shares would stand unguarded.
 """
 
 from __future__ import annotations
