@@ -16,9 +16,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from shared.config import LIVE_SETTINGS, Settings, load_settings
+from shared.config import Settings, load_settings
 from shared.domain.errors import Misconfigured, TradingError
-from trader.commands.live import tell_running
+from trader.commands.live import tell_running, told_anew
 from trader.exits import ExitCode
 from trader.runtime.clients import become
 from trader.runtime.compose import ComposeRuntime
@@ -306,12 +306,13 @@ def reload(
 ) -> None:
     """Let running services take over what of the settings may change while they run, e.g. LOG_LEVEL.
 
+    Maintenance that `trader maintenance on` began goes on, unless API_READ_ONLY stands in .env.
+
     Example: trader config reload --reason "quiet nights from now on"
     """
     instance = Instance.of_project()
     load_settings(instance.settings)
-    wanted = {name.upper(): instance.settings.get(name.upper(), "") for name in LIVE_SETTINGS}
-    told = tell_running(instance, wanted, reason)
+    told = tell_running(instance, told_anew(instance.settings), reason)
     changed = sorted({name for names in told.values() for name in names})
     words = f"{len(told)} services asked; changed: {', '.join(changed) or 'nothing'}"
     _result({"services": told, "changed": changed}, as_json, f"{words}. Others need trader restart")

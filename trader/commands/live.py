@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from shared.config import LIVE_SETTINGS
 from trader.commands.service_api import ServiceApi, Token
 from trader.runtime.errors import NotRunning
 from trader.runtime.instance import DASHBOARD, SERVICES, Instance
@@ -46,6 +47,15 @@ def maintenance(
     else:
         state = "answer only" if switch is Switch.ON else "take changes again"
         print(f"{len(told)} services {state}: {', '.join(told)}")
+
+
+def told_anew(settings: Mapping[str, str]) -> dict[str, str]:
+    """What a reload of `settings` tells: each live one, empty for its default.
+
+    Maintenance is left as it is where nothing is said of it: its default would end what a person has begun.
+    """
+    wanted = {name.upper(): settings.get(name.upper(), "") for name in LIVE_SETTINGS}
+    return {name: text for name, text in wanted.items() if text or name != READ_ONLY}
 
 
 def tell_running(
