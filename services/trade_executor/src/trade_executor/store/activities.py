@@ -1,7 +1,7 @@
 """What is booked of the broker's activities beside trades?
 
-Cash entries and adjustments named after the activity, so that each is booked once. After shares have moved, the stops and
-targets kept for that symbol are put into its new shares, and its entries wait until a person has looked: how many shares
+Cash entries and adjustments named after the activity, so that each is booked once. After a split the stops and targets kept
+for that symbol are put into its new shares. After any move its entries wait until a person has looked: how many shares
 those guard is for a person to settle.
 """
 
@@ -14,7 +14,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.adapters.postgres import Database, lock
-from shared.domain.activities import Activity, ShareMove
+from shared.domain.activities import SPLITS, Activity, ShareMove
 from shared.domain.money import plain
 from shared.domain.symbols import Symbol
 from trade_executor.store.differences import Differences
@@ -112,8 +112,9 @@ class Activities(Tables):
                     evidence=as_json(dict(move.activity.raw)),
                     at=at,
                 )
-            if ours * after > 0:
-                await self._rescale_exits(connection, symbol, ours / after)
+            # Shares that came from elsewhere are worth what the others are: only a split changes the price.
+            if ours * after > 0 and all(move.activity.kind in SPLITS for move in moves):
+                await self._rescale_exits(connection, symbol, ours / after, at)
             await self._differences.open_within(
                 connection, "CORPORATE_ACTION", symbol, symbol,
                 ours=f"{plain(ours)} shares before", theirs=f"{plain(after)} shares after",
@@ -123,11 +124,11 @@ class Activities(Tables):
         await self._db.run(work)
 
     async def _rescale_exits(
-        self, connection: AsyncConnection, symbol: Symbol, ratio: Decimal
+        self, connection: AsyncConnection, symbol: Symbol, ratio: Decimal, at: datetime
     ) -> None:
         rows = await self._all(
             connection,
-            f"""SELECT client_order_id, stop_loss, take_profit FROM {SCHEMA}.intents
+            f"""SELECT client_order_id, stop_loss, stop_loss_limit, take_profit FROM {SCHEMA}.intents
                 WHERE account = :account AND symbol = :symbol AND purpose = 'entry'
                   AND stop_loss IS NOT NULL AND filled_quantity > 0
                 ORDER BY sequence DESC LIMIT 1 FOR UPDATE""",
@@ -136,12 +137,22 @@ class Activities(Tables):
         for row in rows:
             await self._do(
                 connection,
-                f"""UPDATE {SCHEMA}.intents SET stop_loss = :stop, take_profit = :target
+                f"""UPDATE {SCHEMA}.intents SET stop_loss = :stop, stop_loss_limit = :limit, take_profit = :target
                     WHERE account = :account AND client_order_id = :id""",
                 stop=_scaled(row.stop_loss, ratio),
-                target=None if row.take_profit is None else _scaled(row.take_profit, ratio),
+                limit=_scaled(row.stop_loss_limit, ratio),
+                target=_scaled(row.take_profit, ratio),
                 id=row.client_order_id,
             )
+        # Planned in the old shares and not sent: the comparison that books the split plans it anew.
+        await self._do(
+            connection,
+            f"""UPDATE {SCHEMA}.intents SET state = 'CANCELLED_UNSENT', ended_at = :at,
+                    reason = 'planned before a split'
+                WHERE account = :account AND symbol = :symbol AND purpose = 'protect' AND state = 'PENDING'""",
+            symbol=symbol,
+            at=at,
+        )
 
     async def _enter(
         self,
@@ -169,5 +180,7 @@ def _key(activity: Activity) -> str:
     return f"activity:{activity.activity_id}"
 
 
-def _scaled(price: Decimal, ratio: Decimal) -> Decimal:
+def _scaled(price: Decimal | None, ratio: Decimal) -> Decimal | None:
+    if price is None:
+        return None
     return max((price * ratio).quantize(_CENT, ROUND_HALF_EVEN), _CENT)
