@@ -209,7 +209,8 @@ def _is_no_trade(
         holding.lots = deque()
         return True
     leaving = parked.pop(key, [])
-    if not leaving:
+    # Of two changes at one instant nobody can tell whose lots these are: their cost is not known then.
+    if len({lot.execution.symbol for lot in leaving}) != 1:
         return False
     moved = _recounted(leaving, execution.quantity, execution.reason)
     holding.lots.extend(lot.of_symbol(execution.symbol) for lot in moved)

@@ -200,3 +200,19 @@ def test_a_merger_into_shares_carries_the_cost_over() -> None:
     [closing] = found.closings
     assert (closing.opened.execution.symbol, closing.gain) == (Symbol("MSFT"), Decimal(200))
     assert found.open_lots == ()
+
+
+def test_of_two_changes_of_symbol_at_one_instant_no_lot_is_given_to_the_other() -> None:
+    at = START_AT + timedelta(days=3)
+    found = match(
+        [
+            traded(1, Side.BUY, "10", "100"),
+            traded(2, Side.BUY, "5", "7", symbol="IBM"),
+            moved(3, Side.SELL, "10", "NC", "AAPL", at),
+            moved(3, Side.SELL, "5", "NC", "IBM", at),
+            moved(3, Side.BUY, "10", "NC", "MSFT", at),
+            moved(3, Side.BUY, "5", "NC", "TSLA", at),
+        ]
+    )
+    held = [(lot.execution.symbol, lot.quantity, lot.amount) for lot in found.open_lots]
+    assert held == [("MSFT", Decimal(10), None), ("TSLA", Decimal(5), None)]

@@ -305,6 +305,8 @@ class Reconciler:
         if not moving:
             return
         ours, theirs = (await self._store.ledger.holdings())[0], await self._broker.positions()
+        # One instant for all: by it the lots that leave a symbol are found when they come to another.
+        at = self._clock.now()
         for symbol, told in sorted(moving.items()):
             mine = ours.get(symbol, Decimal(0))
             moves = moves_between(mine, theirs.get(symbol, Decimal(0)), told)
@@ -312,7 +314,7 @@ class Reconciler:
                 _log.warning(
                     "shares moved without a trade", symbol=symbol, kinds=[a.kind for a in told]
                 )
-                await self._store.activities.book_moves(moves, ours=mine, at=self._clock.now())
+                await self._store.activities.book_moves(moves, ours=mine, at=at)
 
     async def _compare_holdings(self, report: Report, since: datetime) -> None:
         """Positions and cash; a difference needs two looks between which nothing moved."""
