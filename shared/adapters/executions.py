@@ -12,22 +12,24 @@ from shared.domain.symbols import Symbol
 
 # Whole histories are read at once, since the oldest lot may be sold last.
 MOST = 2_000_000
-# Of one instant, shares leave a symbol before they come to another.
+# Of one instant, shares that moved leave a symbol before they come to another; fills know no such order.
 _EXECUTIONS = text("""
-    SELECT f.execution_id, f.broker_order_id, coalesce(d.strategy, '') AS strategy, f.symbol, f.side,
-           f.quantity, f.price, f.fee, f.executed_at, '' AS reason
-    FROM trade_executor.v_fills f
-    LEFT JOIN trade_executor.v_intents i
-        ON i.account = f.account AND i.client_order_id = f.client_order_id
-    LEFT JOIN risk_manager.v_decisions d
-        ON d.account = f.account AND d.decision_id = i.decision_id
-    WHERE f.account = :account
-    UNION ALL
-    SELECT key, reason, '', symbol, CASE WHEN quantity > 0 THEN 'buy' ELSE 'sell' END,
-           abs(quantity), price, 0, entered_at, reason
-    FROM trade_executor.v_adjustments
-    WHERE account = :account AND quantity <> 0
-    ORDER BY executed_at, reason, side DESC, execution_id LIMIT :most
+    SELECT * FROM (
+        SELECT f.execution_id, f.broker_order_id, coalesce(d.strategy, '') AS strategy, f.symbol, f.side,
+               f.quantity, f.price, f.fee, f.executed_at, '' AS reason
+        FROM trade_executor.v_fills f
+        LEFT JOIN trade_executor.v_intents i
+            ON i.account = f.account AND i.client_order_id = f.client_order_id
+        LEFT JOIN risk_manager.v_decisions d
+            ON d.account = f.account AND d.decision_id = i.decision_id
+        WHERE f.account = :account
+        UNION ALL
+        SELECT key, reason, '', symbol, CASE WHEN quantity > 0 THEN 'buy' ELSE 'sell' END,
+               abs(quantity), price, 0, entered_at, reason
+        FROM trade_executor.v_adjustments
+        WHERE account = :account AND quantity <> 0
+    ) AS executions
+    ORDER BY executed_at, reason, CASE WHEN reason <> '' THEN side END DESC, execution_id LIMIT :most
 """)
 
 

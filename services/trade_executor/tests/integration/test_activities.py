@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -13,9 +15,13 @@ from services.trade_executor.tests.integration.test_reconciliation import (
     play,
 )
 from shared.adapters.executions import executions_of
+from shared.domain.decisions import Purpose
 from shared.domain.ledger import Position
 from shared.domain.lots import match
+from shared.domain.orders import OrderTerms, Side
 from shared.domain.symbols import Symbol
+from shared.testing.time import FakeClock
+from simulator.orders import Cancel
 from trade_executor.positions import PositionFold
 
 __all__ = ["play"]
@@ -105,6 +111,38 @@ def test_a_split_moves_shares_and_exits_keeps_the_cost_and_waits_for_a_person(pl
     play(scenario)
 
 
+def test_a_split_moves_the_limit_of_a_stop_and_protection_that_waits_to_be_sent(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        intent = await desk.sent("sig", terms=OrderTerms(stop_loss_limit=Decimal(88)))
+        desk.floor.bar(volume=60)
+        desk.floor.do(Cancel(desk.floor.book.order_named(intent.client_order_id).id))
+        await desk.compare()
+        told(desk, "SPLIT", symbol="AAPL", qty="6")
+        holds(desk, AAPL, 12)
+        assert (await desk.compare()).positions_agree
+        rows = list(reversed(await desk.store.reads.find_orders(limit=50)))
+        assert [(row["purpose"], row["state"]) for row in rows] == [
+            ("entry", "CANCELED"), ("protect", "CANCELLED_UNSENT"), ("protect", "PENDING"),
+        ]  # fmt: skip
+        [planned] = (await desk.store.outgoing.work_at(desk.clock.now())).due
+        assert (planned.stop_loss, planned.stop_loss_limit) == (Decimal(45), Decimal(44))
+        assert (planned.limit_price, planned.take_profit) == (Decimal(60), Decimal(60))
+
+    play(scenario)
+
+
+def test_shares_that_are_transferred_in_leave_stop_and_target_where_they_are(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held()
+        told(desk, "JNLS", symbol="AAPL", qty="10")
+        holds(desk, AAPL, 20)
+        assert (await desk.compare()).positions_agree
+        [entry, *_] = reversed(await desk.store.reads.find_orders(limit=50))
+        assert (entry["stop_loss"], entry["take_profit"]) == (Decimal(90), Decimal(120))
+
+    play(scenario)
+
+
 def test_a_split_told_as_what_is_held_after_it_is_understood_as_well(play: Play) -> None:
     async def scenario(desk: Desk) -> None:
         await desk.held(stop_loss=None, take_profit=None)
@@ -126,9 +164,18 @@ def test_an_action_that_does_not_explain_what_is_held_moves_nothing(play: Play) 
     play(scenario)
 
 
+class TickingClock(FakeClock):
+    """Never says the same instant twice, as the machine's own."""
+
+    def now(self) -> datetime:
+        self.advance(0.001)
+        return super().now()
+
+
 def test_a_change_of_symbol_moves_the_lots_with_their_cost(play: Play) -> None:
     async def scenario(desk: Desk) -> None:
         await desk.held(stop_loss=None, take_profit=None)
+        desk.reconciler._clock = TickingClock(desk.clock.now())
         told(desk, "NC", 1, symbol="AAPL", qty="-10")
         told(desk, "NC", 2, symbol="MSFT", qty="10")
         del desk.floor.book.positions[AAPL]
@@ -181,5 +228,26 @@ def test_shares_of_a_spin_off_come_without_a_cost(play: Play) -> None:
 
         by_symbol = {lot.execution.symbol: lot.amount for lot in await desk.risk.run(lots)}
         assert by_symbol == {AAPL: Decimal(1000), MSFT: None}
+
+    play(scenario)
+
+
+def test_fills_of_one_instant_stand_in_the_order_of_their_ids_whichever_side(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        bare: dict[str, Any] = {"stop_loss": None, "take_profit": None}
+        await desk.sent("in", **bare)
+        desk.floor.bar()
+        await desk.sent("out", side=Side.SELL, purpose=Purpose.EXIT, **bare)
+        desk.floor.bar()
+        book = desk.floor.book.executions
+        book[-1] = replace(book[-1], at=book[0].at, id="ffffffff")
+        assert (await desk.compare()).positions_agree
+
+        async def executions(connection: Any) -> Any:
+            return await executions_of(connection, desk.account)
+
+        first, second = await desk.risk.run(executions)
+        assert first.executed_at == second.executed_at
+        assert (first.side, second.side) == (Side.BUY, Side.SELL)
 
     play(scenario)
