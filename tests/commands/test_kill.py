@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +56,104 @@ def order(broker: RunningSimulator, **changes: Any) -> None:
     }  # fmt: skip
     headers = {"APCA-API-KEY-ID": "PKTEST", "APCA-API-SECRET-KEY": "PKTEST"}
     httpx.post(f"{broker.url}/v2/orders", json=body, headers=headers).raise_for_status()
+
+
+def running_executor(instance: Instance, url: str, key: str, **told: str) -> Path:
+    """An executor that was started with these keys, played by this process; its record."""
+    told = {"ALPACA_BASE_URL": url, "ALPACA_API_KEY": key, "ALPACA_SECRET_KEY": "secret", **told}
+    for folder in ("records", "sheets"):
+        (instance.run / folder).mkdir(parents=True, exist_ok=True)
+    sheet = instance.run / "sheets" / "trade_executor.json"
+    sheet.write_text(json.dumps({"environment": told}), encoding="utf-8")
+    record = instance.run / "records" / "trade_executor.json"
+    record_identity(record, os.getpid(), os.path.realpath(sys.executable))
+    return record
+
+
+class Door(ThreadingHTTPServer):
+    """A broker without open orders, which writes down whose keys asked, and does not take the `revoked` one's."""
+
+    def __init__(self, revoked: str = "") -> None:
+        asked = self.asked = set[str]()
+
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self) -> None:
+                key = self.headers["APCA-API-KEY-ID"]
+                asked.add(key)
+                self.send_response(401 if key == revoked else 200)
+                self.end_headers()
+                self.wfile.write(b"[]")
+
+            do_GET = do_DELETE = answer  # noqa: N815  http.server looks for these
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+@contextmanager
+def a_door(revoked: str = "") -> Iterator[Door]:
+    with Door(revoked) as door:
+        thread = threading.Thread(target=door.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield door
+        finally:
+            door.shutdown()
+            thread.join()
+
+
+def settings_at(url: str) -> dict[str, str]:
+    return {
+        "ALPACA_BASE_URL": url,
+        "ALPACA_API_KEY": "PKMAIN",
+        "ALPACA_SECRET_KEY": "secret",
+        "ALPACA_KILL_API_KEY": "PKKILL",
+        "ALPACA_KILL_SECRET_KEY": "secret",
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "asked"), [("PKOTHER", {"PKKILL", "PKOTHER"}), ("PKMAIN", {"PKKILL"})]
+)
+def test_the_account_of_the_running_executor_is_asked_too_when_its_keys_are_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, asked: set[str]
+) -> None:
+    with a_door() as door:
+        instance = Instance.create(tmp_path / "home", settings=settings_at(door.url))
+        monkeypatch.setattr(Instance, "of_project", lambda: instance)
+        running_executor(instance, door.url, key)
+
+        assert main(["kill"]) == 0
+
+        assert door.asked == asked
+
+
+@pytest.mark.parametrize("revoked", ["PKKILL", "PKDEMO"])
+def test_a_broker_that_refuses_the_keys_keeps_no_order_alive_at_another(
+    tmp_path: Path,
+    broker: RunningSimulator,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Output,
+    revoked: str,
+) -> None:
+    with a_door(revoked) as door:
+        own, theirs = (door.url, broker.url) if revoked == "PKKILL" else (broker.url, door.url)
+        instance = Instance.create(tmp_path / "home", settings=settings_at(own))
+        monkeypatch.setattr(Instance, "of_project", lambda: instance)
+        running_executor(instance, theirs, "PKDEMO")
+        order(broker)
+
+        assert main(["kill", "--json"]) == 4
+
+    said = capsys.readouterr()
+    document = json.loads(said.out)
+    assert (document["confirmed"], document["still_open"]) == (False, [])
+    assert document["trouble"].startswith(f"{door.url}: the broker does not take these keys")
+    assert "the broker does not take these keys" in said.err
+    assert [each["status"] for each in broker.book()["orders"]] == ["canceled"]
 
 
 def test_all_orders_are_cancelled_and_the_halt_stands_without_any_database(
@@ -158,18 +259,7 @@ def test_orders_at_the_venue_of_a_running_demo_are_cancelled_whatever_the_settin
     instance = Instance.create(tmp_path / "home")
     monkeypatch.setattr(Instance, "of_project", lambda: instance)
     # The executor that runs was told of another venue than the settings; its process is played by this one.
-    told = {
-        "ALPACA_BASE_URL": broker.url,
-        "ALPACA_API_KEY": "PKDEMO",
-        "ALPACA_SECRET_KEY": "secret",
-        "TRADING_ACCOUNT": "demo",
-    }
-    for folder in ("records", "sheets"):
-        (instance.run / folder).mkdir(parents=True, exist_ok=True)
-    sheet = instance.run / "sheets" / "trade_executor.json"
-    sheet.write_text(json.dumps({"environment": told}), encoding="utf-8")
-    record = instance.run / "records" / "trade_executor.json"
-    record_identity(record, os.getpid(), os.path.realpath(sys.executable))
+    record = running_executor(instance, broker.url, "PKDEMO", TRADING_ACCOUNT="demo")
     order(broker)
 
     assert main(["kill", "--json"]) == 0

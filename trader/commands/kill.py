@@ -6,6 +6,8 @@ then every open order at the broker is cancelled, protective ones too. The risk 
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated
 
@@ -13,7 +15,7 @@ import httpx
 import typer
 
 from shared.adapters.halt_file import HaltFile
-from shared.config import Settings, load_settings
+from shared.config import load_settings
 from shared.domain.errors import Misconfigured
 from trader.broker_kill import Killed, cancel_everything
 from trader.exits import ExitCode
@@ -23,6 +25,23 @@ from trader.runtime.running import told_to
 from trader.runtime.waiting import wait_until
 
 app = typer.Typer()
+
+
+@dataclass(frozen=True, slots=True)
+class _Broker:
+    """Where to ask, and a pair of keys there."""
+
+    url: str
+    key: str = field(repr=False)
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What became of the orders at one broker; `refused` is why it does not take the keys."""
+
+    killed: Killed
+    refused: str | None
 
 
 @app.command()
@@ -57,7 +76,7 @@ def kill(
             {
                 "dry_run": True,
                 "halt_file": str(switch.path),
-                "broker": " ".join(settings.alpaca_base_url for settings, _, _ in brokers),
+                "broker": " ".join(dict.fromkeys(broker.url for broker in brokers)),
                 "is_halted": switch.note() is not None,
             },
             as_json,
@@ -75,70 +94,86 @@ def kill(
     except Misconfigured as error:
         done = "trading is halted" if halted is None else halted
         raise Misconfigured(f"{done}, but nothing was cancelled: {error}") from None
-    results = []
-    for settings, key, secret in brokers:
-        headers = {"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret}
-        with httpx.Client(base_url=settings.alpaca_base_url, headers=headers) as http:
-            results.append(cancel_everything(http, partial(wait_until, within_s=within)))
+    # All at once: one that hangs keeps no other waiting.
+    with ThreadPoolExecutor(len(brokers)) as threads:
+        results = list(threads.map(partial(_cancelled, within=within), brokers))
     killed = _together(results)
     _say(_document(killed, switch, halted), as_json)
     if halted is not None:
         raise StackError(f"{halted}; stop the executor by hand: trader down trade_executor")
+    if refused := [result.refused for result in results if result.refused is not None]:
+        raise Misconfigured("; ".join(refused))
     if not killed.is_confirmed:
         raise typer.Exit(ExitCode.TIMED_OUT)
 
 
-def _brokers(instance: Instance) -> list[tuple[Settings, str, str]]:
-    """Where orders may be open, and the keys there: at the settings' broker, and where the running executor sends.
+def _brokers(instance: Instance) -> list[_Broker]:
+    """Where orders may be open: at the settings' broker, and where the running executor sends.
 
-    A demo trades at the simulated venue whatever the settings say. Nothing but the broker's own settings is read: a
-    mistake in any other must not keep orders alive.
+    A demo trades at the simulated venue whatever the settings say, and keys may have become those of another account
+    since the executor was started. Nothing but the broker's own settings is read: a mistake in any other must not keep
+    orders alive.
 
     Raises:
         Misconfigured: there are keys for no broker at all.
     """
-    running = _of_broker(told_to(instance, "trade_executor"))
-    found = [_with_keys(load_settings(running))] if running else []
+    running = told_to(instance, "trade_executor")
     try:
-        own = _with_keys(load_settings(_of_broker(instance.settings)))
+        own = _pairs(instance.settings)
     except Misconfigured:
-        if not found:
+        if not running:
             raise
-        return found
-    if any(settings.alpaca_base_url == own[0].alpaca_base_url for settings, _, _ in found):
-        return [own]
-    return [*found, own]
+        return _pairs(running)[:1]
+    try:
+        theirs = _pairs(running)[:1] if running else []
+    except Misconfigured:
+        theirs = []
+    # Both pairs of the settings are of one account, and programs are told of the main pair alone.
+    return [own[0], *(broker for broker in theirs if broker not in own)]
 
 
-def _of_broker(told: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in told.items() if key.startswith("ALPACA_")}
-
-
-def _with_keys(settings: Settings) -> tuple[Settings, str, str]:
-    return settings, *_keys(settings)
-
-
-def _together(results: Sequence[Killed]) -> Killed:
-    """One answer about all brokers; it is confirmed when each of them is."""
-    troubles = [killed.trouble for killed in results if killed.trouble is not None]
-    return Killed(
-        sum(killed.seen for killed in results),
-        tuple(order for killed in results for order in killed.still_open),
-        "; ".join(troubles) or None,
+def _pairs(told: Mapping[str, str]) -> list[_Broker]:
+    """The pairs of keys in `told`, that of the kill command first. Raises Misconfigured where there is none."""
+    settings = load_settings(
+        {name: text for name, text in told.items() if name.startswith("ALPACA_")}
     )
-
-
-def _keys(settings: Settings) -> tuple[str, str]:
     pairs = (
         (settings.alpaca_kill_api_key, settings.alpaca_kill_secret_key),
         (settings.alpaca_api_key, settings.alpaca_secret_key),
     )
-    for key, secret in pairs:
-        if key is not None and secret is not None:
-            return key.get_secret_value(), secret.get_secret_value()
+    found = [
+        _Broker(settings.alpaca_base_url, key.get_secret_value(), secret.get_secret_value())
+        for key, secret in pairs
+        if key is not None and secret is not None
+    ]
+    if found:
+        return found
     raise Misconfigured(
         "missing setting ALPACA_KILL_API_KEY, ALPACA_KILL_SECRET_KEY (or the main pair): "
         "set them in .env, or cancel on the broker's own page"
+    )
+
+
+def _cancelled(broker: _Broker, *, within: float) -> _Asked:
+    """Cancel everything at `broker`; that it does not take the keys is an answer, since there may be others to ask."""
+    headers = {"APCA-API-KEY-ID": broker.key, "APCA-API-SECRET-KEY": broker.secret}
+    with httpx.Client(base_url=broker.url, headers=headers) as http:
+        try:
+            killed = cancel_everything(http, partial(wait_until, within_s=within))
+        except Misconfigured as error:
+            return _Asked(Killed(0, (), f"{broker.url}: {error}"), str(error))
+    if killed.trouble is None:
+        return _Asked(killed, None)
+    return _Asked(replace(killed, trouble=f"{broker.url}: {killed.trouble}"), None)
+
+
+def _together(results: Sequence[_Asked]) -> Killed:
+    """One answer about all brokers; it is confirmed when each of them is."""
+    troubles = [asked.killed.trouble for asked in results if asked.killed.trouble is not None]
+    return Killed(
+        sum(asked.killed.seen for asked in results),
+        tuple(order for asked in results for order in asked.killed.still_open),
+        "; ".join(troubles) or None,
     )
 
 
