@@ -109,11 +109,14 @@ class HoursCheck:
         last_on = min(first_on + LOOK_AHEAD, self._calendar.last_on)
         theirs = await self._hours.sessions(first_on, last_on)
         days = compare(self._calendar.between(first_on, last_on), theirs)
-        for day in days:
-            if day.differ:
-                _log.error("hours differ", session_on=f"{day.on}", ours=day.ours, broker=day.theirs)
-            await self._settle(SESSION, f"{day.on}", day.ours, day.theirs, differs=day.differ)
         differing = tuple(day for day in days if day.differ)
+        for day in differing:
+            _log.error("hours differ", session_on=f"{day.on}", ours=day.ours, broker=day.theirs)
+            await self._settle(SESSION, f"{day.on}", day.ours, day.theirs, differs=True)
+        # Also days that are over, and those on which neither side has a session any more.
+        await self._store.differences.close_days(
+            SESSION, [day.on for day in differing], first_on, last_on, at=self._clock.now()
+        )
         return HoursReport(first_on, last_on, len(days), differing, off_s, agree)
 
     async def _clock_off_s(self) -> float:

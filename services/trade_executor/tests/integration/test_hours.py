@@ -74,6 +74,32 @@ def test_no_entry_leaves_on_a_disputed_day_an_exit_does_and_agreement_ends_it(
     asyncio.run(scenario())
 
 
+def test_a_disputed_day_that_is_over_or_is_nobodys_session_any_more_stays_open_no_longer(
+    make_desk: Any,
+) -> None:
+    async def scenario() -> None:
+        async with make_desk() as desk:
+            now = desk.clock.now()
+            today = now.astimezone(NEW_YORK).date()
+            for day in (today - timedelta(1), today + timedelta(5)):
+                await desk.store.differences.settle(
+                    "SESSION", f"{day}", None,
+                    ours="no session", theirs="a half day", differs=True, since=now, at=now,
+                )  # fmt: skip
+
+            await check(desk, Hours(desk, early=timedelta(hours=3))).run()
+
+            [found] = await desk.store.differences.all_open()
+            assert found["subject"] == f"{today}"
+            closed = await desk.rows(
+                "SELECT closed_by FROM trade_executor.v_differences "
+                "WHERE account = :a AND closed_at IS NOT NULL ORDER BY subject"
+            )
+            assert [row[0] for row in closed] == ["day over", "agreement"]
+
+    asyncio.run(scenario())
+
+
 async def ended(desk: Any) -> list[tuple[str, str, str, datetime]]:
     rows = await desk.rows(
         "SELECT decision_id, symbol, state, created_at FROM trade_executor.v_intents WHERE account = :a"

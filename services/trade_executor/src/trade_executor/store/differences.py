@@ -6,7 +6,7 @@ A difference is opened with its evidence and pauses its symbol; both sides agree
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -64,6 +64,27 @@ class Differences(Tables):
                     kind=kind,
                     subject=subject,
                 )
+
+        await self._db.run(work)
+
+    async def close_days(
+        self, kind: str, differing: Sequence[date], first_on: date, last_on: date, *, at: datetime
+    ) -> None:
+        """Close what is open of `kind`, whose subjects are days, up to `last_on`, but for the `differing` days."""
+
+        async def work(connection: AsyncConnection) -> None:
+            await self._do(
+                connection,
+                f"""UPDATE {SCHEMA}.differences SET closed_at = :at,
+                        closed_by = CASE WHEN subject < :first THEN 'day over' ELSE 'agreement' END
+                    WHERE account = :account AND kind = :kind AND subject <= :last
+                      AND subject <> ALL(:differing) AND closed_at IS NULL""",
+                at=at,
+                kind=kind,
+                first=f"{first_on}",
+                last=f"{last_on}",
+                differing=[f"{day}" for day in differing],
+            )
 
         await self._db.run(work)
 
