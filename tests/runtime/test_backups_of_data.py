@@ -1,5 +1,6 @@
 """Market data is kept whole while the collector goes on writing."""
 
+import os
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -44,3 +45,23 @@ def test_a_backup_taken_while_files_are_merged_holds_every_bar_from_before_it(
     assert before.bars <= restored.bars <= APPENDS
     assert restored.last_at == NOON + timedelta(minutes=restored.bars)
     assert not any(instance.home.glob("backups/draft-*"))
+
+
+def test_drafts_of_a_writer_that_was_killed_go_with_the_next_backup_and_those_of_now_stay(
+    tmp_path: Path,
+) -> None:
+    instance = Instance.create(tmp_path / "home", project=tmp_path)
+    folder = backups.folder_of(instance)
+    for name in ("draft-old", "draft-new"):
+        (folder / name).mkdir()
+        (folder / name / "database.dump").touch()
+    for name in ("database-1.draft", "database-2.draft"):
+        (folder / name).touch()
+    long_ago = (NOON - timedelta(days=900)).timestamp()
+    for name in ("draft-old", "database-1.draft"):
+        os.utime(folder / name, (long_ago, long_ago))
+
+    kept = backups.back_up_data(instance, lambda _: None)
+
+    left = sorted(path.name for path in folder.iterdir())
+    assert left == sorted([kept.name, "database-2.draft", "draft-new"])

@@ -43,6 +43,8 @@ DRILL, BEFORE = f"{DATABASE}_restored", f"{DATABASE}_before_restore"
 WITHIN_S = 3600
 # How often the market data is listed again while it changes.
 LISTINGS = 20
+# No backup takes so long: whoever was writing that draft is gone.
+ABANDONED_AFTER = timedelta(hours=12)
 OWNER_ONLY = 0o600
 NAME = re.compile(r"(database|data)-\d{8}T\d{6}Z\.tar")
 # Of each row a hash, of the hashes two sums: no order and no memory is needed, and no table is too large.
@@ -440,11 +442,27 @@ def _link(file: Path, link: Path) -> bool:
 
 @contextmanager
 def _drafts(instance: Instance) -> Iterator[Path]:
+    _forget_drafts(folder_of(instance))
     folder = Path(tempfile.mkdtemp(prefix="draft-", dir=folder_of(instance)))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _forget_drafts(folder: Path) -> None:
+    """Remove what a writer left that was killed, or whose machine went down."""
+    oldest = (_now() - ABANDONED_AFTER).timestamp()
+    for draft in (*folder.glob("draft-*"), *folder.glob("*.draft")):
+        try:
+            if draft.stat().st_mtime >= oldest:
+                continue
+        except FileNotFoundError:
+            continue
+        if draft.is_dir():
+            shutil.rmtree(draft, ignore_errors=True)
+        else:
+            draft.unlink(missing_ok=True)
 
 
 def _now() -> datetime:

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import os
 import stat
 import subprocess
 import tarfile
@@ -30,6 +31,7 @@ from trader.runtime.instance import DATABASE, Instance
 from trader.runtime.local import LocalRuntime
 from trader.runtime.ports import LOOPBACK
 from trader.runtime.stack import LocalStack
+from trader.runtime.waiting import wait_until
 
 
 def silent(_: str) -> None:
@@ -90,6 +92,51 @@ def test_the_schedulers_nightly_backup_is_written_by_a_role_that_may_only_read_a
     found = backups.drill(runtime, file, silent)
     assert figures["tables"] == len(found)
     assert "trade_executor.fills" in found
+
+
+def test_a_nightly_backup_that_is_given_up_ends_its_programs_and_leaves_no_draft(
+    runtime: LocalRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "backups"
+    told = {**runtime.instance.environment("scheduler"), "BACKUP_DIR": str(folder)}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    client = runtime.postgres_client("psql", OWNER, DATABASE, terminal=False)
+
+    def tools() -> list[str]:
+        words = ["ps", "-o", "comm=", "--ppid", ",".join(writers())]
+        return subprocess.run(words, capture_output=True, text=True, check=False).stdout.split()
+
+    def writers() -> list[str]:
+        words = ["pgrep", "-P", str(os.getpid()), "-f", "trader.runtime.nightly_backup"]
+        found = subprocess.run(words, capture_output=True, text=True, check=False).stdout.split()
+        return found or ["0"]
+
+    async def scenario() -> None:
+        settings, timer = load_settings(told), MonotonicTimer()
+        async with open_database(settings, timer, application="t") as database:
+            upkeep = MachineUpkeep(database, tmp_path, timedelta(days=1), FakeClock())
+            writing = asyncio.create_task(upkeep.back_up())
+            assert await asyncio.to_thread(wait_until, lambda: "psql" in tools(), 30)
+            assert list(folder.glob("draft-*")) != []
+            writing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await writing
+
+    with subprocess.Popen(
+        client.command("-X", "-q", "-A", "-t"),
+        env=dict(client.environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as holder:  # fmt: skip
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        holder.stdin.write("BEGIN; LOCK TABLE trade_executor.fills; SELECT 'held';\n")
+        holder.stdin.flush()
+        assert holder.stdout.readline() == "held\n"
+        asyncio.run(scenario())
+        holder.stdin.close()
+
+    assert writers() == ["0"]
+    assert list(folder.iterdir()) == []
 
 
 def test_the_role_of_backups_changes_nothing(runtime: LocalRuntime) -> None:

@@ -7,7 +7,10 @@ loses nothing. Files go only where no process writes any more: rotated ones, pas
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,6 +26,8 @@ from shared.ports import Clock
 
 _WRITER = "trader.runtime.nightly_backup"
 _LONGEST_WORDS = 400
+# To end its database tools and remove its draft.
+_MAY_TIDY_S = 10.0
 _MAY_MAINTAIN = """
     SELECT quote_ident(schemaname) || '.' || quote_ident(relname) AS name, n_dead_tup
     FROM pg_stat_user_tables WHERE has_table_privilege(relid, 'MAINTAIN') ORDER BY 1"""
@@ -65,12 +70,13 @@ class MachineUpkeep:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            # A group of its own, so that pg_dump can be ended with it.
+            process_group=0,
         )
         try:
             said, why = await writer.communicate()
         finally:
-            if writer.returncode is None:
-                writer.kill()
+            await _ended(writer)
         if writer.returncode != 0:
             words = why.decode(errors="replace").strip().splitlines()
             raise Rejected(words[-1][:_LONGEST_WORDS] if words else "the backup's writer ended")
@@ -88,3 +94,17 @@ class MachineUpkeep:
             return len(files)
 
         return {"files": await asyncio.to_thread(remove)}
+
+
+async def _ended(writer: asyncio.subprocess.Process) -> None:
+    """End a writer that is given up, with every program it has started; asked first, so that it can tidy up."""
+    if writer.returncode is not None:
+        return
+    try:
+        with suppress(ProcessLookupError, TimeoutError):
+            os.killpg(writer.pid, signal.SIGTERM)
+            async with asyncio.timeout(_MAY_TIDY_S):
+                await writer.wait()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(writer.pid, signal.SIGKILL)
