@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from shared.domain.decisions import TradingMode
 from shared.domain.orders import (
     IntentState,
     OrderChange,
@@ -19,7 +20,7 @@ from shared.domain.orders import (
     TimeInForce,
 )
 from shared.domain.symbols import Symbol
-from trade_executor.changes import exits_moved, obstacle_to_cancel, replacement
+from trade_executor.changes import exits_moved, obstacle_to_cancel, obstacle_to_moving, replacement
 from trade_executor.lifecycle import Intent, IntentPurpose, OrderRecord, change_between
 from trade_executor.preflight import Problem
 
@@ -131,6 +132,7 @@ GUARDED = replace(
     take_profit=Decimal(110),
     state=IntentState.FILLED,
 )
+SHORT = replace(GUARDED, side=Side.SELL, stop_loss=Decimal(110), take_profit=Decimal(95))
 
 
 @pytest.mark.parametrize(
@@ -143,6 +145,10 @@ GUARDED = replace(
         (GUARDED, 10, {"stop_loss": 95}, "no_change"),
         (GUARDED, 10, {"stop_loss": 94}, "loosens_stop"),
         (GUARDED, 10, {"stop_loss": 111}, "exits"),
+        (GUARDED, 10, {"stop_loss": 100}, "stop_reached"),
+        (GUARDED, 10, {"take_profit": 100}, "target_reached"),
+        (SHORT, -10, {"stop_loss": 100}, "stop_reached"),
+        (SHORT, -10, {"take_profit": 100}, "target_reached"),
         (GUARDED, 10, {"take_profit": "110.001"}, "price_step"),
         (replace(GUARDED, stop_loss_limit=Decimal(94)), 10, {"stop_loss": 96}, "stop_limit"),
     ],
@@ -152,7 +158,9 @@ def test_exits_that_cannot_be_moved_say_why(
 ) -> None:
     wanted: dict[str, Any] = dict.fromkeys(("take_profit", "stop_loss"))
     wanted |= {name: Decimal(str(price)) for name, price in prices.items()}
-    answer = exits_moved(entry, held=Decimal(held), is_newest=True, is_alone=True, **wanted)
+    answer = exits_moved(
+        entry, held=Decimal(held), is_newest=True, is_alone=True, last_price=Decimal(100), **wanted
+    )
     assert isinstance(answer, Problem)
     assert answer.code == code
 
@@ -165,18 +173,19 @@ def test_a_stop_moves_towards_the_price_on_either_side_and_a_target_anywhere_bey
         is_alone=True,
         take_profit=Decimal(105),
         stop_loss=Decimal(96),
+        last_price=Decimal(100),
     )
     assert moved == replace(GUARDED, take_profit=Decimal(105), stop_loss=Decimal(96))
-    short = replace(GUARDED, side=Side.SELL, stop_loss=Decimal(110), take_profit=Decimal(95))
     moved = exits_moved(
-        short,
+        SHORT,
         held=Decimal(-10),
         is_newest=True,
         is_alone=True,
         take_profit=None,
         stop_loss=Decimal(105),
+        last_price=Decimal(100),
     )
-    assert moved == replace(short, stop_loss=Decimal(105))
+    assert moved == replace(SHORT, stop_loss=Decimal(105))
 
 
 def test_the_exits_of_an_older_bracket_stay_since_nothing_would_take_their_place() -> None:
@@ -187,6 +196,7 @@ def test_the_exits_of_an_older_bracket_stay_since_nothing_would_take_their_place
         is_alone=True,
         take_profit=None,
         stop_loss=Decimal(96),
+        last_price=Decimal(100),
     )
     assert isinstance(answer, Problem)
     assert answer.code == "older_bracket"
@@ -200,6 +210,30 @@ def test_exits_stay_while_another_order_of_the_symbol_is_under_way() -> None:
         is_alone=False,
         take_profit=None,
         stop_loss=Decimal(96),
+        last_price=Decimal(100),
     )
     assert isinstance(answer, Problem)
     assert answer.code == "symbol_busy"
+
+
+def test_exits_stay_where_no_price_is_known_to_compare_them_with() -> None:
+    answer = exits_moved(
+        GUARDED,
+        held=Decimal(10),
+        is_newest=True,
+        is_alone=True,
+        take_profit=None,
+        stop_loss=Decimal(96),
+        last_price=None,
+    )
+    assert isinstance(answer, Problem)
+    assert answer.code == "no_price"
+
+
+def test_nothing_that_rests_is_moved_unless_its_successor_may_leave() -> None:
+    for mode in (TradingMode.ACTIVE, TradingMode.REDUCING):
+        assert obstacle_to_moving(mode, None) is None
+    for no, note in ((TradingMode.HALTED, None), (None, None), (TradingMode.ACTIVE, "a person")):
+        problem = obstacle_to_moving(no, note)
+        assert problem is not None
+        assert problem.code == "trading_halted"

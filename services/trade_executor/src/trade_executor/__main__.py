@@ -64,6 +64,7 @@ async def run(settings: Settings) -> None:
         store = Store(database, account)
         bells = RedisBells(redis, account, timer)
         updates = TradeUpdates(settings.alpaca_base_url, key, secret, timer)
+        halt = HaltFile(settings.halt_file)
         executor = Executor(
             Parts(
                 store,
@@ -75,7 +76,7 @@ async def run(settings: Settings) -> None:
                 calendar,
                 clock,
                 timer,
-                HaltFile(settings.halt_file),
+                halt,
                 this_process(),
                 market,
                 Bounds(
@@ -115,6 +116,7 @@ async def run(settings: Settings) -> None:
                 settings.trading_timeframe,
                 market,
                 hours,
+                halt,
             )
         )
         async with asyncio.TaskGroup() as tasks:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from shared.domain.decisions import TradingMode
 from shared.domain.ids import client_order_id
 from shared.domain.money import plain
 from shared.domain.order_life import STATUSES
@@ -86,6 +87,19 @@ def replacement(
     return _obstacle(intent, order, changed, change) or changed
 
 
+def obstacle_to_moving(mode: TradingMode | None, halt_note: str | None) -> Problem | None:
+    """Why no stop or target may be moved now; None when they may.
+
+    What rests is cancelled first: where its successor may not leave, the shares would stand bare.
+    """
+    if halt_note is None and mode in (TradingMode.ACTIVE, TradingMode.REDUCING):
+        return None
+    why = halt_note or ("no trading mode is stored" if mode is None else f"trading is {mode.value}")
+    return Problem(
+        "trading_halted", f"nothing could take the place of what rests at the broker: {why}", "resume trading first"
+    )  # fmt: skip
+
+
 def exits_moved(
     entry: Intent,
     *,
@@ -94,6 +108,7 @@ def exits_moved(
     is_alone: bool,
     take_profit: Decimal | None,
     stop_loss: Decimal | None,
+    last_price: Decimal | None,
 ) -> Intent | Problem:
     """`entry` with another target or stop for what it brought, or why there is none; None leaves one as it is.
 
@@ -151,7 +166,26 @@ def exits_moved(
         time_in_force=TimeInForce.GTC,
         quantity=max(Decimal(int(abs(held))), Decimal(1)),
     )
-    return problem_with(pair.request()) or moved
+    return problem_with(pair.request()) or _problem_with_price(moved, last_price) or moved
+
+
+def _problem_with_price(moved: Intent, last_price: Decimal | None) -> Problem | None:
+    """Why stop and target do not stand on either side of the market; None when they do."""
+    if last_price is None:
+        return Problem(
+            "no_price", f"no price of {moved.symbol} is known to compare stop and target with",
+            "ask again once a bar has come in",
+        )  # fmt: skip
+    for name, price, sign in (
+        ("stop", moved.stop_loss, moved.side.sign),
+        ("target", moved.take_profit, -moved.side.sign),
+    ):
+        if price is not None and (last_price - price) * sign <= 0:
+            return Problem(
+                f"{name}_reached", f"{moved.symbol} stands at {plain(last_price)}, which reaches a {name} of {plain(price)}",
+                f"name another {name}, or close the position",
+            )  # fmt: skip
+    return None
 
 
 def _obstacle(

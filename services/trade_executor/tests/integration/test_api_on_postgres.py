@@ -43,6 +43,7 @@ async def api_of(
             router(
                 desk.store, desk.executor, desk.bells, RedisLatestBars(redis, desk.account),
                 desk.clock, timer, RandomIds(), Timeframe.MINUTE, desk.parts.market, hours,
+                desk.parts.halt,
             )
         )  # fmt: skip
         async with httpx.AsyncClient(

@@ -11,9 +11,11 @@ import httpx
 import pytest
 
 from services.trade_executor.tests.integration.test_api_on_postgres import api_of
+from shared.adapters.redis import RedisLatestBars, open_redis
 from shared.domain.decisions import Purpose
 from shared.domain.orders import Side
 from shared.messages import MANUAL_ORDER
+from shared.testing.bar_stores import a_bar, a_block
 from shared.testing.servers import SettingsFor
 
 Scenario = Callable[[Any, httpx.AsyncClient], Awaitable[None]]
@@ -285,7 +287,7 @@ def test_a_sum_of_money_is_sent_as_such_and_booked_as_the_shares_it_bought(
 
 
 def test_stop_and_target_of_what_a_bracket_brought_are_moved_and_guard_all_of_it(
-    play: Callable[[Scenario], None],
+    play: Callable[[Scenario], None], settings_for: SettingsFor
 ) -> None:
     async def scenario(desk: Any, api: httpx.AsyncClient) -> None:
         await desk.review(desk.approved("sig-1"))
@@ -295,8 +297,24 @@ def test_stop_and_target_of_what_a_bracket_brought_are_moved_and_guard_all_of_it
         early = await api.patch(f"/orders/{name}", json=wish)
         assert (early.status_code, early.json()["code"]) == (422, "legs_wait")
         await desk.step(3)
+        unknown = await api.patch(f"/orders/{name}", json=wish)
+        assert (unknown.status_code, unknown.json()["code"]) == (422, "no_price")
+        async with open_redis(settings_for("data_collector")) as redis:
+            await RedisLatestBars(redis, desk.account).replace(
+                a_block(a_bar("AAPL")), provider="t", fetched_at=desk.clock.now()
+            )
+        beyond = await api.patch(f"/orders/{name}", json={"stop_loss": {"stop_price": "101"}})
+        assert (beyond.status_code, beyond.json()["code"]) == (422, "stop_reached")
         looser = await api.patch(f"/orders/{name}", json={"stop_loss": {"stop_price": "80"}})
         assert (looser.status_code, looser.json()["code"]) == (422, "loosens_stop")
+        desk.parts.halt.throw("by hand")
+        halted = await api.patch(f"/orders/{name}", json=wish)
+        assert (halted.status_code, halted.json()["code"]) == (422, "trading_halted")
+        desk.parts.halt.thrown = None
+        await desk.set_mode("HALTED", 2)
+        halted = await api.patch(f"/orders/{name}", json=wish)
+        assert (halted.status_code, halted.json()["code"]) == (422, "trading_halted")
+        await desk.set_mode("REDUCING", 3)
         key = {"Idempotency-Key": "move-1"}
         both = {**wish, "take_profit": {"limit_price": "130"}}
         for _ in range(2):

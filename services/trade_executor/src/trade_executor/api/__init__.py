@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from shared.domain.timeframes import Timeframe
-from shared.ports import Bells, Clock, Ids, LatestBars, Timer
+from shared.ports import Bells, Clock, HaltSwitch, Ids, LatestBars, Timer
 from trade_executor.api.changes import Desk, add_changes
 from trade_executor.api.reads import add_reads
 from trade_executor.hours import HoursCheck
@@ -26,10 +26,13 @@ def router(
     timeframe: Timeframe,
     market: Market,
     hours: HoursCheck,
+    halt: HaltSwitch,
 ) -> APIRouter:
     """The executor's own routes."""
     routes, fold = APIRouter(tags=["execution"]), PositionFold(store)
-    desk = Desk(store, executor, fold, bells, latest, clock, timer, ids, timeframe, market, hours)
+    desk = Desk(
+        store, executor, fold, bells, latest, clock, timer, ids, timeframe, market, hours, halt
+    )
     add_changes(routes, desk)
     add_reads(routes, store, fold, latest, timeframe)
     return routes

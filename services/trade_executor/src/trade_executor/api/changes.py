@@ -24,7 +24,7 @@ from shared.domain.signals import ManualOrder
 from shared.domain.symbols import Symbol, parse_symbol
 from shared.domain.timeframes import Timeframe
 from shared.messages import BELL_MANUAL
-from shared.ports import Bells, Clock, Ids, LatestBars, Timer
+from shared.ports import Bells, Clock, HaltSwitch, Ids, LatestBars, Timer
 from trade_executor.api.reads import order_with_fills
 from trade_executor.api.views import (
     DifferenceView,
@@ -86,6 +86,7 @@ class Desk:
     timeframe: Timeframe
     market: Market
     hours: HoursCheck
+    halt: HaltSwitch
 
     async def require_dealt(self, order: ManualOrder) -> None:
         """Turn away what the share's flags forbid. Raises ProblemError.
@@ -213,7 +214,8 @@ def add_changes(routes: APIRouter, desk: Desk) -> None:
         """Put another order in the place of one that stands, for no more than risk approved.
 
         With take_profit or stop_loss the target or stop of what a bracket brought moves (202 with the entry): what rests is
-        cancelled and a pair at the new prices takes its place.
+        cancelled and a pair at the new prices takes its place. Refused while trading is halted, and where the last price
+        has reached the stop or the target, or none is known.
 
         200 with the new order once the broker has it, 202 while its outcome is being verified. The same
         Idempotency-Key names the same replacement for ever.
@@ -227,7 +229,12 @@ def add_changes(routes: APIRouter, desk: Desk) -> None:
         if exits is not None:
             target, stop = exits
             answer = await store.requests.move_exits(
-                name, take_profit=target, stop_loss=stop, **asked
+                name,
+                take_profit=target,
+                stop_loss=stop,
+                last_price=await _last_price_of(name),
+                halt_note=desk.halt.note(),
+                **asked,
             )
         else:
             answer = await store.requests.replace(name, wish.change(), **asked)
@@ -361,3 +368,8 @@ def add_changes(routes: APIRouter, desk: Desk) -> None:
         """The name of the one order of ours that `any_id` names."""
         rows = await store.reads.find_orders(any_id=any_id, limit=1) if len(any_id) <= 128 else []
         return str(rows[0]["client_order_id"]) if rows else any_id[:128]
+
+    async def _last_price_of(name: str) -> Decimal | None:
+        """The newest price of that order's symbol, None when there is none."""
+        rows = await store.reads.find_orders(any_id=name, limit=1)
+        return await desk.last_price(parse_symbol(rows[0]["symbol"])) if rows else None

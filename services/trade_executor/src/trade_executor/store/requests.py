@@ -16,9 +16,11 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.adapters.postgres import lock
+from shared.domain.decisions import TradingMode
 from shared.domain.orders import IntentState, OrderChange
 from shared.domain.symbols import Symbol
-from trade_executor.changes import exits_moved, obstacle_to_cancel, replacement
+from trade_executor.changes import exits_moved, obstacle_to_cancel, obstacle_to_moving, replacement
 from trade_executor.lifecycle import Intent, IntentPurpose
 from trade_executor.preflight import Problem
 from trade_executor.store.tables import (
@@ -107,23 +109,34 @@ class Requests(Tables):
         *,
         take_profit: Decimal | None,
         stop_loss: Decimal | None,
+        last_price: Decimal | None,
+        halt_note: str | None,
         key: str,
         actor: str,
         at: datetime,
     ) -> str | Problem:
         """Keep another target or stop with the entry that `order_id` belongs to, and ask to cancel what rests there.
 
-        Where that has ended, protection is planned with the new ones. Returns the entry's client id.
+        Where that has ended, protection is planned with the new ones. Returns the entry's client id. The shared lock on
+        the account keeps the mode as it is seen here until this commits.
+
+        Args:
+            last_price: dollars per share of that symbol, None where nobody knows.
+            halt_note: what the halt switch says, None where it is not thrown.
         """
         digest = _digest({"order": order_id, "target": take_profit, "stop": stop_loss})
 
         async def work(connection: AsyncConnection) -> str | Problem:
+            await lock(connection, f"account:{self.account}", shared=True)
             named = await self._locked(connection, order_id)
             if named is None:
                 return NOT_FOUND
             known = await self._known(connection, key, digest)
             if known is not None:
                 return known
+            obstacle = obstacle_to_moving(await self._mode(connection), halt_note)
+            if obstacle is not None:
+                return obstacle
             entry = named
             if named.purpose is IntentPurpose.PROTECT:
                 row = await self._one(
@@ -157,6 +170,7 @@ class Requests(Tables):
                 is_alone=not others.busy,
                 take_profit=take_profit,
                 stop_loss=stop_loss,
+                last_price=last_price,
             )
             if isinstance(moved, Problem):
                 return moved
@@ -165,6 +179,12 @@ class Requests(Tables):
             return moved.client_order_id
 
         return await self._db.run(work)
+
+    async def _mode(self, connection: AsyncConnection) -> TradingMode | None:
+        row = await self._one(
+            connection, "SELECT mode FROM risk_manager.v_mode WHERE account = :account"
+        )
+        return None if row is None else TradingMode(row.mode)
 
     async def _move(self, connection: AsyncConnection, entry: Intent, at: datetime) -> None:
         await self._do(
