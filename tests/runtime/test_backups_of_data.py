@@ -1,9 +1,13 @@
 """Market data is kept whole while the collector goes on writing."""
 
+import errno
 import os
+import stat
 import threading
 from datetime import timedelta
 from pathlib import Path
+
+import pytest
 
 from shared.adapters.parquet import ParquetBars
 from shared.domain.timeframes import Timeframe
@@ -65,3 +69,23 @@ def test_drafts_of_a_writer_that_was_killed_go_with_the_next_backup_and_those_of
 
     left = sorted(path.name for path in folder.iterdir())
     assert left == sorted([kept.name, "database-2.draft", "draft-new"])
+
+
+def test_where_files_take_no_second_name_a_backup_is_written_all_the_same_and_replaces_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), f"{target}")
+
+    # As exFAT and some network shares answer.
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    (tmp_path / ".env").write_text("# one\n")
+    instance = Instance.create(tmp_path / "home", project=tmp_path)
+
+    kept = [backups.back_up_data(instance, lambda _: None) for _ in range(3)]
+
+    assert sorted(backups.folder_of(instance).iterdir()) == sorted(set(kept))
+    assert len(set(kept)) == 3
+    for file in kept:
+        assert backups.kind_of(file) == backups.DATA_KIND
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600

@@ -8,6 +8,7 @@ next restore.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -46,6 +47,9 @@ LISTINGS = 20
 # No backup takes so long: whoever was writing that draft is gone.
 ABANDONED_AFTER = timedelta(hours=12)
 OWNER_ONLY = 0o600
+# What exFAT, network shares and the like answer to a hard link.
+NO_LINKS = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 NAME = re.compile(r"(database|data)-\d{8}T\d{6}Z\.tar")
 # Of each row a hash, of the hashes two sums: no order and no memory is needed, and no table is too large.
 HASHES = """
@@ -353,8 +357,9 @@ def _keep(
             os.fsync(out.fileno())
         target = _named(draft, kind)
     except OSError as error:
+        mend = "make room" if error.errno in NO_ROOM else "see that this user may write"
         raise StackError(
-            f"no backup can be written to {folder}: {error.strerror}; make room there"
+            f"no backup can be written to {folder}: {error.strerror}; {mend} there"
         ) from error
     finally:
         draft.unlink(missing_ok=True)
@@ -370,12 +375,28 @@ def _named(draft: Path, kind: str) -> Path:
     while True:
         target = draft.with_name(f"{kind}-{at:%Y%m%dT%H%M%SZ}.tar")
         try:
-            # Unlike a rename, a link never takes the place of a file.
-            target.hardlink_to(draft)
+            _give(draft, target)
         except FileExistsError:
             at += timedelta(seconds=1)
         else:
             return target
+
+
+def _give(draft: Path, target: Path) -> None:
+    """Give `draft` the name `target`. Raises FileExistsError where a file has it."""
+    try:
+        # Unlike a rename, a link never takes the place of a file.
+        target.hardlink_to(draft)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        # The name is taken first, so that the rename replaces nothing but what is ours.
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY))
+        try:
+            draft.replace(target)
+        except OSError:
+            target.unlink(missing_ok=True)
+            raise
 
 
 def _of_kind(folder: Path, kind: str) -> list[Path]:
