@@ -35,9 +35,18 @@ if TYPE_CHECKING:  # peers run this file in an interpreter without the project
 CASH = 1_000_000.0
 SHORT, LONG, SLOTS = 20, 50, 50
 SEED = 20261122
-TARGET_S = {"W1": 1e-3, "W2": 12e-3, "W3": 30e-3, "W4": 0.3, "W5": 0.5, "W2 per bar": 2.0}
+TARGET_S = {
+    "W1": 1e-3,
+    "W1 compiled": 1e-3,
+    "W2": 12e-3,
+    "W3": 30e-3,
+    "W4": 0.3,
+    "W5": 0.5,
+    "W2 per bar": 2.0,
+}
 WORK = {
     "W1": "2,520 daily bars",
+    "W1 compiled": "W1, where the process has machine code already",
     "W2": "1,000,000 minute bars",
     "W3": "500 symbols x 2,520 days, shared cash",
     "W4": "1,000 pairs x 100,000 bars, 2 threads",
@@ -164,6 +173,10 @@ def ours(folder: Path, work: str) -> tuple[float, float, int]:
     if work == "W2 per bar":
         bars = history(folder, "W2")
         took, result = best(lambda: backtest(per_bar(), bars, free(plan())), most=5)
+        return took, float(result.outcome.equity[-1]), len(result.outcome.fill_row)
+    if work == "W1 compiled":
+        bars = history(folder, "W1")
+        took, result = best(lambda: backtest(MovingAverage(), bars, free(plan()), compiled=True))
         return took, float(result.outcome.equity[-1]), len(result.outcome.fill_row)
     bars = history(folder, work)
     terms = free(plan(f"equal_weight={SLOTS}" if work == "W3" else "all_in"))
@@ -392,7 +405,7 @@ def peer(folder: Path, work: str, engine: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peers", default=os.environ.get("BENCH_PEERS"))
-    parser.add_argument("--only", default="W1,W2,W3,W4,W5,W2 per bar")
+    parser.add_argument("--only", default="W1,W1 compiled,W2,W3,W4,W5,W2 per bar")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--peer", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--own", help=argparse.SUPPRESS)
@@ -446,6 +459,7 @@ def peers_of(
 ) -> list[tuple[str, Any]]:
     names = {
         "W1": ("numba", "rust", "backtesting"),
+        "W1 compiled": ("numba", "rust", "backtesting"),
         "W2": ("numba", "rust", "backtesting"),
         "W3": ("numba", "rust"),
         "W4": ("numba", "rust"),

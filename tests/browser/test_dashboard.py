@@ -340,7 +340,8 @@ def test_logging_out_closes_the_pages_that_are_still_open(enter: Enter, live: Li
     person = enter("operate")
     other = person.page.context.new_page()
     other.goto(f"{live.url}/risk")
-    other.locator(".bar h1").wait_for()
+    # Drawn is not yet connected, and only a connected page can be told.
+    other.wait_for_function("() => window.socket && window.socket.connected")
 
     person.page.get_by_role("button", name="Log out").click()
 
