@@ -49,10 +49,9 @@ from shared.messages import (
     BELL_REVIEWS,
     EVALUATION,
     EVALUATIONS,
-    REVIEW,
-    REVIEWS,
 )
 from shared.ports import Broker, BrokerOrder
+from shared.testing.reviews import announce_review
 from trade_executor.adapters.alpaca import open_alpaca
 from trade_executor.adapters.gate import Gate
 from trade_executor.adapters.holder import this_process
@@ -140,7 +139,6 @@ class Bench:
     async def approve(self) -> None:
         """What stands in for the risk manager: each evaluation's signal becomes an approved order."""
         signals = Outbox("strategy_engine", ACCOUNT)
-        reviews = Outbox("risk_manager", ACCOUNT)
         cursor = Cursor("risk_manager", "strategy_engine", ACCOUNT)
 
         async def work(connection: AsyncConnection) -> bool:
@@ -152,10 +150,7 @@ class Bench:
                 review = Review(
                     ACCOUNT, f"evaluation:{row.key}", self.clock.now(), (self._yes(row.key),), ()
                 )
-                await reviews.append(
-                    connection, topic=REVIEWS, key=review.source, payload=REVIEW.encode(review),
-                    at=self.clock.now(),
-                )  # fmt: skip
+                await announce_review(connection, review, self.clock.now())
             if rows:
                 await cursor.move(connection, rows[-1].id)
             return bool(rows)
