@@ -11,10 +11,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared.testing.servers import Servers
 from trader.cli import main
 from trader.exits import ExitCode
 from trader.runtime.instance import Instance
+from trader.testing.servers import Servers
 
 PROJECT = Path(__file__).resolve().parents[3]
 # By then every figure of the strategy is known.
