@@ -113,7 +113,7 @@ class History:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of the bars, their times, and the splits, dividends and screens that are known."""
+        """A hash of the bars, their times, and the splits, dividends, screens and fundamentals that are known."""
         hashed = hashlib.blake2b(digest_size=16)
         hashed.update(f"{self.panel.timeframe}|{','.join(self.panel.symbols)}".encode())
         hashed.update(self.end_us.astype("<i8").tobytes())
@@ -123,6 +123,10 @@ class History:
             hashed.update(repr(action).encode())
         if self.panel.screened is not None:
             hashed.update(np.nan_to_num(self.panel.screened, nan=-1.0).astype("<i1").tobytes())
+        if (known := self.panel.fundamentals) is not None:
+            hashed.update(np.ascontiguousarray(known.place).astype("<i4").data)
+            for name, values in sorted(known.figures.items()):
+                hashed.update(name.encode() + values.astype("<f8").tobytes())
         return hashed.hexdigest()
 
     def days(self, fees: Sequence[FeePeriod], flat_before_s: int | None = None) -> Days:
@@ -171,6 +175,7 @@ class History:
     def cut(self, first: int, last: int) -> History:
         """Rows `first` to `last` - 1."""
         figures = {name: getattr(self.panel, name)[first:last] for name in FIGURES}
+        known = self.panel.fundamentals
         return History(
             Panel(
                 self.panel.timeframe,
@@ -178,6 +183,7 @@ class History:
                 **figures,
                 end_us=np.broadcast_to(self.end_us[first:last, None], figures["close"].shape),
                 screened=None if self.panel.screened is None else self.panel.screened[first:last],
+                fundamentals=None if known is None else known.taken(known.place[first:last]),
             ),
             self.open_us[first:last],
             self.end_us[first:last],
@@ -282,7 +288,7 @@ def history_of(
         Panel(
             timeframe,
             tuple(symbols),
-            **figures,
+            *(figures[name] for name in FIGURES),
             # Rows are instants: one time for all, not one array for each.
             end_us=np.broadcast_to(end_us[:, None], figures["close"].shape),
         ),

@@ -217,6 +217,21 @@ def _unscreened(history: History) -> list[str]:
     return []
 
 
+def _without_fundamentals(history: History) -> list[str]:
+    """What has to be known of a strategy that reads fundamentals where none were taken."""
+    panel = history.panel
+    of = int(np.count_nonzero(~np.isnan(panel.close)))
+    place = None if panel.fundamentals is None else panel.fundamentals.place
+    known = 0 if place is None else int(np.count_nonzero((place > 0) & ~np.isnan(panel.close)))
+    if known == 0:
+        unknown = "no fundamentals are known for these bars, so none spoke for a symbol"
+        mend = "the running system keeps those of screened symbols with their time (FINVIZ_SCREEN), and they are read while PostgreSQL runs"
+        return [f"{unknown}: {mend}"]
+    if known < of:
+        return [f"fundamentals are known for {known} of {of} bars; where none are, none spoke"]
+    return []
+
+
 def _warnings(
     strategy: Strategy, history: History, wished: Wished, outcome: Outcome, trips: Trips
 ) -> Sequence[str]:
@@ -224,6 +239,8 @@ def _warnings(
     panel = history.panel
     if strategy.uses_screens:
         found += _unscreened(history)
+    if strategy.uses_fundamentals:
+        found += _without_fundamentals(history)
     if history.dropped:
         found.append(
             f"{history.dropped} rows outside regular hours, or outside the years whose sessions are known, were left out"

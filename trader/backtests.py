@@ -149,11 +149,11 @@ class Desk:
                 request.actions,
             )
         strategy = strategy or strategy_of(request.strategy, request.parameters)
-        if strategy.uses_screens:
+        if strategy.uses_screens or strategy.uses_fundamentals:
             # Imported here: no other run asks a database.
-            from trader.universe import with_kept_screens
+            from trader.universe import with_kept_universe
 
-            history = with_kept_screens(history, request.account)
+            history = with_kept_universe(history, request.account, strategy)
         return backtest(
             strategy,
             history,

@@ -1,7 +1,7 @@
-"""Which symbols had passed the screen when, for a backtest of a strategy that reads screens?
+"""Which symbols had passed the screen when, and what was known of their companies, for a backtest of a strategy that reads it?
 
-The data collector keeps every screen with the instant at which it was taken, so the past is known as it was then and not as
-it is now. Read from the views, under the operator's role; where the database does not answer nothing is known.
+The data collector keeps screens and figures with the instant at which they were taken, so the past is known as it was then and
+not as it is now. Read from the views, under the operator's role; where the database does not answer nothing is known.
 """
 
 from __future__ import annotations
@@ -16,13 +16,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from backtester.history import History
 from shared.domain.bar_blocks import from_epoch_us, to_epoch_us
 from shared.domain.errors import Misconfigured
+from shared.domain.fundamentals import FUNDAMENTALS
 from shared.domain.symbols import Symbol
-from strategy_engine.universe import OLDEST, Screen, with_screens
+from strategy_engine.fundamentals import NO_SNAPSHOTS, Snapshots, read_snapshots
+from strategy_engine.strategy import Strategy
+from strategy_engine.universe import OLDEST, Screen, with_fundamentals, with_screens
 from trader.commands.stored import Stored, ask_stored
 from trader.runtime.errors import StackError
 
 # A year of screens, one every five minutes of open market.
 MOST_SCREENS = 20_000
+# A year of 100 symbols, one every hour of open market.
+MOST_SNAPSHOTS = 200_000
 # Of a screen's symbols only those that are traded here; one that was dropped must be told from one that was never asked.
 _SCREENS = text("""
     SELECT taken_at, ARRAY(SELECT unnest(symbols) INTERSECT SELECT unnest(CAST(:symbols AS text[]))) AS symbols
@@ -30,19 +35,35 @@ _SCREENS = text("""
     WHERE account = :account AND taken_at > :after AND taken_at <= :until
     ORDER BY taken_at DESC LIMIT :most
 """)
+_SNAPSHOTS = text(f"""
+    SELECT symbol, taken_at, {", ".join(FUNDAMENTALS)}
+    FROM data_collector.v_fundamentals
+    WHERE account = :account AND symbol = ANY(:symbols) AND taken_at > :after AND taken_at <= :until
+    ORDER BY taken_at DESC LIMIT :most
+""")  # noqa: S608  # names of our own
 
 
-def with_kept_screens(history: History, account: str) -> History:
-    """`history` with what the screens of `account` said by the end of each bar; as it is where none is known."""
+def with_kept_universe(history: History, account: str, strategy: Strategy) -> History:
+    """`history` with what `strategy` reads: screens of `account`, and what they showed of companies, as known at each bar.
+
+    Where no database answers nothing is known: such a run must be possible, and its warnings say what was not known.
+    """
     first, last = (from_epoch_us(int(history.end_us[row])) for row in (0, -1))
+    panel = history.panel
+    screens: list[Screen] = []
+    snapshots = NO_SNAPSHOTS
     try:
-        screens = kept_screens(account, history.panel.symbols, first - OLDEST, last)
+        if strategy.uses_screens:
+            screens = kept_screens(account, panel.symbols, first - OLDEST, last)
+        if strategy.uses_fundamentals:
+            snapshots = kept_snapshots(account, panel.symbols, first - OLDEST, last)
     except (StackError, Misconfigured):
-        # A run without a database must be possible; its warnings say what was not known.
-        return history
-    if not screens:
-        return history
-    return replace(history, panel=with_screens(history.panel, screens))
+        screens, snapshots = [], NO_SNAPSHOTS
+    if screens:
+        panel = with_screens(panel, screens)
+    if strategy.uses_fundamentals:
+        panel = with_fundamentals(panel, snapshots)
+    return replace(history, panel=panel)
 
 
 def kept_screens(
@@ -67,6 +88,34 @@ def kept_screens(
                 },
             )
             return [Screen(to_epoch_us(row.taken_at), frozenset(row.symbols)) for row in found]
+
+        return await stored.database.read(read)
+
+    return ask_stored(account, ask)
+
+
+def kept_snapshots(
+    account: str, symbols: Sequence[Symbol], after: datetime, until: datetime
+) -> Snapshots:
+    """The newest snapshots of the companies of `symbols` taken after `after` and by `until`.
+
+    Raises:
+        NotRunning: the database does not answer.
+    """
+
+    async def ask(stored: Stored) -> Snapshots:
+        async def read(connection: AsyncConnection) -> Snapshots:
+            found = await connection.execute(
+                _SNAPSHOTS,
+                {
+                    "account": stored.account,
+                    "symbols": list(symbols),
+                    "after": after,
+                    "until": until,
+                    "most": MOST_SNAPSHOTS,
+                },
+            )
+            return read_snapshots(found.all())
 
         return await stored.database.read(read)
 

@@ -16,11 +16,20 @@ import structlog
 from data_collector.adapters.finviz import Finviz
 from data_collector.outcomes import NotData, ServerFailed, TooSlow, Truncated
 from data_collector.screening import Screening, Unbelievable
-from data_collector.screens import COLUMNS, PRESETS, Candidate, Taken, figure, parse_screen
+from data_collector.screens import (
+    COLUMNS,
+    FIGURES,
+    PRESETS,
+    Candidate,
+    Taken,
+    figure,
+    parse_screen,
+)
 from data_collector.testing import FreeBudget, MemoryUniverse, ScriptedNewest
 from data_collector.tracking import tracked
 from shared.adapters.logs import set_up_logging
 from shared.domain.errors import InvalidInput, Misconfigured, RateLimited, TradingError
+from shared.domain.fundamentals import FUNDAMENTALS
 from shared.domain.symbols import Symbol
 from shared.testing.bar_stores import NOON
 from shared.testing.calendars import a_calendar
@@ -28,7 +37,17 @@ from shared.testing.time import FakeClock, FakeTimer
 
 SMALL = PRESETS["small_caps"]
 HEADER = ",".join(f'"{name}"' for name in COLUMNS.values())
-GOOD = '"AAPL",150.5,2000.00,12.50,1800000,3.10%,7.20%'
+# As far as a test says nothing else, all is known of a company.
+FILLED = ",".join(["20.00"] * (len(FIGURES) - 1))
+
+
+def a_row(text: str) -> str:
+    """A row whose first columns are those of `text` and whose company has figures."""
+    symbol, market_cap, rest = text.split(",", 2)
+    return f"{symbol},{market_cap},{FILLED},{rest}"
+
+
+GOOD = a_row('"AAPL",150.5,2000.00,12.50,1800000,3.10%,7.20%')
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
@@ -64,7 +83,9 @@ def test_rows_come_in_dollars_and_shares_and_columns_are_always_named() -> None:
     )
     assert (candidate.price, candidate.weekly_volatility, dropped, at) == (12.5, 7.2, 0, NOON)
     assert asked[0].url.path == "/export/screener"
-    assert asked[0].url.params["c"] == "1,6,63,65,67,52,50"
+    assert asked[0].url.params["c"] == (
+        "1,6,7,8,9,10,11,13,14,17,18,22,23,32,33,35,38,39,40,41,63,65,67,52,50"
+    )
     assert asked[0].url.params["f"] == ",".join(SMALL.filters)
 
 
@@ -72,16 +93,45 @@ def test_limits_are_applied_again_to_what_comes_back() -> None:
     found, dropped, _ = take(
         export(
             GOOD,
-            '"BIG",90000,2000,12.50,1,1%,7%',
-            '"DEAR",150,2000,35.01,1,1%,7%',
-            '"IDLE",150,999.99,12,1,1%,7%',
-            '"ETF",,2000,12,1,1%,7%',
-            '"../../x",150,2000,12,1,1%,7%',
+            a_row('"BIG",90000,2000,12.50,1,1%,7%'),
+            a_row('"DEAR",150,2000,35.01,1,1%,7%'),
+            a_row('"IDLE",150,999.99,12,1,1%,7%'),
+            a_row('"ETF",,2000,12,1,1%,7%'),
+            a_row('"../../x",150,2000,12,1,1%,7%'),
         )
     )
 
     assert [candidate.symbol for candidate in found] == ["AAPL"]
     assert dropped == 5
+
+
+def test_figures_of_companies_are_read_by_header_percent_as_fractions_and_missing_as_missing() -> (
+    None
+):
+    (candidate,), _, _ = take(
+        export(
+            '"AAPL",150.5,29.41,-,,7.5,40.2,31,0.45%,8.1%,-2.5%,12.00%,4.00%,27.5%,150%,0.9,1.87,44.1%,30.0%,24.0%,'
+            "2000.00,12.50,1800000,3.10%,7.20%"
+        )
+    )
+
+    known = {name: value for name, value in candidate.figures.items() if value is not None}
+    assert set(candidate.figures) == set(FUNDAMENTALS) == set(FIGURES)
+    assert set(candidate.figures) - set(known) == {"forward_pe", "peg"}
+    assert (known["market_cap"], known["pe"], known["debt_to_equity"]) == (
+        150_500_000.0,
+        29.41,
+        1.87,
+    )
+    assert known["eps_growth_next_year"] == pytest.approx(-0.025)
+    assert (known["return_on_equity"], known["eps_growth_quarter"]) == (1.5, 0.12)
+
+
+def test_a_figures_column_that_was_renamed_is_named() -> None:
+    renamed = export(GOOD).text.replace('"P/E"', '"PE Ratio"')
+
+    with pytest.raises(NotData, match=r"without the column 'P/E'; has it been renamed\?"):
+        take(httpx.Response(200, text=renamed))
 
 
 def test_a_header_alone_is_a_result_without_candidates() -> None:
@@ -151,7 +201,7 @@ def test_figures_are_read_in_every_form_that_has_been_seen() -> None:
     assert figure("32516.22", 1e6) == 32_516_220_000.0
     assert figure("1.23B", 1e6) == 1.23e9
     assert figure("-0.29%") == -0.29
-    assert figure("-") is figure("") is None
+    assert figure("-") is figure("") is figure("9" * 400) is None
 
 
 class Scripted:
@@ -187,6 +237,7 @@ def test_results_are_noted_with_their_time_and_a_failure_leaves_the_last_one() -
         errors = [screening.last_error]
         await timer.advance(300.0)
         assert [taken.symbols for taken in universe.noted] == [(candidate.symbol,)] * 2
+        assert universe.companies == {candidate.symbol: candidate.figures}
         assert [*errors, screening.last_error] == ["a page", None]
         clock.set(datetime(2026, 1, 17, 15, 0, tzinfo=UTC))
         await timer.advance(900.0)

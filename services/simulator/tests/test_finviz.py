@@ -54,6 +54,21 @@ def test_filters_narrow_and_one_that_does_not_exist_is_ignored(simulator: Runnin
     assert rows(export(simulator, c="1", f="sh_price_o100")) == []
 
 
+def test_what_companies_earn_and_owe_is_made_up_by_symbol_with_gaps(
+    simulator: RunningSimulator,
+) -> None:
+    asked = "1,7,8,9,10,11,13,14,17,18,22,23,32,33,35,38,39,40,41"
+    shown = rows(export(simulator, c=asked))
+
+    assert shown == rows(export(simulator, c=asked))
+    assert list(shown[0])[1:3] + list(shown[0])[-1:] == ["P/E", "Forward P/E", "Profit Margin"]
+    assert len({row["P/E"] for row in shown}) > 8
+    assert all(row["Return on Equity"].endswith("%") for row in shown)
+    # Who loses money has no P/E.
+    losing = [row for row in shown if row["Profit Margin"].startswith("-")]
+    assert [row["P/E"] for row in losing] == [""] * len(losing) != []
+
+
 def test_without_a_token_comes_a_login_page_with_status_200(simulator: RunningSimulator) -> None:
     page = simulator.admin.get("/export", params={"c": "1"})
 

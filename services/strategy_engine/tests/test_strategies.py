@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.domain.fundamentals import FUNDAMENTALS
 from shared.domain.money import MICROS
 from shared.domain.signals import Direction
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from strategy_engine.catalogue import discover
+from strategy_engine.fundamentals import NO_SNAPSHOTS, Fundamentals
 from strategy_engine.panels import FIGURES, Floats, Panel
 from strategy_engine.strategies.bollinger import Bollinger
 from strategy_engine.strategies.donchian_breakout import DonchianBreakout
@@ -21,6 +23,7 @@ from strategy_engine.strategies.momentum import Momentum
 from strategy_engine.strategies.moving_average import MovingAverage
 from strategy_engine.strategies.rsi_reversion import RsiReversion
 from strategy_engine.strategy import Strategy, VectorStrategy, Wishes
+from strategy_engine.universe import with_fundamentals
 
 # Small windows, so that short random markets hold many wishes.
 SHIPPED: list[VectorStrategy] = [
@@ -50,7 +53,7 @@ def named(strategy: Strategy) -> str:
 
 
 def a_panel(close: Floats) -> Panel:
-    """Daily bars with ranges of up to two dollars, of which every third passes a screen."""
+    """Daily bars with ranges of up to two dollars, of which every third knows nothing of its company."""
     symbols = tuple(Symbol(f"S{i}") for i in range(close.shape[1]))
     numbers = np.arange(close.size).reshape(close.shape)
     return Panel(
@@ -62,13 +65,19 @@ def a_panel(close: Floats) -> Panel:
         close=close,
         volume=close,
         end_us=np.repeat(np.arange(1, len(close) + 1)[:, None] * DAY_US, close.shape[1], axis=1),
-        screened=np.where(numbers % 3 == 0, 1.0, 0.0),
+        fundamentals=Fundamentals(
+            (numbers % 3).astype(np.int32),
+            {name: np.array([np.nan, 0.1 * n, 0.2]) for n, name in enumerate(FUNDAMENTALS)},
+        ),
     )
 
 
 def rows(panel: Panel, kept: slice) -> Panel:
-    figures = {name: getattr(panel, name)[kept] for name in (*FIGURES, "end_us", "screened")}
-    return Panel(panel.timeframe, panel.symbols, **figures)
+    figures = {name: getattr(panel, name)[kept] for name in (*FIGURES, "end_us")}
+    known = panel.companies
+    return Panel(
+        panel.timeframe, panel.symbols, **figures, fundamentals=known.taken(known.place[kept])
+    )
 
 
 def same(a: Wishes, b: Wishes) -> bool:
@@ -194,6 +203,7 @@ def test_a_price_that_does_not_move_gives_no_signal(price: int, n: int) -> None:
         *(close for _ in FIGURES),
         end_us=np.arange(1, n + 1)[:, None] * DAY_US,
     )
+    still = with_fundamentals(still, NO_SNAPSHOTS)
     for strategy in [MovingAverage(), *BY_THEMSELVES]:
         assert not strategy.wishes(still).wished.any(), strategy.name
 

@@ -7,7 +7,7 @@ knows are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -40,8 +40,13 @@ class Screener(Protocol):
 class Universe(Protocol):
     """What screens have shown, durable."""
 
-    async def note(self, taken: Taken) -> None:
-        """Store one result; the same one twice is stored once."""
+    async def note(
+        self, taken: Taken, companies: Mapping[Symbol, Mapping[str, float | None]]
+    ) -> None:
+        """Store one result; the same one twice is stored once.
+
+        With it goes what it showed of `companies` (see `shared.domain.fundamentals`), of each once an hour at most.
+        """
         ...
 
     async def seen(self, *, until_at: datetime, limit: int) -> Sequence[Taken]:
@@ -105,7 +110,9 @@ class Screening:
         symbols = tuple(symbol for symbol in shown if symbol in known)
         taken = Taken(self.screen.name, self.screen.filters, at, symbols)
         await self._require_believable(taken)
-        await self.universe.note(taken)
+        await self.universe.note(
+            taken, {each.symbol: each.figures for each in found if each.symbol in known}
+        )
         self.last_error = None
         self.on_taken()
         _log.info("screen taken", screen=self.screen.name, symbols=len(symbols), dropped=dropped)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from data_collector.outcomes import NotData, Truncated
@@ -92,10 +93,33 @@ _VALUE = re.compile(r"[a-z0-9.|-]{1,40}")
 _MAX_FILTERS = 20
 # The whole market has some ten thousand; a screen this long is one whose filters did not count.
 _MAX_ROWS = 3_000
+# Each of `shared.domain.fundamentals` as FinViz numbers and names it.
+FIGURES: Mapping[str, tuple[str, str]] = {
+    "market_cap": ("6", "Market Cap"),
+    "pe": ("7", "P/E"),
+    "forward_pe": ("8", "Forward P/E"),
+    "peg": ("9", "PEG"),
+    "ps": ("10", "P/S"),
+    "pb": ("11", "P/B"),
+    "price_to_free_cash_flow": ("13", "P/Free Cash Flow"),
+    "dividend_yield": ("14", "Dividend Yield"),
+    "eps_growth_this_year": ("17", "EPS Growth This Year"),
+    "eps_growth_next_year": ("18", "EPS Growth Next Year"),
+    "eps_growth_quarter": ("22", "EPS Growth Quarter Over Quarter"),
+    "sales_growth_quarter": ("23", "Sales Growth Quarter Over Quarter"),
+    "return_on_assets": ("32", "Return on Assets"),
+    "return_on_equity": ("33", "Return on Equity"),
+    "current_ratio": ("35", "Current Ratio"),
+    "debt_to_equity": ("38", "Total Debt/Equity"),
+    "gross_margin": ("39", "Gross Margin"),
+    "operating_margin": ("40", "Operating Margin"),
+    "profit_margin": ("41", "Profit Margin"),
+}
+_MILLIONS = frozenset(["market_cap"])
 # The last column ends with a sign, so that a table that was cut off in the middle of it shows.
 COLUMNS: Mapping[str, str] = {
     "1": "Ticker",
-    "6": "Market Cap",
+    **dict(FIGURES.values()),
     "63": "Average Volume",
     "65": "Price",
     "67": "Volume",
@@ -133,6 +157,8 @@ class Candidate:
     volume: float | None
     sma20_distance: float | None
     weekly_volatility: float | None
+    # By the names of `shared.domain.fundamentals`.
+    figures: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +276,15 @@ def _candidate(row: Mapping[str, str]) -> Candidate | None:
         figure(row["Volume"]),
         figure(row["20-Day Simple Moving Average"]),
         figure(row["Volatility (Week)"]),
+        {name: _plain(name, row[header]) for name, (_, header) in FIGURES.items()},
     )
+
+
+def _plain(name: str, text: str) -> float | None:
+    """A company's figure; what is written in percent as a fraction."""
+    value = figure(text, unit=1e6 if name in _MILLIONS else 1.0)
+    is_percent = text.rstrip().endswith("%")
+    return value / 100.0 if value is not None and is_percent else value
 
 
 def figure(text: str, unit: float = 1.0) -> float | None:
@@ -259,4 +293,6 @@ def figure(text: str, unit: float = 1.0) -> float | None:
     if match is None:
         return None
     scale = {"": unit, "%": 1.0, "K": 1e3, "M": 1e6, "B": 1e9}[match[2]]
-    return float(match[1]) * scale
+    value = float(match[1]) * scale
+    # So many digits that they are no number any more.
+    return value if math.isfinite(value) else None

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
@@ -23,6 +23,7 @@ from data_collector.ports import Announced, Doubt, Hold, Job, JobState, Reject
 from data_collector.screens import Taken
 from shared.adapters.postgres import Database, lock
 from shared.domain.bar_blocks import BarBlock, from_epoch_us
+from shared.domain.fundamentals import FUNDAMENTALS
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 
@@ -33,6 +34,24 @@ _JOB = (
     "bars_new, bars_refused, error, ended_at, through, group_through, reached_at, pieces_done, "
     "pieces_total, providers, note"
 )
+
+# A company's figures change with its reports, its ratios with the price: a screen every five minutes says no more.
+_KEPT_EVERY = timedelta(hours=1)
+_NOTE_COMPANIES = text(f"""
+    INSERT INTO data_collector.fundamentals (account, symbol, taken_at, {", ".join(FUNDAMENTALS)})
+    SELECT :account, seen.*
+    FROM (
+        SELECT company, CAST(:taken_at AS timestamptz), {", ".join(FUNDAMENTALS)}
+        FROM unnest(
+            CAST(:symbols AS text[]),
+            {", ".join(f"CAST(:{name} AS double precision[])" for name in FUNDAMENTALS)}
+        ) AS shown (company, {", ".join(FUNDAMENTALS)})
+    ) AS seen
+    WHERE NOT EXISTS (
+        SELECT FROM data_collector.fundamentals AS kept
+        WHERE kept.account = :account AND kept.symbol = seen.company AND kept.taken_at > :kept_since
+    )
+    ON CONFLICT DO NOTHING""")
 
 
 class PostgresJournal:
@@ -471,7 +490,9 @@ class PostgresUniverse:
         self._database = database
         self._account = account
 
-    async def note(self, taken: Taken) -> None:
+    async def note(
+        self, taken: Taken, companies: Mapping[Symbol, Mapping[str, float | None]]
+    ) -> None:
         """See `Universe`."""
 
         async def write(connection: AsyncConnection) -> None:
@@ -489,6 +510,18 @@ class PostgresUniverse:
                     "symbols": list(taken.symbols),
                 },
             )
+            if companies:
+                given = {name: [c.get(name) for c in companies.values()] for name in FUNDAMENTALS}
+                await connection.execute(
+                    _NOTE_COMPANIES,
+                    {
+                        "account": self._account,
+                        "taken_at": taken.taken_at,
+                        "kept_since": taken.taken_at - _KEPT_EVERY,
+                        "symbols": list(companies),
+                        **given,
+                    },
+                )
 
         await self._database.run(write)
 

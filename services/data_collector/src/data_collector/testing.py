@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
@@ -333,11 +333,16 @@ class MemoryUniverse:
 
     noted: list[Taken] = field(default_factory=list)
     positions: frozenset[Symbol] = frozenset()
+    # What was shown last of each company.
+    companies: dict[Symbol, Mapping[str, float | None]] = field(default_factory=dict)
 
-    async def note(self, taken: Taken) -> None:
+    async def note(
+        self, taken: Taken, companies: Mapping[Symbol, Mapping[str, float | None]]
+    ) -> None:
         """See `Universe`."""
         if taken not in self.noted:
             self.noted.append(taken)
+            self.companies.update(companies)
 
     async def held(self) -> frozenset[Symbol]:
         """See `Universe`."""

@@ -155,6 +155,13 @@ def test_a_screen_is_taken_and_what_it_showed_can_be_asked_for_later(rig: Any) -
     assert (taken["screen"], taken["symbols"]) == ("free", ["BBB", "CCC"])
     before = rig.collector.get("/data/universe", at="2026-01-12").json()
     assert before == {"is_on": True, "last_error": None, "items": []}
+    kept = rig.rows(
+        "SELECT * FROM data_collector.v_fundamentals WHERE account = $1 ORDER BY symbol"
+    )
+    assert [(row["symbol"], row["taken_at"].isoformat()) for row in kept] == [
+        (symbol, taken["taken_at"].replace("Z", "+00:00")) for symbol in ("BBB", "CCC")
+    ]
+    assert all(row["ps"] > 0 and -1 < row["profit_margin"] < 1 for row in kept)
     token = rig.collector.settings["FINVIZ_API_KEY"]
     assert token not in rig.collector.log.read_text()
 

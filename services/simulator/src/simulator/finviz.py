@@ -66,6 +66,8 @@ class Company:
     volume: int
     sma20_distance: float
     weekly_volatility: float
+    # As written, by number of the column; empty where a company has no such figure.
+    figures: Mapping[str, str]
 
 
 class FinvizApi:
@@ -133,9 +135,66 @@ class FinvizApi:
             bars[0].volume,
             float(closes[0] / closes.mean() - 1) * 100,
             float(ranges.mean()) * 100,
+            _made_up_figures(made_up),
         )
 
 
+def _made_up_figures(random: np.random.Generator) -> dict[str, str]:
+    """What a company earns, owes and costs; every fifth loses money, and every seventh has no debt to speak of."""
+    draw = random.uniform
+    has_profit, margin = draw() < 0.8, draw(0.02, 0.35)
+    margin = margin if has_profit else -margin
+    pe, growth = draw(6, 60), draw(-0.4, 0.9)
+    return {
+        "7": f"{pe:.2f}" if has_profit else "",
+        "8": f"{pe * draw(0.6, 1.1):.2f}" if has_profit else "",
+        "9": f"{pe / (growth * 100):.2f}" if has_profit and growth > 0 else "",
+        "10": f"{draw(0.3, 12):.2f}",
+        "11": f"{draw(0.5, 15):.2f}",
+        "13": f"{draw(5, 80):.2f}" if has_profit else "-",
+        "14": _percent(draw(0, 0.05)) if draw() < 0.5 else "",
+        "17": _percent(growth),
+        "18": _percent(draw(-0.1, 0.4)),
+        "22": _percent(draw(-0.5, 0.8)),
+        "23": _percent(draw(-0.2, 0.5)),
+        "32": _percent(margin * draw(0.3, 0.9)),
+        "33": _percent(margin * draw(0.8, 2.0)),
+        "35": f"{draw(0.5, 4):.2f}",
+        "38": "0.00" if draw() < 1 / 7 else f"{draw(0.05, 3):.2f}",
+        "39": _percent(draw(0.2, 0.8)),
+        "40": _percent(margin * 1.2),
+        "41": _percent(margin),
+    }
+
+
+def _percent(fraction: float) -> str:
+    return f"{fraction * 100:.2f}%"
+
+
+def _figure(number: str) -> Callable[[int, Company], object]:
+    return lambda _, company: company.figures[number]
+
+
+_HEADERS = {
+    "7": "P/E",
+    "8": "Forward P/E",
+    "9": "PEG",
+    "10": "P/S",
+    "11": "P/B",
+    "13": "P/Free Cash Flow",
+    "14": "Dividend Yield",
+    "17": "EPS Growth This Year",
+    "18": "EPS Growth Next Year",
+    "22": "EPS Growth Quarter Over Quarter",
+    "23": "Sales Growth Quarter Over Quarter",
+    "32": "Return on Assets",
+    "33": "Return on Equity",
+    "35": "Current Ratio",
+    "38": "Total Debt/Equity",
+    "39": "Gross Margin",
+    "40": "Operating Margin",
+    "41": "Profit Margin",
+}
 _COLUMNS: Mapping[str, tuple[str, Callable[[int, Company], object]]] = {
     "0": ("No.", lambda number, _: number),
     "1": ("Ticker", lambda _, c: str(c.symbol)),
@@ -148,6 +207,7 @@ _COLUMNS: Mapping[str, tuple[str, Callable[[int, Company], object]]] = {
     "65": ("Price", lambda _, c: round(c.price, 2)),
     "66": ("Change", lambda _, c: f"{c.change:.2f}%"),
     "67": ("Volume", lambda _, c: c.volume),
+    **{number: (header, _figure(number)) for number, header in _HEADERS.items()},
 }
 
 

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shared.domain.fundamentals import FUNDAMENTALS
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
+from strategy_engine.fundamentals import Snapshots, snapshots_of
 from strategy_engine.panels import FIGURES, Panel
 from strategy_engine.strategy import Strategy, VectorStrategy, Wish, Wishes, read_wish
+from strategy_engine.universe import with_fundamentals
 
 # So many instants are decided on again, and of so much history at most.
 MOST_INSTANTS = 40
@@ -126,11 +129,27 @@ def made_up_bars(
     number = np.arange(count)
     length_us = 23_400_000_000 // per_day
     ends = number // per_day * _DAY_US + 52_200_000_000 + (number % per_day + 1) * length_us
-    return Panel(
+    panel = Panel(
         timeframe,
         tuple(Symbol(f"MADE{n}") for n in range(symbols)),
-        **figures,
+        *(figures[name] for name in FIGURES),
         end_us=np.repeat(ends[:, None], symbols, axis=1),
+    )
+    return with_fundamentals(panel, _made_up_snapshots(panel, random))
+
+
+def _made_up_snapshots(panel: Panel, random: np.random.Generator) -> Snapshots:
+    """Something new of every company at every fifth bar, taken within a day before it ended, with figures missing."""
+    count = len(panel) // 5 * len(panel.symbols)
+    rows, columns = (
+        random.integers(0, len(panel), count),
+        random.integers(0, len(panel.symbols), count),
+    )
+    figures = random.uniform(-0.2, 2.0, (count, len(FUNDAMENTALS)))
+    return snapshots_of(
+        [panel.symbols[column] for column in columns.tolist()],
+        panel.times[rows, columns] - random.integers(0, _DAY_US, count),
+        np.where(random.random(figures.shape) < 0.1, np.nan, figures),
     )
 
 
@@ -146,12 +165,14 @@ def _bounded(strategy: Strategy, panel: Panel) -> tuple[Panel, int]:
     if first == 0 and columns == len(panel.symbols):
         return panel, 0
     cut = {name: getattr(panel, name)[first:, :columns] for name in FIGURES}
+    known = panel.fundamentals
     return Panel(
         panel.timeframe,
         panel.symbols[:columns],
         **cut,
         end_us=None if panel.end_us is None else panel.end_us[first:, :columns],
         screened=None if panel.screened is None else panel.screened[first:, :columns],
+        fundamentals=None if known is None else known.taken(known.place[first:, :columns]),
     ), first
 
 

@@ -25,7 +25,7 @@ from strategy_engine.panels import Panel
 from strategy_engine.patience import LIMIT_S, within
 from strategy_engine.ports import Batch, StrategyRun
 from strategy_engine.strategy import InvalidWish, Strategy, VectorStrategy, Wish, read_wish
-from strategy_engine.universe import Screen, with_screens
+from strategy_engine.universe import Universe, with_fundamentals, with_screens
 from strategy_engine.windows import Windows
 
 _log = structlog.get_logger(__name__)
@@ -33,6 +33,7 @@ FAILURES_UNTIL_OFF = 3
 _LONGEST_ERROR = 300
 # Values per figure that a strategy is asked about at a time: they stay in the processor's cache.
 _AT_ONCE = 200_000
+NOTHING_SEEN = Universe()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def wishes_in(
     strategy: Strategy,
     windows: Windows,
     symbols: Sequence[Symbol],
-    screens: Sequence[Screen],
+    universe: Universe,
 ) -> dict[Symbol, Wish]:
     """What `strategy` newly wishes for, of `symbols` (sorted), which all have a bar at this instant.
 
@@ -91,7 +92,9 @@ def wishes_in(
     for first in range(0, len(symbols), width):
         panel = windows.panel(symbols[first : first + width], strategy.bars_needed)
         if strategy.uses_screens:
-            panel = with_screens(panel, screens)
+            panel = with_screens(panel, universe.screens)
+        if strategy.uses_fundamentals:
+            panel = with_fundamentals(panel, universe.snapshots)
         wishes |= newest_wishes(strategy, panel)
     return wishes
 
@@ -102,7 +105,7 @@ def signals_of(
     block: BarBlock,
     batch: Batch,
     account: str,
-    screens: Sequence[Screen] = (),
+    universe: Universe = NOTHING_SEEN,
     limit_s: float = LIMIT_S,
 ) -> list[Signal]:
     """The signals `strategy` gives for `batch`, whose bars are `block` and the newest of `windows`.
@@ -111,7 +114,7 @@ def signals_of(
         TookTooLong: it took longer than `limit_s`.
         InvalidWish: the answer cannot be meant. Whatever else the strategy raises passes through.
     """
-    wishes = within(limit_s, partial(wishes_in, strategy, windows, block.symbols, screens))
+    wishes = within(limit_s, partial(wishes_in, strategy, windows, block.symbols, universe))
     closes = dict(zip(block.symbols, block.close.tolist(), strict=True)) if wishes else {}
     return [
         Signal(
@@ -147,7 +150,7 @@ def evaluate(
     batch: Batch,
     account: str,
     ran_at: datetime,
-    screens: Sequence[Screen] = (),
+    universe: Universe = NOTHING_SEEN,
     limit_s: float = LIMIT_S,
 ) -> Evaluated:
     """Ask every strategy that is on; `windows` must already hold `block`, the bars of `batch`."""
@@ -158,7 +161,7 @@ def evaluate(
         if before.is_off:
             continue
         try:
-            made = signals_of(strategy, windows, block, batch, account, screens, limit_s)
+            made = signals_of(strategy, windows, block, batch, account, universe, limit_s)
         except Exception as error:  # noqa: BLE001  # a stranger's code may raise anything
             run = after_failure(before, error, batch, ran_at)
             _log.warning(

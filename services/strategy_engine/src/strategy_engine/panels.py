@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from shared.domain.errors import InvalidInput
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
+from strategy_engine.fundamentals import Fundamentals
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -34,6 +35,7 @@ class Panel:
     `end_us`: when each bar ended, microseconds since 1970 UTC; of no meaning where there is no bar. It may be left
     out where no strategy asks for times, and is then None. `screened`: 1 where the newest screen that had been taken by then
     let the symbol through, 0 where it did not, NaN where none is known (see `universe`); None is NaN everywhere.
+    `fundamentals`: what was known of the companies by then; None where no strategy asks.
     """
 
     timeframe: Timeframe
@@ -45,6 +47,7 @@ class Panel:
     volume: Floats
     end_us: Instants | None = field(default=None, kw_only=True)
     screened: Floats | None = field(default=None, kw_only=True)
+    fundamentals: Fundamentals | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         shape = self.close.shape
@@ -69,6 +72,8 @@ class Panel:
             window = optional.view()
             window.flags.writeable = False
             object.__setattr__(self, name, window)
+        if self.fundamentals is not None and self.fundamentals.place.shape != shape:
+            raise InvalidInput(f"fundamentals of a panel must be of shape {shape}")
 
     def __len__(self) -> int:
         return len(self.close)
@@ -89,6 +94,23 @@ class Panel:
         """`screened`, NaN everywhere when this panel was made without."""
         return np.full(self.close.shape, np.nan) if self.screened is None else self.screened
 
+    @property
+    def companies(self) -> Fundamentals:
+        """`fundamentals`, for a strategy that cannot do without.
+
+        Raises:
+            InvalidInput: this panel was made without.
+        """
+        return _required(self.fundamentals)
+
+    def fundamental(self, name: str) -> Floats:
+        """The figure called `name` (see `shared.domain.fundamentals`) as each bar knows it, NaN where it is not known.
+
+        Raises:
+            InvalidInput: there is no such figure, or this panel was made without.
+        """
+        return self.companies.spread(self.companies[name])
+
     def until(self, row: int) -> Panel:
         """The panel as it was when row `row` was its newest."""
         return self._cut(slice(0, row + 1), slice(None), self.symbols)
@@ -107,7 +129,10 @@ class Panel:
             for name in _OPTIONAL
             if getattr(self, name) is not None
         }
-        return Panel(self.timeframe, symbols, **cut, **optional)
+        known = self.fundamentals
+        if known is not None:
+            known = known.taken(known.place[rows, columns])
+        return Panel(self.timeframe, symbols, **cut, **optional, fundamentals=known)
 
     def newest(self, row: int, count: int) -> Panel:
         """What a live strategy sees when row `row` is the newest: the last `count` own bars of each symbol that has one.
@@ -133,7 +158,10 @@ class Panel:
             if getattr(self, name) is not None
         }
         symbols = tuple(self.symbols[column] for column in columns.tolist())
-        return Panel(self.timeframe, symbols, **cut, **optional)
+        of_companies = self.fundamentals
+        if of_companies is not None:
+            of_companies = of_companies.taken(of_companies.place[at, columns])
+        return Panel(self.timeframe, symbols, **cut, **optional, fundamentals=of_companies)
 
     def view(self, column: int) -> View:
         """That symbol's own bars; `column` must have at least one."""
@@ -144,6 +172,7 @@ class Panel:
             *(getattr(alone, name)[:, 0] for name in FIGURES),
             end_us=None if alone.end_us is None else alone.end_us[:, 0],
             screened=None if alone.screened is None else alone.screened[:, 0],
+            fundamentals=None if alone.fundamentals is None else alone.fundamentals.of_first(),
         )
 
 
@@ -160,9 +189,15 @@ class View:
     volume: Floats
     end_us: Instants | None = field(default=None, kw_only=True)
     screened: Floats | None = field(default=None, kw_only=True)
+    fundamentals: Fundamentals | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.close)
+
+    def fundamental(self, name: str) -> Floats:
+        """As of `Panel`, shape (n,)."""
+        known = _required(self.fundamentals)
+        return known.spread(known[name])
 
     def as_panel(self) -> Panel:
         """The same bars as a panel of one symbol."""
@@ -172,4 +207,13 @@ class View:
             *(getattr(self, name)[:, None] for name in FIGURES),
             end_us=None if self.end_us is None else self.end_us[:, None],
             screened=None if self.screened is None else self.screened[:, None],
+            fundamentals=None if self.fundamentals is None else self.fundamentals.as_column(),
         )
+
+
+def _required(fundamentals: Fundamentals | None) -> Fundamentals:
+    if fundamentals is None:
+        raise InvalidInput(
+            "these bars came without fundamentals, which the strategy needs; say uses_fundamentals = True"
+        )
+    return fundamentals

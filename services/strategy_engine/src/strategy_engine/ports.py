@@ -15,6 +15,7 @@ from typing import Protocol
 from shared.domain.signals import Evaluation, Signal
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
+from strategy_engine.fundamentals import Snapshots
 from strategy_engine.universe import Screen
 
 
@@ -83,6 +84,12 @@ class EvaluationStore(Protocol):
 
     async def screens(self, until_at: datetime, limit: int) -> list[Screen]:
         """The newest `limit` screens that had been taken by `until_at`, in no order."""
+        ...
+
+    async def snapshots(
+        self, *, after: int, since_at: datetime, until_at: datetime, limit: int
+    ) -> tuple[int, Snapshots]:
+        """The newest `limit` snapshots of companies with ids above `after`, taken since and until then; and the last id."""
         ...
 
     async def commit(

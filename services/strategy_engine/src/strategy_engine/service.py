@@ -26,14 +26,12 @@ from shared.ports import Bells, Clock, Timer
 from strategy_engine.bars import AnnouncedBars
 from strategy_engine.evaluation import Evaluated, evaluate, signals_of
 from strategy_engine.ports import Batch, EvaluationStore, StrategyRun
+from strategy_engine.seen import SeenUniverse
 from strategy_engine.strategy import Strategy
-from strategy_engine.universe import Screen
 from strategy_engine.windows import Windows
 
 _log = structlog.get_logger(__name__)
 _CATCH_UP_S = 5.0
-# Two days of them, one every five minutes: a decision compares this bar with the one before.
-_SCREENS = 200
 
 
 class StrategyFailed(Rejected):
@@ -95,6 +93,7 @@ class StrategyEngine:
         self._meters = meters
         self._depth = max(strategy.bars_needed for strategy in strategies)
         self._windows = Windows(timeframe, self._depth)
+        self._seen = SeenUniverse(store)
         self._runs: dict[str, StrategyRun] | None = None
         self._turn = asyncio.Lock()
         self._has_caught_up = False
@@ -158,16 +157,10 @@ class StrategyEngine:
             batch,
             self._account,
             self._clock.now(),
-            await self._screens(tuple(self.strategies.values()), batch),
+            await self._seen.until_end_of(batch, tuple(self.strategies.values())),
         )
         # In a thread, since a strategy may take its time and the event loop has others to answer.
         return await asyncio.to_thread(evaluate, *arguments)
-
-    async def _screens(self, strategies: Sequence[Strategy], batch: Batch) -> Sequence[Screen]:
-        """The newest screens that `batch` may know, if one of `strategies` asks for them."""
-        if not any(strategy.uses_screens for strategy in strategies):
-            return ()
-        return await self._store.screens(batch.end_at, _SCREENS)
 
     async def _see(self, windows: Windows, batch: Batch, block: BarBlock) -> None:
         """Move `windows` on by `batch`, reading from the store what it does not follow on."""
@@ -220,10 +213,11 @@ class StrategyEngine:
         block = await self._bars.of(batch)
         windows = Windows(self.timeframe, strategy.bars_needed)
         await self._see(windows, batch, block)
-        screens = await self._screens([strategy], batch)
+        # Its own, since it may be asked while the pipeline is at another batch.
+        universe = await SeenUniverse(self._store).until_end_of(batch, [strategy])
         try:
             signals = await asyncio.to_thread(
-                signals_of, strategy, windows, block, batch, self._account, screens
+                signals_of, strategy, windows, block, batch, self._account, universe
             )
         except Exception as error:
             raise StrategyFailed(

@@ -17,10 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.adapters.postgres import Cursor, Database, Outbox
 from shared.domain.bar_blocks import to_epoch_us
+from shared.domain.fundamentals import FUNDAMENTALS
 from shared.domain.signals import Direction, Evaluation, Signal
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.messages import EVALUATION, EVALUATIONS
+from strategy_engine.fundamentals import Snapshots, read_snapshots
 from strategy_engine.ports import Batch, StoredSignal, StrategyRun
 from strategy_engine.universe import Screen
 
@@ -130,6 +132,31 @@ class PostgresEvaluations:
                 {"account": self._account, "until": until_at, "limit": limit},
             )
             return [Screen(to_epoch_us(row.taken_at), frozenset(row.symbols)) for row in result]
+
+        return await self._database.run(read)
+
+    async def snapshots(
+        self, *, after: int, since_at: datetime, until_at: datetime, limit: int
+    ) -> tuple[int, Snapshots]:
+        """See `EvaluationStore`."""
+
+        async def read(connection: AsyncConnection) -> tuple[int, Snapshots]:
+            result = await connection.execute(
+                text(
+                    f"SELECT id, symbol, taken_at, {', '.join(FUNDAMENTALS)} FROM data_collector.v_fundamentals "
+                    "WHERE account = :account AND id > :after AND taken_at > :since AND taken_at <= :until "
+                    "ORDER BY id DESC LIMIT :limit"
+                ),
+                {
+                    "account": self._account,
+                    "after": after,
+                    "since": since_at,
+                    "until": until_at,
+                    "limit": limit,
+                },
+            )
+            rows = result.all()
+            return (rows[0].id if rows else after), read_snapshots([row[1:] for row in rows])
 
         return await self._database.run(read)
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from shared.domain.errors import InvalidInput
 from shared.domain.signals import Direction
+from strategy_engine.fundamentals import Fundamentals
 from strategy_engine.panels import Bools, Floats, Panel, View
 from strategy_engine.parameters import Parameter, Value, read_values
 
@@ -75,7 +76,8 @@ class Wishes:
     """The new wishes of a whole panel; arrays of its shape (bars, symbols).
 
     `entries` wish to be LONG, `exits` to be FLAT, `shorts` (none if absent) to be SHORT, for `exit_reason`.
-    `conviction` counts only where there is a wish; absent, it is 1 everywhere.
+    `conviction` counts only where there is a wish; absent, it is 1 everywhere. Beside `figures`, which are numbers wherever there
+    is a wish, those of `companies` are kept with each wish as far as they are known.
     """
 
     entries: Bools
@@ -85,6 +87,7 @@ class Wishes:
     conviction: Floats | None = None
     figures: Mapping[str, Floats] = field(default_factory=dict)
     shorts: Bools | None = None
+    companies: Fundamentals | None = None
 
     @property
     def wished(self) -> Bools:
@@ -108,6 +111,8 @@ class Wishes:
                 raise InvalidWish(f"{name} must be booleans, was {array.dtype}")
             if name not in _KINDS and array.dtype != np.float64:
                 raise InvalidWish(f"{name} must be float64, was {array.dtype}")
+        if self.companies is not None and self.companies.place.shape != shape:
+            raise InvalidWish(f"companies must be of shape {shape}")
         if (self.entries & self.exits).any():
             raise InvalidWish("one bar cannot be both an entry and an exit")
         if self.shorts is not None and (self.shorts & (self.entries | self.exits)).any():
@@ -125,6 +130,8 @@ class Wishes:
             return None
         conviction = 1.0 if self.conviction is None else float(self.conviction[row, column])
         figures = {name: float(values[row, column]) for name, values in self.figures.items()}
+        if self.companies is not None:
+            figures |= self.companies.at(row, column)
         return Wish(direction, conviction, reason, figures)
 
 
@@ -139,6 +146,8 @@ class Strategy(ABC):
     compares_symbols: ClassVar[bool] = False
     # Whether it reads which symbols had passed the screen (`Panel.screened`).
     uses_screens: ClassVar[bool] = False
+    # Whether it reads what was known of the companies (`Panel.fundamental`).
+    uses_fundamentals: ClassVar[bool] = False
     parameters: ClassVar[Mapping[str, Parameter[Any]]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

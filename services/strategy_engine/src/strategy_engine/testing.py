@@ -18,6 +18,7 @@ from shared.testing.bar_stores import MemoryBars
 from shared.testing.bus import CountedBells, MemoryBarStream
 from shared.testing.time import FakeClock, InstantTimer
 from strategy_engine.bars import AnnouncedBars
+from strategy_engine.fundamentals import NO_SNAPSHOTS, Snapshots
 from strategy_engine.ports import Batch, EvaluationStore, StoredSignal, StrategyRun
 from strategy_engine.service import Meters, StrategyEngine
 from strategy_engine.strategy import Strategy
@@ -45,6 +46,8 @@ class MemoryEvaluations:
     kept: list[StoredSignal] = field(default_factory=list)
     fared: dict[str, StrategyRun] = field(default_factory=dict)
     taken: list[Screen] = field(default_factory=list)
+    # By number: snapshots that were stored together.
+    companies: list[Snapshots] = field(default_factory=list)
     read: int = 0
 
     async def position(self) -> int:
@@ -77,6 +80,17 @@ class MemoryEvaluations:
         """See `EvaluationStore`."""
         known = [screen for screen in self.taken if screen.taken_us <= to_epoch_us(until_at)]
         return sorted(known, key=lambda screen: screen.taken_us)[-limit:]
+
+    async def snapshots(
+        self, *, after: int, since_at: datetime, until_at: datetime, limit: int
+    ) -> tuple[int, Snapshots]:
+        """See `EvaluationStore`."""
+        since_us, until_us = to_epoch_us(since_at), to_epoch_us(until_at)
+        found, last = NO_SNAPSHOTS, after
+        for number, some in list(enumerate(self.companies, 1))[after:][-limit:]:
+            if len(some) and some.taken_us.max() <= until_us:
+                found, last = found.then(some, since_us + 1), number
+        return last, found
 
     async def commit(
         self,

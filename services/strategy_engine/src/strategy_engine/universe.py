@@ -1,7 +1,8 @@
-"""Which symbols had passed the screen, as far as anybody knew at the end of each bar?
+"""Which symbols had passed the screen, and what was known of their companies, at the end of each bar?
 
 A screen is a provider's list of symbols that satisfy fundamental and other filters, kept with the instant at which it was
-taken. A bar knows the newest one taken until its end and no later one; one that is too old says nothing.
+taken, and so are the figures it showed. A bar knows the newest of either taken until its end and no later one; what is too old
+says nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from datetime import timedelta
 
 import numpy as np
 
+from strategy_engine.fundamentals import NO_SNAPSHOTS, Snapshots, fundamentals_of
 from strategy_engine.panels import Panel
 
 # Over the longest weekend, and no further: after that the list speaks of another company's figures.
@@ -25,6 +27,14 @@ class Screen:
 
     taken_us: int
     symbols: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Universe:
+    """What had been seen by an instant: which symbols passed screens, and the figures of their companies."""
+
+    screens: Sequence[Screen] = ()
+    snapshots: Snapshots = NO_SNAPSHOTS
 
 
 def with_screens(panel: Panel, screens: Sequence[Screen]) -> Panel:
@@ -45,3 +55,13 @@ def with_screens(panel: Panel, screens: Sequence[Screen]) -> Panel:
     if len(taken):
         known = np.where(ends - taken[np.maximum(newest, 0)] > _OLDEST_US, np.nan, known)
     return replace(panel, screened=known)
+
+
+def with_fundamentals(panel: Panel, snapshots: Snapshots) -> Panel:
+    """`panel` with what `snapshots` said of its companies by the end of each of its bars.
+
+    Raises:
+        InvalidInput: the panel has no times.
+    """
+    known = fundamentals_of(snapshots, panel.symbols, panel.times, _OLDEST_US)
+    return replace(panel, fundamentals=known)

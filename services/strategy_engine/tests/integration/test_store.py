@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -22,11 +23,11 @@ from shared.domain.signals import Direction, Evaluation, Signal
 from shared.domain.timeframes import Timeframe
 from shared.messages import EVALUATION, EVALUATIONS
 from shared.testing.bar_stores import NOON, a_bar
+from shared.testing.servers import SettingsFor
 from strategy_engine.ports import Batch, EvaluationStore, StrategyRun
 from strategy_engine.store import PostgresEvaluations
 from strategy_engine.testing import MemoryEvaluations, batch_of
 from strategy_engine.universe import Screen
-from trader.testing.servers import SettingsFor
 
 Announce = Callable[..., Awaitable[Batch]]
 Scenario = Callable[[EvaluationStore, Announce], Awaitable[None]]
@@ -226,6 +227,44 @@ def test_the_newest_screens_taken_until_then_are_read_as_the_collector_keeps_the
                 Screen(to_epoch_us(NOON), frozenset({"AAPL"})),
             ]
             assert len(await store.screens(LATER, 1)) == 1
+
+    asyncio.run(main())
+
+
+def test_snapshots_of_companies_are_read_on_from_the_last_one_as_the_collector_keeps_them(
+    settings_for: SettingsFor, account: str
+) -> None:
+    insert = text(
+        "INSERT INTO data_collector.fundamentals (account, symbol, taken_at, pe, profit_margin) "
+        "VALUES (:account, :symbol, :taken_at, :pe, :margin)"
+    )
+    taken = [("AAPL", NOON, 20.5, None), ("MSFT", NOON, None, 0.4), ("AAPL", LATER, 21.0, 0.3)]
+
+    async def keep(connection: AsyncConnection) -> None:
+        for owner in (account, f"{account[:20]}-other"):
+            for symbol, at, pe, margin in taken:
+                row = {"account": owner, "symbol": symbol, "taken_at": at, "pe": pe}
+                await connection.execute(insert, {**row, "margin": margin})
+
+    async def main() -> None:
+        collector = settings_for("data_collector")
+        async with open_database(collector, MonotonicTimer(), application="test") as database:
+            await database.run(keep)
+        engine = settings_for("strategy_engine")
+        async with open_database(engine, MonotonicTimer(), application="test") as database:
+            store = PostgresEvaluations(database, account)
+            since = NOON - timedelta(seconds=1)
+
+            first, at_noon = await store.snapshots(after=0, since_at=since, until_at=NOON, limit=9)
+            last, then = await store.snapshots(after=first, since_at=since, until_at=LATER, limit=9)
+            again = await store.snapshots(after=last, since_at=since, until_at=LATER, limit=9)
+
+            assert dict(at_noon.spans) == {"MSFT": (0, 1), "AAPL": (1, 2)}
+            assert np.nansum(at_noon.figures, axis=1).tolist() == [0.4, 20.5]
+            assert then.taken_us.tolist() == [to_epoch_us(LATER)]
+            assert (again[0], len(again[1])) == (last, 0)
+            newest = await store.snapshots(after=0, since_at=NOON, until_at=LATER, limit=9)
+            assert newest[1].taken_us.tolist() == [to_epoch_us(LATER)]
 
     asyncio.run(main())
 

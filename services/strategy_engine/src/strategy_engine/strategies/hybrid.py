@@ -1,13 +1,23 @@
 """Do trend, momentum, place in the range and fundamentals speak for a symbol, in a market that can be traded?
 
-Four parts of a score from 0 to 1, three technical and one fundamental. Technical: the close above its long and short
-averages; the relative strength index; where the close lies in the range of the last bars. Fundamental: whether the symbol
-was in the newest FinViz screen taken by then; where no screen is known it earns nothing. Each symbol's regime
-decides what is asked of the score: volatile (its range has grown) lets nobody in, ranging (it goes to and fro)
-asks for more, trending takes the threshold as it is.
+A score from 0 to 1 of technicals and fundamentals. Technical: the close above its long and short averages; the relative
+strength index; where the close lies in the range of the last bars. Fundamental: the mean of four parts, each
+from 0 to 1, made of the figures that FinViz had shown by then.
 
-LONG when the score passes what its regime asks for, FLAT when it falls below `leave`, whatever the regime: a SELL closes
-the long position.
+| part | figures | full score from | idea |
+| --- | --- | --- | --- |
+| value | earnings over price, book value over price | 10 %, 100 % | Basu (1977), J. of Finance 32(3); Fama and French (1992), J. of Finance 47(2) |
+| growth | earnings and sales of a quarter over the same a year before | 25 % each | O'Neil (1988), How to Make Money in Stocks; Jegadeesh and Livnat (2006), J. of Accounting and Economics 41 |
+| quality | return on equity, operating margin | 20 % each | Novy-Marx (2013), J. of Financial Economics 108(1) |
+| leverage | debt over equity | none; 0 from twice the equity on | Piotroski (2000), J. of Accounting Research 38 |
+
+In between it is a straight line. A figure that is missing earns nothing, and is not left out of the mean: there is no P/E where a
+company loses money and no return on equity where equity is negative, so leaving them out would make the weakest look like
+the average. Where nothing is known the fundamental part is 0.
+
+Each symbol's regime decides what is asked of the score: volatile (its range has grown) lets nobody in, ranging (it goes to and
+fro) asks for more, trending takes the threshold as it is. LONG when the score passes what its regime asks for, FLAT when it
+falls below `leave`, whatever the regime: a SELL closes the long position.
 """
 
 from __future__ import annotations
@@ -16,6 +26,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from strategy_engine.fundamentals import Fundamentals
 from strategy_engine.indicators import (
     crossed_above,
     crossed_below,
@@ -32,17 +43,32 @@ from strategy_engine.strategy import VectorStrategy, Wishes
 
 RANGING, TRENDING, VOLATILE = 0.0, 1.0, 2.0
 _STRENGTH_BARS = 14
+_FIGURES = (
+    "pe",
+    "pb",
+    "eps_growth_quarter",
+    "sales_growth_quarter",
+    "return_on_equity",
+    "operating_margin",
+    "debt_to_equity",
+)
+# What earns the full score.
+_EARNINGS_YIELD = 0.10
+_GROWTH = 0.25
+_PROFIT = 0.20
+# What earns nothing.
+_DEBT = 2.0
 
 
 class Hybrid(VectorStrategy):
     """Long while technicals and fundamentals together speak for a symbol and its market is not wild."""
 
     sell_means: ClassVar[str] = "closes the long position, in any regime"
-    uses_screens: ClassVar[bool] = True
+    uses_fundamentals: ClassVar[bool] = True
 
     short_window = Whole(20, low=2, high=200, about="bars of the short average and of the regime")
     long_window = Whole(100, low=3, high=500, about="bars of the long average and usual range")
-    fundamental_weight = Number(0.3, low=0.0, high=1.0, about="share of the screen in the score")
+    fundamental_weight = Number(0.3, low=0.0, high=1.0, about="share of fundamentals in the score")
     enter = Number(0.6, low=0.05, high=1.0, about="score that lets in where the market trends")
     leave = Number(0.4, low=0.0, high=0.95, about="score below which the position is closed")
     ranging_extra = Number(0.15, low=0.0, high=1.0, about="score asked on top in a ranging market")
@@ -74,9 +100,11 @@ class Hybrid(VectorStrategy):
             + np.clip((strength - 30.0) / 40.0, 0, 1)
         )
         technicals = (technicals + place / 100.0) / 3.0
-        passed = np.nan_to_num(panel.passed_screen, nan=0.0)
+        known = panel.companies
+        parts, total = _parts(known)
+        fundamentals = known.spread(total)
         weight = self.fundamental_weight
-        score = (1.0 - weight) * technicals + weight * passed
+        score = (1.0 - weight) * technicals + weight * fundamentals
         regime, straight, wildness = self._regime(panel)
         asked = np.where(regime == RANGING, self.enter + self.ranging_extra, self.enter)
         # How far above what is asked; where nobody is let in, as far below as can be.
@@ -91,13 +119,14 @@ class Hybrid(VectorStrategy):
             figures={
                 "score": score,
                 "technicals": technicals,
-                "passed_screen": passed,
+                "fundamentals": fundamentals,
                 "regime": regime,
                 "efficiency": straight,
                 "range_over_usual": wildness,
                 "rsi": strength,
                 "close": panel.close,
             },
+            companies=known.showing({**parts, **{name: known[name] for name in _FIGURES}}),
         )
 
     def _regime(self, panel: Panel) -> tuple[Floats, Floats, Floats]:
@@ -117,3 +146,24 @@ class Hybrid(VectorStrategy):
 
 def _half(speaks_for_it: np.ndarray) -> Floats:
     return np.where(speaks_for_it, 0.5, 0.0)
+
+
+def _parts(known: Fundamentals) -> tuple[dict[str, Floats], Floats]:
+    """Each part of the fundamental score, and their mean, per snapshot: 0 to 1."""
+    with np.errstate(divide="ignore"):
+        value = _earned(1.0 / known["pe"] / _EARNINGS_YIELD) + _earned(1.0 / known["pb"])
+    growth = known["eps_growth_quarter"], known["sales_growth_quarter"]
+    profit = known["return_on_equity"], known["operating_margin"]
+    parts = {
+        "value": value / 2.0,
+        "growth": (_earned(growth[0] / _GROWTH) + _earned(growth[1] / _GROWTH)) / 2.0,
+        "quality": (_earned(profit[0] / _PROFIT) + _earned(profit[1] / _PROFIT)) / 2.0,
+        "leverage": _earned(1.0 - known["debt_to_equity"] / _DEBT),
+    }
+    total = parts["value"] + parts["growth"] + parts["quality"] + parts["leverage"]
+    return parts, total / len(parts)
+
+
+def _earned(share: Floats) -> Floats:
+    """`share` within 0 to 1; what is missing earns nothing."""
+    return np.nan_to_num(np.clip(share, 0.0, 1.0), nan=0.0)
