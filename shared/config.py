@@ -270,6 +270,7 @@ class Settings(BaseSettings):
     api_token_kill: SecretStr | None = None
     api_token_admin: SecretStr | None = None
     dashboard_port: Port = 8000
+    dashboard_session_s: Annotated[int, Field(ge=10, le=604_800)] = 43_200
     data_collector_port: Port = 8001
     strategy_engine_port: Port = 8002
     risk_manager_port: Port = 8003

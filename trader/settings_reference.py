@@ -154,6 +154,7 @@ MEANINGS = {
     "API_TOKEN_KILL": "Token that may look and halt; made by `make setup`.",
     "API_TOKEN_ADMIN": "Token that may change limits and settings; made by `make setup`.",
     "DASHBOARD_PORT": "Port of the dashboard.",
+    "DASHBOARD_SESSION_S": "How long a login to the dashboard lasts, however much it is used; unused it ends after half an hour.",
     "DATA_COLLECTOR_PORT": "Port of the data collector.",
     "STRATEGY_ENGINE_PORT": "Port of the strategy engine.",
     "RISK_MANAGER_PORT": "Port of the risk manager.",

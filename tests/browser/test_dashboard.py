@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import APIResponse, Browser, Route, expect
 
 from dashboard.pages import PAGES
 from dashboard.parts.frame import Page
@@ -347,6 +347,25 @@ def test_logging_out_closes_the_pages_that_are_still_open(enter: Enter, live: Li
 
     expect(person.page.get_by_label("Access token")).to_be_visible()
     expect(other.get_by_label("Access token")).to_be_visible()
+
+
+def test_a_page_that_is_not_connected_yet_ends_with_the_session_too(
+    enter: Enter, live: Live
+) -> None:
+    person = enter("operate")
+    other = person.page.context.new_page()
+    held: list[tuple[Route, APIResponse]] = []
+    other.route("**/socket.io.min.js", lambda route: held.append((route, route.fetch())))
+    with other.expect_request("**/socket.io.min.js"):
+        other.goto(f"{live.url}/risk", wait_until="commit")
+    expect(other.locator("body")).to_be_attached()
+
+    person.page.get_by_role("button", name="Log out").click()
+    expect(person.page.get_by_label("Access token")).to_be_visible()
+    ((route, script),) = held
+    route.fulfill(response=script)
+
+    expect(other.get_by_role("alert")).to_have_text("Your session has ended. Log in again.")
 
 
 def test_a_backtest_runs_and_its_result_is_kept_and_opened(enter: Enter) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dashboard.api import COOKIE, SESSION, Door, rights_of
 from dashboard.sessions import (
@@ -23,9 +23,10 @@ from dashboard.sessions import (
 from shared.adapters.http_api import Role, Tokens, make_app
 from shared.config import load_settings
 from shared.domain.errors import Rejected
-from shared.testing.time import CountingIds, FakeTimer
+from shared.testing.time import CountingIds, FakeTimer, settle
 
 HERE = "http://127.0.0.1:8000"
+SOCKET = "/_nicegui_ws/socket.io/"
 SETTINGS = load_settings(
     {
         "API_TOKEN_READ": "read-token-0",
@@ -50,11 +51,13 @@ async def pages(scope: Scope, receive: Receive, send: Send) -> None:
 class House:
     """A door with pages behind it, and a clock for its sessions."""
 
-    def __init__(self) -> None:
+    def __init__(self, behind: ASGIApp = pages) -> None:
         self.timer = FakeTimer()
         self.sessions = Sessions(self.timer, CountingIds())
         common = make_app("dashboard", SETTINGS, {}, self.timer)
-        self.door = Door(common, pages, self.sessions, Tokens(SETTINGS), self.report, self.backtest)
+        self.door = Door(
+            common, behind, self.sessions, Tokens(SETTINGS), self.report, self.backtest
+        )
 
     async def report(self, day: str) -> str:
         if day != "2026-01-05":
@@ -292,6 +295,90 @@ def test_a_socket_needs_a_session_and_our_own_origin(
     asyncio.run(house.door(scope, receive, send))
 
     assert sent == ["websocket.accept" if accepted else "websocket.close"]
+
+
+class Socket:
+    """A browser's end of a socket: it connects, and then says what it is given to say."""
+
+    def __init__(self, house: House, key: str) -> None:
+        self.heard: asyncio.Queue[Any] = asyncio.Queue()
+        self.heard.put_nowait({"type": "websocket.connect"})
+        self.sent: list[str] = []
+        headers = [
+            (b"host", b"127.0.0.1:8000"),
+            (b"origin", HERE.encode()),
+            (b"cookie", f"{COOKIE}={key}".encode()),
+        ]
+        self.scope = {"type": "websocket", "path": SOCKET, "headers": headers, "scheme": "ws"}
+        self.door = house.door
+
+    async def serve(self) -> None:
+        async def send(message: Any) -> None:
+            self.sent.append(message["type"])
+
+        await self.door(self.scope, self.heard.get, send)
+
+
+async def listening(scope: Scope, receive: Receive, send: Send) -> None:
+    """A page's socket: answers whatever it hears, and closes at the end."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": "done"})
+    await send({"type": "websocket.close"})
+
+
+def test_with_its_session_a_socket_ends_and_nothing_it_says_is_heard_any_more() -> None:
+    async def main() -> list[str]:
+        house = House(listening)
+        key = house.sessions.begin("read-token-0", rights_of(Role.READ))
+        socket = Socket(house, key)
+        task = asyncio.create_task(socket.serve())
+        socket.heard.put_nowait({"type": "websocket.receive", "text": "act"})
+        await settle()
+        house.sessions.end(key)
+        # It is in the queue before anybody has looked.
+        socket.heard.put_nowait({"type": "websocket.receive", "text": "act"})
+        await asyncio.wait_for(task, 5)
+        return socket.sent
+
+    sent = asyncio.run(main())
+
+    assert sent == ["websocket.accept", "websocket.send", "websocket.close"]
+
+
+def test_a_socket_ends_when_its_session_has_lasted_its_time() -> None:
+    async def main() -> list[str]:
+        house = House(listening)
+        key = house.sessions.begin("read-token-0", rights_of(Role.READ))
+        session = house.sessions.find(key)
+        assert session is not None
+        socket = Socket(house, key)
+        task = asyncio.create_task(socket.serve())
+        await settle()
+        for _ in range(int(LONGEST_S // (IDLE_S / 2)) + 1):
+            await house.timer.advance(IDLE_S / 2)
+            if house.sessions.lives(session):
+                house.sessions.touch(session)
+        await asyncio.wait_for(task, 5)
+        return socket.sent
+
+    assert asyncio.run(main()) == ["websocket.accept", "websocket.close"]
+
+
+def test_a_page_can_ask_whether_its_session_lives_and_the_login_says_that_it_has_ended() -> None:
+    async def steps(http: httpx.AsyncClient) -> tuple[int, int, str]:
+        await log_in(http, "read-token-0")
+        lives = (await http.get("/session")).status_code
+        await http.post("/logout", headers={"Origin": HERE})
+        ended = (await http.get("/session")).status_code
+        return lives, ended, (await http.get("/login?ended=1&next=/risk")).text
+
+    lives, ended, form = House().visit(steps)
+
+    assert (lives, ended) == (204, 401)
+    assert "Your session has ended. Log in again." in form
+    assert 'value="/risk"' in form
 
 
 def test_long_polling_is_no_way_around_the_check_of_sockets() -> None:

@@ -44,7 +44,7 @@ async def run(settings: Settings) -> None:
         redis = await stack.enter_async_context(open_redis(settings))
         services = await stack.enter_async_context(open_services(settings))
         feed = Feed(RedisBells(redis, account, timer), timer)
-        sessions = Sessions(timer, ids, on_end=feed.wake)
+        sessions = Sessions(timer, ids, settings.dashboard_session_s)
         backtests = Backtests(settings, timer)
         stack.push_async_callback(backtests.close)
         rooms = Rooms(

@@ -21,7 +21,7 @@ from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboard.sessions import LONGEST_S, Rights, Session, Sessions
+from dashboard.sessions import Rights, Session, Sessions
 from shared.adapters.http_api import ALLOWED_HOSTS, BODY_WITHIN_S, LIVE_PATH, Role, Tokens
 from shared.domain.errors import TradingError
 
@@ -34,7 +34,13 @@ MOST_LOGIN_BYTES = 4096
 _SOCKET = "/_nicegui_ws/"
 _REPORTS = "/reports/"
 _BACKTEST = re.compile(r"/backtests/([A-Za-z0-9]{4,32})/report")
-_ASSETS = {"/assets/dashboard.css": "text/css", "/assets/icon.svg": "image/svg+xml"}
+_ASSETS = {
+    "/assets/dashboard.css": "text/css",
+    "/assets/icon.svg": "image/svg+xml",
+    "/assets/live.js": "text/javascript",
+}
+# Whether a session lives, for a page whose socket was refused: a browser does not tell why.
+_SESSION = "/session"
 _POLICY = (
     "default-src 'none'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; font-src 'self'; connect-src 'self'; frame-src 'self'; manifest-src 'self'; "
@@ -127,6 +133,8 @@ class Door:
             self._sessions.end(_cookie(headers))
             answer = RedirectResponse("/login", 303)
             answer.delete_cookie(COOKIE, path="/")
+        elif path == _SESSION and is_safe:
+            answer = Response(status_code=204)
         elif path.startswith(_SOCKET):
             # Pages speak over a WebSocket alone, which is checked below; long polling is not.
             answer = _refusal(404, "Not found.")
@@ -176,12 +184,13 @@ class Door:
             await receive()
             await send({"type": "websocket.close", "code": 1008})
             return
-        await self._pages(_for_pages(scope, session), receive, send)
+        await _while_it_lives(session, self._pages, _for_pages(scope, session), receive, send)
 
     async def _login(self, scope: Scope, receive: Receive) -> Response:
         if scope["method"] == "GET":
             asked = parse_qs(scope["query_string"].decode("latin-1"))
-            return self._form(_local(asked.get("next", ["/"])[0]))
+            ended = "Your session has ended. Log in again." if "ended" in asked else ""
+            return self._form(_local(asked.get("next", ["/"])[0]), ended)
         if scope["method"] != "POST":
             return _refusal(405, "Send the form.")
         form = await _form_of(receive)
@@ -197,7 +206,7 @@ class Door:
         answer.set_cookie(
             COOKIE,
             key,
-            max_age=int(LONGEST_S),
+            max_age=int(self._sessions.longest_s),
             path="/",
             httponly=True,
             samesite="lax",
@@ -232,6 +241,33 @@ def rights_of(role: Role) -> Rights:
         may_operate=role >= Role.OPERATE,
         may_set_limits=role >= Role.ADMIN,
     )
+
+
+async def _while_it_lives(
+    session: Session, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Serve a socket for no longer than its session, also one that is opened while somebody logs out elsewhere."""
+    over = asyncio.ensure_future(session.over.wait())
+
+    async def heard() -> Message:
+        message = asyncio.ensure_future(receive())
+        try:
+            await asyncio.wait((over, message), return_when=asyncio.FIRST_COMPLETED)
+            if not over.done():
+                return message.result()
+        finally:
+            message.cancel()
+        await send({"type": "websocket.close", "code": 1008})
+        return {"type": "websocket.disconnect", "code": 1008}
+
+    async def sent(message: Message) -> None:
+        if not over.done():
+            await send(message)
+
+    try:
+        await app(scope, heard, sent)
+    finally:
+        over.cancel()
 
 
 def _for_pages(scope: Scope, session: Session) -> Scope:

@@ -7,9 +7,9 @@ is told to wait; whoever has a right one is let in all the same, or a stranger c
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from shared.ports import Ids, Timer
@@ -35,23 +35,26 @@ class Rights:
 
 @dataclass(slots=True)
 class Session:
-    """One person's login. `token` opens the services' APIs; it never leaves this process."""
+    """One person's login. `token` opens the services' APIs; it never leaves this process.
+
+    `over` is set when it ends, for whoever serves it at that moment.
+    """
 
     token: str = field(repr=False)
     rights: Rights
     began_s: float
     used_s: float
-    ended: bool = False
+    over: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
 
 class Sessions:
     """All logins of this process, by the digest of the key in the browser's cookie."""
 
-    def __init__(self, timer: Timer, ids: Ids, on_end: Callable[[], None] = lambda: None) -> None:
-        """`on_end` is called when somebody logs out, so that open pages notice."""
+    def __init__(self, timer: Timer, ids: Ids, longest_s: float = LONGEST_S) -> None:
+        """No session lasts longer than `longest_s`, however much it is used."""
         self._timer = timer
         self._ids = ids
-        self._on_end = on_end
+        self.longest_s = longest_s
         self._open: dict[str, Session] = {}
         self._wrong: dict[str, deque[float]] = {}
 
@@ -61,7 +64,7 @@ class Sessions:
         self._forget(now_s)
         while len(self._open) >= MOST_SESSIONS:
             oldest = min(self._open, key=lambda digest: self._open[digest].used_s)
-            self._open.pop(oldest).ended = True
+            self._open.pop(oldest).over.set()
         # Two ids: one alone has a few bits that everybody knows.
         key = self._ids.new() + self._ids.new()
         self._open[_digest(key)] = Session(token, rights, now_s, now_s)
@@ -78,9 +81,9 @@ class Sessions:
     def lives(self, session: Session) -> bool:
         """Whether `session` still counts; looking does not prolong it."""
         now_s = self._timer.monotonic_s()
-        if now_s - session.used_s > IDLE_S or now_s - session.began_s > LONGEST_S:
-            session.ended = True
-        return not session.ended
+        if self._is_old(session, now_s):
+            session.over.set()
+        return not session.over.is_set()
 
     def touch(self, session: Session) -> None:
         """Note that somebody has it open or has done something."""
@@ -90,8 +93,7 @@ class Sessions:
         """Log out."""
         session = self._open.pop(_digest(key), None)
         if session is not None:
-            session.ended = True
-            self._on_end()
+            session.over.set()
 
     def note_wrong(self, address: str) -> float | None:
         """Count a token from `address` that is not one of ours.
@@ -112,9 +114,12 @@ class Sessions:
 
     def _forget(self, now_s: float) -> None:
         for digest, session in list(self._open.items()):
-            if now_s - session.used_s > IDLE_S or now_s - session.began_s > LONGEST_S:
-                session.ended = True
+            if self._is_old(session, now_s):
+                session.over.set()
                 del self._open[digest]
+
+    def _is_old(self, session: Session, now_s: float) -> bool:
+        return now_s - session.used_s > IDLE_S or now_s - session.began_s > self.longest_s
 
 
 def _digest(key: str) -> str:

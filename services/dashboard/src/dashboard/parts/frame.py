@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from nicegui import Client, background_tasks, ui
 from nicegui.element import Element
@@ -21,6 +23,7 @@ from shared.domain.errors import TradingError
 
 HEAD = (
     '<link rel="stylesheet" href="/assets/dashboard.css"><link rel="icon" href="/assets/icon.svg">'
+    '<script src="/assets/live.js"></script>'
 )
 _LOGO = (
     '<svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true"><rect width="24" height="24" rx="6" '
@@ -69,30 +72,35 @@ def _add(rooms: Rooms, page: Page, pages: list[Page]) -> None:
                     strip.add_notices()
                     refresh_page = page.build(visit)
 
-        async def refresh() -> None:
-            await asyncio.gather(strip.refresh(), refresh_page())
-
         def is_open() -> bool:
-            if client.is_deleted:
-                return False
-            if not rooms.sessions.lives(session):
-                client.open("/login")
+            # With its session a page's socket is closed, and the page leads to the login.
+            if client.is_deleted or not rooms.sessions.lives(session):
                 return False
             # Somebody looks at it: that is use, too.
             rooms.sessions.touch(session)
             return True
 
-        # What is there at once is shown at once; what fails is said above the page.
-        try:
-            async with asyncio.timeout(_FIRST_LOOK_S):
-                await refresh()
-        except TimeoutError:
-            pass  # a slow service keeps its figures waiting, and not the page
-        except TradingError as error:
-            strip.trouble(str(error))
-        background_tasks.create(
-            keep_showing(rooms.feed, refresh, strip.trouble, is_open), name=f"page {page.path}"
+        # Apart, so that a page that takes its time holds up nobody who must see that trading is halted.
+        looks = {"strip": strip.refresh, "page": refresh_page}
+        await asyncio.gather(
+            *(_first_look(look, partial(strip.trouble, part)) for part, look in looks.items())
         )
+        for part, look in looks.items():
+            trouble = partial(strip.trouble, part)
+            background_tasks.create(
+                keep_showing(rooms.feed, look, trouble, is_open), name=f"{part} of {page.path}"
+            )
+
+
+async def _first_look(look: Refresh, trouble: Callable[[str | None], None]) -> None:
+    """What is there at once is shown at once; what fails is said above the page."""
+    try:
+        async with asyncio.timeout(_FIRST_LOOK_S):
+            await look()
+    except TimeoutError:
+        pass  # a slow service keeps its figures waiting, and not the page
+    except TradingError as error:
+        trouble(str(error))
 
 
 def _navigation(page: Page, pages: list[Page], visit: Visit) -> None:
@@ -118,6 +126,8 @@ class _Strip:
 
     def __init__(self, page: Page, visit: Visit) -> None:
         self._visit = visit
+        self._troubles: dict[str, str] = {}
+        self._counts: Mapping[str, Any] = {}
         with element("div", "bar"):
             menu = element("button", "btn ghost icon only-narrow").props(
                 'type=button popovertarget=nav aria-label="Open the menu"'
@@ -153,33 +163,44 @@ class _Strip:
             with place:
                 self._notices.append((place, element("strong", text=""), element("span", text="")))
 
-    def trouble(self, why: str | None) -> None:
-        """Say why the page is not up to date; None when it is."""
-        if why is not None:
-            say(self._trouble_text, f"{why[:1].upper()}{why[1:]}.")
-        show_if(self._trouble, visible=why is not None)
+    def trouble(self, part: str, why: str | None) -> None:
+        """Say why `part` of what is shown is not up to date; None when it is."""
+        if why is None:
+            self._troubles.pop(part, None)
+        else:
+            self._troubles[part] = f"{why[:1].upper()}{why[1:]}."
+        if self._troubles:
+            # Both often fail for the same reason.
+            say(self._trouble_text, " ".join(dict.fromkeys(self._troubles.values())))
+        show_if(self._trouble, visible=bool(self._troubles))
 
     async def refresh(self) -> None:
-        """Bring the strip up to date."""
+        """Bring the strip up to date; the mode does not wait for what takes longer."""
+        await asyncio.gather(self._refresh_mode(), self._refresh_world())
+
+    async def _refresh_world(self) -> None:
         visit = self._visit
-        mode, status, counts, market, services = await asyncio.gather(
-            visit.rows("mode"),
-            visit.rows("status"),
+        self._counts, market, services = await asyncio.gather(
             visit.rows("counts", visit.midnight()),
             visit.answer_or("scheduler", "/status", 2.0),
             visit.answer_or("scheduler", "/services", 2.0),
         )
         say(self._market, shown.market(market[0], visit.now()))
-        chip = shown.mode_chip(mode)
-        say(self._mode, chip.text, chip.tone)
         health = shown.health_chip(None if services[1] else services[0].get("items", []))
         say(self._health, health.text, health.tone)
+        await self._refresh_mode()
+
+    async def _refresh_mode(self) -> None:
+        visit = self._visit
+        mode, status = await asyncio.gather(visit.rows("mode"), visit.rows("status"))
+        chip = shown.mode_chip(mode)
+        say(self._mode, chip.text, chip.tone)
         now = mode["mode"] if mode is not None else ""
         if visit.rights.may_halt:
             show_if(self._halt, visible=now != "HALTED")
         if visit.rights.may_operate:
             show_if(self._resume, visible=now in ("HALTED", "REDUCING"))
-        told = shown.notices(mode, counts, status)
+        told = shown.notices(mode, self._counts, status)
         for index, (place, title, text) in enumerate(self._notices):
             show_if(place, visible=index < len(told))
             if index < len(told):
