@@ -40,7 +40,7 @@ LISTS: list[tuple[Callable[[Sequence[Any]], list[Row]], Any]] = [
     (lambda rows: data_health.holds(rows, may_release=True), HOLD),
     (lambda rows: reconciliation.rows(rows, may_acknowledge=True), DIFFERENCE),
     (logs.notices, NOTICE),
-    (logs.audit, {"at": AT, "actor": "a", "what": "w", "reason": "r"}),
+    (logs.audit, {"at": AT, "source": 1, "number": 1, "actor": "a", "what": "w", "reason": "r"}),
     (logs.rows, {"timestamp": "x", "level": "info", "service": "s", "event": "e", "more": "m"}),
     (jobs.runs, RUN),
 ]

@@ -168,23 +168,6 @@ def test_only_who_may_act_is_shown_a_button() -> None:
     assert risk.limits({"limits": {"max_positions": 20}}, may_change=False)[0].actions == ()
 
 
-def test_orders_are_chosen_by_what_became_of_them() -> None:
-    intents = [
-        an_intent("UNKNOWN"),
-        an_intent("FILLED", "10"),
-        an_intent("PARTIAL", "4"),
-        an_intent("REJECTED"),
-    ]
-
-    def states(which: str) -> list[str]:
-        return [each["state"] for each in orders.chosen(intents, which)]
-
-    assert states("open") == ["UNKNOWN", "PARTIAL"]
-    assert states("unknown") == ["UNKNOWN"]
-    assert states("filled") == ["FILLED", "PARTIAL"]
-    assert len(states("all")) == 4
-
-
 def test_a_partly_filled_order_says_how_far_it_is() -> None:
     row = orders.rows([an_intent("PARTIAL", "4")], may_cancel=False)[0]
 

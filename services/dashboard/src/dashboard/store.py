@@ -15,7 +15,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.adapters.postgres import Database
 
 Row = dict[str, Any]
+# An instant, which source, and the place there.
+ActCursor = tuple[datetime, int, int]
 MOST_MATCHED = 5_000
+# Below every cursor of a list that begins with its newest row.
+_NEWEST = 2**63 - 1
+# The executor's own words for orders that may still do something; its index of live orders has the same condition.
+_OPEN = "state IN ('PENDING', 'SENDING', 'UNKNOWN', 'ACKED', 'PARTIAL')"
+_WHICH = {
+    "all": "true",
+    "open": _OPEN,
+    "filled": "filled_quantity > 0",
+    "unknown": "state = 'UNKNOWN'",
+}
 
 _EQUITY = """
     SELECT instant_at, equity, cash, drawdown, peak_equity, gross_exposure, net_exposure
@@ -66,14 +78,22 @@ _COUNTS = """
         (SELECT count(*) FROM scheduler.v_notices
          WHERE account = :account AND (state = 'GIVEN_UP' OR (state = 'WAITING' AND tries > 0))) AS undelivered
 """
-_INTENTS = """
+_INTENT_COLUMNS = """
     SELECT client_order_id, decision_id, signal_id, symbol, side, purpose, type, order_class, time_in_force,
            quantity, filled_quantity, limit_price, stop_price, stop_loss, take_profit, state, reason, broker_order_id,
            act_from, act_until, created_at, sent_at, ended_at, sequence
     FROM trade_executor.v_intents
-    WHERE account = :account AND (CAST(:symbol AS text) IS NULL OR symbol = :symbol)
+"""
+_INTENTS = {
+    which: f"""
+    {_INTENT_COLUMNS}
+    WHERE account = :account AND sequence < :before AND (CAST(:symbol AS text) IS NULL OR symbol = :symbol)
+      AND {condition}
     ORDER BY sequence DESC LIMIT :rows
 """
+    for which, condition in _WHICH.items()
+}
+_INTENT = f"{_INTENT_COLUMNS} WHERE account = :account AND client_order_id = :id"
 # What protects a position rests at the broker: stops and targets that are not final.
 _PROTECTION = """
     SELECT symbol, type, side, status, quantity - filled_quantity AS quantity, stop_price, limit_price
@@ -102,7 +122,7 @@ _DECISIONS = """
     SELECT id, decision_id, signal_id, decided_at, instant_at, strategy, symbol, side, purpose, outcome, quantity,
            reason_code, reason, stop_loss, take_profit, reference_price
     FROM risk_manager.v_decisions
-    WHERE account = :account AND (CAST(:symbol AS text) IS NULL OR symbol = :symbol)
+    WHERE account = :account AND id < :before AND (CAST(:symbol AS text) IS NULL OR symbol = :symbol)
       AND (CAST(:outcome AS text) IS NULL OR outcome = :outcome)
     ORDER BY id DESC LIMIT :rows
 """
@@ -118,7 +138,7 @@ _SIGNAL = "SELECT * FROM strategy_engine.v_signals WHERE account = :account AND 
 _SIGNALS = """
     SELECT id, signal_id, strategy, symbol, timeframe, bar_end_at, direction, conviction, reason, reference_price, figures
     FROM strategy_engine.v_signals
-    WHERE account = :account AND (CAST(:symbol AS text) IS NULL OR symbol = :symbol)
+    WHERE account = :account AND id < :before AND (CAST(:symbol AS text) IS NULL OR symbol = :symbol)
     ORDER BY id DESC LIMIT :rows
 """
 _INTENTS_OF = """
@@ -199,33 +219,38 @@ _COLLECTIONS = """
     FROM data_collector.v_collection_jobs WHERE account = :account ORDER BY requested_at DESC LIMIT :rows
 """
 _RUNS = """
-    SELECT run_id, job_id, kind, state, due_at, occurrences, actor, started_at, finished_at, duration_s, detail, figures
-    FROM scheduler.v_job_runs WHERE account = :account ORDER BY number DESC LIMIT :rows
+    SELECT number, run_id, job_id, kind, state, due_at, occurrences, actor, started_at, finished_at, duration_s, detail, figures
+    FROM scheduler.v_job_runs
+    WHERE account = :account AND number < :before AND (CAST(:job AS text) IS NULL OR job_id = :job)
+    ORDER BY number DESC LIMIT :rows
 """
 _DIFFERENCES = """
     SELECT id, kind, subject, symbol, ours, theirs, opened_at, closed_at, closed_by
     FROM trade_executor.v_differences WHERE account = :account ORDER BY closed_at IS NOT NULL, id DESC LIMIT :rows
 """
-# Everything that a person had done, from wherever it is stored.
+# Everything that a person had done, from wherever it is stored; the place within its instant makes each row's cursor
+# its own.
 _AUDIT = """
-    SELECT at, actor, what, reason FROM (
-        SELECT changed_at AS at, actor, 'mode ' || mode AS what, reason
+    SELECT at, source, number, actor, what, reason FROM (
+        SELECT changed_at AS at, 1 AS source, CAST(version AS bigint) AS number, actor, 'mode ' || mode AS what, reason
         FROM risk_manager.v_modes WHERE account = :account
         UNION ALL
-        SELECT changed_at, actor, 'limits, version ' || version, reason
+        SELECT changed_at, 2, version, actor, 'limits, version ' || version, reason
         FROM risk_manager.v_limit_changes WHERE account = :account
         UNION ALL
-        SELECT coalesce(started_at, due_at), actor, 'job ' || job_id, detail
+        SELECT coalesce(started_at, due_at), 3, number, actor, 'job ' || job_id, detail
         FROM scheduler.v_job_runs WHERE account = :account AND kind = 'manual'
         UNION ALL
-        SELECT created_at, coalesce(payload -> 'body' ->> 'actor', ''),
+        SELECT created_at, 4, id, coalesce(payload -> 'body' ->> 'actor', ''),
                'order ' || coalesce(payload -> 'body' ->> 'side', '') || ' ' || coalesce(payload -> 'body' ->> 'symbol', ''),
                coalesce(payload -> 'body' ->> 'quantity', '') || ' shares'
         FROM trade_executor.v_outbox WHERE account = :account AND topic = 'manual_orders'
         UNION ALL
-        SELECT closed_at, closed_by, 'difference ' || kind || ' ' || subject, 'closed'
+        SELECT closed_at, 5, id, closed_by, 'difference ' || kind || ' ' || subject, 'closed'
         FROM trade_executor.v_differences WHERE account = :account AND closed_at IS NOT NULL
-    ) AS acts ORDER BY at DESC LIMIT :rows
+    ) AS acts
+    WHERE CAST(:at AS timestamptz) IS NULL OR (at, source, number) < (:at, :source, :number)
+    ORDER BY at DESC, source DESC, number DESC LIMIT :rows
 """
 _HOLDS = """
     SELECT id, symbol, kind, reason, since_at FROM data_collector.v_symbol_holds
@@ -233,7 +258,7 @@ _HOLDS = """
 """
 _NOTICES = """
     SELECT number, event, title, body, priority, state, tries, error, created_at, due_at, sent_at
-    FROM scheduler.v_notices WHERE account = :account ORDER BY number DESC LIMIT :rows
+    FROM scheduler.v_notices WHERE account = :account AND number < :before ORDER BY number DESC LIMIT :rows
 """
 _LAGS = """
     SELECT 'strategy_engine' AS reader, coalesce(max(b.id), 0) - coalesce(
@@ -283,9 +308,20 @@ class PostgresReads:
         """How much has happened since `midnight`, and what waits for somebody."""
         return (await self._rows(_COUNTS, midnight=midnight))[0]
 
-    async def intents(self, rows: int = 300, symbol: str | None = None) -> list[Row]:
-        """Orders as wished, newest first."""
-        return await self._rows(_INTENTS, rows=rows, symbol=symbol)
+    async def intents(
+        self,
+        rows: int = 300,
+        symbol: str | None = None,
+        which: str = "all",
+        before: int | None = None,
+    ) -> list[Row]:
+        """Orders as wished, newest first: all, or those open, filled or unknown; below the sequence `before`."""
+        older = _older(before)
+        return await self._rows(_INTENTS[which], rows=rows, symbol=symbol, before=older)
+
+    async def intent(self, client_order_id: str) -> Row | None:
+        """One order as wished."""
+        return await self._first(_INTENT, id=client_order_id)
 
     async def protection(self) -> list[Row]:
         """Stops and targets that rest at the broker."""
@@ -304,10 +340,15 @@ class PostgresReads:
         return await self._rows(_MODES, rows=rows)
 
     async def decisions(
-        self, rows: int = 300, symbol: str | None = None, outcome: str | None = None
+        self,
+        rows: int = 300,
+        symbol: str | None = None,
+        outcome: str | None = None,
+        before: int | None = None,
     ) -> list[Row]:
-        """What was approved and refused, newest first."""
-        return await self._rows(_DECISIONS, rows=rows, symbol=symbol, outcome=outcome)
+        """What was approved and refused, newest first, below the id `before`."""
+        older = _older(before)
+        return await self._rows(_DECISIONS, rows=rows, symbol=symbol, outcome=outcome, before=older)
 
     async def decision(self, any_id: str) -> Row | None:
         """The decision that belongs to an id of its chain, whole."""
@@ -317,9 +358,11 @@ class PostgresReads:
         """One wish of a strategy, whole."""
         return await self._first(_SIGNAL, id=signal_id)
 
-    async def signals(self, rows: int = 300, symbol: str | None = None) -> list[Row]:
-        """What strategies wished for, newest first."""
-        return await self._rows(_SIGNALS, rows=rows, symbol=symbol)
+    async def signals(
+        self, rows: int = 300, symbol: str | None = None, before: int | None = None
+    ) -> list[Row]:
+        """What strategies wished for, newest first, below the id `before`."""
+        return await self._rows(_SIGNALS, rows=rows, symbol=symbol, before=_older(before))
 
     async def intents_of(self, decision_id: str) -> list[Row]:
         """The orders that a decision led to."""
@@ -369,25 +412,28 @@ class PostgresReads:
         """History that was asked for, newest first."""
         return await self._rows(_COLLECTIONS, rows=rows)
 
-    async def runs(self, rows: int = 200) -> list[Row]:
-        """Runs of all jobs, newest first."""
-        return await self._rows(_RUNS, rows=rows)
+    async def runs(
+        self, rows: int = 200, before: int | None = None, job: str | None = None
+    ) -> list[Row]:
+        """Runs of all jobs or of one, newest first, below the number `before`."""
+        return await self._rows(_RUNS, rows=rows, before=_older(before), job=job)
 
     async def differences(self, rows: int = 300) -> list[Row]:
         """What we and the broker disagreed on, open ones first."""
         return await self._rows(_DIFFERENCES, rows=rows)
 
-    async def audit(self, rows: int = 300) -> list[Row]:
-        """What people had done, newest first."""
-        return await self._rows(_AUDIT, rows=rows)
+    async def audit(self, rows: int = 300, before: ActCursor | None = None) -> list[Row]:
+        """What people had done, newest first, below the instant, source and number `before`."""
+        at, source, number = before or (None, 0, 0)
+        return await self._rows(_AUDIT, rows=rows, at=at, source=source, number=number)
 
     async def holds(self, rows: int = 200) -> list[Row]:
         """Symbols that take no entry while their bars are in doubt."""
         return await self._rows(_HOLDS, rows=rows)
 
-    async def notices(self, rows: int = 200) -> list[Row]:
-        """What people were told, or should have been, newest first."""
-        return await self._rows(_NOTICES, rows=rows)
+    async def notices(self, rows: int = 200, before: int | None = None) -> list[Row]:
+        """What people were told, or should have been, newest first, below the number `before`."""
+        return await self._rows(_NOTICES, rows=rows, before=_older(before))
 
     async def lags(self) -> list[Row]:
         """How many messages each stage has not read yet."""
@@ -403,3 +449,7 @@ class PostgresReads:
             return [dict(row._mapping) for row in result]
 
         return await self._database.read(work)
+
+
+def _older(before: int | None) -> int:
+    return _NEWEST if before is None else before

@@ -6,18 +6,26 @@ import asyncio
 from typing import Any
 
 from dashboard.parts.controls import Tabs, card, element, say, show_if, symbol_input, symbol_of
+from dashboard.parts.paging import READ, Pager
 from dashboard.parts.table import Table
 from dashboard.parts.visit import Refresh, Visit
 from dashboard.shown import decisions
 from dashboard.store import MOST_MATCHED
 
-_MOST = 400
+# Of one symbol, to say why it has no order.
+_LATEST = 100
 _LONGEST_ID = 64
 
 
 def build(visit: Visit) -> Refresh:
     """The page, and what brings it up to date."""
     wanted = visit.query.get("id", "")[:_LONGEST_ID]
+    wake = visit.rooms.feed.wake
+
+    def others() -> None:
+        pages.reset()
+        wake()
+
     missing = element("div", "banner k-warn hidden")
     with missing:
         element("strong", text="Not found.")
@@ -48,11 +56,11 @@ def build(visit: Visit) -> Refresh:
     with element("div", "grid"):
         with card("Decisions", "w12" if wanted else "w8") as (note, tools):
             with tools:
-                symbol = symbol_input(visit.query.get("symbol", ""), visit.rooms.feed.wake)
+                symbol = symbol_input(visit.query.get("symbol", ""), others)
                 tabs = Tabs(
                     "Which decisions",
                     [("", "All"), ("approved", "Approved"), ("refused", "Refused")],
-                    lambda _: visit.rooms.feed.wake(),
+                    lambda _: others(),
                 )
             with element("div", "body hidden") as standing_place:
                 standing = element("p", "why", "")
@@ -62,6 +70,7 @@ def build(visit: Visit) -> Refresh:
                 empty="No decision yet.",
                 hint="The risk manager answers every wish of a strategy; each answer stands here.",
             )
+            pages = Pager("decisions", wake)
         if not wanted:
             with card("Refusals today", "w4"):
                 refusals = Table(
@@ -70,13 +79,16 @@ def build(visit: Visit) -> Refresh:
 
     async def refresh() -> None:
         only = symbol_of(symbol)
-        found = await visit.rows("decisions", _MOST, only, tabs.chosen or None)
-        say(note, f"the newest {len(found)}{' of ' + only if only else ''}")
+        read = await visit.rows("decisions", READ, only, tabs.chosen or None, pages.before)
+        found = pages.page(read, lambda row: row["id"])
+        say(note, f"{pages.words(len(found), 'decisions')}{' of ' + only if only else ''}")
         table.show(decisions.rows(found))
         show_if(standing_place, visible=only is not None)
         if only is not None:
-            latest = found if not tabs.chosen else await visit.rows("decisions", _MOST, only, None)
-            told = decisions.why_not(only, await visit.rows("standing", only), latest)
+            latest, standing_now = await asyncio.gather(
+                visit.rows("decisions", _LATEST, only, None), visit.rows("standing", only)
+            )
+            told = decisions.why_not(only, standing_now, latest)
             say(standing, told.text, told.tone)
         if not wanted:
             refusals.show(decisions.reasons(await visit.rows("refusals", visit.midnight())))

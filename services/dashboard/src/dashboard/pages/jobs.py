@@ -7,11 +7,15 @@ import asyncio
 from dashboard.parts.controls import Stats, card, element
 from dashboard.parts.dialogs import REASON, ask
 from dashboard.parts.month import Month
+from dashboard.parts.paging import READ, Pager
 from dashboard.parts.table import Table
 from dashboard.parts.visit import Refresh, Visit
 from dashboard.shown import jobs
 from dashboard.shown.texts import title
 from shared.domain.calendar import NEW_YORK
+
+# A year of trading days.
+_MOST_REPORTS = 252
 
 
 def build(visit: Visit) -> Refresh:
@@ -55,16 +59,18 @@ def build(visit: Visit) -> Refresh:
                 empty="Nothing has run yet.",
                 hint="Jobs follow the exchange's calendar.",
             )
+            pages = Pager("runs", visit.rooms.feed.wake)
 
     async def refresh() -> None:
         today = visit.now().astimezone(NEW_YORK).date()
         year, number = month.month(today)
-        status, listed, days, passed, ran = await asyncio.gather(
+        status, listed, days, passed, read, made = await asyncio.gather(
             visit.answer_or("scheduler", "/status", 1.0),
             visit.answer("scheduler", "/jobs", 1.0),
             visit.answer_or("scheduler", f"/calendar/{year}/{number}", 3600.0),
             visit.answer_or("scheduler", "/pipeline/runs", 1.0, limit=60),
-            visit.rows("runs", 200),
+            visit.rows("runs", READ, pages.before),
+            visit.rows("runs", _MOST_REPORTS, None, "end_of_day_report"),
         )
         items = listed.get("items", [])
         known.clear()
@@ -73,8 +79,8 @@ def build(visit: Visit) -> Refresh:
         table.show(jobs.rows(items, may_run=visit.rights.may_operate))
         month.show(days[0].get("items", []), today)
         pipeline.show(jobs.pipeline(passed[0].get("items", [])))
-        runs.show(jobs.runs(ran))
-        reports.show(jobs.reports(ran))
+        runs.show(jobs.runs(pages.page(read, lambda row: row["number"])))
+        reports.show(jobs.reports(made))
 
     return refresh
 

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from dashboard.parts import acting
-from dashboard.parts.controls import Facts, Tabs, button, card, element, say, show_if
+from dashboard.parts.controls import (
+    Facts,
+    Tabs,
+    button,
+    card,
+    element,
+    say,
+    show_if,
+    symbol_input,
+    symbol_of,
+)
 from dashboard.parts.dialogs import Asked, ask
+from dashboard.parts.paging import READ, Pager
 from dashboard.parts.table import Table
 from dashboard.parts.visit import Refresh, Visit
 from dashboard.shown import orders
 
-_MOST = 500
 _LONGEST_ID = 64
 
 
@@ -17,11 +27,20 @@ def build(visit: Visit) -> Refresh:
     """The page, and what brings it up to date."""
     wanted = visit.query.get("id", "")[:_LONGEST_ID]
     told: dict[str, str] = {}
+    wake = visit.rooms.feed.wake
+
+    def others() -> None:
+        pages.reset()
+        wake()
 
     def act(_: str, order_id: str) -> None:
         if order_id in told and visit.rights.may_operate:
             acting.cancel(visit, order_id, told[order_id])
 
+    missing = element("div", "banner k-warn hidden")
+    with missing:
+        element("strong", text="Not found.")
+        element("span", text="No order of ours has this id.")
     detail = element("div", "grid")
     with detail:
         with card("Order", "w5") as (_, tools):
@@ -40,10 +59,11 @@ def build(visit: Visit) -> Refresh:
     show_if(detail, visible=False)
     with element("div", "grid"), card("Orders") as (note, tools):
         with tools:
+            symbol = symbol_input(visit.query.get("symbol", ""), others)
             tabs = Tabs(
                 "Which orders",
                 [("all", "All"), ("open", "Open"), ("filled", "Filled"), ("unknown", "Unknown")],
-                lambda _: visit.rooms.feed.wake(),
+                lambda _: others(),
             )
             if visit.rights.may_operate:
                 button("Cancel all", lambda: acting.cancel_all(visit), "danger small")
@@ -55,16 +75,19 @@ def build(visit: Visit) -> Refresh:
             hint="Orders appear here as soon as risk has approved them.",
             on_act=act,
         )
+        pages = Pager("orders", wake)
 
     async def refresh() -> None:
-        intents = await visit.rows("intents", _MOST)
-        shown = orders.chosen(intents, tabs.chosen)
-        say(note, f"{len(shown)} of the newest {len(intents)}")
+        only = symbol_of(symbol)
+        read = await visit.rows("intents", READ, only, tabs.chosen, pages.before)
+        shown = pages.page(read, lambda row: row["sequence"])
+        say(note, f"{pages.words(len(shown), 'orders')}{' of ' + only if only else ''}")
         told.clear()
-        told.update({each["client_order_id"]: orders.told(each) for each in intents})
+        told.update({each["client_order_id"]: orders.told(each) for each in shown})
         table.show(orders.rows(shown, may_cancel=visit.rights.may_operate))
         if wanted:
-            found = next((each for each in intents if each["client_order_id"] == wanted), None)
+            found = await visit.rows("intent", wanted)
+            show_if(missing, visible=found is None)
             show_if(detail, visible=found is not None)
             if found is not None:
                 facts.show(orders.facts(found))

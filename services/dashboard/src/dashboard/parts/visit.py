@@ -8,7 +8,7 @@ from datetime import datetime, time
 from typing import Any
 
 from dashboard.adapters.backtests import Backtests
-from dashboard.adapters.log_files import newest_lines
+from dashboard.adapters.log_files import LogPage, Place, lines_before
 from dashboard.adapters.services import HttpServices
 from dashboard.service import Feed
 from dashboard.sessions import Rights, Session, Sessions
@@ -103,12 +103,12 @@ class Visit:
             after = {"after": str(page["next"])}
         return found
 
-    async def log_lines(self, least: str, most: int) -> list[dict[str, Any]]:
-        """The newest lines of all services' log from level `least` on."""
+    async def log_lines(self, least: str, most: int, before: Place | None) -> LogPage:
+        """Lines of all services' log from level `least` on, newest first, before a place in it."""
         folder = self.rooms.settings.log_dir
         return await self.rooms.feed.get(
-            ("log", least, most),
-            lambda: newest_lines(folder, least=least, most=most),
+            ("log", least, most, before),
+            lambda: lines_before(folder, before, least=least, most=most),
             least_age_s=2.0,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from dashboard.shown.texts import (
@@ -76,7 +77,7 @@ def audit(acts: Sequence[Mapping[str, Any]]) -> list[Row]:
     """What people had done, newest first."""
     return [
         Row(
-            f"{number}",
+            f"{each['source']}:{each['number']}",
             {
                 "at": moment(each["at"]),
                 "actor": Cell(words(each["actor"])),
@@ -84,8 +85,13 @@ def audit(acts: Sequence[Mapping[str, Any]]) -> list[Row]:
                 "reason": Cell(words(each["reason"])),
             },
         )
-        for number, each in enumerate(acts)
+        for each in acts
     ]
+
+
+def place_of_act(act: Mapping[str, Any]) -> tuple[datetime, int, int]:
+    """Where an act stands among all."""
+    return act["at"], act["source"], act["number"]
 
 
 def notices(rows: Sequence[Mapping[str, Any]]) -> list[Row]:

@@ -58,18 +58,6 @@ FACTS = (
 )
 
 
-def chosen(intents: Sequence[Mapping[str, Any]], which: str) -> list[Mapping[str, Any]]:
-    """The orders that the tab `which` shows."""
-    match which:
-        case "open":
-            return [each for each in intents if each["state"] in OPEN]
-        case "unknown":
-            return [each for each in intents if each["state"] == "UNKNOWN"]
-        case "filled":
-            return [each for each in intents if each["filled_quantity"]]
-    return list(intents)
-
-
 def rows(intents: Sequence[Mapping[str, Any]], *, may_cancel: bool) -> list[Row]:
     """One line per order as wished."""
     return [
