@@ -8,15 +8,13 @@ error is one message and no crash loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-
-from shared.adapters.clocks import MonotonicTimer
-from shared.ports import Timer
 
 LOOK_EVERY_S = 1.0
 STOP_WITHIN_S = 10.0
@@ -48,7 +46,7 @@ def _sources(folders: list[Path]) -> Iterator[Path]:
                 yield file
 
 
-async def run(service: str, arguments: list[str], timer: Timer) -> int:
+async def run(service: str, arguments: list[str]) -> int:
     """Run `service` again and again until told to stop; returns the exit code of the last one."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -60,18 +58,18 @@ async def run(service: str, arguments: list[str], timer: Timer) -> int:
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", service, *arguments, env=dict(os.environ)
         )
-        changed = await _until_changed_or_told(folders, before, told, timer)
+        changed = await _until_changed_or_told(folders, before, told)
         await _end(child)
         if told.is_set():
             return child.returncode or 0
         print(f"{service}: {changed} was changed; starting anew", file=sys.stderr, flush=True)
 
 
-async def _until_changed_or_told(
-    folders: list[Path], before: Times, told: asyncio.Event, timer: Timer
-) -> str:
+async def _until_changed_or_told(folders: list[Path], before: Times, told: asyncio.Event) -> str:
     while not told.is_set():
-        await timer.sleep(LOOK_EVERY_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_EVERY_S):
+                await told.wait()
         now = times_of(folders)
         if now != before:
             differing = {path for path, _ in set(now.items()) ^ set(before.items())}
@@ -95,7 +93,7 @@ def main() -> int:
     if len(sys.argv) < 2 or len(folders_of(sys.argv[1])) < 2:
         print("usage: python -m shared.adapters.reloading SERVICE [ARGUMENT...]", file=sys.stderr)
         return EXIT_USAGE
-    return asyncio.run(run(sys.argv[1], sys.argv[2:], MonotonicTimer()))
+    return asyncio.run(run(sys.argv[1], sys.argv[2:]))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SERVICE = """
-import asyncio, sys
+import asyncio, sys, threading
 from shared.adapters.process import run_service
 from shared.domain.errors import Misconfigured
 
@@ -41,7 +41,23 @@ async def unset(settings):
 async def cancelled(settings):
     raise asyncio.CancelledError
 
-sys.exit(run_service("test_service", globals()[sys.argv[1]]))
+async def computing(settings):
+    print("started", flush=True)
+    await asyncio.to_thread(compute)
+
+def compute():
+    sys.stdin.read()
+    print("computed")
+
+async def stuck(settings):
+    print("started", flush=True)
+    while True:
+        try:
+            await asyncio.to_thread(threading.Event().wait)
+        except asyncio.CancelledError:
+            pass
+
+run_service("test_service", globals()[sys.argv[1]])
 """
 
 
@@ -50,6 +66,7 @@ def start(tmp_path: Path, what: str, **environment: str) -> subprocess.Popen[str
     return subprocess.Popen(
         [sys.executable, "-c", SERVICE, what],
         env={**kept, "LOG_DIR": str(tmp_path / "logs"), **environment},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -73,6 +90,27 @@ def test_told_to_stop_a_service_closes_what_it_opened_and_exits_0(
     code, out, _ = end(process)
     assert (code, out) == (0, "closed\n")
     assert '"event":"stopped"' in (tmp_path / "logs" / "test_service.log").read_text()
+
+
+def test_what_a_thread_has_begun_is_done_before_the_process_ends(tmp_path: Path) -> None:
+    process = start(tmp_path, "computing")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+    process.send_signal(signal.SIGTERM)
+
+    # Its standard input is closed only now, so the thread outlives the signal.
+    assert end(process)[:2] == (0, "computed\n")
+
+
+def test_what_does_not_end_within_the_bound_is_left_and_the_log_says_so(tmp_path: Path) -> None:
+    process = start(tmp_path, "stuck")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+    process.send_signal(signal.SIGTERM)
+
+    assert end(process)[0] == 0
+    said = (tmp_path / "logs" / "test_service.log").read_text()
+    assert "stopped in the middle of something" in said
 
 
 def test_a_wrong_setting_ends_in_one_sentence_and_code_4_before_anything_else(

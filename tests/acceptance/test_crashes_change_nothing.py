@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,7 +28,8 @@ from tests.acceptance.replaying import (
     replaying,
 )
 from trader.replay.session import Replay, ReplayPlan
-from trader.runtime.instance import POSTGRES, REDIS, SERVICES, SIMULATOR
+from trader.runtime.instance import DASHBOARD, POSTGRES, REDIS, SERVICES, SIMULATOR
+from trader.runtime.waiting import machine_seconds
 
 # Several whole sessions on a busy machine take longer than other tests may.
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
@@ -86,6 +88,46 @@ def test_redis_emptied_twenty_times(undisturbed: Outcome, tmp_path: Path) -> Non
 
     assert _play(tmp_path / "home", flush) == undisturbed
     assert not due, f"never emptied at: {due}"
+
+
+@pytest.mark.prove
+def test_each_program_told_to_end_in_turn_ends_by_itself_with_its_work_whole(
+    undisturbed: Outcome, tmp_path: Path, figure: Figure
+) -> None:
+    due = [(20 + 10 * turn, name) for turn, name in enumerate((*SERVICES, DASHBOARD, SIMULATOR))]
+
+    def end(replay: Replay, instants: int) -> None:
+        if not due or instants < due[0][0]:
+            return
+        name = due.pop(0)[1]
+        if name == DASHBOARD:
+            replay.stack.start_programs([name])
+        began_s = machine_seconds()
+        replay.stack.stop_programs([name])
+        figure(f"{name}: ended within {machine_seconds() - began_s:.2f} s ({load()})")
+        said = (replay.stack.instance.logs / "supervisor.log").read_text()
+        assert re.findall(rf"stopped: {name} \((.*)\)", said) == ["exit status 0"]
+        if name != DASHBOARD:
+            replay.stack.start_programs([name])
+
+    async def scenario() -> Outcome:
+        async with replaying(tmp_path / "home", PLAN, BUSY) as replay:
+            await replay.run(
+                until=after_instants(INSTANTS), on_wait=lambda _: end(replay, replay.instants)
+            )
+            await assert_ledger_is_the_venues_book(replay)
+            result = outcome(await replay.venue.book())
+            began_s = machine_seconds()
+            replay.stack.stop()
+            figure(f"the whole stack: ended within {machine_seconds() - began_s:.2f} s ({load()})")
+            return result
+
+    assert asyncio.run(scenario()) == undisturbed
+    assert not due, f"never told to end: {due}"
+
+
+def load() -> str:
+    return f"load {os.getloadavg()[0]:.1f}"
 
 
 # ---------------------------------------------------------------------- deaths at a named place

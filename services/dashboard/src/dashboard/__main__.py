@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from contextlib import AsyncExitStack
 
 from fastapi import FastAPI
@@ -98,4 +97,4 @@ async def run(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_service("dashboard", run))
+    run_service("dashboard", run)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import sys
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
@@ -238,4 +237,4 @@ def _plain(key: SecretStr | None) -> str | None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_service("data_collector", run))
+    run_service("data_collector", run)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from contextlib import AsyncExitStack
 
 from risk_manager.api import make_router
@@ -77,4 +76,4 @@ async def run(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_service(SCHEMA, run))
+    run_service(SCHEMA, run)

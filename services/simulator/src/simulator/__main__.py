@@ -21,6 +21,7 @@ import uvloop
 from shared.adapters.action_files import read_actions
 from shared.adapters.clocks import MonotonicTimer, WallClock
 from shared.adapters.exchange_calendar import load_calendar
+from shared.adapters.process import end_process
 from shared.config import process_environment
 from shared.domain.errors import InvalidInput, Misconfigured
 from shared.domain.symbols import Symbol, parse_symbol
@@ -255,4 +256,4 @@ def _symbols(text: str) -> tuple[Symbol, ...]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

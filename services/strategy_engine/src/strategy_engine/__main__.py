@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -83,4 +82,4 @@ async def run(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_service(SERVICE, run))
+    run_service(SERVICE, run)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from contextlib import AsyncExitStack
 
 from shared.adapters.clocks import MonotonicTimer, RandomIds, clock_for
@@ -125,4 +124,4 @@ async def run(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_service("trade_executor", run))
+    run_service("trade_executor", run)
