@@ -21,6 +21,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -28,6 +29,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.domain.calendar import TradingWindow
 from shared.domain.errors import InvalidInput, InvalidSymbol, Misconfigured
+from shared.domain.money import parse_number
 from shared.domain.notices import Event, Manner
 from shared.domain.symbols import Symbol, parse_symbol
 from shared.domain.timeframes import Timeframe, parse_timeframe
@@ -68,6 +70,15 @@ def _strip_comment(value: object) -> object:
     if isinstance(value, str):
         return value.split(" #", 1)[0].strip()
     return value
+
+
+def _plain_number(text: str) -> str:
+    """`text` when it writes a number as everybody reads it; pydantic takes 1_0 and the digits of other scripts as well."""
+    try:
+        parse_number(text.strip())
+    except ValueError:
+        raise ValueError("write a number in plain digits, like 10 or 0.05") from None
+    return text
 
 
 def _timeframe(value: object) -> Timeframe:
@@ -285,6 +296,12 @@ class Settings(BaseSettings):
             return {key: _strip_comment(value) for key, value in values.items()}
         return values
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain_numbers(cls, value: object, info: ValidationInfo) -> object:
+        is_number = cls.model_fields[info.field_name or ""].annotation in (int, float)
+        return _plain_number(value) if is_number and isinstance(value, str) else value
+
     @field_validator("trading_symbols", "risk_halted_symbols", mode="before")
     @classmethod
     def _symbols(cls, value: object) -> object:
@@ -344,10 +361,19 @@ class Settings(BaseSettings):
             raise ValueError("write local times like 22:00-07:00") from None
         return value
 
-    @field_validator("risk_strategy_capital", "risk_scale_out", mode="before")
+    @field_validator("risk_strategy_capital", mode="before")
     @classmethod
     def _buckets(cls, value: object) -> object:
-        return _pairs(value) if isinstance(value, str) else value
+        if isinstance(value, str):
+            return tuple((name, _plain_number(share)) for name, share in _pairs(value))
+        return value
+
+    @field_validator("risk_scale_out", mode="before")
+    @classmethod
+    def _targets(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(tuple(map(_plain_number, pair)) for pair in _pairs(value))
+        return value
 
     @field_validator("risk_strategy_capital")
     @classmethod
