@@ -48,6 +48,7 @@ def review_evaluation(
     now: datetime,
 ) -> Outcome:
     """Answer every signal of one instant."""
+    # As they are under the account's lock: a change counts from the next decision on.
     limits = limits.changed_by(book.limit_changes)
 
     def wishes(exposure: Exposure) -> list[Wish]:
@@ -92,7 +93,8 @@ def review_manual(
     def wishes(exposure: Exposure) -> list[Wish]:
         return [manual_of(order, exposure)]
 
-    return _review(source_of(order), order.requested_at, wishes, book, market, limits, venue, now)
+    in_force = limits.changed_by(book.limit_changes)
+    return _review(source_of(order), order.requested_at, wishes, book, market, in_force, venue, now)
 
 
 def review_flatten(
@@ -109,7 +111,8 @@ def review_flatten(
     def wishes(exposure: Exposure) -> list[Wish]:
         return flatten_wishes(flatten_id, asked, book, exposure, now)
 
-    return _review(flatten_source(flatten_id), now, wishes, book, market, limits, venue, now)
+    in_force = limits.changed_by(book.limit_changes)
+    return _review(flatten_source(flatten_id), now, wishes, book, market, in_force, venue, now)
 
 
 def _review(
@@ -122,8 +125,6 @@ def _review(
     venue: Venue,
     now: datetime,
 ) -> Outcome:
-    # As they are under the account's lock: a change counts from the next decision on.
-    limits = limits.changed_by(book.limit_changes)
     exposure = Exposure.of(book, market)
     marked = mark(book, exposure, instant_at)
     case = Case(
