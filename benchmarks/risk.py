@@ -91,7 +91,7 @@ class Forgetful:
         self, instant_at: datetime, symbols: Iterable[Symbol], *, with_history: bool
     ) -> Market:
         """See `ports.MarketReader`."""
-        reader = StoredMarket(NoCache(), self._bars, Timeframe.MINUTE, 61)
+        reader = StoredMarket(NoCache(), self._bars, self._bars.actions, Timeframe.MINUTE, 61)
         return await reader.at(instant_at, symbols, with_history=with_history)
 
 
@@ -230,7 +230,7 @@ async def _measure(positions: int, decisions: int) -> None:
                 open_database(executor, timer, application="bench") as theirs,
             ):
                 store = PostgresStore(database, ACCOUNT)
-                market_reader = StoredMarket(NoCache(), bars, Timeframe.MINUTE, 61)
+                market_reader = StoredMarket(NoCache(), bars, bars.actions, Timeframe.MINUTE, 61)
                 clock = FakeClock(NOW)
                 forgetful = _manager(store, Forgetful(bars), clock, timer)
                 manager = _manager(store, market_reader, clock, timer)

@@ -11,10 +11,11 @@ from risk_manager.market import StoredMarket
 from risk_manager.testing import AAPL, MSFT, NOW
 from shared.domain.bar_blocks import block_of, to_epoch_us
 from shared.domain.bars import Bar
+from shared.domain.corporate_actions import Split
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.ports import LatestBar
-from shared.testing.bar_stores import MemoryBars
+from shared.testing.bar_stores import MemoryActions, MemoryBars
 
 pytestmark = pytest.mark.anyio
 MINUTE = timedelta(minutes=1)
@@ -52,7 +53,9 @@ def a_store(*bars: Bar) -> MemoryBars:
 
 
 async def test_a_cached_bar_that_ends_at_the_instant_is_the_price() -> None:
-    market = StoredMarket(Cache(a_bar(AAPL, NOW, "101")), MemoryBars(), Timeframe.MINUTE, 5)
+    market = StoredMarket(
+        Cache(a_bar(AAPL, NOW, "101")), MemoryBars(), MemoryActions(), Timeframe.MINUTE, 5
+    )
 
     found = await market.at(NOW, [AAPL], with_history=False)
 
@@ -65,7 +68,7 @@ async def test_any_other_cached_bar_gives_way_to_the_store(cached_at: datetime) 
     cache = Cache(a_bar(AAPL, cached_at, "99"))
     store = a_store(a_bar(AAPL, NOW - MINUTE, "100.5"), a_bar(AAPL, NOW + MINUTE, "200"))
 
-    found = await StoredMarket(cache, store, Timeframe.MINUTE, 5).at(
+    found = await StoredMarket(cache, store, MemoryActions(), Timeframe.MINUTE, 5).at(
         NOW, [AAPL], with_history=False
     )
 
@@ -74,7 +77,7 @@ async def test_any_other_cached_bar_gives_way_to_the_store(cached_at: datetime) 
 
 
 async def test_a_symbol_without_a_bar_was_asked_for_and_has_no_price() -> None:
-    found = await StoredMarket(Cache(), MemoryBars(), Timeframe.MINUTE, 5).at(
+    found = await StoredMarket(Cache(), MemoryBars(), MemoryActions(), Timeframe.MINUTE, 5).at(
         NOW, [MSFT], with_history=False
     )
 
@@ -85,7 +88,7 @@ async def test_a_symbol_without_a_bar_was_asked_for_and_has_no_price() -> None:
 async def test_history_is_the_newest_closes_by_the_end_of_their_bar() -> None:
     bars = [a_bar(AAPL, NOW - i * MINUTE, str(100 + i)) for i in range(10)]
 
-    found = await StoredMarket(Cache(), a_store(*bars), Timeframe.MINUTE, 3).at(
+    found = await StoredMarket(Cache(), a_store(*bars), MemoryActions(), Timeframe.MINUTE, 3).at(
         NOW, [AAPL], with_history=True
     )
 
@@ -96,7 +99,7 @@ async def test_history_is_the_newest_closes_by_the_end_of_their_bar() -> None:
 
 async def test_history_is_read_again_once_there_are_other_bars_and_not_before() -> None:
     store = a_store(a_bar(AAPL, NOW - MINUTE, "100"))
-    market = StoredMarket(Cache(), store, Timeframe.MINUTE, 5)
+    market = StoredMarket(Cache(), store, MemoryActions(), Timeframe.MINUTE, 5)
     first = await market.at(NOW - MINUTE, [AAPL, MSFT], with_history=True)
 
     again = await market.at(NOW - MINUTE, [AAPL], with_history=True)
@@ -114,9 +117,38 @@ async def test_history_is_read_again_once_there_are_other_bars_and_not_before() 
 
 async def test_a_symbol_that_was_not_asked_for_before_is_looked_for() -> None:
     store = a_store(a_bar(AAPL, NOW, "100"), a_bar(MSFT, NOW, "200"))
-    market = StoredMarket(Cache(), store, Timeframe.MINUTE, 5)
+    market = StoredMarket(Cache(), store, MemoryActions(), Timeframe.MINUTE, 5)
     await market.at(NOW, [AAPL], with_history=True)
 
     found = await market.at(NOW, [AAPL, MSFT], with_history=True)
 
     assert found.prices[MSFT].amount == 200
+
+
+async def test_prices_and_history_are_in_the_shares_of_the_instants_day() -> None:
+    before = NOW - timedelta(days=1)
+    store, actions = a_store(a_bar(AAPL, before, "100"), a_bar(AAPL, NOW, "10.5")), MemoryActions()
+    split = Split(AAPL, NOW.date(), Decimal(10), Decimal(1))
+    actions.put([split], provider="test", fetched_at=NOW)
+    market = StoredMarket(Cache(), store, actions, Timeframe.MINUTE, 5)
+
+    found = await market.at(NOW, [AAPL], with_history=True)
+    earlier = await market.at(before, [AAPL], with_history=True)
+    alone = await market.at(NOW, [AAPL], with_history=False)
+
+    assert list(found.closes[AAPL].values()) == [10.0, 10.5]
+    assert list(found.volumes[AAPL].values()) == [1000.0, 100.0]
+    assert (found.splits, found.on) == ({AAPL: (split,)}, NOW.date())
+    assert list(earlier.closes[AAPL].values()) == [100.0]
+    assert (alone.prices[AAPL].amount, alone.splits) == (Decimal("10.5"), {AAPL: (split,)})
+
+
+async def test_a_split_that_becomes_known_counts_once_there_are_other_bars() -> None:
+    store, actions = a_store(a_bar(AAPL, NOW - MINUTE, "100")), MemoryActions()
+    market = StoredMarket(Cache(), store, actions, Timeframe.MINUTE, 5)
+    await market.at(NOW, [AAPL], with_history=True)
+
+    actions.put([Split(AAPL, NOW.date(), Decimal(10), Decimal(1))], provider="test", fetched_at=NOW)
+    store.append(block_of(Timeframe.MINUTE, [a_bar(AAPL, NOW, "10")]), provider="t", fetched_at=NOW)
+
+    assert AAPL in (await market.at(NOW, [AAPL], with_history=True)).splits

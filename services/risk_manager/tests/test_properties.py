@@ -8,7 +8,7 @@ those of the code that decided.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
@@ -19,11 +19,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from risk_manager.limits import Limits
 from risk_manager.review import Outcome, review_evaluation, review_manual
+from risk_manager.share_counts import BookedSplit
 from risk_manager.snapshot import (
     Book,
     Holding,
     LimitChange,
     Mark,
+    Market,
     Protection,
     Recent,
     RecentEntry,
@@ -41,6 +43,7 @@ from risk_manager.testing import (
     an_evaluation,
     some_limits,
 )
+from shared.domain.corporate_actions import Split
 from shared.domain.decisions import Approved, Purpose, TradingMode
 from shared.domain.orders import OrderType
 from shared.domain.signals import Direction, Signal
@@ -195,13 +198,39 @@ class AccountMachine(RuleBasedStateMachine):
         self.last_mark: Mark | None = None
         self.number = 0
         self.recent: list[RecentEntry] = []
+        # Splits of today: those that prices show, and those that the ledger has booked.
+        self.told: dict[str, Split] = {}
+        self.booked: dict[str, BookedSplit] = {}
+
+    def market(self) -> Market:
+        told = {Symbol(s): (split,) for s, split in self.told.items()}
+        return replace(a_market(self.prices), splits=told, on=TODAY)
+
+    def worth(self, symbol: str) -> Decimal:
+        """What a share of the ledger is worth, also while a split has arrived in prices or ledger alone."""
+        price = Decimal(str(self.prices[symbol]))
+        if symbol in self.waiting:
+            price *= (
+                Decimal(self.told[symbol].ratio.numerator) / self.told[symbol].ratio.denominator
+            )
+        return price
+
+    @property
+    def waiting(self) -> set[str]:
+        """Symbols whose position is of other shares than their price."""
+        held = {symbol for symbol, quantity in self.held.items() if quantity}
+        return {s for s in held & self.told.keys() - self.booked.keys() if self.is_old(s)}
+
+    def is_old(self, symbol: str) -> bool:
+        """Whether it was bought before the split, which is what the broker counts anew."""
+        return any(entry.since_at is None for entry in self.entries.get(symbol, []))
 
     def review(self, wished: Sequence[tuple[str, Direction, float, str]]) -> Outcome:
         return self.settle(
             review_evaluation(
                 an_evaluation(*signals_of(wished, self.prices)),
                 self.book(),
-                a_market(self.prices),
+                self.market(),
                 self.limits,
                 VENUE,
                 NOW,
@@ -212,7 +241,13 @@ class AccountMachine(RuleBasedStateMachine):
         return a_book(
             cash=float(self.cash),
             holdings=[
-                Holding(Symbol(s), q, Decimal(100), tuple(self.entries.get(s, [])[:20]))
+                Holding(
+                    Symbol(s),
+                    q,
+                    Decimal(100),
+                    tuple(self.entries.get(s, [])[:20]),
+                    splits=(self.booked[s],) if s in self.booked else (),
+                )
                 for s, q in sorted(self.held.items())
                 if q
             ],
@@ -239,18 +274,18 @@ class AccountMachine(RuleBasedStateMachine):
                 self.recent.append(RecentEntry(strategy, approved.symbol, NOW))
                 assert self.mode is TradingMode.ACTIVE
                 assert approved.symbol not in before
+                assert approved.symbol not in self.waiting
                 self.limits_hold(approved)
             else:
                 assert self.mode is not TradingMode.HALTED
+        assert abs(outcome.mark.equity - self.equity()) < Decimal("0.001")
         self.last_mark = outcome.mark
         if outcome.reduce_because is not None:
             self.mode, self.version = TradingMode.REDUCING, self.version + 1
         return outcome
 
     def equity(self) -> Decimal:
-        return self.cash + sum(
-            (q * Decimal(str(self.prices[s])) for s, q in self.held.items()), Decimal(0)
-        )
+        return self.cash + sum((q * self.worth(s) for s, q in self.held.items()), Decimal(0))
 
     def limits_hold(self, newest: Approved) -> None:
         """Count everything anew at the instant of an approval: nothing may be over a limit then."""
@@ -277,7 +312,7 @@ class AccountMachine(RuleBasedStateMachine):
 
     def exposures_hold(self, limits: Limits, equity: float, newest: Approved) -> None:
         worth: dict[str, float] = {
-            symbol: float(q) * self.prices[symbol] for symbol, q in self.held.items() if q
+            symbol: float(q * self.worth(symbol)) for symbol, q in self.held.items() if q
         }
         for live in self.live:
             if live.approved.purpose is Purpose.ENTRY:
@@ -313,7 +348,7 @@ class AccountMachine(RuleBasedStateMachine):
 
     def held_risk(self, symbol: str) -> Decimal:
         left, total = self.held[symbol], Decimal(0)
-        price = Decimal(str(self.prices[symbol]))
+        price = self.worth(symbol)
         for entry in self.entries.get(symbol, []):
             covered = min(left, entry.quantity)
             total += covered * max(Decimal(0), price - (entry.stop or Decimal(0)))
@@ -335,8 +370,7 @@ class AccountMachine(RuleBasedStateMachine):
             stop_loss=round(price * 0.9, 2) if bracket else None,
             take_profit=round(price * 1.2, 2) if bracket else None,
         )
-        market = a_market(self.prices)
-        self.settle(review_manual(order, self.book(), market, self.limits, VENUE, NOW))
+        self.settle(review_manual(order, self.book(), self.market(), self.limits, VENUE, NOW))
 
     @precondition(lambda self: self.live)
     @rule(data=st.data(), share=st.sampled_from([0.3, 1.0]), slip=st.sampled_from([1.0, 1.01]))
@@ -345,7 +379,7 @@ class AccountMachine(RuleBasedStateMachine):
         symbol = live.approved.symbol
         held = self.held.get(symbol, Decimal(0))
         shares = max(Decimal(1), Decimal(int(float(live.remaining) * share)))
-        price = Decimal(str(round(self.prices[symbol] * slip, 2)))
+        price = Decimal(str(round(float(self.worth(symbol)) * slip, 2)))
         if live.approved.purpose is Purpose.EXIT:
             # The executor sells what was filled, which may be nothing.
             shares = min(shares, held)
@@ -354,7 +388,8 @@ class AccountMachine(RuleBasedStateMachine):
         else:
             self.held[symbol] = held + shares
             self.cash -= shares * price
-            entry = Protection(shares, live.approved.stop_loss)
+            since = NOW if symbol in self.told else None
+            entry = Protection(shares, live.approved.stop_loss, since_at=since)
             self.entries.setdefault(symbol, []).insert(0, entry)
         live.remaining -= shares
         if live.remaining <= 0 or not shares:
@@ -376,6 +411,27 @@ class AccountMachine(RuleBasedStateMachine):
     def a_price_moves(self, symbol: str, factor: float) -> None:
         self.prices[symbol] = max(1.0, round(self.prices[symbol] * factor, 2))
 
+    @rule(symbol=symbols, rates=st.sampled_from([(10, 1), (3, 2), (1, 4)]))
+    def prices_split(self, symbol: str, rates: tuple[int, int]) -> None:
+        """Once a symbol and run; the broker takes orders off the book for it."""
+        if symbol in self.told or any(live.approved.symbol == symbol for live in self.live):
+            return
+        new, old = rates
+        self.told[symbol] = Split(Symbol(symbol), TODAY, Decimal(new), Decimal(old))
+        self.prices[symbol] = max(0.01, round(self.prices[symbol] * old / new, 2))
+
+    @rule(symbol=symbols)
+    def the_ledger_books_the_split(self, symbol: str) -> None:
+        if symbol not in self.waiting or any(live.approved.symbol == symbol for live in self.live):
+            return
+        split = self.told[symbol]
+        ratio = Decimal(split.ratio.numerator) / split.ratio.denominator
+        self.booked[symbol] = BookedSplit(ratio, TODAY, NOW)
+        self.held[symbol] *= ratio
+        self.entries[symbol] = [
+            Protection(e.quantity * ratio, e.stop and e.stop / ratio) for e in self.entries[symbol]
+        ]
+
     @rule(mode=st.sampled_from(TradingMode))
     def a_person_changes_the_mode(self, mode: TradingMode) -> None:
         if mode is not self.mode:
@@ -394,7 +450,7 @@ class AccountMachine(RuleBasedStateMachine):
     def a_crash_before_the_commit_repeats_the_answer(
         self, wished: list[tuple[str, Direction, float, str]]
     ) -> None:
-        book, market = self.book(), a_market(self.prices)
+        book, market = self.book(), self.market()
         evaluation = an_evaluation(*signals_of(wished, self.prices))
         lost = review_evaluation(evaluation, book, market, self.limits, VENUE, NOW)
 

@@ -38,9 +38,11 @@ async def run(settings: Settings) -> None:
         )
         redis = await stack.enter_async_context(open_redis(settings))
         bells = RedisBells(redis, account, timer)
+        bars = ParquetBars(settings.history / account)
         market = StoredMarket(
             RedisLatestBars(redis, account),
-            ParquetBars(settings.history / account),
+            bars,
+            bars.actions,
             settings.trading_timeframe,
             limits.correlation_bars + 1,
         )

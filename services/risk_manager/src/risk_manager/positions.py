@@ -102,12 +102,18 @@ def stop_moves(
 
 
 def _manageable(book: Book, exposure: Exposure, besides: AbstractSet[Symbol]) -> list[Holding]:
-    """Long positions with a price in which nothing else is under way."""
+    """Long positions with a price in which nothing else is under way and nothing is in doubt.
+
+    In doubt is what differs from the broker, a symbol that the collector holds, and a split that has arrived in the
+    prices or in the ledger alone.
+    """
+    doubtful = book.recent.paused | book.recent.held.keys() | exposure.unsettled.keys()
     return [
         holding
         for holding in sorted(book.holdings, key=lambda held: held.symbol)
         if holding.quantity > 0
         and holding.symbol not in besides
+        and holding.symbol not in doubtful
         and exposure.price(holding.symbol) is not None
         and not exposure.leaving.get(holding.symbol)
         and not exposure.entering.get(holding.symbol)

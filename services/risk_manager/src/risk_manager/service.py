@@ -37,7 +37,6 @@ from risk_manager.reports import (
 )
 from risk_manager.review import Decision, Outcome, Venue
 from risk_manager.snapshot import (
-    ZERO,
     Book,
     Exposure,
     LimitChange,
@@ -256,10 +255,7 @@ class RiskManager:
         marked = mark(book, exposure, at)
         figures = risk_figures(
             {
-                holding.symbol: figure(
-                    holding.quantity
-                    * (exposure.price(holding.symbol) or holding.last_fill_price or ZERO)
-                )
+                holding.symbol: figure(holding.quantity * exposure.worth(holding))
                 for holding in book.holdings
             },
             {str(symbol): closes for symbol, closes in market.closes.items()},
@@ -269,7 +265,7 @@ class RiskManager:
             returns=limits.correlation_bars,
             least_returns=limits.least_common_returns,
         )
-        prices = {symbol: price.amount for symbol, price in market.prices.items()}
+        prices = {h.symbol: exposure.worth(h) for h in book.holdings if h.symbol in market.prices}
         attribution = attributed(matched(await self._store.executions()), prices)
         return Portfolio(at, book, exposure, marked, limits, figures, attribution)
 

@@ -13,9 +13,11 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from risk_manager.limits import Changes, Closes, drawdown_of
+from risk_manager.share_counts import BookedSplit, Unsettled, unsettled
 from risk_manager.sizing import OPEN_GAP, TradeRecord
 from shared.domain.arithmetic import quantised
 from shared.domain.calendar import NEW_YORK
+from shared.domain.corporate_actions import Split
 from shared.domain.decisions import Approved, Purpose, TradingMode
 from shared.domain.orders import OrderType, Side
 from shared.domain.symbols import Symbol
@@ -33,7 +35,8 @@ def figure(amount: Decimal) -> float:
 class Protection:
     """Shares that one entry brought and where their stop stands by now; None for an entry without one.
 
-    `reference` is the price that the entry was decided at, None for an entry that is not ours.
+    `reference` is the price that the entry was decided at, None for an entry that is not ours. All in the ledger's present
+    shares. `since_at` is when the shares came; None when that is not known.
     """
 
     quantity: Decimal
@@ -41,6 +44,7 @@ class Protection:
     strategy: str = ""
     decision_id: str = ""
     reference: Decimal | None = None
+    since_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,20 @@ class Holding:
     entries: tuple[Protection, ...]
     # Targets of scaling out that were met, by the names `management` gives them.
     scaled_out: frozenset[str] = frozenset()
+    # Splits that the ledger has booked.
+    splits: tuple[BookedSplit, ...] = ()
+
+    def was_held(self, on: date) -> bool:
+        """Whether some of the shares may have been there before `on` began."""
+        newer = sum(
+            (
+                shares
+                for entry, shares in self.covered()
+                if entry.since_at is not None and _exchange_day(entry.since_at) >= on
+            ),
+            ZERO,
+        )
+        return newer < abs(self.quantity)
 
     def covered(self) -> Iterator[tuple[Protection, Decimal]]:
         """The entries that brought what is held, newest first, with how many of their shares are left."""
@@ -259,6 +277,8 @@ class Book:
     recent: Recent = field(default_factory=Recent)
     # None while the settings alone hold.
     limit_change: LimitChange | None = None
+    # When the executor took the account over as it was then; None when that is not known.
+    adopted_at: datetime | None = None
 
     @property
     def limit_changes(self) -> Changes:
@@ -283,9 +303,10 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """Prices at an instant, and the closes that correlations are made of.
+    """Prices at an instant, and the closes that correlations are made of, all in the shares of its day.
 
-    `asked` are the symbols that were looked for: one of them without a price has none.
+    `asked` are the symbols that were looked for: one of them without a price has none. `splits` are those around the
+    instant that the data knows of; `on` is its exchange day, None where nobody looked for splits.
     """
 
     asked: frozenset[Symbol]
@@ -295,6 +316,8 @@ class Market:
     highs: Mapping[Symbol, Closes] = field(default_factory=dict)
     lows: Mapping[Symbol, Closes] = field(default_factory=dict)
     volumes: Mapping[Symbol, Closes] = field(default_factory=dict)
+    splits: Mapping[Symbol, tuple[Split, ...]] = field(default_factory=dict)
+    on: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +343,8 @@ class Exposure:
     net_committed: Decimal = ZERO
     by_strategy: Mapping[str, Decimal] = field(default_factory=dict)
     recent_entries: tuple[RecentEntry, ...] = ()
+    # Positions of other shares than their price, until a split has arrived in both.
+    unsettled: Mapping[Symbol, Unsettled] = field(default_factory=dict)
 
     @classmethod
     def of(cls, book: Book, market: Market) -> Exposure:
@@ -345,12 +370,13 @@ class Exposure:
             ),
             entries_by_day=book.entries_by_day,
             recent_entries=book.recent.entries,
+            unsettled=_unsettled(book, market),
         )
         committed: dict[Symbol, Decimal] = {}
         by_strategy: dict[str, Decimal] = {}
         gross = net = risk = ZERO
         for holding in book.holdings:
-            price = exposure.price(holding.symbol) or holding.last_fill_price or ZERO
+            price = exposure.worth(holding)
             value = holding.quantity * price
             net += value
             gross += abs(value)
@@ -374,6 +400,14 @@ class Exposure:
         """The newest price of `symbol`, dollars per share."""
         found = self.market.prices.get(symbol)
         return None if found is None else found.amount
+
+    def worth(self, holding: Holding) -> Decimal:
+        """What a share of the position counts for: its price in the ledger's shares, else its last fill's, else 0."""
+        price = self.price(holding.symbol)
+        if price is None:
+            return holding.last_fill_price or ZERO
+        other = self.unsettled.get(holding.symbol)
+        return price if other is None else other.worth(price)
 
     def with_orders(self, orders: Iterable[Working]) -> Exposure:
         """The exposure once all `orders` count."""
@@ -435,6 +469,31 @@ class Exposure:
         """Every other symbol held or on order, in order."""
         there = {s for s, q in self.held.items() if q} | {s for s, q in self.entering.items() if q}
         return sorted(there - {symbol})
+
+
+def _unsettled(book: Book, market: Market) -> Mapping[Symbol, Unsettled]:
+    found = {}
+    for holding in book.holdings:
+        told, price = market.splits.get(holding.symbol, ()), market.prices.get(holding.symbol)
+        if price is None or not (told or holding.splits):
+            continue
+        priced_on = _exchange_day(price.end_at)
+        since = book.adopted_at
+
+        def was_held(on: date, holding: Holding = holding, since: datetime | None = since) -> bool:
+            # What the account was adopted with is counted as it was on that day.
+            return (since is None or _exchange_day(since) < on) and holding.was_held(on)
+
+        other = unsettled(
+            told,
+            holding.splits,
+            today=market.on or priced_on,
+            priced_on=priced_on,
+            was_held=was_held,
+        )
+        if other is not None:
+            found[holding.symbol] = other
+    return found
 
 
 def mark(book: Book, exposure: Exposure, instant_at: datetime) -> Mark:

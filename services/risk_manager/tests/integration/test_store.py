@@ -408,13 +408,23 @@ async def test_moved_stops_and_met_targets_are_part_of_the_next_book(world: Post
 
         outcome = await world.store.record(source_of(evaluation), decide, at, marks_equity=True)
         assert outcome is not None
-        await world.executor_reads_all()
         return outcome
+
+    async def stops() -> list[Decimal | None]:
+        (holding,) = (await world.store.book(NOW)).holdings
+        return [entry.stop for entry, _ in holding.covered()]
 
     await bar(1, 104)
     await bar(2, 103)
-    (holding,) = (await world.store.book(NOW)).holdings
-    assert [entry.stop for entry, _ in holding.covered()] == [Decimal("100.88")]
+    # From the review on, until the executor has read it; from then on it stands where the executor keeps it.
+    assert await stops() == [Decimal("100.88")]
+    await world.executor_reads_all()
+    assert await stops() == [Decimal(95)]
+    await world.execute(
+        "trade_executor",
+        "UPDATE trade_executor.intents SET stop_loss = 100.88 WHERE account = :account",
+    )
+    assert await stops() == [Decimal("100.88")]
 
     sold = await bar(3, 107)
     assert [d.strategy for d in sold.decisions] == ["scale_out"]

@@ -201,7 +201,7 @@ def _position_view(symbol: Symbol, held: Holding | None, portfolio: Portfolio) -
     exposure = portfolio.exposure
     price = exposure.market.prices.get(symbol)
     quantity = held.quantity if held is not None else ZERO
-    per_share = price.amount if price is not None else (held and held.last_fill_price) or ZERO
+    per_share = exposure.worth(held) if held is not None else ZERO
     value = quantity * per_share
     return PositionView(
         symbol=symbol,

@@ -68,7 +68,7 @@ def decide_entry(wish: Wish, exposure: Exposure, case: Case) -> Decision:
         rules.symbol_quarantined(
             case.recent.refused_bars.get(symbol),
             None if price is None else price.end_at,
-            case.recent.held.get(symbol),
+            case.recent.held.get(symbol) or _basis_doubt(symbol, exposure),
         ),
         rules.unpriced_position(exposure.unpriced),
         drawdown_check(case),
@@ -202,6 +202,12 @@ def _pace(wish: Wish, exposure: Exposure, case: Case) -> list[Check]:
             throttle.changed_at if throttle is not None and throttle.is_stopped else None,
         ),
     ]
+
+
+def _basis_doubt(symbol: Symbol, exposure: Exposure) -> str | None:
+    """Why what is held of the symbol and its price are not of the same shares; None when they are."""
+    other = exposure.unsettled.get(symbol)
+    return None if other is None else other.why
 
 
 def _cool_down(symbol: Symbol, case: Case) -> Check:

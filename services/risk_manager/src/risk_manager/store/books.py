@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from risk_manager.attribution import Execution, matched, records_of
 from risk_manager.limits import LONGEST_WINDOW_S, MOST_RECENT
 from risk_manager.modes import first_mode
+from risk_manager.share_counts import BookedSplit, growth
 from risk_manager.snapshot import (
     Book,
     Holding,
@@ -33,6 +34,7 @@ from risk_manager.snapshot import (
 from risk_manager.store.rows import decimal_of, mark_of, mode_of, unjson
 from risk_manager.store.tables import Tables, listed
 from shared.domain.calendar import NEW_YORK
+from shared.domain.corporate_actions import exchange_day
 from shared.domain.decisions import Purpose
 from shared.domain.errors import Unavailable
 from shared.domain.orders import FINAL_STATUSES, IntentState, OrderType, Side
@@ -45,30 +47,38 @@ _LIVE = listed(state for state in IntentState if not state.is_final)
 _FINAL = listed(FINAL_STATUSES)
 # As the index over them says it.
 _SCALED_OUT = "outcome = 'approved' AND purpose = 'exit' AND strategy = 'scale_out'"
+# How far the executor has read our reviews.
+_READ = """coalesce((SELECT position FROM trade_executor.v_cursors
+                    WHERE account = :account AND source = 'risk_manager'), 0)"""
 _BOOK = text(f"""
 SELECT
-  EXISTS (SELECT 1 FROM trade_executor.v_accounts WHERE account = :account) AS adopted,
+  (SELECT adopted_at FROM trade_executor.v_accounts WHERE account = :account) AS adopted_at,
   EXISTS (SELECT 1 FROM risk_manager.outbox
           WHERE account = :account AND topic = '{REVIEWS}' AND key = :source) AS is_reviewed,
   (SELECT cash::text FROM trade_executor.v_cash WHERE account = :account) AS cash,
   (SELECT jsonb_agg(jsonb_build_array(
       p.symbol, p.quantity::text,
-      (SELECT f.price::text FROM trade_executor.v_fills f
+      (SELECT jsonb_build_array(f.price::text, f.executed_at) FROM trade_executor.v_fills f
        WHERE f.account = :account AND f.symbol = p.symbol
        ORDER BY f.executed_at DESC, f.execution_id DESC LIMIT 1),
-      (SELECT jsonb_agg(jsonb_build_array(e.filled::text, coalesce((
+      -- Where a stop stands is what the executor keeps, in its present shares, or a move that it has not read yet.
+      (SELECT jsonb_agg(jsonb_build_array(e.filled::text, greatest(e.stop_loss, (
            SELECT s.stop_loss FROM risk_manager.stop_moves s
-           WHERE s.account = :account AND s.decision_id = e.decision_id ORDER BY s.id DESC LIMIT 1
-         ), e.stop_loss)::text, e.strategy, e.decision_id, e.reference_price::text) ORDER BY e.id DESC)
-       FROM (SELECT d.id, d.decision_id, d.stop_loss, d.strategy, d.reference_price,
-                    (SELECT sum(i.filled_quantity) FROM trade_executor.v_intents i
-                     WHERE i.account = :account AND i.decision_id = d.decision_id
-                       AND i.purpose = 'entry') AS filled
-             FROM risk_manager.decisions d
+           WHERE s.account = :account AND s.decision_id = e.decision_id AND s.review_id > {_READ}
+           ORDER BY s.id DESC LIMIT 1))::text,
+         e.strategy, e.decision_id, e.reference_price::text, e.since_at) ORDER BY e.id DESC)
+       FROM (SELECT d.id, d.decision_id, d.strategy, d.reference_price, i.filled, i.stop_loss, i.since_at
+             FROM risk_manager.decisions d, LATERAL (
+               SELECT sum(filled_quantity) AS filled, max(stop_loss) AS stop_loss,
+                      max(coalesce(ended_at, sent_at, created_at)) AS since_at
+               FROM trade_executor.v_intents
+               WHERE account = :account AND decision_id = d.decision_id AND purpose = 'entry') i
              WHERE d.account = :account AND d.symbol = p.symbol
                AND d.outcome = 'approved' AND d.purpose = 'entry'
              ORDER BY d.id DESC LIMIT :latest) e
        WHERE e.filled > 0),
+      (SELECT jsonb_agg(jsonb_build_array(s.ratio::text, s.told_on, s.booked_at) ORDER BY s.booked_at)
+       FROM trade_executor.v_splits s WHERE s.account = :account AND s.symbol = p.symbol),
       (SELECT string_agg(n.targets, ' ')
        FROM (SELECT d.figures ->> 'targets' AS targets FROM risk_manager.decisions d
              WHERE d.account = :account AND d.symbol = p.symbol AND {_SCALED_OUT}
@@ -97,9 +107,7 @@ SELECT
       SELECT decision_id, symbol, side, purpose, quantity,
              type, limit_price, stop_price, stop_loss, reference_price, strategy
       FROM risk_manager.decisions
-      WHERE account = :account AND outcome = 'approved' AND review_id > coalesce(
-        (SELECT position FROM trade_executor.v_cursors
-         WHERE account = :account AND source = 'risk_manager'), 0)
+      WHERE account = :account AND outcome = 'approved' AND review_id > {_READ}
    ) w WHERE w.quantity > 0) AS working,
   (SELECT jsonb_object_agg(u.symbol, u.orders) FROM (
       SELECT symbol, count(*) AS orders FROM trade_executor.v_intents
@@ -219,7 +227,7 @@ class Books(Tables):
         return found.one()
 
     async def _book_of(self, connection: AsyncConnection, row: Row[Any], at: datetime) -> Book:
-        if not row.adopted or row.cash is None:
+        if row.adopted_at is None or row.cash is None:
             raise Unavailable(
                 f"account {self._account} is not known yet: the trade executor has not adopted it"
             )
@@ -246,6 +254,7 @@ class Books(Tables):
                 row.limits_actor,
                 row.limits_changed_at,
             ),
+            adopted_at=row.adopted_at,
         )
         if self._reads_records:
             found_trades = matched(await self._executions(connection)).trades
@@ -254,18 +263,51 @@ class Books(Tables):
 
 
 def _holding(entry: Sequence[Any]) -> Holding:
-    symbol, quantity, last_price, entries, targets = entry
+    symbol, quantity, last_fill, entries, told_splits, targets = entry
+    splits = tuple(_split(*told) for told in told_splits or [])
     return Holding(
         Symbol(symbol),
         Decimal(quantity),
-        decimal_of(last_price),
-        tuple(
-            Protection(
-                Decimal(filled), decimal_of(stop), strategy, decision_id, decimal_of(reference)
-            )
-            for filled, stop, strategy, decision_id, reference in entries or []
-        ),
+        None if last_fill is None else _filled_at(splits, *last_fill),
+        tuple(_protection(splits, *each) for each in entries or []),
         frozenset((targets or "").split()),
+        splits,
+    )
+
+
+def _filled_at(splits: Sequence[BookedSplit], price: str, executed_at: str) -> Decimal:
+    return Decimal(price) / growth(splits, datetime.fromisoformat(executed_at))
+
+
+def _split(ratio: str, told_on: str | None, booked_at: str) -> BookedSplit:
+    booked = datetime.fromisoformat(booked_at)
+    try:
+        on = date.fromisoformat(told_on or "")
+    except ValueError:
+        # The broker named no day: it was the one on which it told.
+        on = exchange_day(booked)
+    return BookedSplit(Decimal(ratio), on, booked)
+
+
+def _protection(
+    splits: Sequence[BookedSplit],
+    filled: str,
+    stop: str | None,
+    strategy: str,
+    decision_id: str,
+    reference: str,
+    since: str,
+) -> Protection:
+    """An entry's shares and price in the present shares; its stop is kept in them."""
+    since_at = datetime.fromisoformat(since)
+    ratio = growth(splits, since_at)
+    return Protection(
+        Decimal(filled) * ratio,
+        decimal_of(stop),
+        strategy,
+        decision_id,
+        Decimal(reference) / ratio,
+        since_at,
     )
 
 

@@ -22,6 +22,8 @@ from trade_executor.store.tables import SCHEMA, ZERO, Tables, as_json
 
 _CENT = Decimal("0.01")
 INSIDE_OPENING = "INSIDE_OPENING"
+# Enough entries to explain any position.
+_MOST_ENTRIES = 100
 
 
 class Activities(Tables):
@@ -114,7 +116,7 @@ class Activities(Tables):
                 )
             # Shares that came from elsewhere are worth what the others are: only a split changes the price.
             if ours * after > 0 and all(move.activity.kind in SPLITS for move in moves):
-                await self._rescale_exits(connection, symbol, ours / after, at)
+                await self._rescale_exits(connection, symbol, abs(ours), ours / after, at)
             await self._differences.open_within(
                 connection, "CORPORATE_ACTION", symbol, symbol,
                 ours=f"{plain(ours)} shares before", theirs=f"{plain(after)} shares after",
@@ -124,17 +126,29 @@ class Activities(Tables):
         await self._db.run(work)
 
     async def _rescale_exits(
-        self, connection: AsyncConnection, symbol: Symbol, ratio: Decimal, at: datetime
+        self,
+        connection: AsyncConnection,
+        symbol: Symbol,
+        held: Decimal,
+        ratio: Decimal,
+        at: datetime,
     ) -> None:
+        """Put the exits of the newest entries, as many as brought the `held` shares, into the new ones."""
         rows = await self._all(
             connection,
-            f"""SELECT client_order_id, stop_loss, stop_loss_limit, take_profit FROM {SCHEMA}.intents
-                WHERE account = :account AND symbol = :symbol AND purpose = 'entry'
-                  AND stop_loss IS NOT NULL AND filled_quantity > 0
-                ORDER BY sequence DESC LIMIT 1 FOR UPDATE""",
+            f"""SELECT client_order_id, stop_loss, stop_loss_limit, take_profit, filled_quantity
+                FROM {SCHEMA}.intents
+                WHERE account = :account AND symbol = :symbol AND purpose = 'entry' AND filled_quantity > 0
+                ORDER BY sequence DESC LIMIT {_MOST_ENTRIES} FOR UPDATE""",
             symbol=symbol,
         )
+        brought = ZERO
         for row in rows:
+            if brought >= held:
+                break
+            brought += row.filled_quantity
+            if row.stop_loss is None:
+                continue
             await self._do(
                 connection,
                 f"""UPDATE {SCHEMA}.intents SET stop_loss = :stop, stop_loss_limit = :limit, take_profit = :target

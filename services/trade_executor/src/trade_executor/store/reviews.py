@@ -131,16 +131,20 @@ class Reviews(Tables):
         """Ask to cancel stops that rest too low; where they end, protection is planned with the new ones.
 
         Only those of entries that have ended: the legs of one that may still fill are not armed yet, and
-        cancelling them would cancel its rest.
+        cancelling them would cancel its rest. A stop's own limit keeps its distance. A stop stands no lower than where the
+        move was seen to begin, except after a split: a move from before it is in other shares, and void.
         """
         for move in moves:
             await self._do(
                 connection,
-                f"""UPDATE {SCHEMA}.intents SET stop_loss = :stop
-                    WHERE account = :account AND decision_id = :decision AND stop_loss < :stop
+                f"""UPDATE {SCHEMA}.intents
+                    SET stop_loss = :stop, stop_loss_limit = stop_loss_limit + (:stop - stop_loss)
+                    WHERE account = :account AND decision_id = :decision
+                      AND stop_loss < :stop AND stop_loss >= :previous
                       AND (purpose = 'entry' AND side = 'buy' AND state NOT IN {LIVE}
                         OR purpose = 'protect' AND side = 'sell' AND state = 'PENDING')""",
                 stop=move.stop_loss,
+                previous=move.previous,
                 decision=move.decision_id,
             )
         asked = await self._all(
@@ -154,7 +158,7 @@ class Reviews(Tables):
                     JOIN {SCHEMA}.intents entry
                       ON entry.account = o.account AND entry.decision_id = guard.decision_id
                     WHERE o.account = :account AND o.status NOT IN {FINAL} AND o.side = 'sell'
-                      AND o.type = 'stop' AND o.stop_price < entry.stop_loss
+                      AND o.type IN ('stop', 'stop_limit') AND o.stop_price < entry.stop_loss
                       AND entry.purpose = 'entry' AND entry.side = 'buy' AND entry.state NOT IN {LIVE})
                 RETURNING broker_order_id""",
             at=at,
