@@ -5,7 +5,7 @@ import os
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["shared.testing.figures", "shared.testing.servers"]
+pytest_plugins = ["shared.testing.figures", "trader.testing.servers"]
 
 # `make test` tries the same examples each time, so that a red run is red again; `make prove` looks on.
 settings.register_profile("submission", derandomize=True, deadline=None, max_examples=50)

@@ -21,8 +21,8 @@ from services.trade_executor.tests.integration.test_reconciliation import AAPL, 
 from shared.domain.corporate_actions import Split
 from shared.domain.orders import OrderTerms
 from shared.domain.symbols import Symbol
-from shared.testing.servers import account, servers, settings_for
 from simulator.orders import Cancel
+from trader.testing.servers import account, servers, settings_for
 
 __all__ = ["account", "calendar", "play", "servers", "settings_for"]
 

@@ -29,9 +29,10 @@ from shared.ports import Clock
 from trader.commands.listing import cell
 from trader.exits import ExitCode
 from trader.runtime.instance import SIMULATOR, Instance
+from trader.runtime.interface import RuntimeName
 from trader.runtime.ports import is_free
 from trader.runtime.postgres import MAJOR_VERSION, data_folder
-from trader.runtime.runtimes import RuntimeName, name_in_force, runtime_of
+from trader.runtime.runtimes import name_in_force, runtime_of
 
 app = typer.Typer()
 

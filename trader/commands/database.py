@@ -15,7 +15,8 @@ from trader.runtime.backups import back_up_database
 from trader.runtime.credentials import SUPERUSER
 from trader.runtime.errors import AlreadyRunning, StackError
 from trader.runtime.instance import DATABASE, SERVICES, Instance
-from trader.runtime.runtimes import Runtime, runtime_of
+from trader.runtime.interface import Runtime
+from trader.runtime.runtimes import runtime_of
 
 app = typer.Typer()
 db_app = typer.Typer(

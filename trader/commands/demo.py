@@ -32,7 +32,8 @@ from trader.replay.session import Replay, ReplayPlan, open_replay
 from trader.runtime.compose import ComposeRuntime
 from trader.runtime.errors import ProgramFailed, StackError
 from trader.runtime.instance import DASHBOARD, POSTGRES, REDIS, SERVICES, SIMULATOR, Instance
-from trader.runtime.runtimes import SETTING, RuntimeName
+from trader.runtime.interface import RuntimeName
+from trader.runtime.runtimes import SETTING
 from trader.runtime.stack import LocalStack
 
 app = typer.Typer()

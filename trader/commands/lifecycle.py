@@ -34,8 +34,9 @@ from trader.runtime.instance import (
     is_secret,
     project_folder,
 )
+from trader.runtime.interface import Runtime, RuntimeName
 from trader.runtime.logs import Follower, follow
-from trader.runtime.runtimes import Runtime, RuntimeName, runtime_of
+from trader.runtime.runtimes import runtime_of
 from trader.runtime.stack import probe
 from trader.settings_reference import reference
 

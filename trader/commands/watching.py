@@ -24,7 +24,8 @@ from shared.domain.errors import TradingError
 from trader.commands.listing import cell, field, listing, money, order_phrase, progress, time_of
 from trader.commands.service_api import ServiceApi, items
 from trader.runtime.instance import Instance
-from trader.runtime.runtimes import Runtime, runtime_of
+from trader.runtime.interface import Runtime
+from trader.runtime.runtimes import runtime_of
 from trader.runtime.waiting import wait_until
 
 app = typer.Typer()

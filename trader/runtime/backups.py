@@ -34,7 +34,7 @@ from trader.runtime.errors import NotFound, StackError, TimedOut
 from trader.runtime.instance import DATABASE, Instance
 
 if TYPE_CHECKING:  # a scheduler's container holds no runtime, and writes backups all the same
-    from trader.runtime.runtimes import Runtime
+    from trader.runtime.interface import Runtime
 
 Say = Callable[[str], None]
 

@@ -30,8 +30,8 @@ from trader.runtime.credentials import SUPERUSER, password_of
 from trader.runtime.errors import NotRunning, ProgramFailed, StackError, TimedOut
 from trader.runtime.first_run import append_setting, read_settings
 from trader.runtime.instance import POSTGRES, PROGRAMS, REDIS, SIMULATOR, Instance
+from trader.runtime.interface import RuntimeName, Usage
 from trader.runtime.ports import LOOPBACK, Ports, port_setting, require_free
-from trader.runtime.runtimes import RuntimeName, Usage
 from trader.runtime.stack import SERVERS, probe
 from trader.runtime.supervisor import ProgramState
 

@@ -15,8 +15,8 @@ from trader.runtime import clients, postgres
 from trader.runtime.binaries import postgres_binaries
 from trader.runtime.clients import Client, python_words
 from trader.runtime.instance import POSTGRES, REDIS, SIMULATOR, Instance
+from trader.runtime.interface import RuntimeName, Usage
 from trader.runtime.redis import find_server
-from trader.runtime.runtimes import RuntimeName, Usage
 from trader.runtime.stack import LocalStack
 from trader.runtime.supervisor import ProgramState
 

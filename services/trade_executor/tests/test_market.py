@@ -297,3 +297,33 @@ def test_a_host_that_hangs_is_waited_for_once_in_a_round(takes_s: float, request
             assert len(market.asked) == round_ * requests
 
     asyncio.run(scenario())
+
+
+class HangingBroker(FakeMarket):
+    """Has its quotes at hand; its list of shares takes long and does not come."""
+
+    def __init__(self, timer: FakeTimer) -> None:
+        super().__init__(a_quote())
+        self.lists_asked = 0
+        self._timer = timer
+
+    async def asset(self, symbol: Symbol) -> Asset | None:
+        self.lists_asked += 1
+        await self._timer.advance(HANGS_AFTER_S)
+        raise Unavailable(f"nobody answers about {symbol}")
+
+
+def test_a_broker_that_hangs_over_its_list_of_shares_is_waited_for_once_in_a_round() -> None:
+    async def scenario() -> None:
+        timer = FakeTimer()
+        market = HangingBroker(timer)
+        vetting = vetting_of(market, timer)
+        due = [an_intent(f"c-{n}", Symbol(name)) for n, name in enumerate(("AAPL", "IBM", "MSFT"))]
+        for round_ in (1, 2):
+            await vetting.look(due)
+            for intent in due:
+                with pytest.raises(Unavailable):
+                    await vetting.problem_with(intent)
+            assert market.lists_asked == round_
+
+    asyncio.run(scenario())

@@ -22,7 +22,7 @@ from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.ports import LatestBar
 from shared.testing.bar_stores import NOON, a_bar, a_block
-from shared.testing.servers import Servers, SettingsFor
+from trader.testing.servers import Servers, SettingsFor
 
 AAPL, MSFT = Symbol("AAPL"), Symbol("MSFT")
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from shared.testing.servers import Servers
 from trader.cli import main
 from trader.runtime.credentials import OWNER
 from trader.runtime.instance import Instance
+from trader.testing.servers import Servers
 
 Output = pytest.CaptureFixture[str]
 _INSERT = """

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from shared.testing.servers import Servers
 from tests.commands.integration.test_audit_on_postgres import Ledger
 from trader.cli import main
 from trader.runtime.instance import Instance
+from trader.testing.servers import Servers
 
 Output = pytest.CaptureFixture[str]
 

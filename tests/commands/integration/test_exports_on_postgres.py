@@ -15,10 +15,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared.testing.servers import Servers
 from trader.cli import main
 from trader.exports import tax, tradenote
 from trader.runtime.instance import Instance
+from trader.testing.servers import Servers
 
 Output = pytest.CaptureFixture[str]
 _INTENT = """

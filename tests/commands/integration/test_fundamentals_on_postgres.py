@@ -18,10 +18,10 @@ from data_collector.store import PostgresUniverse
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import open_database
 from shared.domain.symbols import Symbol
-from shared.testing.servers import Servers, SettingsFor
 from trader.cli import main
 from trader.exits import ExitCode
 from trader.runtime.instance import Instance
+from trader.testing.servers import Servers, SettingsFor
 
 PROJECT = Path(__file__).resolve().parents[3]
 # By then every figure of the strategy is known.

@@ -20,7 +20,6 @@ from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import open_database
 from shared.config import load_settings
 from shared.domain.errors import Rejected
-from shared.testing.servers import Servers
 from shared.testing.time import FakeClock
 from trader.cli import main
 from trader.exits import ExitCode
@@ -32,6 +31,7 @@ from trader.runtime.local import LocalRuntime
 from trader.runtime.ports import LOOPBACK
 from trader.runtime.stack import LocalStack
 from trader.runtime.waiting import wait_until
+from trader.testing.servers import Servers
 
 
 def silent(_: str) -> None:

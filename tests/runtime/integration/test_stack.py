@@ -22,7 +22,6 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from shared.domain.errors import Misconfigured
-from shared.testing.servers import Servers
 from trader.cli import main
 from trader.exits import ExitCode
 from trader.replay.session import ReplayPlan, open_replay
@@ -36,6 +35,7 @@ from trader.runtime.orphans import Identity, identity_in
 from trader.runtime.ports import LOOPBACK
 from trader.runtime.stack import GIVEN_UP, LocalStack
 from trader.runtime.waiting import wait_until
+from trader.testing.servers import Servers
 
 PROGRAM_GONE_WITHIN_S = 30
 # Supervisord waits a little longer before each new try of a program that dies at once.

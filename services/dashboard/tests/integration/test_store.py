@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from dashboard.store import PostgresReads
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import open_database
-from shared.testing.servers import SettingsFor
+from trader.testing.servers import SettingsFor
 
 MIDNIGHT = datetime(2026, 1, 5, 5, tzinfo=UTC)
 READS = sorted(

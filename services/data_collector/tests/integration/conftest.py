@@ -30,8 +30,8 @@ from shared.domain.bars import Bar
 from shared.domain.symbols import parse_symbol
 from shared.domain.timeframes import Timeframe
 from shared.testing.object_storage import new_bucket, object_storage
-from shared.testing.servers import Servers, SettingsFor
 from trader.runtime.ports import Ports
+from trader.testing.servers import Servers, SettingsFor
 
 _PATIENCE_S = 60.0
 # Sessions of January 2026; a fixed date, so that the exchange's holidays are known.

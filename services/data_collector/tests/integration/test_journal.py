@@ -24,8 +24,8 @@ from shared.domain.errors import RateLimited
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.testing.bar_stores import NOON, a_bar, a_block
-from shared.testing.servers import SettingsFor
 from shared.testing.time import FakeClock
+from trader.testing.servers import SettingsFor
 
 MINUTE = timedelta(minutes=1)
 Story = Callable[[Journal], Awaitable[None]]

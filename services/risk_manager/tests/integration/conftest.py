@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.testing.servers import account, servers, settings_for
+from trader.testing.servers import account, servers, settings_for
 
 __all__ = ["account", "servers", "settings_for"]
 

@@ -25,7 +25,7 @@ from shared.domain.decisions import Review
 from shared.domain.money import parse_price
 from shared.domain.signals import Evaluation
 from shared.domain.timeframes import Timeframe
-from shared.testing.servers import Servers
+from trader.testing.servers import Servers
 
 __all__ = ["world"]
 pytestmark = pytest.mark.anyio

@@ -35,7 +35,7 @@ from shared.domain.decisions import Approved, Purpose, Review, TradingMode
 from shared.domain.signals import Evaluation, ManualOrder
 from shared.domain.symbols import Symbol
 from shared.messages import EVALUATION, EVALUATIONS, MANUAL_ORDER, MANUAL_ORDERS, REVIEW, REVIEWS
-from shared.testing.servers import SettingsFor
+from trader.testing.servers import SettingsFor
 
 pytestmark = pytest.mark.anyio
 

@@ -1,5 +1,5 @@
 """The real servers, for the tests of this folder."""
 
-from shared.testing.servers import account, servers, settings_for
+from trader.testing.servers import account, servers, settings_for
 
 __all__ = ["account", "servers", "settings_for"]

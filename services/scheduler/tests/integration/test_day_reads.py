@@ -10,7 +10,7 @@ from scheduler.daily_report import Day, as_text
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import open_database
 from shared.domain.calendar import Session
-from shared.testing.servers import SettingsFor
+from trader.testing.servers import SettingsFor
 
 OPEN = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
 SESSION = Session(OPEN.date(), OPEN, OPEN.replace(hour=21, minute=0))

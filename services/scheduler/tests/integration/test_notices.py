@@ -15,7 +15,7 @@ from scheduler.testing import FakePeers
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import Database, open_database
 from shared.domain.notices import Event, Priority
-from shared.testing.servers import SettingsFor
+from trader.testing.servers import SettingsFor
 
 NOW = datetime(2026, 3, 4, 17, 0, tzinfo=UTC)
 

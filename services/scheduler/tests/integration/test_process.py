@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from shared.domain.bar_blocks import to_epoch_us
-from shared.testing.servers import Servers
 from trader.runtime.waiting import wait_until
+from trader.testing.servers import Servers
 
 
 def test_a_replays_jumps_are_missed_and_run_as_the_venues_clock_says(

@@ -22,8 +22,8 @@ from scheduler.testing import MemoryJobStore
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import open_database
 from shared.domain.errors import Rejected, Unavailable
-from shared.testing.servers import SettingsFor
 from shared.testing.time import FakeTimer
+from trader.testing.servers import SettingsFor
 
 NOW = datetime(2026, 3, 5, 15, 0, tzinfo=UTC)
 DAY = date(2026, 3, 5)

@@ -12,8 +12,8 @@ from sqlalchemy import text
 from scheduler.adapters.system_figures import SystemFigures
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import open_database
-from shared.testing.servers import SettingsFor
 from shared.testing.time import FakeClock
+from trader.testing.servers import SettingsFor
 
 NOW = datetime(2026, 3, 4, 17, 0, tzinfo=UTC)
 

@@ -12,7 +12,7 @@ from scheduler.adapters.trace_reads import PostgresSteps
 from scheduler.traces import Seen, spans_of, trace_id_of
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import open_database
-from shared.testing.servers import SettingsFor
+from trader.testing.servers import SettingsFor
 
 AT = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
 _BATCH = (

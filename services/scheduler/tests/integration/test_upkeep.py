@@ -18,8 +18,8 @@ from scheduler.adapters.upkeep import MachineUpkeep
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import open_database
 from shared.adapters.redis import open_redis
-from shared.testing.servers import SettingsFor
 from shared.testing.time import FakeClock
+from trader.testing.servers import SettingsFor
 
 NOW = datetime(2026, 3, 3, 2, 30, tzinfo=UTC)
 

@@ -17,7 +17,7 @@ from scheduler.ports import DayCounts, Portfolio
 from scheduler.testing import a_week_in_march
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import open_database
-from shared.testing.servers import SettingsFor
+from trader.testing.servers import SettingsFor
 
 DAY = datetime(2026, 3, 3, 16, 0, tzinfo=UTC)
 EVENING = datetime(2026, 3, 3, 21, 0, tzinfo=UTC)

@@ -1,6 +1,6 @@
 """May this account enter that order now?
 
-The venue's business rules, each a refusal in its own words; the book is read and never changed.
+The venue's business rules, each a refusal in its own words; the account is read and never changed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shared.domain.orders import OrderClass, OrderType, Side, TimeInForce
 from simulator import refusals
 
 if TYPE_CHECKING:
-    from simulator.book import Book
+    from simulator.account import Account
     from simulator.orders import Order, Replace, Submit
 
 ZERO = Decimal(0)
@@ -49,11 +49,11 @@ def refuse_terms_it_has_not(old: Order, wish: Replace) -> None:
         raise refusals.invalid_parameter("only trailing stop orders take trail")
 
 
-def refuse_wash_trade(book: Book, wish: Submit) -> None:
+def refuse_wash_trade(account: Account, wish: Submit) -> None:
     """Two orders of one account must not meet; pairs and trailing stops are let through."""
     if wish.order_class is not OrderClass.SIMPLE:
         return
-    for order in book.open_orders():
+    for order in account.open_orders():
         if (
             order.symbol != wish.symbol
             or order.side is wish.side
@@ -75,9 +75,9 @@ def refuse_wash_trade(book: Book, wish: Submit) -> None:
             raise refusals.wash_trade("limit", order.id)
 
 
-def intent_of(book: Book, wish: Submit) -> str:
+def intent_of(account: Account, wish: Submit) -> str:
     """What the order does to the position, which a client may state and must then get right."""
-    held = book.quantity_of(wish.symbol)
+    held = account.quantity_of(wish.symbol)
     if wish.side is Side.BUY:
         intent = "buy_to_close" if held < 0 else "buy_to_open"
     else:
@@ -126,9 +126,9 @@ def refuse_bad_exits(wish: Submit, base_price: Decimal) -> None:
         )
 
 
-def refuse_unaffordable(book: Book, wish: Submit, reserve_price: Decimal) -> None:
+def refuse_unaffordable(account: Account, wish: Submit, reserve_price: Decimal) -> None:
     """Enough money, or enough shares, that no other open order has bound."""
-    existing = book.quantity_of(wish.symbol)
+    existing = account.quantity_of(wish.symbol)
     if wish.side is Side.BUY:
         if wish.order_class is OrderClass.OCO and -existing < wish.quantity:
             raise refusals.insufficient_quantity(
@@ -137,17 +137,17 @@ def refuse_unaffordable(book: Book, wish: Submit, reserve_price: Decimal) -> Non
         closing = sum(
             (
                 order.remaining
-                for order in book.open_orders()
+                for order in account.open_orders()
                 if order.symbol == wish.symbol and order.side is Side.BUY and order.is_working
             ),
             ZERO,
         )
         opening = max(wish.quantity - max(-existing - closing, ZERO), ZERO)
         cost = opening * reserve_price
-        if cost > book.buying_power:
-            raise refusals.insufficient_buying_power(book.buying_power, cost)
+        if cost > account.buying_power:
+            raise refusals.insufficient_buying_power(account.buying_power, cost)
         return
-    held, related = book.held_for_orders(wish.symbol)
+    held, related = account.held_for_orders(wish.symbol)
     if existing > 0:
         if wish.quantity > existing - held:
             raise refusals.insufficient_quantity(
@@ -156,10 +156,10 @@ def refuse_unaffordable(book: Book, wish: Submit, reserve_price: Decimal) -> Non
         return
     if wish.order_class is OrderClass.OCO:
         raise refusals.insufficient_quantity(wish.symbol, wish.quantity, ZERO, ZERO, [])
-    if not book.rules.allow_short or book.configuration["no_shorting"]:
+    if not account.rules.allow_short or account.configuration["no_shorting"]:
         raise refusals.forbidden("account is not allowed to short")
     if wish.quantity != wish.quantity.to_integral_value():
         raise refusals.unprocessable("fractional orders cannot be sold short")
-    cost = wish.quantity * book.short_price(wish.symbol, wish.limit_price)
-    if cost > book.buying_power:
-        raise refusals.insufficient_buying_power(book.buying_power, cost)
+    cost = wish.quantity * account.short_price(wish.symbol, wish.limit_price)
+    if cost > account.buying_power:
+        raise refusals.insufficient_buying_power(account.buying_power, cost)

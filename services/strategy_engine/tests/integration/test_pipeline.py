@@ -27,9 +27,9 @@ from shared.domain.signals import Evaluation
 from shared.domain.timeframes import Timeframe
 from shared.messages import BELL_BARS, BELL_EVALUATIONS, EVALUATION, EVALUATIONS
 from shared.testing.bar_stores import NOON, a_bar
-from shared.testing.servers import Servers, SettingsFor
 from strategy_engine.strategies.moving_average import MovingAverage
 from strategy_engine.testing import Market, batch_of, work_off
+from trader.testing.servers import Servers, SettingsFor
 
 PARAMETERS = {"short_window": "2", "long_window": "4"}
 # A wave, so that crossings come every few bars.

@@ -23,11 +23,11 @@ from shared.domain.signals import Direction, Evaluation, Signal
 from shared.domain.timeframes import Timeframe
 from shared.messages import EVALUATION, EVALUATIONS
 from shared.testing.bar_stores import NOON, a_bar
-from shared.testing.servers import SettingsFor
 from strategy_engine.ports import Batch, EvaluationStore, StrategyRun
 from strategy_engine.store import PostgresEvaluations
 from strategy_engine.testing import MemoryEvaluations, batch_of
 from strategy_engine.universe import Screen
+from trader.testing.servers import SettingsFor
 
 Announce = Callable[..., Awaitable[Batch]]
 Scenario = Callable[[EvaluationStore, Announce], Awaitable[None]]

@@ -2,12 +2,13 @@
 
 `market` decides. One request brings the quotes of all entries that are due together. While nobody answers an entry
 waits a few seconds, then it is withdrawn: what was decided on prices of a moment ago is not sent blind. A host that
-hangs is waited for once in a round, since exits wait behind the same sender.
+hangs, the broker's or that of the quotes, is waited for once in a round, since exits wait behind the same sender.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import structlog
 
@@ -17,6 +18,7 @@ from shared.domain.symbols import Symbol
 from shared.ports import Clock, Timer
 from trade_executor.lifecycle import Intent, IntentPurpose
 from trade_executor.market import (
+    Asset,
     Bounds,
     Market,
     Quote,
@@ -28,8 +30,9 @@ from trade_executor.preflight import Problem
 
 _log = structlog.get_logger(__name__)
 PATIENCE_S = 5.0
-# A request for quotes that failed after so long has met a host that hangs; a refusal comes sooner.
+# A request that failed after so long has met a host that hangs; a refusal comes sooner.
 HANGS_AFTER_S = 1.0
+_Heard = TypeVar("_Heard")
 
 
 class Vetting:
@@ -41,20 +44,20 @@ class Vetting:
         self._timer = timer
         self._bounds = bounds
         self._quotes: dict[Symbol, Quote] = {}
-        # What was heard of a host that hung in this round.
-        self._hung: Retryable | None = None
+        # What was heard in this round of a host that hung, by what it was asked for.
+        self._hung: dict[str, Retryable] = {}
         # Since when an entry waits for an answer, in seconds of the timer, by its client id.
         self._waiting_s: dict[str, float] = {}
 
     async def look(self, due: Sequence[Intent]) -> None:
         """Fetch the quotes that the entries among `due` need, in one request."""
-        self._quotes, self._hung = {}, None
+        self._quotes, self._hung = {}, {}
         names = {intent.client_order_id for intent in due}
         self._waiting_s = {n: s for n, s in self._waiting_s.items() if n in names}
         symbols = sorted({i.symbol for i in due if _is_vetted(i) and meets_the_market(i.request())})
         if symbols:
             try:
-                self._quotes = await self._fetch(symbols)
+                self._quotes = await self._fetch_quotes(symbols)
             except Retryable as error:
                 _log.warning("no quotes", symbols=len(symbols), reason=str(error))
 
@@ -81,7 +84,7 @@ class Vetting:
 
     async def _ask(self, intent: Intent) -> Problem | None:
         order = intent.request()
-        asset = await self._market.asset(intent.symbol)
+        asset = await self._fetch_asset(intent.symbol)
         problem = problem_with_asset(order, asset, opens_short=intent.side is Side.SELL)
         if problem is not None or not meets_the_market(order):
             return problem
@@ -89,21 +92,27 @@ class Vetting:
         now = self._clock.now()
         if quote is None or (now - quote.quoted_at).total_seconds() > self._bounds.max_quote_age_s:
             # The round has taken long, or that one request failed: this one alone decides.
-            quote = (await self._fetch([intent.symbol])).get(intent.symbol)
+            quote = (await self._fetch_quotes([intent.symbol])).get(intent.symbol)
         return problem_with_quote(
             order, quote, intent.reference_price, self._clock.now(), self._bounds
         )
 
-    async def _fetch(self, symbols: list[Symbol]) -> dict[Symbol, Quote]:
-        """Their quotes; after the host has hung once in this round it is not asked again."""
-        if self._hung is not None:
-            raise self._hung
+    async def _fetch_asset(self, symbol: Symbol) -> Asset | None:
+        return await self._unless_it_hangs("asset", lambda: self._market.asset(symbol))
+
+    async def _fetch_quotes(self, symbols: list[Symbol]) -> dict[Symbol, Quote]:
+        return await self._unless_it_hangs("quotes", lambda: self._market.quotes(symbols))
+
+    async def _unless_it_hangs(self, what: str, request: Callable[[], Awaitable[_Heard]]) -> _Heard:
+        """The answer to `request`; after its host has hung once in this round it is not asked again."""
+        if what in self._hung:
+            raise self._hung[what]
         began_s = self._timer.monotonic_s()
         try:
-            return await self._market.quotes(symbols)
+            return await request()
         except Retryable as error:
             if self._timer.monotonic_s() - began_s >= HANGS_AFTER_S:
-                self._hung = error
+                self._hung[what] = error
             raise
 
 

@@ -27,7 +27,6 @@ from shared.domain.symbols import Symbol
 from shared.messages import BELL_REVIEWS
 from shared.testing.halt import FakeHalt
 from shared.testing.reviews import announce_review
-from shared.testing.servers import SettingsFor, account, servers, settings_for
 from shared.testing.time import FakeClock
 from simulator.orders import BookRules
 from simulator.testing import (
@@ -45,6 +44,7 @@ from trade_executor.market import Bounds
 from trade_executor.service import Executor, Parts
 from trade_executor.store import Store
 from trade_executor.store.leases import PostgresLeases
+from trader.testing.servers import SettingsFor, account, servers, settings_for
 
 __all__ = ["account", "servers", "settings_for"]
 

@@ -29,7 +29,7 @@ from shared.domain.symbols import Symbol
 from shared.messages import BELL_REVIEWS
 from shared.testing import crashing
 from shared.testing.reviews import announce_review
-from shared.testing.servers import Servers, SettingsFor
+from trader.testing.servers import Servers, SettingsFor
 
 WITHIN_S = 90.0
 TOKEN = "operate-token-of-the-test"

@@ -20,9 +20,9 @@ from shared.domain.orders import Side
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.messages import MANUAL_ORDER
-from shared.testing.servers import SettingsFor
 from trade_executor.api import router
 from trade_executor.hours import HoursCheck
+from trader.testing.servers import SettingsFor
 
 TOKENS = {"API_TOKEN_READ": "read-token", "API_TOKEN_OPERATE": "operate-token"}
 WISH = {"symbol": "AAPL", "side": "buy", "qty": "10"}

@@ -15,8 +15,8 @@ from redis import Redis
 from services.trade_executor.tests.integration.processes import OnRig, Program, Rig, on_rig
 from shared.crashpoints import EXECUTOR
 from shared.testing.figures import Figure
-from shared.testing.servers import Servers, SettingsFor
 from trader.runtime.instance import POSTGRES
+from trader.testing.servers import Servers, SettingsFor
 
 Misfortune = Callable[[Rig], Awaitable[None]]
 

@@ -12,8 +12,8 @@ import pytest
 from services.trade_executor.tests.integration.test_api_on_postgres import api_of
 from shared.adapters.clocks import MonotonicTimer
 from shared.domain.calendar import NEW_YORK, Session
-from shared.testing.servers import SettingsFor
 from trade_executor.hours import HoursCheck
+from trader.testing.servers import SettingsFor
 
 
 @dataclass

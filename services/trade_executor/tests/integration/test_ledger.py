@@ -13,9 +13,9 @@ from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import Database, open_database
 from shared.domain.symbols import Symbol
 from shared.ports import BrokerExecution, BrokerOrder
-from shared.testing.servers import SettingsFor
 from trade_executor.store import Store
 from trade_executor.store.ledger import FILLS_PER_MARK
+from trader.testing.servers import SettingsFor
 
 NOW = datetime(2026, 1, 5, 15, 0, tzinfo=UTC)
 SYMBOLS = [Symbol(name) for name in ("AAPL", "MSFT", "NVDA")]

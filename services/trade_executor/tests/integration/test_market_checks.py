@@ -10,7 +10,7 @@ import orjson
 
 from services.trade_executor.tests.integration.test_api_on_postgres import WISH, api_of
 from shared.domain.orders import IntentState
-from shared.testing.servers import SettingsFor
+from trader.testing.servers import SettingsFor
 
 QUOTES = "/v2/stocks/quotes/latest"
 

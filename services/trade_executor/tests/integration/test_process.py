@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.trade_executor.tests.integration.processes import OnRig, Rig, on_rig
-from shared.testing.servers import Servers, SettingsFor
+from trader.testing.servers import Servers, SettingsFor
 
 
 @pytest.fixture

@@ -28,7 +28,6 @@ from shared.domain.symbols import Symbol
 from shared.testing.bus import CountedBells
 from shared.testing.halt import FakeHalt
 from shared.testing.reviews import announce_review
-from shared.testing.servers import SettingsFor
 from shared.testing.time import FakeClock, InstantTimer
 from simulator.orders import Cancel, Replace, Submit
 from simulator.testing import OPEN_AT
@@ -38,6 +37,7 @@ from trade_executor.recovery import Reconciler, Report
 from trade_executor.store import Store
 from trade_executor.store.leases import PostgresLeases
 from trade_executor.wake import Wake
+from trader.testing.servers import SettingsFor
 
 AAPL, MSFT = Symbol("AAPL"), Symbol("MSFT")
 TEN = Decimal(10)

@@ -16,7 +16,7 @@ from shared.domain.decisions import Purpose
 from shared.domain.orders import Side
 from shared.messages import MANUAL_ORDER
 from shared.testing.bar_stores import a_bar, a_block
-from shared.testing.servers import SettingsFor
+from trader.testing.servers import SettingsFor
 
 Scenario = Callable[[Any, httpx.AsyncClient], Awaitable[None]]
 LIMIT = {"symbol": "AAPL", "side": "buy", "qty": "10", "type": "limit", "limit_price": "90"}

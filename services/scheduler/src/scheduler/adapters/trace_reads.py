@@ -28,7 +28,7 @@ _DECISIONS = """
            o.created_at AS evaluated_at
     FROM risk_manager.v_decisions d
     LEFT JOIN strategy_engine.v_outbox o ON o.account = d.account AND o.topic = 'evaluations'
-         AND 'evaluation:' || o.key = d.source
+         AND d.source LIKE 'evaluation:%' AND o.key = substr(d.source, length('evaluation:') + 1)
     WHERE d.account = :account AND d.id > :decisions ORDER BY d.id LIMIT :most"""
 _ORDERS = """
     SELECT i.client_order_id, i.broker_order_id, i.decision_id, i.symbol, i.side, i.purpose, i.quantity, i.state,
