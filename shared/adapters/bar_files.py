@@ -58,7 +58,7 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
 
 
 def read_bars(path: Path) -> pl.DataFrame:
-    """Columns symbol, start_us, open, high, low, close (dollars) and volume, in the file's order.
+    """Columns symbol, start_us, open, high, low, close (dollars) and volume (shares), in the file's order.
 
     Raises:
         InvalidInput: it is no table of bars; the sentence says why.
@@ -106,11 +106,7 @@ def read_bars(path: Path) -> pl.DataFrame:
                 for name, found in figures.items()
                 if found is not None and name != "volume"
             ),
-            pl.col(str(figures["volume"]))
-            .cast(pl.Float64)
-            .fill_nan(-1)
-            .cast(pl.Int64)
-            .alias("volume"),
+            pl.col(str(figures["volume"])).cast(pl.Float64).fill_nan(-1).alias("volume"),
         ).rename({} if symbol is None else {symbol: "symbol"})
     except PolarsError as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:150]

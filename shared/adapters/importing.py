@@ -53,12 +53,15 @@ class Imported:
     left_out: dict[str, int] = field(default_factory=dict)
     # What looks like a split, whether it is known or not.
     steps: list[SplitStep] = field(default_factory=list)
+    # Bars whose volume had a fraction of a share, which is not stored: less traded is the careful reading.
+    rounded: int = 0
 
     def add(self, other: Imported) -> None:
         """Count what became of another table as well."""
         self.rows += other.rows
         self.stored += other.stored
         self.steps += other.steps
+        self.rounded += other.rounded
         for why, count in other.left_out.items():
             self.left_out[why] = self.left_out.get(why, 0) + count
 
@@ -169,6 +172,8 @@ def _block(
         start_us, end_us = opens[session], closes[session]
     leave_out("not over yet", end_us > to_epoch_us(now))
     kept = np.flatnonzero(keep)
+    shares = np.floor(volume[kept])
+    done.rounded += int((volume[kept] > shares).sum())
     micros = {name: np.rint(prices[name][kept] * MICROS).astype(np.int64) for name in _PRICES}
     return BarBlock(
         timeframe,
@@ -179,7 +184,7 @@ def _block(
         micros["high"],
         micros["low"],
         micros["close"],
-        volume[kept].astype(np.int64),
+        shares.astype(np.int64),
     )
 
 

@@ -84,6 +84,7 @@ def test_imported_bars_are_listed_checked_and_compacted_and_the_bad_one_stays_ou
         "rows": 780,
         "stored": 779,
         "left_out": {"a bad print: the bar spans more than any market lets it": 1},
+        "rounded": 0,
         "steps": [],
     }
     assert run(capsys, "import", good, bad)[1]["stored"] == 0
@@ -96,6 +97,24 @@ def test_imported_bars_are_listed_checked_and_compacted_and_the_bad_one_stays_ou
     code, said = run(capsys, "check")
     assert code == 0
     assert {finding["kind"] for finding in said["findings"]} == {"stale"}
+
+
+def test_a_fraction_of_a_share_in_a_volume_is_rounded_down_and_told(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = home / "AAPL.csv"
+    file.write_text(
+        "date,open,high,low,close,volume\n2026-01-12,1,1,1,1,5.5\n2026-01-13,1,1,1,1,7\n"
+        "2026-01-14,1,1,1,1,-0.5\n"
+    )
+
+    assert main(["data", "import", str(file)]) == 0
+
+    said = capsys.readouterr().out
+    assert "rounded down to whole shares: 1 volumes" in said
+    assert "left out: 1 (an impossible volume)" in said
+    (listed,) = run(capsys, "list")[1]["items"]
+    assert listed["bars"] == 2
 
 
 def test_a_table_for_people_names_what_was_found(

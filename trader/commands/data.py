@@ -272,6 +272,7 @@ def import_bars(
             "rows": total.rows,
             "stored": total.stored,
             "left_out": total.left_out,
+            "rounded": total.rounded,
             "steps": [f"{step.symbol}: {step.reason}" for step in steps],
         }
         print(json.dumps(document))
@@ -279,6 +280,8 @@ def import_bars(
         print(f"{total.rows} rows, {total.stored} bars new or revised")
         for why, count in sorted(total.left_out.items()):
             print(f"left out: {count} ({why})")
+        if total.rounded:
+            print(f"rounded down to whole shares: {total.rounded} volumes")
         for step in steps:
             print(f"{step.symbol}: {step.reason}; bring it in with `trader actions import`")
     came_in = total.rows - sum(total.left_out.values())
