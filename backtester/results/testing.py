@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from backtester.history import History
-from backtester.plan import Plan
+from backtester.plan import Plan, read_sizing
 from backtester.results.diagnoses import Evidence
 from backtester.results.manifest import Request, manifest_of
 from backtester.results.tearsheet import Tearsheet, tearsheet_of
 from backtester.run import Result, backtest
 from strategy_engine.strategy import Strategy
+
+# Windows small enough for short markets, and plans with every cost.
+QUICK = {"short_window": 3, "long_window": 9}
+COSTLY = Plan(
+    commission_bps=3.0, commission_per_share=0.01, slippage_bps=5.0, max_volume_share=0.05
+)
+FREELY = replace(COSTLY, limits=None, sizing=read_sizing("fraction=0.4"))
 
 
 def a_request(result: Result, **changes: Any) -> Request:
