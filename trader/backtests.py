@@ -45,25 +45,28 @@ class Desk:
     @classmethod
     def of_project(cls) -> Desk:
         """With the settings of this project; the process environment stands above `.env`."""
-        from trader.runtime.first_run import read_settings
+        from trader.runtime.first_run import read_settings, settings_file_of
 
-        return cls({**read_settings(PROJECT / ".env"), **os.environ})
+        home = _home_in(os.environ)
+        return cls({**read_settings(settings_file_of(PROJECT, home)), **os.environ})
 
     @property
     def home(self) -> Path:
         """The folder of everything that this project stores."""
-        return Path(self.environment.get("TRADING_HOME") or PROJECT / "data")
+        return _home_in(self.environment)
 
     @property
     def store(self) -> Place:
         """Where the bars lie, with one folder per account."""
-        stated = self.environment.get("DATA_DIR", "")
-        if is_bucket(stated):
+        from trader.runtime.first_run import history_folder
+
+        folder = history_folder(self.environment, PROJECT, self.home)
+        if is_bucket(self.environment.get("DATA_DIR", "")):
             # Imported here, as in `limits`.
             from shared.config import history_in
 
-            return history_in(self.environment, self.home / "parquet")
-        return Path(stated or self.home / "parquet")
+            return history_in(self.environment, folder)
+        return folder
 
     @property
     def account(self) -> str:
@@ -226,6 +229,10 @@ class Desk:
             InvalidInput: it cannot be written.
         """
         self.archive.keep(document, WallClock().now())
+
+
+def _home_in(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("TRADING_HOME") or PROJECT / "data").resolve()
 
 
 def strategy_of(name: str, parameters: Mapping[str, object]) -> Strategy:

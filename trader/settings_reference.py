@@ -134,7 +134,7 @@ MEANINGS = {
     "RETENTION_BARS_DAYS": "Intraday bars older than this are removed at night; 0 keeps all.",
     "RETENTION_LOGS_DAYS": "Rotated logs older than this are removed at night.",
     "RETENTION_BACKUPS": "Backups of each kind that are kept.",
-    "DATA_DIR": "Where market history lies; set by the runtime.",
+    "DATA_DIR": "Where market history lies: a folder, or a bucket like `s3://my-bucket/market`.",
     "CACHE_DIR": "Where files of a bucket are kept on this machine.",
     "AWS_ACCESS_KEY_ID": "Key of the bucket that holds market history.",
     "AWS_SECRET_ACCESS_KEY": "Its secret.",

@@ -197,3 +197,12 @@ def test_data_of_another_postgresql_is_told_by_what_the_server_says_of_it() -> N
         "with this version 18.4"
     )
     assert why_postgres_refuses("database system is ready to accept connections") is None
+
+
+def test_a_folder_that_containers_do_not_see_is_refused_with_the_mend(tmp_path: Path) -> None:
+    own = Instance.create(tmp_path, settings={"DATA_DIR": str(tmp_path / "parquet")})
+    told_to_containers(own)
+    elsewhere = Instance.create(tmp_path, settings={"DATA_DIR": "/srv/bars"})
+
+    with pytest.raises(Misconfigured, match=r"DATA_DIR is /srv/bars, .*; mount it at"):
+        told_to_containers(elsewhere)

@@ -51,6 +51,44 @@ def test_a_backup_taken_while_files_are_merged_holds_every_bar_from_before_it(
     assert not any(instance.home.glob("backups/draft-*"))
 
 
+def test_the_newest_backups_stay_however_quickly_they_follow_each_other(tmp_path: Path) -> None:
+    settings = {"RETENTION_BACKUPS": "2"}
+    instance = Instance.create(tmp_path / "home", settings=settings, project=tmp_path)
+
+    # Within a second or two, so that what is removed has held the name of the moment.
+    made = [backups.back_up_data(instance, lambda _: None) for _ in range(6)]
+
+    assert sorted(set(made)) == made
+    assert sorted(backups.folder_of(instance).iterdir()) == made[-2:]
+
+
+def test_a_backup_made_before_the_clock_was_set_back_is_older_than_the_next(tmp_path: Path) -> None:
+    instance = Instance.create(tmp_path / "home", project=tmp_path)
+    ahead = backups.folder_of(instance) / "data-20991231T235959Z.tar"
+    ahead.touch()
+    (backups.folder_of(instance) / "data-20993131T000000Z.tar").touch()
+
+    made = backups.back_up_data(instance, lambda _: None)
+
+    assert made.name == "data-21000101T000000Z.tar"
+    assert backups.newest(instance, backups.DATA_KIND) == made
+
+
+def test_history_elsewhere_is_backed_up_and_put_back_where_it_was(tmp_path: Path) -> None:
+    settings = {"DATA_DIR": "elsewhere/bars"}
+    instance = Instance.create(tmp_path / "home", settings=settings, project=tmp_path)
+    store = ParquetBars(tmp_path / "elsewhere" / "bars" / "paper")
+    append(store, 0)
+    kept = backups.back_up_data(instance, lambda _: None)
+    append(store, 1)
+
+    backups.restore_data(instance, kept, lambda _: None)
+
+    assert store.contents(Timeframe.MINUTE)[0].bars == 1
+    before = ParquetBars(tmp_path / "elsewhere" / "bars-before-restore" / "paper")
+    assert before.contents(Timeframe.MINUTE)[0].bars == 2
+
+
 def test_drafts_of_a_writer_that_was_killed_go_with_the_next_backup_and_those_of_now_stay(
     tmp_path: Path,
 ) -> None:

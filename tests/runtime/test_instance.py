@@ -7,9 +7,10 @@ import pytest
 
 from shared.config import load_settings
 from shared.domain.errors import Misconfigured
+from trader.backtests import Desk
 from trader.runtime.credentials import BACKUP, LOGIN_ROLES, password_of
 from trader.runtime.errors import UnknownProgram
-from trader.runtime.instance import PROGRAMS, SERVICES, Instance, is_secret
+from trader.runtime.instance import PROGRAMS, SERVICES, Instance, is_secret, project_folder
 from trader.runtime.ports import Ports
 
 KEYS = {
@@ -140,3 +141,27 @@ def test_two_programs_on_one_port_are_refused(monkeypatch: pytest.MonkeyPatch) -
 
     with pytest.raises(Misconfigured, match="data_collector and redis are both set to port 8001"):
         Instance.of_project()
+
+
+@pytest.mark.parametrize("stated", ["", "data/bars", "/srv/bars"])
+def test_services_and_backtests_find_history_where_the_settings_say(
+    stated: str, tmp_path: Path
+) -> None:
+    said = {"DATA_DIR": stated}
+    instance = Instance.create(tmp_path / "home", settings=said)
+    expected = project_folder() / stated if stated else tmp_path / "home" / "parquet"
+
+    assert instance.environment("data_collector")["DATA_DIR"] == str(expected)
+    assert instance.operator_environment()["DATA_DIR"] == str(expected)
+    desk = Desk({**said, "TRADING_HOME": str(tmp_path / "home")})
+    assert (desk.store, instance.history) == (expected, expected)
+
+
+def test_the_projects_stack_and_a_backtest_read_one_settings_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRADING_HOME", str(tmp_path))
+    monkeypatch.delenv("DATA_DIR", raising=False)
+    (tmp_path / ".env").write_text(f"DATA_DIR={tmp_path / 'bars'}\n")
+
+    assert Instance.of_project().history == Desk.of_project().store == tmp_path / "bars"

@@ -139,13 +139,16 @@ def _permissions(instance: Instance) -> str:
 
 
 def _disk(instance: Instance) -> str:
-    free = shutil.disk_usage(instance.home).free
-    if free < LEAST_FREE_BYTES:
+    # Market history and the database may be on disks of their own.
+    folders = [instance.home, instance.parquet, data_folder(instance)]
+    free = {there: shutil.disk_usage(there).free for there in folders if there.exists()}
+    folder = min(free, key=free.__getitem__)
+    if free[folder] < LEAST_FREE_BYTES:
         raise BrokenError(
-            f"only {free / 2**30:.1f} GiB are free for {instance.home}; make room, or run "
+            f"only {free[folder] / 2**30:.1f} GiB are free for {folder}; make room, or run "
             "make clean-data"
         )
-    return f"{free / 2**30:.1f} GiB free"
+    return f"{free[folder] / 2**30:.1f} GiB free"
 
 
 def _database(instance: Instance) -> str:
@@ -180,7 +183,7 @@ def _ports(instance: Instance) -> str:
 
 
 def _calendar(instance: Instance) -> str:
-    calendar = load_calendar(instance.home / "parquet")
+    calendar = load_calendar(instance.parquet)
     if calendar.last_on < (WallClock().now() + CALENDAR_AHEAD).date():
         raise BrokenError(f"the exchange calendar ends on {calendar.last_on}; run make update")
     return f"known until {calendar.last_on}"

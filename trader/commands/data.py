@@ -89,7 +89,7 @@ def check_bars(
     Example: trader data check AAPL-20140609.parquet --json
     """
     instance = Instance.of_project()
-    calendar = load_calendar(instance.home / "parquet")
+    calendar = load_calendar(instance.parquet)
     wanted = None if timeframe is None else parse_timeframe(timeframe)
     now = WallClock().now()
     findings: list[Finding] = []
@@ -254,7 +254,7 @@ def import_bars(
     Example: trader data import bars.csv --timeframe 1Day
     """
     instance = Instance.of_project()
-    calendar = load_calendar(instance.home / "parquet")
+    calendar = load_calendar(instance.parquet)
     store = stored_bars(instance, account)
     wanted = None if timeframe is None else parse_timeframe(timeframe)
     paths = find_files(files)

@@ -68,7 +68,7 @@ def export_trades(
     days = _days(first, last)
     executions, label = _executions(account)
     if layout is Layout.TRADENOTE:
-        calendar = load_calendar(Instance.of_project().home / "parquet")
+        calendar = load_calendar(Instance.of_project().parquet)
         # Of a day that is not over TradeNote would never take the rest.
         yesterday = WallClock().now().astimezone(NEW_YORK).date() - timedelta(days=1)
         until = min(days[1], yesterday)

@@ -23,7 +23,7 @@ from trader.exits import ExitCode
 from trader.runtime.clients import become
 from trader.runtime.compose import ComposeRuntime
 from trader.runtime.errors import AlreadyRunning, NotRunning
-from trader.runtime.first_run import read_settings
+from trader.runtime.first_run import read_settings, settings_file_of
 from trader.runtime.instance import (
     DASHBOARD,
     POSTGRES,
@@ -241,7 +241,7 @@ def show(
     """
     instance = Instance.of_project()
     settings = load_settings(instance.settings)
-    stored = read_settings(project_folder() / ".env")
+    stored = read_settings(settings_file_of(project_folder(), instance.home))
     rows = [_shown(key.upper(), value, instance, stored) for key, value in settings]
     if as_json:
         _result({"settings": [row if origin else _without_origin(row) for row in rows]}, True)

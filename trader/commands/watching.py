@@ -219,8 +219,8 @@ def _job(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _disk(instance: Instance) -> dict[str, int]:
     home = instance.home
-    sizes = {name: _size(home / name) for name in ("parquet", "logs", "backups")}
-    return {**sizes, "free": shutil.disk_usage(home).free}
+    sizes = {name: _size(home / name) for name in ("logs", "backups")}
+    return {"parquet": _size(instance.parquet), **sizes, "free": shutil.disk_usage(home).free}
 
 
 def _size(folder: Path) -> int:

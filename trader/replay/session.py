@@ -385,7 +385,7 @@ async def open_replay(
             truth=truth,
             latest=RedisLatestBars(redis, account),
             bells=RedisBells(redis, account, timer),
-            calendar=await asyncio.to_thread(load_calendar, instance.home / "parquet"),
+            calendar=await asyncio.to_thread(load_calendar, instance.parquet),
             timer=timer,
             began_s=began_s,
             state=state,

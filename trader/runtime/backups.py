@@ -203,9 +203,11 @@ def restore_data(instance: Instance, file: Path, say: Say) -> Path:
         The file that now holds the backup's settings.
     """
     say("unpacking")
-    home = instance.home
-    fresh = Path(tempfile.mkdtemp(prefix="restore-", dir=home))
+    # On the disk of what it takes the place of, which may be another than the home's.
+    fresh = instance.parquet.with_name(f"restore-{os.getpid()}")
+    shutil.rmtree(fresh, ignore_errors=True)
     try:
+        fresh.mkdir(mode=0o700, parents=True)
         with tarfile.open(file) as archive:
             archive.extractall(fresh, filter="data")
         settings = instance.project / ".env.restored"
@@ -214,7 +216,7 @@ def restore_data(instance: Instance, file: Path, say: Say) -> Path:
             with os.fdopen(handle, "wb") as out:
                 out.write((fresh / ".env").read_bytes())
         if (fresh / "parquet").exists():
-            before = home / "parquet-before-restore"
+            before = instance.parquet.with_name(f"{instance.parquet.name}-before-restore")
             shutil.rmtree(before, ignore_errors=True)
             if instance.parquet.exists():
                 instance.parquet.rename(before)
@@ -365,21 +367,37 @@ def _keep(
         draft.unlink(missing_ok=True)
     kept = load_settings(instance.settings).retention_backups
     for old in _of_kind(folder, kind)[:-kept]:
-        old.unlink(missing_ok=True)
+        if old != target:
+            old.unlink(missing_ok=True)
     return target
 
 
 def _named(draft: Path, kind: str) -> Path:
-    """Give a whole draft its name: the second it was made in, or the next that no other backup has."""
-    at = _now()
+    """Give a whole draft its name: the second it was made in, or the one after the newest backup's.
+
+    So the order of names is the order in which backups were made, whatever was removed since and however often the
+    machine's clock was set back; the oldest go first by it.
+    """
     while True:
+        there = _of_kind(draft.parent, kind)
+        at = _now()
+        newest_at = _made_at(there[-1]) if there else None
+        if newest_at is not None:
+            at = max(at, newest_at + timedelta(seconds=1))
         target = draft.with_name(f"{kind}-{at:%Y%m%dT%H%M%SZ}.tar")
         try:
             _give(draft, target)
         except FileExistsError:
-            at += timedelta(seconds=1)
-        else:
-            return target
+            continue  # somebody else made one this moment
+        return target
+
+
+def _made_at(backup: Path) -> datetime | None:
+    """The instant in a backup's name; None where somebody has written a day that does not exist."""
+    try:
+        return datetime.strptime(backup.stem.partition("-")[2], "%Y%m%dT%H%M%S%z")
+    except ValueError:
+        return None
 
 
 def _give(draft: Path, target: Path) -> None:
@@ -401,7 +419,7 @@ def _give(draft: Path, target: Path) -> None:
 
 def _of_kind(folder: Path, kind: str) -> list[Path]:
     found = (file for file in folder.glob(f"{kind}-*.tar") if NAME.fullmatch(file.name))
-    return sorted(found, key=lambda file: file.name)
+    return sorted((file for file in found if _made_at(file)), key=lambda file: file.name)
 
 
 def _manifest(file: Path) -> dict[str, Any]:

@@ -354,6 +354,11 @@ def told_to_containers(instance: Instance) -> dict[str, str]:
         if "\n" in value:
             raise Misconfigured(f"{key} must stand on one line")
     stated = secret.get("DATA_DIR", "")
+    if instance.parquet.resolve() != instance.home / "parquet":
+        raise Misconfigured(
+            f"DATA_DIR is {stated}, a folder that containers do not see; mount it at {instance.home / 'parquet'} "
+            "and leave DATA_DIR out"
+        )
     inside = {
         "DATA_DIR": stated if is_bucket(stated) else "/data/parquet",
         "CACHE_DIR": "/data/parquet",

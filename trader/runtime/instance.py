@@ -118,7 +118,7 @@ class Instance:
         """
         project, home = project_folder(), home_of_project()
         _make_folder(home)
-        settings_file = (project if home == project / "data" else home) / ".env"
+        settings_file = first_run.settings_file_of(project, home)
         stored = first_run.ensure_secrets(settings_file, template=project / ".env.example")
         known = {**stored, **_from_environment(stored)}
         return cls(project, home, _ports_from(known), known)
@@ -135,8 +135,11 @@ class Instance:
 
     @property
     def parquet(self) -> Path:
-        """The folder of market history, and of what this machine keeps for itself where history is in a bucket."""
-        return self.home / "parquet"
+        """The folder of market history: DATA_DIR, as the project sees it, or one in the home.
+
+        Where history is in a bucket, of what this machine keeps for itself.
+        """
+        return first_run.history_folder(self.settings, self.project, self.home)
 
     @property
     def history(self) -> Place:
