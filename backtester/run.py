@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,8 +51,13 @@ class Result:
 
 
 def is_compiled(history: History) -> bool:
-    """Whether machine code is worth its time: for large histories, or where a process has it already."""
-    return history.panel.close.size >= COMPILED_FROM_CELLS or "backtester.compiled" in sys.modules
+    """Whether machine code is worth its time: for large histories, or where a process has it already.
+
+    Where there is no compiler, as in the dashboard's container, the same rules are interpreted.
+    """
+    if "backtester.compiled" in sys.modules:
+        return True
+    return history.panel.close.size >= COMPILED_FROM_CELLS and find_spec("numba") is not None
 
 
 def backtest(

@@ -108,6 +108,22 @@ sys.exit("numba was imported" if "numba" in sys.modules else None)
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_large_backtest_is_interpreted_where_there_is_no_compiler() -> None:
+    program = """
+import sys
+sys.modules["numba"] = None
+from backtester import run
+from backtester.testing import a_market
+run.COMPILED_FROM_CELLS = 2_000
+sys.exit(run.is_compiled(a_market(1, 2_520, 1, minutes=False, wild=0.01, holes=0.0)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_machine_code_is_kept_in_a_folder_that_is_made_on_a_fresh_checkout(tmp_path: Path) -> None:
     from backtester.compiling import folder_for_machine_code
 

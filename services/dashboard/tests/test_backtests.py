@@ -77,3 +77,20 @@ def test_a_second_run_waits_for_the_first_and_no_secret_is_handed_on(
         return SECRET in str(desk._environment)
 
     assert at(tmp_path, monkeypatch, work) is False
+
+
+def test_a_containers_settings_file_is_what_backtests_are_told_without_its_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "told"
+    file.write_text(f"RISK_MAX_POSITION_SIZE=0.03\nAPI_TOKEN_READ={SECRET}\n")
+    monkeypatch.setenv("SETTINGS_FILE", str(file))
+
+    async def told(desk: Backtests) -> Any:
+        return desk._environment
+
+    found = at(tmp_path, monkeypatch, told)
+
+    assert found["RISK_MAX_POSITION_SIZE"] == "0.03"
+    assert "SETTINGS_FILE" not in found
+    assert SECRET not in str(found)

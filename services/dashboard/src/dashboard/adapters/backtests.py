@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 import tempfile
 from collections import OrderedDict
@@ -20,7 +19,7 @@ from typing import Any
 import orjson
 from pydantic import SecretStr
 
-from shared.config import Settings
+from shared.config import Settings, process_environment
 from shared.domain.errors import Rejected, Unavailable
 from shared.ports import Timer
 
@@ -51,7 +50,7 @@ class Backtests:
     def __init__(self, settings: Settings, timer: Timer) -> None:
         self._environment = {
             name: value
-            for name, value in os.environ.items()
+            for name, value in process_environment().items()
             if not isinstance(getattr(settings, name.lower(), None), SecretStr)
         }
         self._timer = timer
