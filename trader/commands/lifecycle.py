@@ -38,6 +38,7 @@ from trader.runtime.interface import Runtime, RuntimeName
 from trader.runtime.logs import Follower, follow
 from trader.runtime.runtimes import runtime_of
 from trader.runtime.stack import probe
+from trader.runtime.waiting import wait_until
 from trader.settings_reference import reference
 
 app = typer.Typer()
@@ -52,6 +53,9 @@ PLACEHOLDER = "your_"
 # Without which the services do not start.
 NEEDED = ("ALPACA_API_KEY", "ALPACA_SECRET_KEY", "TRADING_SYMBOLS")
 SHORTEST_TOKEN = 24
+# A service answers before it has compared all that it must; asked meanwhile, `health` waits for it.
+YOUNG_S = 60
+READY_WITHIN_S = 20.0
 
 ServiceArgument = Annotated[
     str | None, typer.Argument(help=f"One of {', '.join(PROGRAMS)}; all if left out.")
@@ -114,7 +118,7 @@ def down(
     _result(
         {"stopped": running, "dry_run": dry_run},
         as_json,
-        f"{'would stop' if dry_run else 'stopped'}: {', '.join(running)}",
+        f"{'would stop' if dry_run else 'stopped'}: {', '.join(running) or 'nothing, none ran'}",
     )
 
 
@@ -171,20 +175,20 @@ def status(as_json: JsonOption = False) -> None:
 def health(as_json: JsonOption = False) -> None:
     """Ask every running program whether it is alive and ready; exit code 1 when one is not.
 
+    What was started within the last minute is given up to 20 seconds to get ready.
+
     Example: trader health
     """
-    instance = Instance.of_project()
-    runtime = runtime_of(instance)
-    token = instance.settings["API_TOKEN_READ"]
+    runtime = runtime_of(Instance.of_project())
     found: list[dict[str, str | bool]] = []
-    for each in runtime.status():
-        alive = each.pid != 0 and runtime.answers(each.name)
-        ready = alive
-        if alive and each.name in (*SERVICES, DASHBOARD):
-            ready = probe(each.port, "/ready", token) == http.HTTPStatus.OK
-        found.append({"program": each.name, "state": each.state, "alive": alive, "ready": ready})
-    expected = [each for each in found if each["state"] != "STOPPED"]
-    well = bool(expected) and all(each["ready"] for each in expected)
+
+    def is_well() -> bool:
+        found[:] = _health(runtime)
+        expected = [each for each in found if each["state"] != "STOPPED"]
+        return bool(expected) and all(each["ready"] for each in expected)
+
+    is_young = any(each.pid and each.up_s < YOUNG_S for each in runtime.status())
+    well = wait_until(is_well, READY_WITHIN_S if is_young else 0)
     if as_json:
         _result({"healthy": well, "programs": found}, True)
     else:
@@ -194,6 +198,18 @@ def health(as_json: JsonOption = False) -> None:
         Console().print(table)
     if not well:
         raise typer.Exit(ExitCode.ERROR)
+
+
+def _health(runtime: Runtime) -> list[dict[str, str | bool]]:
+    token = runtime.instance.settings["API_TOKEN_READ"]
+    found: list[dict[str, str | bool]] = []
+    for each in runtime.status():
+        alive = each.pid != 0 and runtime.answers(each.name)
+        ready = alive
+        if alive and each.name in (*SERVICES, DASHBOARD):
+            ready = probe(each.port, "/ready", token) == http.HTTPStatus.OK
+        found.append({"program": each.name, "state": each.state, "alive": alive, "ready": ready})
+    return found
 
 
 @app.command()
