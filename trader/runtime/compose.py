@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,17 +25,22 @@ from simulator.generator import DEFAULT_SYMBOLS
 from trader.replay.session import venue_settings
 from trader.runtime.clients import Client, python_words
 from trader.runtime.credentials import SUPERUSER, password_of
-from trader.runtime.errors import NotRunning, ProgramFailed, StackError, TimedOut
+from trader.runtime.engine import ask, docker_command, require_versions
+from trader.runtime.errors import AlreadyRunning, NotRunning, ProgramFailed, StackError
 from trader.runtime.first_run import append_setting, read_settings
-from trader.runtime.instance import POSTGRES, PROGRAMS, REDIS, SIMULATOR, Instance
+from trader.runtime.instance import DASHBOARD, POSTGRES, PROGRAMS, REDIS, SIMULATOR, Instance
 from trader.runtime.interface import RuntimeName, Usage
 from trader.runtime.ports import LOOPBACK, Ports, port_setting, require_free
-from trader.runtime.stack import SERVERS, probe
+from trader.runtime.stack import SERVERS, last_of, probe
 from trader.runtime.supervisor import ProgramState
 
 # The account of the images, where the person is root and a container must not be.
 IMAGE_ACCOUNT = 10_001
 USER_SETTING = "CONTAINER_USER"
+# Compose's own: containers, volumes and images are named after it, and Compose files are listed in it.
+NAME_SETTING = "COMPOSE_PROJECT_NAME"
+FILES_SETTING = "COMPOSE_FILE"
+LABEL = "com.docker.compose.project"
 SETTINGS_FOLDER = "settings"
 DEMO_WORDS = ("--profile", "demo")
 CLOCK_FILE = "/control/clock"
@@ -48,11 +51,10 @@ MIGRATE = "migrate"
 INSIDE = Ports(postgres=5432, redis=6379)
 SIMULATOR_URL = f"http://{SIMULATOR}:{INSIDE.simulator}"
 TRADE_EXECUTOR = "trade_executor"
-FOLDERS = ("parquet", "logs", "control", "simulator", "backups")
+FOLDERS = ("parquet", "logs", "control", "simulator", "backups", "backtests")
 STATES = {"running": "RUNNING", "restarting": "BACKOFF", "exited": "STOPPED", "created": "STOPPED"}
 COMMAND_WITHIN_S = 600
 BUILD_WITHIN_S = 3_600
-ANSWER_WITHIN_S = 30
 
 
 class ComposeRuntime:
@@ -66,14 +68,11 @@ class ComposeRuntime:
         Raises:
             Misconfigured: there is no Docker here.
         """
-        docker = shutil.which("docker")
-        if docker is None:
-            raise Misconfigured(
-                "RUNTIME is compose and there is no docker command; install Docker, or set RUNTIME=local"
-            )
+        self._docker = docker_command()
         self.instance = instance
-        self._docker = docker
         self._begins_demo = demo
+        # With which files that was started which runs: one service alone must not lose its limits, or its source.
+        self._files: str | None = None
 
     @cached_property
     def demo(self) -> bool:
@@ -109,13 +108,16 @@ class ComposeRuntime:
         published = [name for name in names if name not in {*SERVERS, *running}]
         # Docker's own words name neither who holds the port nor the setting that moves it.
         require_free({name: self.instance.port_of(name) for name in published})
-        prepare(self.instance, demo=self.demo)
+        self._make_ready()
         if POSTGRES in names:
             say("starting postgres")
             self._start_postgres()
             self._follow_changed_password()
         say(f"starting {', '.join(names)}")
-        self._compose("up", "--detach", "--wait", "--wait-timeout", "180", *names)
+        try:
+            self._compose("up", "--detach", "--wait", "--wait-timeout", "180", *names)
+        except ProgramFailed as error:
+            raise ProgramFailed(self._why_not_up() or str(error)) from error
 
     def stop(self, names: Sequence[str]) -> None:
         """See `Runtime`."""
@@ -137,7 +139,7 @@ class ComposeRuntime:
 
     def build(self, say: Callable[[str], None]) -> None:
         """See `Runtime`."""
-        prepare(self.instance, demo=self.demo)
+        self._make_ready()
         say("building the images (some minutes the first time)")
         try:
             self._compose("build", within_s=BUILD_WITHIN_S)
@@ -146,10 +148,15 @@ class ComposeRuntime:
 
     def update(self, say: Callable[[str], None]) -> None:
         """See `Runtime`."""
-        prepare(self.instance, demo=self.demo)
+        self._make_ready()
         say("fetching base images and building on them")
-        self._compose("pull", "--ignore-buildable", within_s=BUILD_WITHIN_S)
-        self._compose("build", "--pull", within_s=BUILD_WITHIN_S)
+        try:
+            self._compose("pull", "--ignore-buildable", within_s=BUILD_WITHIN_S)
+            self._compose("build", "--pull", within_s=BUILD_WITHIN_S)
+        except ProgramFailed as error:
+            raise ProgramFailed(
+                f"{error}; make build goes on with the images that are here"
+            ) from None
 
     @contextmanager
     def database(self, say: Callable[[str], None]) -> Iterator[None]:
@@ -165,7 +172,7 @@ class ComposeRuntime:
 
     def migrate(self) -> None:
         """See `Runtime`."""
-        prepare(self.instance, demo=self.demo)
+        self._make_ready()
         self._compose("run", "--rm", "--no-deps", MIGRATE)
 
     def postgres_client(self, tool: str, role: str, database: str, *, terminal: bool) -> Client:
@@ -201,6 +208,51 @@ class ComposeRuntime:
         flags = ("--follow",) if following else ()
         words = self._words("logs", "--tail", str(lines), *flags, *names)
         return Client(words, self._told(), self.instance.project)
+
+    def _make_ready(self) -> None:
+        if self.instance.home != self.instance.project / "data":
+            raise Misconfigured(
+                "TRADING_HOME is for the local runtime, containers keep everything in data/ of this "
+                "project; remove it, or set RUNTIME=local"
+            )
+        require_versions(self._docker, self._told(), self.instance.project)
+        self._claim_name()
+        prepare(self.instance, demo=self.demo)
+
+    def _claim_name(self) -> None:
+        """Write down after what containers and volumes are named, so that a ledger is found again and is one's own.
+
+        Compose takes the folder's name, which another copy of this system may have as well.
+        """
+        env = self.instance.project / ".env"
+        if os.environ.get(NAME_SETTING) or NAME_SETTING in read_settings(env) or not env.exists():
+            return
+        said = self._ask(self._docker, "compose", "config", "--format", "json")
+        name = str(json.loads(said)["name"])
+        was_here = (self.instance.home / SETTINGS_FOLDER).exists()
+        volume = f"{name}_{POSTGRES}"
+        listing = ("volume", "ls", "--quiet", "--filter", f"name=^{volume}$")
+        if not was_here and self._ask(self._docker, *listing).strip():
+            raise Misconfigured(
+                f"there is a database of another copy of this system in the volume {volume}; choose another "
+                f"name with {NAME_SETTING}=... in .env, or the same one to go on with that database"
+            )
+        append_setting(env, NAME_SETTING, name)
+
+    def _why_not_up(self) -> str | None:
+        """Who did not come up, and its last words; None where all did."""
+        failed = [
+            each
+            for each in self._containers()
+            if each.get("ExitCode") or each.get("Health") == "unhealthy"
+        ]
+        if not failed:
+            return None
+        name = failed[0]["Service"]
+        listing = self._words("logs", "--no-log-prefix", "--tail", "20", name)
+        return (
+            f"{name} did not come up; its last words: {last_of(self._ask(*listing).splitlines())}"
+        )
 
     def _start_postgres(self) -> None:
         try:
@@ -248,22 +300,36 @@ class ComposeRuntime:
     def _births(self, ids: Sequence[str]) -> dict[str, tuple[int, datetime | None]]:
         if not ids:
             return {}
-        form = "{{.Id}} {{.State.Pid}} {{.State.StartedAt}}"
+        form = "{{.Id}} {{.State.Pid}} {{.State.StartedAt}} {{json .Config.Labels}}"
         said = self._ask(self._docker, "inspect", "--format", form, *ids)
         births: dict[str, tuple[int, datetime | None]] = {}
         for line in said.splitlines():
-            name, pid, began_at = line.split()
+            name, pid, began_at, labels = line.split(" ", maxsplit=3)
+            self._look_whose(json.loads(labels), is_running=pid != "0")
             # Docker writes nanoseconds, of which microseconds can be read.
             whole = began_at.split(".")[0].rstrip("Z")
             births[name[:12]] = int(pid), datetime.fromisoformat(f"{whole}+00:00")
         return births
 
+    def _look_whose(self, labels: Mapping[str, str], *, is_running: bool) -> None:
+        folder = Path(labels.get(f"{LABEL}.working_dir", self.instance.project))
+        if folder.exists() and folder.resolve() != self.instance.project.resolve():
+            raise AlreadyRunning(
+                f"the containers called {labels[LABEL]} are those of {folder}; choose another name for "
+                f"these with {NAME_SETTING}=... in .env"
+            )
+        if is_running and self._files is None:
+            self._files = labels.get(f"{LABEL}.config_files", "").replace(",", os.pathsep)
+
     def _words(self, *arguments: str) -> tuple[str, ...]:
         return (self._docker, "compose", *(DEMO_WORDS if self.demo else ()), *arguments)
 
     def _told(self) -> dict[str, str]:
-        # Compose reads .env by itself; only who asks comes on top.
-        return {**os.environ, USER_SETTING: container_user()}
+        # Compose reads .env by itself; only who asks comes on top, and what it would not find there.
+        told = {**os.environ, USER_SETTING: container_user()}
+        if self._files and not self.instance.settings.get(FILES_SETTING):
+            told.setdefault(FILES_SETTING, self._files)
+        return told
 
     def _compose(self, *arguments: str, within_s: float = COMMAND_WITHIN_S) -> None:
         self._ask(*self._words(*arguments), within_s=within_s)
@@ -271,23 +337,7 @@ class ComposeRuntime:
     def _ask(
         self, *words: str, given: str | None = None, within_s: float = COMMAND_WITHIN_S
     ) -> str:
-        try:
-            done = subprocess.run(  # noqa: S603  Docker from the PATH
-                words,
-                input=given or "",
-                env=self._told(),
-                cwd=self.instance.project,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=within_s,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise TimedOut(f"docker did not finish within {within_s:.0f} s") from error
-        if done.returncode != 0:
-            said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-            raise ProgramFailed(f"docker failed: {' '.join(said[-3:])[-600:]}")
-        return done.stdout
+        return ask(words, self._told(), self.instance.project, given=given, within_s=within_s)
 
 
 def prepare(instance: Instance, *, demo: bool = False) -> None:
@@ -371,12 +421,14 @@ def told_to_containers(instance: Instance) -> dict[str, str]:
         "API_PEERS_BY_NAME": "true",
         **{port_setting(name): str(port) for name, port in INSIDE.as_mapping().items()},
     }
+    # Where the dashboard keeps its backtests; on this machine that is elsewhere.
+    home = {"TRADING_HOME": "/data"}
     machines = {*os.environ, "HOME", "TZ", "PYTHONUNBUFFERED"}
     texts = {}
     for name in (name for name in PROGRAMS if name not in SERVERS):
         told = instance.environment(name)
         own = {key: value for key, value in told.items() if key in secret or key not in machines}
-        texts[name] = _lines({**own, **inside})
+        texts[name] = _lines({**own, **inside, **(home if name == DASHBOARD else {})})
     texts[MIGRATE] = _lines({**inside, "DB_PASSWORD": secret["DB_PASSWORD"]})
     texts[POSTGRES] = password_of(SUPERUSER, secret["DB_PASSWORD"])
     texts[REDIS] = _redis(secret["REDIS_PASSWORD"])

@@ -409,5 +409,10 @@ def last_line(log: Path) -> str:
             lines = file.read().decode(errors="replace").splitlines()
     except FileNotFoundError:
         return "(it has said nothing)"
+    return last_of(lines)
+
+
+def last_of(lines: Sequence[str]) -> str:
+    """Return the last of `lines` that says something, shortened."""
     spoken = [line.strip() for line in lines if line.strip()]
     return spoken[-1][:LONGEST_QUOTE] if spoken else "(it has said nothing)"

@@ -1,0 +1,147 @@
+"""Whatever is wrong with Docker itself is said in one sentence, by the words that Docker uses for it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from shared.domain.errors import Misconfigured, TradingError
+from trader.runtime.compose import ComposeRuntime
+from trader.runtime.engine import ask, require_versions
+from trader.runtime.errors import AlreadyRunning, ProgramFailed
+from trader.runtime.first_run import read_settings
+from trader.runtime.instance import Instance
+from trader.runtime.ports import Ports
+
+OTHERS_CONTAINER = """
+case "$*" in
+*" ps "*) echo '{"ID": "0123456789ab", "Service": "redis", "State": "running", "Name": "a"}' ;;
+inspect*) echo '0123456789ab 77 2026-01-05T12:00:00.1Z {"com.docker.compose.project": "trader", \
+"com.docker.compose.project.working_dir": "/"}' | tr -d '\\\n' ;;
+esac
+"""
+
+
+def a_docker(folder: Path, script: str) -> str:
+    """A program that answers as Docker does in the case at hand."""
+    program = folder / "docker"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+@pytest.mark.parametrize(
+    ("words", "mend"),
+    [
+        (
+            "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
+            "engine does not answer: start it",
+        ),
+        (
+            "failed to connect to the docker API at unix:///var/run/docker.sock; check if the path is correct",
+            "engine does not answer: start it",
+        ),
+        (
+            "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock",
+            "add it to the group docker",
+        ),
+        ("docker: 'compose' is not a docker command.", "Docker Compose is missing"),
+    ],
+)
+def test_a_docker_that_cannot_be_used_is_told_with_its_mend(
+    tmp_path: Path, words: str, mend: str
+) -> None:
+    docker = a_docker(tmp_path, f'echo "{words}" >&2; exit 1')
+
+    with pytest.raises(Misconfigured, match=mend) as told:
+        ask((docker, "info"), {}, tmp_path)
+
+    assert "RUNTIME=local" in str(told.value)
+
+
+def test_any_other_complaint_is_quoted(tmp_path: Path) -> None:
+    docker = a_docker(tmp_path, "echo 'no such image' >&2; exit 1")
+
+    with pytest.raises(ProgramFailed, match="docker failed: no such image"):
+        ask((docker, "run"), {}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("engine", "compose", "said"),
+    [
+        ("20.10.24+dfsg1", "2.40.3", r"Docker's engine 20\.10\.24\+dfsg1 is too old: 23\.0"),
+        ("28.5.2", "v2.26.1", r"Docker Compose v2\.26\.1 is too old: 2\.33"),
+    ],
+)
+def test_a_docker_that_is_too_old_is_named_with_the_version_that_is_needed(
+    tmp_path: Path, engine: str, compose: str, said: str
+) -> None:
+    script = f'case "$1" in compose) echo {compose} ;; *) echo {engine} ;; esac'
+
+    with pytest.raises(Misconfigured, match=said):
+        require_versions(a_docker(tmp_path, script), os.environ, tmp_path)
+
+
+def test_the_versions_of_the_readme_will_do(tmp_path: Path) -> None:
+    script = 'case "$1" in compose) echo 2.33.0 ;; *) echo 23.0.0 ;; esac'
+
+    require_versions(a_docker(tmp_path, script), os.environ, tmp_path)
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Instance:
+    (tmp_path / "data").mkdir()
+    (tmp_path / ".env").write_text("A=1\n")
+    return Instance.create(tmp_path / "data", Ports(), project=tmp_path)
+
+
+def runtime(instance: Instance, script: str, monkeypatch: pytest.MonkeyPatch) -> ComposeRuntime:
+    a_docker(instance.project, script)
+    monkeypatch.setenv("PATH", f"{instance.project}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("COMPOSE_PROJECT_NAME", raising=False)
+    return ComposeRuntime(instance)
+
+
+def test_containers_of_another_copy_under_the_same_name_are_left_alone(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(AlreadyRunning, match="called trader are those of /; choose another name"):
+        runtime(instance, OTHERS_CONTAINER, monkeypatch).status()
+
+
+ANSWERS = """
+case "$*" in
+version*) echo 28.5.2 ;;
+"compose version"*) echo 2.40.3 ;;
+*" config "*) echo '{"name": "trader"}' ;;
+"volume ls"*) echo VOLUME ;;
+esac
+"""
+
+
+def test_a_database_of_another_copy_under_the_same_name_is_not_taken(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker = runtime(instance, ANSWERS.replace("VOLUME", "trader_postgres"), monkeypatch)
+
+    with pytest.raises(Misconfigured, match="another copy of this system in the volume"):
+        docker.build(lambda _: None)
+
+    assert not (instance.home / "settings").exists()
+
+
+def test_the_name_of_the_first_build_stays_when_the_folder_gets_another(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime(instance, ANSWERS.replace("VOLUME", ""), monkeypatch).build(lambda _: None)
+
+    assert read_settings(instance.project / ".env")["COMPOSE_PROJECT_NAME"] == "trader"
+
+
+def test_containers_are_not_made_for_a_home_that_they_would_not_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = Instance.create(tmp_path / "elsewhere", Ports(), project=tmp_path)
+
+    with pytest.raises(TradingError, match="TRADING_HOME is for the local runtime"):
+        runtime(elsewhere, ANSWERS, monkeypatch).migrate()
