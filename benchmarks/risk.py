@@ -1,6 +1,6 @@
 """How long does a decision take with many positions?
 
-On a PostgreSQL of its own: the pure review alone; the review as a transaction (lock, book, review, decisions, outbox,
+On a PostgreSQL of its own: the parts alone (the pure review, the bars, the account); the review as a transaction (lock, book, review, decisions, outbox,
 cursor); and `RiskManager.work`, which finds its message and reads prices and histories from Parquet besides, once with all
 bars read anew each time and once as within a minute, when no bar is new. Beside each decision the floor is measured on the
 same server: one commit of the same rows (outbox, decision, cursor), because machines differ and so do moments.
@@ -10,6 +10,7 @@ same server: one commit of the same rows (outbox, decision, cursor), because mac
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 import tempfile
@@ -116,12 +117,26 @@ def _store_bars(root: Path, symbols: list[Symbol]) -> ParquetBars:
 
 
 async def _fill_account(url: str, symbols: list[Symbol]) -> None:
-    """An account with cash and ten shares of each symbol, each bought by an order of its own."""
+    """An account with cash and ten shares of each symbol, each bought by a bracket that was approved a day before."""
     engine = create_async_engine(url)
     statements = (
         "INSERT INTO trade_executor.accounts VALUES (:a, 'b', :at, :at)",
         """INSERT INTO trade_executor.cash_entries (account, key, amount, reason, evidence, entered_at)
            VALUES (:a, 'opening', 10000000, 'opening', '{}', :at)""",
+        """INSERT INTO risk_manager.outbox (account, topic, key, payload, created_at)
+           VALUES (:a, 'bench', 'bench', '{}', :past)""",
+        """INSERT INTO risk_manager.decisions (account, decision_id, signal_id, source, review_id, instant_at,
+               decided_at, outcome, strategy, symbol, side, purpose, quantity, type, time_in_force, stop_loss,
+               take_profit, reference_price, act_from, act_until, trade_on, checks, figures)
+           SELECT :a, 'd-' || s, 's-' || s, 'bench', (SELECT max(id) FROM risk_manager.outbox), :past, :past, 'approved', 'bench', s, 'buy', 'entry', 10,
+               'market', 'gtc', 95, 110, 100, :past, :past, CAST(:past AS timestamptz)::date, '[]', '{}'
+           FROM unnest(CAST(:symbols AS text[])) s""",
+        """INSERT INTO trade_executor.intents (account, client_order_id, decision_id, signal_id, symbol, side, purpose,
+               leg, generation, type, time_in_force, order_class, quantity, filled_quantity, stop_loss,
+               take_profit, reference_price, state, act_from, act_until, created_at, ended_at)
+           SELECT :a, 'i-' || s, 'd-' || s, 's-' || s, s, 'buy', 'entry', 'entry', 0, 'market', 'gtc', 'bracket', 10,
+               10, 95, 110, 100, 'FILLED', :past, :past, :past, :past
+           FROM unnest(CAST(:symbols AS text[])) s""",
         """INSERT INTO trade_executor.orders (account, broker_order_id, client_order_id, symbol, side, type,
                order_class, status, quantity, filled_quantity, booked_quantity, updated_at, first_seen_at)
            SELECT :a, 'o-' || s, 'c-' || s, s, 'buy', 'market', 'simple', 'filled', 10, 10, 10, :at, :at
@@ -134,9 +149,15 @@ async def _fill_account(url: str, symbols: list[Symbol]) -> None:
     async with engine.begin() as connection:
         for statement in statements:
             values: dict[str, Any] = {"a": ACCOUNT, "at": NOW}
+            if ":past" in statement:
+                values["past"] = NOW - timedelta(days=1)
             if ":symbols" in statement:
                 values["symbols"] = list(symbols)
+            if ":at" not in statement:
+                del values["at"]
             await connection.execute(text(statement), values)
+        # As autovacuum keeps a database that has been up for a minute.
+        await connection.execute(text("ANALYZE"))
     await engine.dispose()
 
 
@@ -236,11 +257,17 @@ async def _measure(positions: int, decisions: int) -> None:
                 manager = _manager(store, market_reader, clock, timer)
                 book = await store.book(NOW)
                 market = await market_reader.at(NOW, symbols, with_history=True)
-                pure, transaction, anew, whole = [], [], [], []
+                pure, transaction, anew, whole, read, known = [], [], [], [], [], []
                 for number in range(decisions):
                     began = time.perf_counter()
                     outcome = _review(number, symbols[-1], book, market, NOW)
                     pure.append((time.perf_counter() - began) * 1000)
+                    began = time.perf_counter()
+                    await Forgetful(bars).at(NOW, symbols, with_history=True)
+                    read.append((time.perf_counter() - began) * 1000)
+                    began = time.perf_counter()
+                    await store.book(NOW)
+                    known.append((time.perf_counter() - began) * 1000)
                 assert outcome.decisions[0].is_approved, outcome.decisions[0].answer
                 for number in range(decisions):
 
@@ -270,6 +297,8 @@ async def _measure(positions: int, decisions: int) -> None:
                 )
                 _report("one commit of the same rows", floor.times, floor.times)
                 _report("pure review", pure, floor.times)
+                _report("all bars read anew", read, floor.times)
+                _report("the account read", known, floor.times)
                 _report("review as a transaction", transaction, floor.times)
                 _report("whole work, all bars read anew", anew, floor.times)
                 _report("whole work, no bar is new", whole, floor.times)
@@ -316,4 +345,5 @@ async def _read_all(database: Any) -> None:
 if __name__ == "__main__":
     given = [int(each) for each in sys.argv[1:]]
     # As the service itself runs.
+    gc.freeze()
     uvloop.run(_measure(*(given or [100, 300])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -152,3 +153,24 @@ async def test_a_split_that_becomes_known_counts_once_there_are_other_bars() -> 
     store.append(block_of(Timeframe.MINUTE, [a_bar(AAPL, NOW, "10")]), provider="t", fetched_at=NOW)
 
     assert AAPL in (await market.at(NOW, [AAPL], with_history=True)).splits
+
+
+async def test_only_the_symbols_that_were_not_read_yet_are_read() -> None:
+    reads: list[tuple[Symbol, ...]] = []
+
+    class Counting(MemoryBars):
+        def last(self, timeframe: Any, symbols: Any, *args: Any, **rest: Any) -> Any:
+            reads.append(tuple(symbols))
+            return super().last(timeframe, symbols, *args, **rest)
+
+    store = Counting()
+    bars = [a_bar(AAPL, NOW, "100"), a_bar(MSFT, NOW, "200")]
+    store.append(block_of(Timeframe.MINUTE, bars), provider="t", fetched_at=NOW)
+    market = StoredMarket(Cache(), store, MemoryActions(), Timeframe.MINUTE, 5)
+
+    for asked in ([AAPL], [AAPL, MSFT], [MSFT]):
+        found = await market.at(NOW, asked, with_history=True)
+
+    assert reads == [(AAPL,), (MSFT,)]
+    assert {s: list(found.closes[s].values()) for s in found.closes} == {AAPL: [100], MSFT: [200]}
+    assert {s: price.amount for s, price in found.prices.items()} == {AAPL: 100, MSFT: 200}

@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import groupby
 
 from risk_manager.limits import Closes
 from risk_manager.share_counts import KNOWN_AHEAD, KNOWN_FOR
 from risk_manager.snapshot import Market, Price
-from shared.domain.bar_blocks import BarBlock, Int64s, from_epoch_us
+from shared.domain.bar_blocks import BarBlock, from_epoch_us
 from shared.domain.corporate_actions import Adjustment, Split, adjusted, exchange_day
 from shared.domain.money import MICROS, from_micros
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.ports import ActionStore, BarStore, LatestBars
+
+# More symbols than any account holds; a minute in which people ask about more of them is not remembered whole.
+_MOST_KEPT = 2_000
 
 
 class StoredMarket:
@@ -42,7 +46,7 @@ class StoredMarket:
         self._timeframe = timeframe
         self._history_bars = history_bars
         # The newest history that was read, and the version of the store that it was read from.
-        self._kept: tuple[Hashable, Market] | None = None
+        self._kept: _Seen | None = None
         # All splits of the days around an instant's, and what they were read for.
         self._splits: tuple[Hashable, list[Split]] = (None, [])
 
@@ -91,27 +95,66 @@ class StoredMarket:
 
     def _history(self, asked: list[Symbol], instant_at: datetime) -> Market:
         version = self._store.version(self._timeframe, instant_at), exchange_day(instant_at)
-        if self._kept is not None:
-            known, market = self._kept
-            if known == version and market.asked.issuperset(asked):
-                return market
+        known = self._kept if self._kept is not None and self._kept.version == version else None
+        wanted = [symbol for symbol in asked if known is None or symbol not in known.market.asked]
+        if known is not None and not wanted:
+            return known.market
         splits = self._splits_around(instant_at, version)
-        block = self._block(asked, self._history_bars, instant_at, splits)
-        rows = _rows_by_symbol(block)
-        market = Market(
-            frozenset(asked),
-            _prices(block, rows),
-            _ByEnd(rows, block.end_us, block.close, MICROS),
-            _ByEnd(rows, block.end_us, block.high, MICROS),
-            _ByEnd(rows, block.end_us, block.low, MICROS),
-            _ByEnd(rows, block.end_us, block.volume, 1),
-            _around(splits, asked, version[1]),
-            version[1],
-        )
+        seen = self._read(wanted, instant_at, splits, version)
+        if known is not None:
+            seen = _joined(known, seen)
         # What came in while it was read may or may not be there, so that is kept by no version.
         if self._store.version(self._timeframe, instant_at) == version[0]:
-            self._kept = version, market
-        return market
+            self._kept = seen if len(seen.market.asked) <= _MOST_KEPT else None
+        return seen.market
+
+    def _read(
+        self,
+        asked: list[Symbol],
+        instant_at: datetime,
+        splits: list[Split],
+        version: tuple[Hashable, date],
+    ) -> _Seen:
+        block = self._block(asked, self._history_bars, instant_at, splits)
+        rows = _rows_by_symbol(block)
+        runs = {symbol: (block, span) for symbol, span in rows.items()}
+        columns = (
+            _ByEnd(runs, "close"),
+            _ByEnd(runs, "high"),
+            _ByEnd(runs, "low"),
+            _ByEnd(runs, "volume"),
+        )
+        on = version[1]
+        market = Market(
+            frozenset(asked), _prices(block, rows), *columns, _around(splits, asked, on), on
+        )
+        return _Seen(version, market, columns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """History that was read, with the version of the store and the day that it was read for."""
+
+    version: tuple[Hashable, date]
+    market: Market
+    columns: tuple[_ByEnd, _ByEnd, _ByEnd, _ByEnd]
+
+
+def _joined(first: _Seen, second: _Seen) -> _Seen:
+    """Both, of one version and different symbols."""
+    one, other = first.market, second.market
+    closes, highs, lows, volumes = (
+        a.joined(b) for a, b in zip(first.columns, second.columns, strict=True)
+    )
+    columns = closes, highs, lows, volumes
+    market = Market(
+        one.asked | other.asked,
+        {**one.prices, **other.prices},
+        *columns,
+        {**one.splits, **other.splits},
+        one.on,
+    )
+    return _Seen(first.version, market, columns)
 
 
 def _around(
@@ -140,27 +183,32 @@ def _prices(block: BarBlock, rows: Mapping[Symbol, slice]) -> dict[Symbol, Price
 class _ByEnd(Mapping[Symbol, Closes]):
     """A column's figures by symbol and end of the bar, made when asked for: few rules look at all symbols."""
 
-    def __init__(
-        self, rows: Mapping[Symbol, slice], ends: Int64s, figures: Int64s, unit: int
-    ) -> None:
-        """`unit`: how many of a figure make one of what rules count in."""
-        self._rows, self._ends, self._figures, self._unit = rows, ends, figures, unit
+    def __init__(self, runs: Mapping[Symbol, tuple[BarBlock, slice]], column: str) -> None:
+        """`runs`: where the bars of each symbol stand."""
+        self._runs, self._column = runs, column
         self._made: dict[Symbol, Closes] = {}
 
     def __getitem__(self, symbol: Symbol) -> Closes:
         made = self._made.get(symbol)
         if made is None:
-            span = self._rows[symbol]
-            values = (self._figures[span] / self._unit).tolist()
-            made = dict(zip(self._ends[span].tolist(), values, strict=True))
+            block, span = self._runs[symbol]
+            unit = 1 if self._column == "volume" else MICROS
+            values = (getattr(block, self._column)[span] / unit).tolist()
+            made = dict(zip(block.end_us[span].tolist(), values, strict=True))
             self._made[symbol] = made
         return made
 
+    def joined(self, other: _ByEnd) -> _ByEnd:
+        """The figures of both; those of one symbol are the same in both."""
+        both = _ByEnd({**self._runs, **other._runs}, self._column)
+        both._made = {**self._made, **other._made}
+        return both
+
     def __iter__(self) -> Iterator[Symbol]:
-        return iter(self._rows)
+        return iter(self._runs)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._runs)
 
 
 def _rows_by_symbol(block: BarBlock) -> dict[Symbol, slice]:
