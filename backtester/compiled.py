@@ -72,11 +72,16 @@ def _prefetch(typing_context: Any, figures: Any, row: Any, column: Any) -> Any:
     return types.none(figures, row, column), generate
 
 
-def _fetched_early(figures: Any, row: Any, column: Any) -> Callable[..., Any]:
-    del figures, row, column
+def _fetched_early(
+    opens: Any, volumes: Any, close: Any, sent: Any, row: Any, column: Any
+) -> Callable[..., Any]:
+    del opens, volumes, close, sent, row, column
 
-    def ask(figures: Any, row: Any, column: Any) -> None:
-        _prefetch(figures, row, column)  # type: ignore[call-arg]
+    def ask(opens: Any, volumes: Any, close: Any, sent: Any, row: Any, column: Any) -> None:
+        _prefetch(opens, row + 1, column)  # type: ignore[call-arg]
+        _prefetch(volumes, row + 1, column)
+        _prefetch(close, row, column)
+        _prefetch(sent, row, 0)
 
     return ask
 

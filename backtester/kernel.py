@@ -398,10 +398,7 @@ def trade(
                 cash, n_live, n_queue, n_guard, n_fills, n_leaving, n_legs, trade_day, trades_of_day,
             )  # fmt: skip
             if w < n_wishes and wish_row[w] + 1 < n_rows:
-                marking.expect(opens, wish_row[w] + 1, wish_column[w])
-                marking.expect(volumes, wish_row[w] + 1, wish_column[w])
-                marking.expect(close, wish_row[w], wish_column[w])
-                marking.expect(sent, wish_row[w], 0)
+                marking.expect(opens, volumes, close, sent, wish_row[w], wish_column[w])
 
         if reduced_row == t and rules.flatten_on_breach:
             # Whoever may take no risk any more leaves everything.

@@ -43,6 +43,9 @@ def mark_rows(
         held, newest: shares and newest close per column, of which `live` are looked at.
         cash: micros.
     """
+    if n_live == 0:
+        equity[first : last + 1] = cash / MICROS
+        return
     rows = slice(first, last + 1)
     worth: Floats | float = cash
     for k in live[:n_live]:
@@ -52,8 +55,14 @@ def mark_rows(
             places = np.maximum.accumulate(np.where(gaps, -1, np.arange(len(prices))))
             prices = np.where(places < 0, newest[k], prices[places])
         newest[k] = float(prices[-1])
-        worth = worth + np.floor(held[k] * prices * MICROS + 0.5)
-    equity[rows] = worth / MICROS
+        # In place, since on so few bars an array costs more to make than to fill.
+        value = held[k] * prices
+        value *= MICROS
+        value += 0.5
+        np.floor(value, value)
+        value += worth
+        worth = value
+    np.divide(worth, MICROS, equity[rows])
 
 
 def mark_rows_one_by_one(
@@ -172,6 +181,9 @@ def newest_day(day_row: Ints, day: int, row: int) -> int:
     """
     if day + 1 == len(day_row) or day_row[day + 1] > row:
         return day
+    if row < len(day_row) and day_row[row] == row:
+        # Daily bars: each row so far is a day of its own.
+        return row
     return int(day_row.searchsorted(row, "right")) - 1
 
 
@@ -339,8 +351,10 @@ def lent(figures: Anything) -> Anything:
     return figures
 
 
-def expect(figures: Floats | Ints, row: int, column: int) -> None:
-    """Say that `figures[row, column]` will be read soon.
+def expect(
+    opens: Floats, volumes: Floats, close: Floats, sent: Ints, row: int, column: int
+) -> None:
+    """Say that what `column` does at the close of `row` and at the open after it will be read soon.
 
     Nothing for the interpreter; compiled, the processor begins to fetch it. Over a million bars a fill costs two
     waits for memory otherwise, which is half of its time.
