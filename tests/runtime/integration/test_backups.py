@@ -7,13 +7,14 @@ import os
 import stat
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+import uvloop
 
 from scheduler.adapters.upkeep import MachineUpkeep
 from shared.adapters.clocks import MonotonicTimer
@@ -54,6 +55,11 @@ def execute(instance: Instance, statement: str) -> None:
     asyncio.run(work())
 
 
+def in_the_services_loop(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run `work` in the loop that services have, which starts programs in its own way."""
+    return uvloop.run(work)
+
+
 @pytest.fixture
 def runtime(servers: Servers) -> LocalRuntime:
     """The shared pair: a drill restores beside its database and leaves that alone."""
@@ -85,7 +91,7 @@ def test_the_schedulers_nightly_backup_is_written_by_a_role_that_may_only_read_a
             upkeep = MachineUpkeep(database, tmp_path, timedelta(days=1), FakeClock())
             return await upkeep.back_up()
 
-    figures = asyncio.run(scenario())
+    figures = in_the_services_loop(scenario())
 
     [file] = (tmp_path / "backups").iterdir()
     assert (figures["file"], figures["bytes"]) == (file.name, file.stat().st_size)
@@ -132,7 +138,7 @@ def test_a_nightly_backup_that_is_given_up_ends_its_programs_and_leaves_no_draft
         holder.stdin.write("BEGIN; LOCK TABLE trade_executor.fills; SELECT 'held';\n")
         holder.stdin.flush()
         assert holder.stdout.readline() == "held\n"
-        asyncio.run(scenario())
+        in_the_services_loop(scenario())
         holder.stdin.close()
 
     assert writers() == ["0"]
@@ -164,7 +170,7 @@ def test_a_backup_that_cannot_be_written_ends_in_the_writers_own_sentence(
             with pytest.raises(Rejected, match=r"the database gave no snapshot: .*password"):
                 await upkeep.back_up()
 
-    asyncio.run(scenario())
+    in_the_services_loop(scenario())
     assert list((tmp_path / "backups").iterdir()) == []
 
 

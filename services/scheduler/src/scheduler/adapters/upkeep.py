@@ -70,8 +70,8 @@ class MachineUpkeep:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            # A group of its own, so that pg_dump can be ended with it.
-            process_group=0,
+            # A group of its own, so that pg_dump can be ended with it; uvloop knows no other way to one.
+            start_new_session=True,
         )
         try:
             said, why = await writer.communicate()
