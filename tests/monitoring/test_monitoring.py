@@ -117,6 +117,26 @@ def test_every_alert_has_a_weight_a_summary_and_says_what_to_do() -> None:
         assert re.fullmatch(r"\d+m", rule.get("for", "1m")), rule["alert"]
 
 
+def test_drawdown_is_coloured_by_the_limit_that_holds_and_by_no_figure_of_the_board() -> None:
+    (panel,) = [
+        panel
+        for board in BOARDS
+        for panel in json.loads(board.read_text())["panels"]
+        if panel["title"] == "Drawdown"
+    ]
+    names = {target["expr"]: target["legendFormat"] for target in panel["targets"]}
+    coloured = {
+        override["matcher"]["options"]: each["value"]["steps"]
+        for override in panel["fieldConfig"]["overrides"]
+        for each in override["properties"]
+        if each["id"] == "thresholds"
+    }
+
+    assert "thresholds" not in panel["fieldConfig"]["defaults"]
+    assert list(coloured) == [names["account_drawdown_ratio / account_drawdown_limit_ratio"]]
+    assert [step["value"] for step in coloured["of its limit"]] == [None, 0.8, 1]
+
+
 def test_prometheus_asks_every_service_on_its_port() -> None:
     scrape = yaml.safe_load((FOLDER / "prometheus" / "prometheus.yml").read_text())[
         "scrape_configs"
