@@ -10,19 +10,18 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.table import Table
 
 from shared.domain.errors import TradingError
-from trader.commands.listing import cell, field, listing, money, order_phrase, progress, time_of
 from trader.commands.service_api import ServiceApi, items
+from trader.commands.watch_screen import Picture, ProgramFigures, shown
 from trader.runtime.instance import Instance
 from trader.runtime.interface import Runtime
 from trader.runtime.runtimes import runtime_of
@@ -31,47 +30,6 @@ from trader.runtime.waiting import wait_until
 app = typer.Typer()
 
 NEWEST_ORDERS = 8
-MEBIBYTE = 2**20
-ORDERS = (time_of("created_at"), field("symbol", "symbol"), order_phrase(), progress("state"))
-BUDGETS = (field("provider", "provider"), field("used", "used"), field("of", "limit"))
-JOBS = (
-    field("job", "job_id"),
-    field("last run", "last"),
-    time_of("next_due_at", "next"),
-    field("missed", "missed"),
-)
-FIGURES = (
-    money("equity", "equity"),
-    money("cash", "cash"),
-    field("mode", "mode"),
-    field("market", "phase"),
-    field("positions", "positions"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class ProgramFigures:
-    """What one program is and uses; a share of 1.0 is one whole processor."""
-
-    name: str
-    state: str
-    up_s: int
-    cpu_share: float | None
-    memory_bytes: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """All that is shown; `silent` names what gave no answer, with the reason."""
-
-    runtime: str
-    programs: list[ProgramFigures]
-    trading: dict[str, Any]
-    orders: list[dict[str, Any]]
-    budgets: list[dict[str, Any]]
-    jobs: list[dict[str, Any]]
-    disk: dict[str, int]
-    silent: dict[str, str]
 
 
 @app.command()
@@ -106,7 +64,7 @@ def monitor(
     instance = Instance.of_project()
     runtime, api = runtime_of(instance), ServiceApi(instance)
     console = Console()
-    first = shown(look(instance, runtime, api))
+    first = shown(look(instance, runtime, api), is_live=console.is_terminal)
     with ExitStack() as stack:
         if console.is_terminal:
             screen = Live(first, console=console, screen=True, auto_refresh=False)
@@ -120,7 +78,7 @@ def monitor(
         done = 1
         while looks is None or done < looks:
             wait_until(lambda: False, every)
-            show(shown(look(instance, runtime, api)))
+            show(shown(look(instance, runtime, api), is_live=console.is_terminal))
             done += 1
 
 
@@ -159,52 +117,31 @@ def look(instance: Instance, runtime: Runtime, api: ServiceApi) -> Picture:
     market = ask("scheduler", "/status")
     orders = ask("trade_executor", "/orders", {"limit": NEWEST_ORDERS})
     held = ask("trade_executor", "/positions")
+    account = ask("trade_executor", "/account")
     trading = {
         "equity": portfolio.get("equity"),
         "cash": portfolio.get("cash"),
+        "drawdown": portfolio.get("drawdown"),
+        "gross_exposure": portfolio.get("gross_exposure_ratio"),
         "mode": mode.get("mode"),
+        "reason": mode.get("reason"),
         "phase": market.get("phase"),
+        "clock": market.get("clock"),
         "positions": len(items(held, "trade executor")) if held else None,
+        "differences": len(account["differences"]) if "differences" in account else None,
+        "executor": account.get("state"),
     }
     return Picture(
         runtime=runtime.name.value,
         programs=programs,
         trading=trading,
+        limits=[each for each in portfolio.get("limits", []) if isinstance(each, dict)],
         orders=items(orders, "trade executor") if orders else [],
         budgets=_rows(ask("data_collector", "/providers")),
         jobs=[_job(row) for row in _rows(ask("scheduler", "/jobs"))],
         disk=_disk(instance),
         silent=silent,
     )
-
-
-def shown(picture: Picture) -> RenderableType:
-    """The picture for a terminal."""
-    programs = Table("program", "state", box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for title in ("up", "cpu", "memory"):
-        programs.add_column(title, justify="right")
-    for each in picture.programs:
-        programs.add_row(
-            each.name,
-            each.state,
-            _duration(each.up_s),
-            "-" if each.cpu_share is None else f"{each.cpu_share:.0%}",
-            "-" if each.memory_bytes is None else f"{each.memory_bytes / MEBIBYTE:,.0f} MiB",
-        )
-    parts: list[RenderableType] = [f"runtime: {picture.runtime}", programs, ""]
-    parts += [listing([picture.trading], FIGURES), ""]
-    if picture.orders:
-        parts += [listing(picture.orders, ORDERS, "newest orders"), ""]
-    if picture.budgets:
-        parts += [listing(picture.budgets, BUDGETS, "requests of providers"), ""]
-    if picture.jobs:
-        parts += [listing(picture.jobs, JOBS, "jobs"), ""]
-    parts.append(
-        "disk: "
-        + ", ".join(f"{name} {size / MEBIBYTE:,.0f} MiB" for name, size in picture.disk.items())
-    )
-    parts += [cell(f"{service}: {why}") for service, why in picture.silent.items()]
-    return Group(*parts)
 
 
 def _rows(said: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -231,9 +168,3 @@ def _size(folder: Path) -> int:
         except OSError:
             continue  # gone since it was listed
     return total
-
-
-def _duration(seconds: int) -> str:
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
