@@ -64,6 +64,8 @@ class History:
     actions: tuple[CorporateAction, ...] = ()
     # When each row's session opens and closes, microseconds since 1970, shape (bars, 2); None: as far as the bars tell.
     hours: Ints | None = None
+    # All exchange days around the bars, as `session` numbers them; None: no calendar says.
+    exchange: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.panel)
@@ -77,6 +79,21 @@ class History:
     def has_gaps(self) -> bool:
         """Whether some symbol lacks some bar."""
         return bool(np.isnan(self.panel.close).any())
+
+    @cached_property
+    def days_without_bars(self) -> Ints:
+        """Exchange days from the first bar to the last on which no symbol has any."""
+        if self.exchange is None:
+            return np.empty(0, np.int64)
+        first, last = np.searchsorted(self.exchange, self.session[[0, -1]])
+        return np.setdiff1d(self.exchange[first:last], self.session)
+
+    @cached_property
+    def missing_share(self) -> float:
+        """The share of bars that should be there and are not; an exchange day without any counts like the others."""
+        there = 1.0 - float(np.isnan(self.panel.close).mean()) if self.has_gaps else 1.0
+        days = len(self.session_ends)
+        return 1.0 - there * days / (days + len(self.days_without_bars))
 
     @cached_property
     def silent_bars(self) -> int:
@@ -193,6 +210,7 @@ class History:
             self.dropped,
             self.actions,
             None if self.hours is None else self.hours[first:last],
+            self.exchange,
         )
 
     @cached_property
@@ -300,6 +318,7 @@ def history_of(
         source,
         dropped,
         hours=np.stack([opens[running], closes[running]], axis=1),
+        exchange=days[:-1],
     )
 
 

@@ -254,6 +254,11 @@ def _warnings(
     if history.has_gaps:
         gaps = int(np.isnan(panel.close).sum())
         found.append(f"{gaps} of {panel.close.size} bars are missing; such a symbol's orders wait")
+    if len(days := history.days_without_bars):
+        first, last = (date.fromordinal(int(day)) for day in days[[0, -1]])
+        found.append(
+            f"on {len(days)} exchange days, {first} to {last}, there is no bar at all; what was held was held through them"
+        )
     if not len(wished.wishes.row):
         found.append("the strategy gave no signal")
     elif not len(outcome.fill_row):

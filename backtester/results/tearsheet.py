@@ -186,7 +186,6 @@ def _evidence(
     closing = outcome.equity[history.session_ends]
     returns = metrics.daily_returns(plan.cash, closing)
     profits = np.array([trade.profit for trade in trades if not trade.is_open])
-    close = history.panel.close
     return Evidence(
         cash=plan.cash,
         equity=closing,
@@ -217,7 +216,7 @@ def _evidence(
         is_free_of_risk_rules=plan.limits is None,
         wishes=int(np.count_nonzero(result.wished.wishes.direction != FLAT)),
         refused=dict(zip(risk_rules.CODES, outcome.refused.tolist(), strict=True)),
-        missing_share=float(np.isnan(close).mean()) if history.has_gaps else 0.0,
+        missing_share=history.missing_share,
         jumps=tuple(
             f"{jump.symbol} opened at {jump.ratio:.2f} times its last close on {jump.on}"
             for jump in attribution.jumps

@@ -378,6 +378,22 @@ def test_gaps_are_counted_and_doubted(
     assert "MISSING_BARS" in said["diagnoses"]
 
 
+def test_exchange_days_without_any_bar_are_named_and_doubted(
+    home: Path, daily_bars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holey = changed(
+        daily_bars, tmp_path / "A.csv", lambda number, row: None if 100 <= number < 110 else row
+    )
+
+    said = result_of(holey, capsys)
+    later = result_of(holey, capsys, "--start", "2023-07-01")
+
+    (told,) = [warning for warning in said["warnings"] if "there is no bar at all" in warning]
+    assert told.startswith("on 10 exchange days, 2023-05-")
+    assert "MISSING_BARS" in said["diagnoses"]
+    assert not any("there is no bar at all" in warning for warning in later["warnings"])
+
+
 def test_what_is_interrupted_ends_at_once_and_leaves_nothing(
     home: Path, strangers: None, daily_bars: Path, tmp_path: Path
 ) -> None:

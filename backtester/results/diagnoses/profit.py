@@ -92,11 +92,13 @@ def open_profit(evidence: Evidence) -> Diagnosis | None:
     """Positions that are still held make up more than `OPEN_AT_THE_END` of the profit."""
     if evidence.net_profit <= 0.0 or evidence.open_profit <= OPEN_AT_THE_END * evidence.net_profit:
         return None
+    left = evidence.open_positions
+    are = "position is" if left == 1 else "positions are"
     return Diagnosis(
         "OPEN_PROFIT",
         Severity.CAUTION,
-        f"{evidence.open_profit / evidence.net_profit:.0%} of the profit is on paper: {evidence.open_positions} positions "
-        "are open at the end, valued at the last close.",
+        f"{evidence.open_profit / evidence.net_profit:.0%} of the profit is on paper: {left} {are} open at the end, "
+        "valued at the last close.",
     )
 
 
