@@ -10,7 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.adapters.postgres import Outbox
-from shared.domain.decisions import Review
+from shared.domain.decisions import Approved, Review
+from shared.domain.money import plain
 from shared.messages import REVIEW, REVIEWS
 
 _DECISION = text("""
@@ -66,7 +67,15 @@ async def announce_review(
                 "act_until": approved.act_until,
                 "trade_on": approved.act_from.date(),
                 "figures": orjson.dumps(
-                    {"limits_version": str((limits_versions or {}).get(approved.signal_id, 0))}
+                    {
+                        "limits_version": str((limits_versions or {}).get(approved.signal_id, 0)),
+                        **_sum_of(approved),
+                    }
                 ).decode(),
             },
         )
+
+
+def _sum_of(approved: Approved) -> dict[str, str]:
+    money = approved.terms.notional
+    return {} if money is None else {"notional": plain(money)}

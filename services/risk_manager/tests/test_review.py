@@ -10,6 +10,7 @@ import pytest
 
 from risk_manager.limits import Code, Limits
 from risk_manager.review import (
+    Decision,
     Outcome,
     Venue,
     decision_id,
@@ -38,7 +39,7 @@ from risk_manager.testing import (
     some_limits,
 )
 from shared.domain.decisions import Approved, Purpose, Refused, TradingMode
-from shared.domain.orders import OrderType, Side, TimeInForce
+from shared.domain.orders import OrderTerms, OrderType, Side, TimeInForce
 from shared.domain.signals import Direction, ManualOrder, Signal
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
@@ -570,3 +571,24 @@ def test_flatten_gets_out_of_everything_held_or_on_order_each_under_its_own_id()
     }
     assert len({a.signal_id for a in outcome.review.approved}) == 3
     assert outcome.decisions[0].figures["reason"] == "holiday"
+
+
+def test_a_sum_of_money_counts_whole_whatever_its_shares_cost_by_now() -> None:
+    # Asked for at 100 a share; the price has halved, and the sum buys twice as many.
+    order = replace(
+        a_manual_order(quantity=50, stop_loss=None, take_profit=None),
+        terms=OrderTerms(notional=Decimal(5000)),
+    )
+
+    limits = some_limits(max_position_size=0.05, max_portfolio_risk=1.0)
+
+    def answer(equity: float) -> Decision:
+        book, market = a_book(cash=equity), a_market({"AAPL": 50})
+        [decision] = review_manual(order, book, market, limits, a_venue(), NOW).decisions
+        return decision
+
+    refused, approved = answer(99_000), answer(100_000)
+    assert isinstance(refused.answer, Refused)
+    assert refused.answer.reason_code == Code.POSITION_SIZE
+    assert approved.is_approved
+    assert approved.figures["notional"] == "5000"

@@ -47,6 +47,7 @@ def test_an_intent_as_approved_or_for_fewer_shares_may_leave() -> None:
         ({"limit_price": Decimal("50.01")}, "another type or price"),
         ({"stop_price": Decimal(50)}, "another type or price"),
         ({"act_until": NOW + timedelta(minutes=3)}, "an earlier end"),
+        ({"notional": Decimal(1)}, "less money"),
     ],
 )
 def test_an_intent_that_was_changed_after_its_approval_is_refused(
@@ -56,6 +57,13 @@ def test_an_intent_that_was_changed_after_its_approval_is_refused(
 
     assert why is not None
     assert because in why
+
+
+def test_a_sum_of_money_is_the_approved_one_or_less() -> None:
+    approval = replace(APPROVAL, notional=Decimal(5000))
+
+    assert unlike_approval(replace(INTENT, notional=Decimal(5000)), approval) is None
+    assert unlike_approval(replace(INTENT, notional=Decimal("5000.01")), approval) is not None
 
 
 def test_an_intent_without_an_approval_is_refused_but_protection_is_not_asked_about() -> None:

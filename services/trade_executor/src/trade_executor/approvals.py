@@ -1,9 +1,9 @@
 """Does what is stored as approved allow what is about to be sent?
 
 An intent was made from the message that announced its approval. Right before it is sent the risk manager's own row is
-read once more, and the intent's symbol, side, purpose and shares are held against it; type, prices and end too, unless it
-replaces an order. Not held against it are a sum of money in place of shares, stops, trails, sessions and time in force:
-a change of those in our own tables is not seen here. Protection is not asked about: it only follows an entry that was
+read once more, and the intent's symbol, side, purpose, shares and sum of money are held against it; type, prices and end too,
+unless it replaces an order. Not held against it are stops, trails, sessions and time in force: a change of those in our
+own tables is not seen here. Protection is not asked about: it only follows an entry that was
 approved, and without it shares would stand unguarded.
 """
 
@@ -18,6 +18,8 @@ from shared.domain.orders import OrderType, Side
 from shared.domain.symbols import Symbol
 from trade_executor.lifecycle import Intent, IntentPurpose
 
+ZERO = Decimal(0)
+
 
 @dataclass(frozen=True, slots=True)
 class Approval:
@@ -31,6 +33,8 @@ class Approval:
     limit_price: Decimal | None
     stop_price: Decimal | None
     act_until: datetime
+    # Dollars to spend; None for an order in shares.
+    notional: Decimal | None = None
 
 
 def unlike_approval(intent: Intent, approval: Approval | None) -> str | None:
@@ -47,6 +51,7 @@ def unlike_approval(intent: Intent, approval: Approval | None) -> str | None:
         ("another side", approval.side is intent.side),
         ("another purpose", approval.purpose.value == intent.purpose.value),
         ("fewer shares", intent.quantity <= approval.quantity),
+        ("less money", intent.notional is None or intent.notional <= (approval.notional or ZERO)),
     ]
     if intent.replaces is None:
         asked = (intent.type, intent.limit_price, intent.stop_price)

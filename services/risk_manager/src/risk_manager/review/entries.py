@@ -98,8 +98,10 @@ def decide_entry(wish: Wish, exposure: Exposure, case: Case) -> Decision:
         wish.reference_price,
     )
     market_price = exposure.price(symbol)
-    unit, cost = candidate.price(market_price), candidate.cash(market_price)
-    equity, value = figure(exposure.equity), figure(candidate.quantity * unit)
+    # A sum of money is spent whole, whatever its shares cost by then.
+    money = wish.terms.notional or ZERO
+    unit, cost = candidate.price(market_price), max(candidate.cash(market_price), money)
+    equity, value = figure(exposure.equity), figure(max(candidate.quantity * unit, money))
     shares = figure(candidate.quantity)
     checks += [
         *([] if is_bare else [rules.whole_shares_only(figure(quantity))]),

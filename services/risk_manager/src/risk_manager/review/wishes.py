@@ -17,6 +17,7 @@ from risk_manager.sizing import stop_price, target_price
 from risk_manager.snapshot import ZERO, Book, Exposure, figure
 from shared.domain.decisions import Purpose, TradingMode
 from shared.domain.ids import flatten_signal_id, management_signal_id
+from shared.domain.money import plain
 from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.signals import Direction, Evaluation, ManualOrder, Signal
 from shared.domain.symbols import Symbol
@@ -80,9 +81,15 @@ def manual_of(order: ManualOrder, exposure: Exposure) -> Wish:
         exposure.price(order.symbol) or order.limit_price or order.stop_price,
         order.requested_at,
         wants_to_hold=False,
-        figures={"actor": order.actor},
+        # The executor holds what it sends against the sum that was approved.
+        figures={"actor": order.actor, **_sum_of(order)},
         terms=order.terms,
     )
+
+
+def _sum_of(order: ManualOrder) -> dict[str, str]:
+    money = order.terms.notional
+    return {} if money is None else {"notional": plain(money)}
 
 
 def flatten_wishes(

@@ -291,7 +291,8 @@ class Outgoing(Tables):
                     coalesce((d.figures ->> 'limits_version')::int, 0) < (
                         SELECT max(version) FROM risk_manager.v_limit_changes
                         WHERE account = :account) AS limits_changed,
-                    d.symbol, d.side, d.purpose, d.quantity, d.type, d.limit_price, d.stop_price, d.act_until
+                    d.symbol, d.side, d.purpose, d.quantity, d.type, d.limit_price, d.stop_price, d.act_until,
+                    d.figures ->> 'notional' AS notional
                 FROM {SCHEMA}.status s
                 LEFT JOIN risk_manager.v_decisions d ON d.account = s.account
                     AND d.decision_id = :decision AND d.outcome = 'approved'
@@ -405,4 +406,5 @@ def _approval(row: Row[Any]) -> Approval | None:
         row.limit_price,
         row.stop_price,
         row.act_until,
+        None if row.notional is None else Decimal(row.notional),
     )
