@@ -8,24 +8,21 @@ there and is not is named in `missing`. Reads views and bars, writes nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
-from risk_manager.attribution import Execution, matched
 from risk_manager.positions import Kind
 from shared.adapters.parquet import ParquetBars
+from shared.domain.lots import ZERO, match
 from shared.domain.money import plain
-from shared.domain.orders import Side
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe, parse_timeframe
 from trader.replay.truth import Truth
 from trader.runtime.errors import NotFound
 
 Row = dict[str, Any]
-ZERO = Decimal(0)
 
 _DECISION_OF = """
     SELECT d.* FROM risk_manager.v_decisions d
@@ -64,11 +61,6 @@ _STOP_MOVES = """
 _FILLS = """
     SELECT execution_id, broker_order_id, side, quantity, price, fee, executed_at
     FROM trade_executor.v_fills WHERE account = :account AND client_order_id = ANY(:ids) ORDER BY id
-"""
-_FILLS_OF_SYMBOL = """
-    SELECT f.broker_order_id, f.side, f.quantity, f.price, f.fee, f.executed_at,
-           f.client_order_id = ANY(:ids) AS is_mine
-    FROM trade_executor.v_fills f WHERE f.account = :account AND f.symbol = :symbol ORDER BY f.id
 """
 # The newest batch that could have been decided on, and the newest of any kind.
 _BATCH_BEFORE = """
@@ -274,7 +266,7 @@ class Explainer:
                 if fill["broker_order_id"] == row["broker_order_id"]
             )
         ]
-        chain.result = await self._result(Symbol(decision["symbol"]), ids)
+        chain.result = await self._result(chain)
 
     async def _is_read(self, decision: Row) -> bool:
         rows = await self._rows(
@@ -283,45 +275,23 @@ class Explainer:
         )
         return bool(rows) and rows[0]["position"] >= decision["review_id"]
 
-    async def _result(self, symbol: Symbol, ids: list[str]) -> Row:
-        """Dollars that these orders' sales earned, first in first out, and shares they still hold."""
-        rows = await self._rows(_FILLS_OF_SYMBOL, symbol=symbol, ids=ids)
-        earned, executions = ZERO, list[Execution]()
-        for row in rows:
-            before = _earned(executions) if row["is_mine"] else ZERO
-            executions.append(
-                Execution(
-                    row["broker_order_id"],
-                    "mine" if row["is_mine"] else "",
-                    symbol,
-                    Side(row["side"]),
-                    row["quantity"],
-                    row["price"],
-                    row["fee"],
-                    row["executed_at"],
-                )
-            )
-            if row["is_mine"]:
-                earned += _earned(executions) - before
-        entered = [t for t in matched(executions).trades if t.strategy == "mine"]
-        held = sum(
-            lot.quantity
-            for lots in matched(executions).lots.values()
-            for lot in lots
-            if lot.strategy == "mine"
-        )
+    async def _result(self, chain: Chain) -> Row:
+        """Dollars that these orders' shares earned, first in first out, and shares they still hold."""
+        executions = await self._truth.executions(Symbol(chain.decision["symbol"]))
+        found = match(executions)
+        mine = {row["execution_id"] for row in chain.fills}
+        orders = {row["broker_order_id"] for row in chain.fills if row["side"] == "buy"}
+        brought = [c for c in found.closings if c.opened.execution.order_id in orders]
+        # Of an entry: what its shares brought, whoever sold them. Of an exit: what its sale did.
+        closings = brought or [c for c in found.closings if c.closed.execution.execution_id in mine]
+        held = (lot.quantity for lot in found.open_lots if lot.execution.order_id in orders)
         return {
-            # Of an entry: what its shares brought, whoever sold them. Of an exit: what its sale did.
-            "realised_pnl": sum(t.pnl for t in entered) if entered else earned,
-            "shares_still_held": held,
+            "realised_pnl": sum((c.gain for c in closings if c.gain is not None), ZERO),
+            "shares_still_held": sum(held, ZERO),
         }
 
     async def _rows(self, query: str, **values: Any) -> list[Row]:
         return [dict(row._mapping) for row in await self._truth.latest(query, **values)]
-
-
-def _earned(executions: Sequence[Execution]) -> Decimal:
-    return sum((trade.pnl for trade in matched(executions).trades), ZERO)
 
 
 def _sentence(decision: Mapping[str, Any]) -> str:

@@ -20,12 +20,12 @@ from backtester.reference.sessions import calendar_of
 from backtester.terms import ENTRY, EXIT, MICROS, STOP, TARGET, micros
 from backtester.wishing import Wished
 from risk_manager import limits as rules
-from risk_manager.attribution import Execution
 from risk_manager.review import Venue
 from risk_manager.snapshot import Mark, Mode, RecentEntry, StopHit, Throttle, figure
 from shared.domain.bar_blocks import from_epoch_us
 from shared.domain.calendar import NEW_YORK, TradingWindow
 from shared.domain.decisions import TradingMode
+from shared.domain.lots import Execution
 from shared.domain.money import parse_price
 from shared.domain.orders import OrderType, Side
 from shared.domain.symbols import Symbol

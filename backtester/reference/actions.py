@@ -7,12 +7,13 @@ from dataclasses import replace
 from decimal import Decimal
 
 from backtester import costs, risk_rules
-from backtester.reference.account import Account, Intent, decimal_of
+from backtester.reference.account import ZERO, Account, Intent, decimal_of
 from backtester.terms import ENTRY, EXIT, MICROS, SPLIT, micros
 from shared.domain.arithmetic import quantised, to_tick
 from shared.domain.ledger import Position
+from shared.domain.lots import Execution
 from shared.domain.money import parse_price
-from shared.domain.orders import OrderStatus
+from shared.domain.orders import OrderStatus, Side
 from shared.domain.symbols import Symbol
 from simulator.orders import Cancel, Order
 
@@ -83,6 +84,7 @@ def split(account: Account, row: int, symbol: Symbol, ratio: float) -> None:
         if total != held:
             change = quantised(total - held)
             account.write(row, symbol, SPLIT, change, 0.0, buys=total > held)
+            account.booked.append(_moved(account, row, symbol, change, None))
         if account.terms.whole_shares:
             kept = risk_rules.whole(abs(total)) * (1 if total > 0 else -1)
         rest = quantised(abs(total) - abs(kept))
@@ -91,12 +93,25 @@ def split(account: Account, row: int, symbol: Symbol, ratio: float) -> None:
             value = Decimal(int(micros(rest * price))).scaleb(-6)
             book.cash += value if total > 0 else -value
             account.write(row, symbol, EXIT, rest, price, buys=total < 0)
+            account.booked.append(_moved(account, row, symbol, -rest if total > 0 else rest, price))
         book.positions[symbol] = Position(
             symbol, decimal_of(kept), position.average_price / decimal_of(ratio)
         )
     for order in book.open_orders():
         if order.symbol == symbol:
             split_order(account, order, ratio, moved, abs(held))
+
+
+def _moved(
+    account: Account, row: int, symbol: Symbol, shares: float, price: float | None
+) -> Execution:
+    """Shares that a split brought, or that it paid out at `price`."""
+    name, side = f"split:{symbol}:{row}", Side.BUY if shares > 0 else Side.SELL
+    paid, reason = (None, "SPLIT") if price is None else (parse_price(price), "")
+    quantity = decimal_of(abs(shares))
+    return Execution(
+        name, name, account.strategy, symbol, side, quantity, paid, ZERO, account.opens_at[row], reason
+    )  # fmt: skip
 
 
 def split_order(

@@ -20,10 +20,10 @@ from backtester.reference import actions, at_open, executor, reviewing
 from backtester.reference.account import Account
 from backtester.terms import BY_LIMITS, ENTRY, FLAT, LONG, MICROS, SHORT, Outcome, micros
 from backtester.wishing import Wished
-from risk_manager.attribution import Execution
 from risk_manager.snapshot import StopHit
 from shared.domain.arithmetic import quantised
 from shared.domain.calendar import NEW_YORK
+from shared.domain.lots import Execution
 from shared.domain.money import parse_price
 from shared.domain.orders import OrderType, Side
 from shared.domain.signals import Direction
@@ -147,6 +147,7 @@ def pay(
     account.dealt.setdefault((day, order.symbol), set()).add(order.side)
     account.booked.append(
         Execution(
+            execution.id,
             order.id,
             account.strategy,
             order.symbol,

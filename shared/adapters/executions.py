@@ -1,4 +1,4 @@
-"""Every execution of an account, oldest first: fills as booked, and what was there, moved or was corrected besides."""
+"""The executions of an account, oldest first: fills as booked, and what was there, moved or was corrected besides."""
 
 from __future__ import annotations
 
@@ -17,30 +17,55 @@ _EXECUTIONS = text("""
     SELECT * FROM (
         SELECT f.execution_id, f.broker_order_id, coalesce(d.strategy, '') AS strategy, f.symbol, f.side,
                f.quantity, f.price, f.fee, f.executed_at, '' AS reason
-        FROM trade_executor.v_fills f
+        FROM (SELECT * FROM trade_executor.v_fills
+              WHERE account = :account AND (CAST(:symbol AS text) IS NULL OR symbol = :symbol)
+              ORDER BY id DESC LIMIT :most) f
         LEFT JOIN trade_executor.v_intents i
             ON i.account = f.account AND i.client_order_id = f.client_order_id
         LEFT JOIN risk_manager.v_decisions d
             ON d.account = f.account AND d.decision_id = i.decision_id
-        WHERE f.account = :account
         UNION ALL
         SELECT key, reason, '', symbol, CASE WHEN quantity > 0 THEN 'buy' ELSE 'sell' END,
                abs(quantity), price, 0, entered_at, reason
-        FROM trade_executor.v_adjustments
-        WHERE account = :account AND quantity <> 0
+        FROM (SELECT * FROM trade_executor.v_adjustments
+              WHERE account = :account AND quantity <> 0
+                AND (CAST(:symbol AS text) IS NULL OR symbol = :symbol)
+              ORDER BY id DESC LIMIT :most) a
     ) AS executions
-    ORDER BY executed_at, reason, CASE WHEN reason <> '' THEN side END DESC, execution_id LIMIT :most
+    ORDER BY executed_at, reason, CASE WHEN reason <> '' THEN side END DESC, execution_id
 """)
 
 
-async def executions_of(connection: AsyncConnection, account: str) -> list[Execution]:
-    """See above.
+async def executions_of(
+    connection: AsyncConnection, account: str, symbol: Symbol | None = None
+) -> list[Execution]:
+    """All of them, or those of `symbol`.
 
     Raises:
         InvalidInput: there are more than `MOST`.
     """
-    rows = await connection.execute(_EXECUTIONS, {"account": account, "most": MOST + 1})
-    found = [
+    found = await _read(connection, account, symbol, MOST + 1)
+    if len(found) > MOST:
+        raise InvalidInput(f"account {account} has more than {MOST} executions; export it by SQL")
+    return found
+
+
+async def newest_executions(
+    connection: AsyncConnection, account: str, most: int
+) -> list[Execution]:
+    """The newest `most` fills, and what moved shares since the first of them."""
+    found = await _read(connection, account, None, most)
+    fills = [number for number, each in enumerate(found) if not each.reason]
+    return found if len(fills) < most else found[fills[0] :]
+
+
+async def _read(
+    connection: AsyncConnection, account: str, symbol: Symbol | None, most: int
+) -> list[Execution]:
+    rows = await connection.execute(
+        _EXECUTIONS, {"account": account, "symbol": symbol, "most": most}
+    )
+    return [
         Execution(
             row.execution_id,
             row.broker_order_id,
@@ -55,6 +80,3 @@ async def executions_of(connection: AsyncConnection, account: str) -> list[Execu
         )
         for row in rows
     ]
-    if len(found) > MOST:
-        raise InvalidInput(f"account {account} has more than {MOST} executions; export it by SQL")
-    return found

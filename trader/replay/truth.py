@@ -14,7 +14,10 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.adapters.executions import executions_of
 from shared.adapters.postgres import Database
+from shared.domain.lots import Execution
+from shared.domain.symbols import Symbol
 from trader.replay.rest import BookLine, Progress
 
 _PROGRESS = text("""
@@ -102,6 +105,12 @@ class Truth:
         """The newest `limit` marks, oldest first: instant, equity, cash, drawdown."""
         rows = await self._all(_EQUITY, limit=limit)
         return [(row[0], row[1], row[2], float(row[3])) for row in reversed(rows)]
+
+    async def executions(self, symbol: Symbol) -> list[Execution]:
+        """Every execution in `symbol`, oldest first."""
+        return await self._database.read(
+            lambda connection: executions_of(connection, self._account, symbol)
+        )
 
     async def latest(self, query: str, **values: Any) -> list[Any]:
         """Rows of one of the screen's own queries."""

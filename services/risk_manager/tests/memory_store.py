@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from risk_manager.attribution import Execution, matched, records_of
+from risk_manager.attribution import matched, records_of
 from risk_manager.limits import LONGEST_WINDOW_S, MOST_RECENT, Limits
 from risk_manager.modes import Change, changed, first_mode, may_change
 from risk_manager.ports import (
@@ -43,6 +43,7 @@ from risk_manager.snapshot import (
 from shared.domain.calendar import NEW_YORK
 from shared.domain.decisions import Approved, Purpose, Refused, Review, TradingMode
 from shared.domain.errors import Unavailable
+from shared.domain.lots import Execution
 from shared.domain.symbols import Symbol
 
 

@@ -7,9 +7,10 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from risk_manager.attribution import Execution, attributed, matched, records_of
+from risk_manager.attribution import attributed, matched, records_of
 from risk_manager.sizing import TradeRecord
 from risk_manager.testing import AAPL, MSFT, NOW
+from shared.domain.lots import Execution
 from shared.domain.orders import Side
 from shared.domain.symbols import Symbol
 
@@ -25,7 +26,14 @@ def a_fill(
     fee: str = "0",
 ) -> Execution:
     return Execution(
-        order, strategy, symbol, side, Decimal(quantity), Decimal(price), Decimal(fee), NOW
+        order, order, strategy, symbol, side, Decimal(quantity), Decimal(price), Decimal(fee), NOW
+    )
+
+
+def a_split(shares: int) -> Execution:
+    side = Side.BUY if shares > 0 else Side.SELL
+    return Execution(
+        "split", "SPLIT", "", AAPL, side, Decimal(abs(shares)), None, Decimal(0), NOW, "SPLIT"
     )
 
 
@@ -42,7 +50,9 @@ def test_what_was_bought_first_is_sold_first_and_earns_for_who_bought_it() -> No
         ("ma", Decimal(10), Decimal(200), True),
         ("rsi", Decimal(5), Decimal(50), False),
     ]
-    assert [(lot.strategy, lot.quantity) for lot in found.lots[AAPL]] == [("rsi", Decimal(5))]
+    assert [(lot.execution.strategy, lot.quantity) for lot in found.lots[AAPL]] == [
+        ("rsi", Decimal(5))
+    ]
 
 
 def test_fees_are_taken_from_both_sides_by_shares() -> None:
@@ -71,6 +81,36 @@ def test_shares_from_before_the_records_earn_nobody_anything() -> None:
     found = matched([a_fill("1", Side.SELL, 5, "100"), a_fill("2", Side.BUY, 5, "90", symbol=MSFT)])
 
     assert [(t.symbol, t.pnl) for t in found.trades] == [(MSFT, Decimal(0))]
+
+
+def test_shares_from_before_the_records_are_sold_before_those_that_were_bought_since() -> None:
+    found = matched(
+        [
+            a_fill("1", Side.BUY, 10, "100"),
+            a_fill("2", Side.SELL, 10, "120"),
+            a_fill("3", Side.SELL, 10, "90"),
+        ]
+    )
+
+    assert [(t.pnl, t.is_closed) for t in found.trades] == [(Decimal(-100), True)]
+
+
+def test_a_split_is_neither_bought_nor_earned() -> None:
+    found = matched(
+        [a_fill("1", Side.BUY, 10, "100"), a_split(90), a_fill("2", Side.SELL, 40, "11")]
+    )
+
+    [row] = attributed(found, {AAPL: Decimal(12)})
+    assert (row.realised_pnl, row.unrealised_pnl, row.market_value) == tuple(
+        map(Decimal, (40, 120, 720))
+    )
+
+
+def test_what_was_paid_for_shares_that_are_still_held_is_not_lost_yet() -> None:
+    found = matched([a_fill("1", Side.BUY, 10, "100", fee="2"), a_fill("2", Side.SELL, 5, "100")])
+
+    [row] = attributed(found, {AAPL: Decimal(100)})
+    assert (row.realised_pnl, row.unrealised_pnl) == (Decimal(-1), Decimal(-1))
 
 
 def test_a_record_counts_closed_trades_alone() -> None:
@@ -125,8 +165,8 @@ def test_realised_and_unrealised_add_up_to_what_cash_and_shares_are_worth(
 ) -> None:
     held = sum((each.quantity for each in bought), Decimal(0))
     sale = [a_fill("9", Side.SELL, min(sold, int(held)), price)] if held else []
-    cost = sum((each.quantity * each.price for each in bought), Decimal(0))
-    proceeds = sum((each.quantity * each.price for each in sale), Decimal(0))
+    cost = sum((each.quantity * (each.price or 0) for each in bought), Decimal(0))
+    proceeds = sum((each.quantity * (each.price or 0) for each in sale), Decimal(0))
     left = held - sum((each.quantity for each in sale), Decimal(0))
 
     rows = attributed(matched([*bought, *sale]), {AAPL: Decimal(7)})

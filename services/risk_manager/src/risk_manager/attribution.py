@@ -1,47 +1,21 @@
 """Which strategy earned what?
 
-Executions go in, oldest first; shares are matched first in, first out within a symbol, and what a sale earned belongs
-to the strategy whose entry brought the shares, whoever sold them. A sale of shares that no known purchase brought
-earns nobody anything. Amounts are exact. Pure.
+Executions go in, oldest first; `shared.domain.lots` matches them, and what a sale earned belongs to the strategy whose
+entry brought the shares, whoever sold them. The newest executions alone may begin in the middle: shares that were
+sold and that no known purchase brought were there before, at a cost nobody knows, and earn nobody anything. Amounts
+are exact; a purchase's fee counts with its shares, as they are sold. Pure.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 
 from risk_manager.sizing import TradeRecord
+from shared.domain.lots import ZERO, Execution, Part, match
 from shared.domain.orders import Side
 from shared.domain.symbols import Symbol
-
-ZERO = Decimal(0)
-
-
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """One fill; `strategy` is whose decision it was, empty for nobody's. Dollars per share, fee in dollars."""
-
-    order_id: str
-    strategy: str
-    symbol: Symbol
-    side: Side
-    quantity: Decimal
-    price: Decimal
-    fee: Decimal
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Lot:
-    """Shares that are still held, and what they cost."""
-
-    order_id: str
-    strategy: str
-    quantity: Decimal
-    price: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,53 +31,60 @@ class Trade:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """Every entry order's trade, in the order of entry, and the lots that are left per symbol."""
+    """Every entry order's trade, in the order of entry, and the lots of known cost that are left per symbol."""
 
     trades: tuple[Trade, ...]
-    lots: Mapping[Symbol, tuple[Lot, ...]]
+    lots: Mapping[Symbol, tuple[Part, ...]]
 
 
 def matched(executions: Iterable[Execution]) -> Matched:
-    """Match sales to purchases, first in, first out; `executions` come oldest first.
-
-    Raises nothing: a sale beyond what is known is left out, as shares from before the records are.
-    """
-    lots: dict[Symbol, deque[Lot]] = {}
-    sums: dict[str, Trade] = {}
-    for execution in executions:
-        waiting = lots.setdefault(execution.symbol, deque())
-        if execution.side is Side.BUY:
-            waiting.append(
-                Lot(execution.order_id, execution.strategy, execution.quantity, execution.price)
-            )
-            known = sums.get(execution.order_id)
-            sums[execution.order_id] = Trade(
-                execution.strategy,
-                execution.symbol,
-                known.quantity if known is not None else ZERO,
-                (known.pnl if known is not None else ZERO) - execution.fee,
-                is_closed=False,
-            )
-            continue
-        left = execution.quantity
-        while left > 0 and waiting:
-            lot = waiting.popleft()
-            sold = min(left, lot.quantity)
-            left -= sold
-            if sold < lot.quantity:
-                waiting.appendleft(Lot(lot.order_id, lot.strategy, lot.quantity - sold, lot.price))
-            trade = sums[lot.order_id]
-            fee = execution.fee * sold / execution.quantity
-            sums[lot.order_id] = Trade(
-                trade.strategy,
-                trade.symbol,
-                trade.quantity + sold,
-                trade.pnl + sold * (execution.price - lot.price) - fee,
-                is_closed=all(each.order_id != lot.order_id for each in waiting),
-            )
-    return Matched(
-        tuple(sums.values()), {symbol: tuple(held) for symbol, held in lots.items() if held}
+    """Match sales to purchases, first in, first out; `executions` come oldest first."""
+    known = list(executions)
+    found = match([*_held_before(known), *known])
+    gains: dict[str, Decimal] = {}
+    sold: dict[str, Decimal] = {}
+    for closing in found.closings:
+        order = closing.opened.execution.order_id
+        sold[order] = sold.get(order, ZERO) + closing.quantity
+        gains[order] = gains.get(order, ZERO) + (closing.gain or ZERO)
+    lots: dict[Symbol, tuple[Part, ...]] = {}
+    for lot in found.open_lots:
+        if lot.amount is not None:
+            symbol = lot.execution.symbol
+            lots[symbol] = (*lots.get(symbol, ()), lot)
+    left = {lot.execution.order_id for held in lots.values() for lot in held}
+    entries: dict[str, Execution] = {}
+    for execution in known:
+        if execution.side is Side.BUY and execution.price is not None:
+            entries.setdefault(execution.order_id, execution)
+    trades = tuple(
+        Trade(
+            entry.strategy,
+            entry.symbol,
+            sold.get(order, ZERO),
+            gains.get(order, ZERO),
+            order not in left,
+        )
+        for order, entry in entries.items()
     )
+    return Matched(trades, lots)
+
+
+def _held_before(known: Sequence[Execution]) -> list[Execution]:
+    """The fewest shares that must have been there for every sale to be one of shares that were held."""
+    held: dict[Symbol, Decimal] = {}
+    least: dict[Symbol, Decimal] = {}
+    for each in known:
+        change = each.quantity if each.side is Side.BUY else -each.quantity
+        held[each.symbol] = held.get(each.symbol, ZERO) + change
+        least[each.symbol] = min(least.get(each.symbol, ZERO), held[each.symbol])
+    return [
+        Execution(
+            f"before:{symbol}", "", "", symbol, Side.BUY, -short, None, ZERO, known[0].executed_at
+        )
+        for symbol, short in least.items()
+        if short < 0
+    ]
 
 
 def records_of(trades: Iterable[Trade]) -> dict[str, TradeRecord]:
@@ -144,11 +125,10 @@ def attributed(found: Matched, prices: Mapping[Symbol, Decimal]) -> list[Attribu
     worth: dict[str, Decimal] = {}
     for symbol, lots in found.lots.items():
         for lot in lots:
-            price = prices.get(symbol, lot.price)
-            gained[lot.strategy] = gained.get(lot.strategy, ZERO) + lot.quantity * (
-                price - lot.price
-            )
-            worth[lot.strategy] = worth.get(lot.strategy, ZERO) + lot.quantity * price
+            strategy, cost, price = lot.execution.strategy, lot.amount or ZERO, prices.get(symbol)
+            value = cost if price is None else lot.quantity * price
+            gained[strategy] = gained.get(strategy, ZERO) + value - cost
+            worth[strategy] = worth.get(strategy, ZERO) + value
     return [
         Attribution(
             strategy,

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Protocol
 
-from risk_manager.attribution import Execution
 from risk_manager.limits import CHANGEABLE, Limits
 from risk_manager.modes import Change
 from risk_manager.reports import DayFigures, StoredReport
 from risk_manager.review import Decision, Outcome
 from risk_manager.snapshot import Book, LimitChange, Market, Mode, Throttle
+from shared.domain.lots import Execution
 from shared.domain.signals import Evaluation, ManualOrder
 from shared.domain.symbols import Symbol
 
@@ -176,7 +176,7 @@ class Store(Protocol):
         ...
 
     async def executions(self) -> list[Execution]:
-        """The newest fills, a thousand at most, oldest first, each with the strategy that decided it."""
+        """The newest fills, a thousand at most, each with the strategy that decided it, and what moved shares since; oldest first."""
         ...
 
     async def mode(self, at: datetime) -> Mode:

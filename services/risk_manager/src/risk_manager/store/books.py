@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from risk_manager.attribution import Execution, matched, records_of
+from risk_manager.attribution import matched, records_of
 from risk_manager.limits import LONGEST_WINDOW_S, MOST_RECENT
 from risk_manager.modes import first_mode
 from risk_manager.share_counts import BookedSplit, growth
@@ -33,10 +33,12 @@ from risk_manager.snapshot import (
 )
 from risk_manager.store.rows import decimal_of, mark_of, mode_of, unjson
 from risk_manager.store.tables import Tables, listed
+from shared.adapters.executions import newest_executions
 from shared.domain.calendar import NEW_YORK
 from shared.domain.corporate_actions import exchange_day
 from shared.domain.decisions import Purpose
 from shared.domain.errors import Unavailable
+from shared.domain.lots import Execution
 from shared.domain.orders import FINAL_STATUSES, IntentState, OrderType, Side
 from shared.domain.symbols import Symbol
 from shared.messages import REVIEWS
@@ -167,14 +169,6 @@ LEFT JOIN LATERAL (
     SELECT * FROM risk_manager.limit_changes WHERE account = :account ORDER BY version DESC LIMIT 1
 ) l ON true
 """)
-_EXECUTIONS = text("""
-SELECT f.broker_order_id, coalesce(d.strategy, '') AS strategy, f.symbol, f.side, f.quantity, f.price, f.fee,
-       f.executed_at
-FROM (SELECT * FROM trade_executor.v_fills WHERE account = :account ORDER BY id DESC LIMIT :most) f
-LEFT JOIN trade_executor.v_intents i ON i.account = :account AND i.client_order_id = f.client_order_id
-LEFT JOIN risk_manager.decisions d ON d.account = :account AND d.decision_id = i.decision_id
-ORDER BY f.id
-""")
 
 
 class Books(Tables):
@@ -194,22 +188,7 @@ class Books(Tables):
         return await self._db.run(self._executions)
 
     async def _executions(self, connection: AsyncConnection) -> list[Execution]:
-        found = await connection.execute(
-            _EXECUTIONS, {"account": self._account, "most": MOST_RECENT}
-        )
-        return [
-            Execution(
-                row.broker_order_id,
-                row.strategy,
-                Symbol(row.symbol),
-                Side(row.side),
-                row.quantity,
-                row.price,
-                row.fee,
-                row.executed_at,
-            )
-            for row in found
-        ]
+        return await newest_executions(connection, self._account, MOST_RECENT)
 
     async def _book_row(self, connection: AsyncConnection, at: datetime, source: str) -> Row[Any]:
         """All of the account in one row, and whether `source` was reviewed before."""
