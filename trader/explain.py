@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from risk_manager.positions import Kind
@@ -23,6 +23,7 @@ from trader.replay.truth import Truth
 from trader.runtime.errors import NotFound
 
 Row = dict[str, Any]
+_FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 _DECISION_OF = """
     SELECT d.* FROM risk_manager.v_decisions d
@@ -62,6 +63,39 @@ _FILLS = """
     SELECT execution_id, broker_order_id, side, quantity, price, fee, executed_at
     FROM trade_executor.v_fills WHERE account = :account AND client_order_id = ANY(:ids) ORDER BY id
 """
+_SPLITS = """
+    SELECT held_before, quantity, ratio, told_on, booked_at FROM trade_executor.v_splits
+    WHERE account = :account AND symbol = :symbol AND booked_at > :since ORDER BY booked_at
+"""
+# A refusal that is repeated keeps the check that failed; the first of its row has all of them.
+_FIRST_REFUSAL = """
+    SELECT decision_id, decided_at, figures, checks FROM risk_manager.v_decisions
+    WHERE account = :account AND symbol = :symbol AND strategy = :strategy AND purpose = :purpose
+      AND reason_code = :code AND id < :before AND NOT figures ? 'repeats'
+    ORDER BY id DESC LIMIT 1
+"""
+# What keeps a symbol from being bought whoever wishes for it, as it stood at an instant.
+_STANDING = """
+    SELECT words FROM (
+        (SELECT 1 AS rank, 'trading is ' || mode || ' since ' || changed_at || ': ' || reason AS words
+         FROM risk_manager.v_modes WHERE account = :account AND changed_at <= :at
+         ORDER BY version DESC LIMIT 1)
+        UNION ALL
+        SELECT 2, strategy || ' is stopped in it until a person enables it: ' || reason
+        FROM risk_manager.v_throttles
+        WHERE account = :account AND symbol = :symbol AND is_stopped AND changed_at <= :at
+        UNION ALL
+        SELECT 3, 'it is held since ' || since_at || ': ' || reason FROM data_collector.v_symbol_holds
+        WHERE account = :account AND symbol = :symbol AND since_at <= :at
+          AND (ended_at IS NULL OR ended_at > :at)
+        UNION ALL
+        SELECT 4, 'it waits for a person since ' || opened_at || ', ' || kind || ': ours ' || ours
+                  || ', the broker''s ' || theirs
+        FROM trade_executor.v_differences
+        WHERE account = :account AND symbol = :symbol AND opened_at <= :at
+          AND (closed_at IS NULL OR closed_at > :at)
+    ) AS found WHERE words NOT LIKE 'trading is ACTIVE%' ORDER BY rank, words LIMIT 20
+"""
 # The newest batch that could have been decided on, and the newest of any kind.
 _BATCH_BEFORE = """
     SELECT id, timeframe, start_at, end_at, digest, decidable, :symbol = ANY(composition) AS has_symbol
@@ -95,7 +129,11 @@ class Chain:
     bar: Row | None
     wish: Row | None
     decision: Row
+    # Of a refusal that was given before: the one that was told whole.
+    first_refusal: Row | None = None
     stop_moves: list[Row] = field(default_factory=list)
+    # By which the shares were counted anew since.
+    splits: list[Row] = field(default_factory=list)
     intents: list[Row] = field(default_factory=list)
     orders: list[Row] = field(default_factory=list)
     fills: list[Row] = field(default_factory=list)
@@ -108,7 +146,9 @@ class Chain:
             "bar": self.bar,
             "wish": self.wish,
             "decision": self.decision,
+            "first_refusal": self.first_refusal,
             "stop_moves": self.stop_moves,
+            "splits": self.splits,
             "intents": self.intents,
             "orders": self.orders,
             "fills": self.fills,
@@ -143,13 +183,16 @@ class Explainer:
             missing.append("checks")
         if decision["outcome"] == "approved":
             await self._follow(chain)
+        elif "repeats" in decision["figures"]:
+            await self._find_first(chain)
         return chain
 
     async def why_not(self, symbol: Symbol, at: datetime | None) -> Row:
-        """What became of `symbol` at the newest instant by `at` (default: of all): a sentence, and chains."""
+        """What became of `symbol` at the newest instant by `at` (default: of all): a sentence, chains, and what stands in its way."""
+        standing = await self._standing(symbol, at)
         batches = await self._rows(_BATCH_BEFORE, symbol=symbol, at=at)
         if not batches:
-            return _answer(symbol, None, "no bar of any symbol had come by then", [])
+            return _answer(symbol, None, "no bar of any symbol had come by then", [], standing)
         batch = batches[0]
         instant = batch["end_at"]
         decided = await self._rows(_DECISIONS_AT, symbol=symbol, at=instant)
@@ -161,7 +204,8 @@ class Explainer:
             told = (
                 f"its bar was refused: {refused[0]['reason']}"
                 if refused
-                else "no bar of it had come when the others were decided on"
+                else "no bar of it had come when the others were decided on; "
+                + await self._newest_bar(symbol, batch)
             )
         elif not batch["decidable"]:
             told = "its bar came too late to be decided on"
@@ -171,7 +215,33 @@ class Explainer:
             told = "a strategy wished for it, and the risk manager has not answered yet"
         else:
             told = "no strategy wished for anything"
-        return _answer(symbol, instant, told, chains)
+        return _answer(symbol, instant, told, chains, standing)
+
+    async def _standing(self, symbol: Symbol, at: datetime | None) -> list[str]:
+        rows = await self._rows(_STANDING, symbol=symbol, at=at or _FOR_EVER)
+        return [row["words"] for row in rows]
+
+    async def _newest_bar(self, symbol: Symbol, batch: Row) -> str:
+        timeframe: Timeframe = parse_timeframe(batch["timeframe"])
+        found = await asyncio.to_thread(self._bars.newest, timeframe, symbol, batch["end_at"])
+        if found is None:
+            return "none of it is stored at all"
+        return f"its newest ended at {found.bar.end_at.isoformat()}"
+
+    async def _find_first(self, chain: Chain) -> None:
+        decision = chain.decision
+        rows = await self._rows(
+            _FIRST_REFUSAL,
+            symbol=decision["symbol"],
+            strategy=decision["strategy"],
+            purpose=decision["purpose"],
+            code=decision["reason_code"],
+            before=decision["id"],
+        )
+        if not rows:
+            chain.missing.append("first refusal of its row")
+            return
+        chain.first_refusal = rows[0]
 
     async def _origin(self, decision: Row, missing: list[str]) -> tuple[Row | None, Row | None]:
         """Who wished for it, and the bar that a strategy decided on."""
@@ -250,6 +320,10 @@ class Explainer:
         ids = [row["client_order_id"] for row in chain.intents]
         chain.orders = await self._rows(_ORDERS, ids=ids)
         chain.fills = await self._rows(_FILLS, ids=ids)
+        if chain.fills:
+            chain.splits = await self._rows(
+                _SPLITS, symbol=decision["symbol"], since=chain.fills[0]["executed_at"]
+            )
         known = {row["broker_order_id"] for row in chain.orders}
         chain.missing += [
             f"order of {row['client_order_id']}"
@@ -298,13 +372,18 @@ def _sentence(decision: Mapping[str, Any]) -> str:
     what = f"{decision['strategy']} wished for an {decision['purpose']}"
     if decision["outcome"] == "approved":
         return f"{what}, and {plain(decision['quantity'])} shares were approved"
-    return f"{what}, refused as {decision['reason_code']}: {decision['reason']}"
+    repeats = decision["figures"].get("repeats")
+    again = "" if repeats is None else f" (for the {repeats}. time in a row)"
+    return f"{what}, refused as {decision['reason_code']}: {decision['reason']}{again}"
 
 
-def _answer(symbol: Symbol, at: datetime | None, told: str, chains: list[Chain]) -> Row:
+def _answer(
+    symbol: Symbol, at: datetime | None, told: str, chains: list[Chain], standing: list[str]
+) -> Row:
     return {
         "symbol": symbol,
         "instant_at": at,
         "answer": told,
+        "standing": standing,
         "chains": [chain.document() for chain in chains],
     }

@@ -71,6 +71,8 @@ def why_not(
         return
     asked = f" at {document['instant_at']}" if document["instant_at"] is not None else ""
     print(f"{document['symbol']}{asked}: {harmless(document['answer'])}")
+    for words in document["standing"]:
+        print(f"in its way: {harmless(words)}")
     for chain in document["chains"]:
         _show(chain)
 
@@ -127,7 +129,8 @@ def _show(document: Mapping[str, Any]) -> None:
         "decision",
         {k: v for k, v in decision.items() if k not in ("figures", "checks") and v is not None},
     )
-    for name in ("stop_moves", "intents", "orders", "fills"):
+    _pairs("refused first", document["first_refusal"])
+    for name in ("stop_moves", "splits", "intents", "orders", "fills"):
         for row in document[name]:
             _pairs(name.removesuffix("s"), {k: v for k, v in row.items() if v is not None})
     _pairs("result", document["result"])
@@ -140,5 +143,7 @@ def _pairs(title: str, values: Mapping[str, Any] | None) -> None:
         return
     table = Table("field", "value", title=title, show_header=False)
     for name, value in values.items():
-        table.add_row(cell(name), cell(json.dumps(value) if isinstance(value, dict) else value))
+        table.add_row(
+            cell(name), cell(json.dumps(value) if isinstance(value, dict | list) else value)
+        )
     Console().print(table)
