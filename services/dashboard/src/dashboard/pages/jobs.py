@@ -13,6 +13,7 @@ from dashboard.parts.visit import Refresh, Visit
 from dashboard.shown import jobs
 from dashboard.shown.texts import title
 from shared.domain.calendar import NEW_YORK
+from shared.domain.errors import Unavailable
 
 # A year of trading days.
 _MOST_REPORTS = 252
@@ -66,13 +67,13 @@ def build(visit: Visit) -> Refresh:
         year, number = month.month(today)
         status, listed, days, passed, read, made = await asyncio.gather(
             visit.answer_or("scheduler", "/status", 1.0),
-            visit.answer("scheduler", "/jobs", 1.0),
+            visit.answer_or("scheduler", "/jobs", 1.0),
             visit.answer_or("scheduler", f"/calendar/{year}/{number}", 3600.0),
             visit.answer_or("scheduler", "/pipeline/runs", 1.0, limit=60),
             visit.rows("runs", READ, pages.before),
             visit.rows("runs", _MOST_REPORTS, None, "end_of_day_report"),
         )
-        items = listed.get("items", [])
+        items = listed[0].get("items", [])
         known.clear()
         known.update(str(each["job_id"]) for each in items)
         stats.show(jobs.stats(status[0], visit.now()))
@@ -81,6 +82,9 @@ def build(visit: Visit) -> Refresh:
         pipeline.show(jobs.pipeline(passed[0].get("items", [])))
         runs.show(jobs.runs(pages.page(read, lambda row: row["number"])))
         reports.show(jobs.reports(made))
+        if listed[1] is not None:
+            # What is stored is shown all the same.
+            raise Unavailable(listed[1])
 
     return refresh
 

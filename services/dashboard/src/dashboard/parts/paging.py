@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from nicegui import ui
+
 from dashboard.parts.controls import button, element, show_if
 
 ROWS = 200
@@ -62,13 +64,19 @@ class Pager:
         if self._older_from is not None:
             self._passed.append(self._older_from)
             self._older_from = None
-            self._on_turn()
+            self._turn()
 
     def _to_newer(self) -> None:
         if self._passed:
             self._passed.pop()
-            self._on_turn()
+            self._turn()
 
     def _to_newest(self) -> None:
         self._passed.clear()
+        self._turn()
+
+    def _turn(self) -> None:
+        # Whoever turned the page stands at its end.
+        top = f"getHtmlElement({self._place.id}).closest('.card').scrollIntoView()"
+        ui.run_javascript(top)
         self._on_turn()
