@@ -130,10 +130,17 @@ def _bars(
     try:
         if data is None:
             length = length or Timeframe.DAY
-            return stored_history(desk.store / desk.account, calendar, symbols, length).panel
-        return read_history(data, calendar, symbols, length).panel
+            history = stored_history(desk.store / desk.account, calendar, symbols, length)
+        else:
+            history = read_history(data, calendar, symbols, length)
     except NoData as error:
         raise NotFound(str(error)) from None
+    if strategy.uses_screens or strategy.uses_fundamentals:
+        # Imported here: no other check asks a database.
+        from trader.universe import with_kept_universe
+
+        history = with_kept_universe(history, desk.account, strategy)
+    return history.panel
 
 
 def _report(

@@ -27,9 +27,9 @@ PROJECT = Path(__file__).resolve().parents[3]
 # By then every figure of the strategy is known.
 TAKEN_ON = date(2023, 9, 20)
 # With nothing but fundamentals in its score it is long from the first good figures on.
-RUN = [
-    "backtest", "run", "--strategy", "hybrid", "--param", "fundamental_weight=1.0", "--json", "-",
-    "--param", "short_window=5", "--param", "long_window=20", "--param", "volatile_from=20",
+PARAMETERS = [
+    "--param", "fundamental_weight=1.0", "--param", "short_window=5", "--param", "long_window=20",
+    "--param", "volatile_from=20",
 ]  # fmt: skip
 POOR = {"pe": None, "pb": 9.0}
 GOOD = {
@@ -79,7 +79,22 @@ def note(settings_for: SettingsFor, account: str, seen: dict[datetime, Figures])
 
 
 def ran(bars: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    assert main([*RUN, "--data", str(bars)]) == ExitCode.OK
+    assert (
+        main(
+            [
+                "backtest",
+                "run",
+                "--strategy",
+                "hybrid",
+                "--json",
+                "-",
+                *PARAMETERS,
+                "--data",
+                str(bars),
+            ]
+        )
+        == ExitCode.OK
+    )
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     return document
 
@@ -114,6 +129,10 @@ def test_fundamentals_count_from_the_bar_that_could_know_them(
     assert any(said.startswith("fundamentals are known for ") for said in known["warnings"])
     assert known["manifest"]["data_hash"] != without["manifest"]["data_hash"]
     assert main(["backtest", "verify", known["manifest"]["id"]]) == ExitCode.OK
+    capsys.readouterr()
+    words = ["check", "lookahead", "hybrid", "--data", str(bars), *PARAMETERS]
+    assert main(words) == ExitCode.OK
+    assert "no difference found at 40 instants with 2 wishes" in capsys.readouterr().out
 
 
 def test_figures_of_a_symbol_are_kept_once_an_hour(account: str, settings_for: SettingsFor) -> None:
