@@ -113,6 +113,9 @@ class ComposeRuntime:
             say("starting postgres")
             self._start_postgres()
             self._follow_changed_password()
+        names = [name for name in names if name != POSTGRES]
+        if not names:
+            return
         say(f"starting {', '.join(names)}")
         try:
             self._compose("up", "--detach", "--wait", "--wait-timeout", "180", *names)
@@ -259,15 +262,12 @@ class ComposeRuntime:
             self._compose("up", "--detach", "--wait", "--wait-timeout", "120", POSTGRES)
         except ProgramFailed as error:
             listing = self._words("logs", "--no-log-prefix", "--tail", "40", POSTGRES)
-            reason = why_postgres_refuses(self._ask(*listing))
-            if reason is None:
+            why = why_postgres_refuses(self._ask(*listing))
+            if why is None:
                 raise
             # It would be started again for ever.
             self._compose("stop", POSTGRES)
-            raise ProgramFailed(
-                f"postgres did not start: {reason}; its volume is untouched: keep it, restore a backup "
-                'into a new one (docs/runbooks.md, "PostgreSQL of another version")'
-            ) from error
+            raise ProgramFailed(f"postgres did not start: {why}") from error
 
     def _follow_changed_password(self) -> None:
         """Give the superuser the password of the settings, by the way that needs none."""
@@ -370,14 +370,27 @@ def prepare(instance: Instance, *, demo: bool = False) -> None:
 
 
 def why_postgres_refuses(log: str) -> str | None:
-    """Why the server, or the image's own look before it, will not touch the volume; None: for another reason."""
+    """Why the server, or the image's own look before it, did not start last, and the mend; None: it says nothing."""
     found = [
-        re.sub(r"^.*?(?:DETAIL|Error): +", "", line).strip().rstrip(".:,")
+        # What a client was told meanwhile is no reason.
+        line
         for line in log.splitlines()
-        if "was initialized by PostgreSQL version" in line
-        or "there appears to be PostgreSQL data" in line
+        if re.search(r"(FATAL|PANIC|DETAIL|Error): ", line) and "is starting up" not in line
     ]
-    return found[-1] if found else None
+    if not found:
+        return None
+    reason = re.sub(r"^.*?(?:FATAL|PANIC|DETAIL|Error): +", "", found[-1]).strip().rstrip(".:,")
+    if "was initialized by PostgreSQL version" in reason or "appears to be PostgreSQL" in reason:
+        return (
+            f"{reason}; its volume is untouched: keep it, restore a backup into a new one "
+            '(docs/runbooks.md, "PostgreSQL of another version")'
+        )
+    if "No space left on device" in reason:
+        return (
+            f"{reason}; nothing that was booked is lost: make room where Docker keeps its volumes "
+            '(docs/runbooks.md, "The disk is full"), then make start'
+        )
+    return f"{reason}; its volume is untouched, make logs-service SERVICE={POSTGRES} has the rest"
 
 
 def was_told_of_the_simulator(instance: Instance) -> bool:
