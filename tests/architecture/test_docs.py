@@ -26,7 +26,8 @@ GIVEN_BY_THE_RUNTIME = {
     "DB_USER",
 }
 # Read by the local runtime and by no service.
-RUNTIMES_OWN = {"LOCAL_REDIS", "RUNTIME", "TRADING_HOME"}
+COMPOSES_OWN = {"COMPOSE_FILE", "COMPOSE_PROJECT_NAME", "CONTAINER_USER"}
+RUNTIMES_OWN = {"LOCAL_REDIS", "RUNTIME", "TRADING_HOME"} | COMPOSES_OWN
 
 
 def named_after(document: Path) -> str:
