@@ -55,7 +55,7 @@ ACCOUNT = "bench"
 LIMITS = some_limits(
     max_position_size=1.0, max_portfolio_risk=1.0, max_daily_trades=10_000, max_positions=10_000,
     max_correlation=1.0, correlation_bars=60, max_repeats=1_000, max_orders_per_minute=1_000,
-    max_order_value=1e9, max_gross_exposure=4.0, max_net_exposure=4.0,
+    max_order_value=1e8, max_gross_exposure=4.0, max_net_exposure=4.0,
 )  # fmt: skip
 
 

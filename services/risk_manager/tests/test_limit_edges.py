@@ -25,7 +25,7 @@ MINUTE = timedelta(minutes=1)
         {"repeat_window_s": 3_600},
         {"max_orders_per_minute": 1_000},
         {"correlation_bars": 14, "sizing": SizingPlan(atr_bars=14)},
-        {"max_order_value": 0.5},
+        {"max_order_value": 1.0},
         {"max_gross_exposure": 4.0},
         {"max_daily_trades": 1},
         {"max_positions": 1},

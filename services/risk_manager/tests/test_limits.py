@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from risk_manager import limits as rules
-from risk_manager.limits import Code
+from risk_manager.limits import BOUNDS, Code
 from risk_manager.testing import NEXT_OPEN, NOW, some_closes, some_limits
+from shared.config import Settings
 from shared.domain.decisions import Check, Purpose, TradingMode
 from shared.domain.errors import InvalidInput
 
@@ -495,3 +496,22 @@ def test_one_exit_is_enough_where_it_was_asked_for_and_stands_on_its_side_of_the
     assert rules.bracket_prices(100.0, None, 105.0, one_is_enough=True).passed
     assert not rules.bracket_prices(100.0, 100.0, None, one_is_enough=True).passed
     assert not rules.bracket_prices(100.0, None, 99.0, one_is_enough=True).passed
+
+
+def test_limits_have_the_bounds_of_their_settings() -> None:
+    for name, bounds in BOUNDS.items():
+        kept = Settings.model_fields[f"risk_{name}"].metadata
+        least = next(each.ge for each in kept if hasattr(each, "ge"))
+        most = next(each.le for each in kept if hasattr(each, "le"))
+        assert bounds == (least, most), name
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_a_live_change_stays_within_what_the_setting_may_be(name: str) -> None:
+    least, most = BOUNDS[name]
+    limits = some_limits()
+
+    assert all(getattr(limits.changed_by({name: value}), name) == value for value in (least, most))
+    for beyond in (least - 1, most + 1, 1e300):
+        with pytest.raises(InvalidInput, match=name):
+            limits.changed_by({name: beyond})

@@ -9,6 +9,7 @@ are applied, and to what, in `review`. Nothing here reads a clock, a table or a 
 from __future__ import annotations
 
 from risk_manager.limits.allowed import (
+    BOUNDS,
     CHANGEABLE,
     LONGEST_WINDOW_S,
     MAX_LEVERAGE,
@@ -80,6 +81,7 @@ from risk_manager.limits.rates import (
 )
 
 __all__ = [
+    "BOUNDS",
     "CHANGEABLE",
     "LEAST_FRACTION",
     "LEAST_LEG_DISTANCE",

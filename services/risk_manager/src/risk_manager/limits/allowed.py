@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import inf, isfinite
+from math import isfinite
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,24 @@ CHANGEABLE = frozenset(
         "cool_down_bars", "stop_guard_stops", "stop_guard_bars", "maintenance_margin",
     }
 )  # fmt: skip
+# The least and the most of what is no plain fraction, as the settings have it: who may change a limit while trading runs
+# may not take it away.
+BOUNDS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "max_daily_trades": (1, 10_000),
+        "max_signal_age_bars": (1, 100),
+        "max_positions": (1, 10_000),
+        "max_orders_per_minute": (1, MOST_RECENT),
+        "max_repeats": (1, 1_000),
+        "repeat_window_s": (1, LONGEST_WINDOW_S),
+        "max_order_value": (1, 100_000_000),
+        "max_order_shares": (1, 10_000_000),
+        "cool_down_bars": (0, 10_000),
+        "stop_guard_stops": (1, 1_000),
+        "stop_guard_bars": (1, 10_000),
+        "maintenance_margin": (0.25, 1),
+    }
+)
 Changes = Mapping[str, float]
 """Limits that a person has set above the settings, by their name; whole numbers where the limit is a count."""
 _NOTHING: Mapping[str, float] = MappingProxyType({})
@@ -95,41 +113,28 @@ class Limits:
             self.max_daily_loss,
             self.max_price_deviation,
             self.max_volume_share,
-            self.maintenance_margin,
             *self.strategy_capital.values(),
         )
         if not all(0.0 < share <= 1.0 for share in shares):
             raise InvalidInput("a limit is a fraction above 0 and at most 1: write 0.05 for 5 %")
         if not (0.0 < self.stop_loss < 1.0 and self.take_profit > 0.0):
             raise InvalidInput("stop loss must lie between 0 and 1, take profit above 0")
-        if min(self.max_daily_trades, self.correlation_bars, self.max_signal_age_bars) < 1:
-            raise InvalidInput("daily trades, correlation bars and signal age must be at least 1")
+        if self.correlation_bars < 1:
+            raise InvalidInput("correlation bars must be at least 1")
         if not all(0.0 < each <= MAX_LEVERAGE for each in self._exposures):
             raise InvalidInput(
                 f"gross and net exposure are multiples of equity above 0 and at most {MAX_LEVERAGE:g}"
             )
-        counts = (
-            self.max_positions,
-            self.max_orders_per_minute,
-            self.max_repeats,
-            self.repeat_window_s,
-            self.max_order_shares,
-            self.stop_guard_stops,
-            self.stop_guard_bars,
-        )
-        if min(counts) < 1 or self.cool_down_bars < 0:
-            raise InvalidInput("a count is at least 1; the cool-down may be 0 bars for none")
-        if self.repeat_window_s > LONGEST_WINDOW_S or self.max_orders_per_minute > MOST_RECENT:
-            raise InvalidInput(
-                f"executions are remembered for {LONGEST_WINDOW_S} s and {MOST_RECENT} entries at most"
-            )
+        for name, (least, most) in BOUNDS.items():
+            if not least <= getattr(self, name) <= most:
+                raise InvalidInput(
+                    f"{name} lies between {least:g} and {most:g}, was {getattr(self, name):g}"
+                )
         if self.sizing.atr_bars > self.correlation_bars:
             raise InvalidInput(
                 f"an average true range of {self.sizing.atr_bars} bars needs as many bars of history; "
                 f"RISK_CORRELATION_BARS is {self.correlation_bars}"
             )
-        if not 0.0 < self.max_order_value < inf:
-            raise InvalidInput("the value of an order is limited to dollars above 0")
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
