@@ -14,6 +14,7 @@ from playwright.sync_api import APIResponse, Browser, Route, expect
 from dashboard.pages import PAGES
 from dashboard.parts.frame import Page
 from tests.browser.conftest import PICTURES, Live, Person
+from trader.runtime.instance import SIMULATOR
 
 Enter = Callable[..., Person]
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}"
@@ -280,6 +281,37 @@ def test_a_page_says_why_it_is_out_of_date_and_recovers_when_the_service_is_back
         live.replay.stack.start_programs(["risk_manager"])
 
     expect(late).to_be_hidden()
+
+
+@pytest.mark.prove
+def test_a_dead_receiver_is_counted_above_every_page_while_trading_goes_on(
+    enter: Enter, live: Live
+) -> None:
+    person = enter("operate")
+    page = person.page
+    venue, risk = live.instance.url_of(SIMULATOR), live.instance.url_of("risk_manager")
+    conductor = {"Authorization": f"Bearer {live.instance.settings['SIMULATOR_ADMIN_TOKEN']}"}
+    bearer = {"Authorization": f"Bearer {live.token('operate')}"}
+    undelivered = page.locator(".banner", has_text="Undelivered:")
+    person.open("/orders")
+    dead = {"kind": "status", "count": 10_000, "match": {"method": "POST", "path": "/message"}}
+    httpx.post(f"{venue}/admin/faults", json=dead, headers=conductor).raise_for_status()
+
+    try:
+        said = {"reason": "nobody hears it"}
+        mode = httpx.post(f"{risk}/risk/reduce", json=said, headers=bearer).json()
+        said["version"] = mode["version"]
+        httpx.post(f"{risk}/risk/resume", json=said, headers=bearer).raise_for_status()
+        expect(undelivered).to_contain_text(re.compile(r"Undelivered: \d+ notifications?\."), timeout=60_000)  # fmt: skip
+        live.go_on(2)
+        picture(person, "undelivered-1440-light")
+    finally:
+        httpx.delete(f"{venue}/admin/faults", headers=conductor)
+
+    expect(undelivered).to_be_hidden(timeout=120_000)
+    person.open("/logs")
+    told = page.get_by_role("table", name="What people were told")
+    expect(told).to_contain_text("Trading is REDUCING")
 
 
 def test_the_calendar_turns_to_a_month_with_a_half_day(enter: Enter) -> None:

@@ -506,3 +506,32 @@ def test_the_services_are_shown_with_what_they_use_and_a_silent_scheduler_is_nam
         "down",
         "the scheduler does not run",
     )
+
+
+def test_names_of_code_are_written_as_people_write_them() -> None:
+    assert [
+        texts.title(name) for name in ("trade_executor", "rsi_reversion", "macd", "postgres")
+    ] == [
+        "Trade executor",
+        "RSI reversion",
+        "MACD",
+        "PostgreSQL",
+    ]
+
+
+def test_what_has_just_happened_is_said_so_and_not_in_milliseconds() -> None:
+    ages = [texts.age(AT, AT + timedelta(seconds=seconds)) for seconds in (0, 0.4, 5, 300)]
+
+    assert ages == ["just now", "just now", "5 s ago", "5 min ago"]
+
+
+def test_a_job_that_failed_says_why_and_one_that_went_well_says_nothing() -> None:
+    def outcome(state: str) -> str:
+        last = {"state": state, "at": AT, "duration_s": 1.0, "detail": "the executor does not run"}
+        job = {
+            "job_id": "portfolio_sync", "description": "d", "schedule": "s", "last_run": last,
+            "next_in_s": 5.0, "next_due_at": None, "missed": 0,
+        }  # fmt: skip
+        return jobs.rows([job], may_run=False)[0].cells["state"].sub
+
+    assert (outcome("FAILED"), outcome("DONE")) == ("the executor does not run", "")

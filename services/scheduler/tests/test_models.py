@@ -132,7 +132,8 @@ def test_an_offset_out_of_reach_of_its_session_is_refused() -> None:
 
 def test_a_schedule_reads_as_a_person_would_say_it() -> None:
     assert str(BEFORE_OPEN.moment) == "10 min before each session's open"
-    assert str(EARLY.moment) == "crontab `30 8 * * *` in New York, on session days"
+    assert str(EARLY.moment) == "08:30 in New York, on session days"
+    assert str(OnSessionDays("*/5 8 * * *")) == "crontab `*/5 8 * * *` in New York, on session days"
 
 
 def test_only_the_newest_due_occurrence_is_run_and_the_others_are_one_missed_record() -> None:

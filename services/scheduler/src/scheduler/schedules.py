@@ -103,6 +103,9 @@ class OnSessionDays:
         return due.astimezone(UTC)
 
     def __str__(self) -> str:
+        minute, hour, *days = self.crontab.split()
+        if minute.isdigit() and hour.isdigit() and days == ["*", "*", "*"]:
+            return f"{int(hour):02}:{int(minute):02} in New York, on session days"
         return f"crontab `{self.crontab}` in New York, on session days"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +26,7 @@ from dashboard.shown.texts import (
     words,
 )
 
+_LONGEST_WHY = 160
 STATS = (
     ("phase", "Market", ""),
     ("open", "Next open", ""),
@@ -37,7 +39,7 @@ COLUMNS = (
     Column("schedule", "When", wide=True),
     Column("next", "Next"),
     Column("last", "Last run"),
-    Column("state", "State"),
+    Column("state", "State", wide=True),
     Column("took", "Took", right=True),
     Column("missed", "Missed", right=True),
 )
@@ -121,7 +123,7 @@ def rows(items: Sequence[Mapping[str, Any]], *, may_run: bool) -> list[Row]:
                     if soon is not None
                     else moment(each["next_due_at"]),
                     "last": moment(last["at"]) if last else Cell("never"),
-                    "state": state(last["state"]) if last else Cell(""),
+                    "state": _outcome(last) if last else Cell(""),
                     "took": figure(last["duration_s"], span(last["duration_s"]))
                     if last
                     else Cell(""),
@@ -133,6 +135,13 @@ def rows(items: Sequence[Mapping[str, Any]], *, may_run: bool) -> list[Row]:
             )
         )
     return found
+
+
+def _outcome(last: Mapping[str, Any]) -> Cell:
+    """How the last run ended, and why where it did not go well."""
+    outcome = state(last["state"])
+    is_well = last["state"] == "DONE" or not last["detail"]
+    return outcome if is_well else replace(outcome, sub=words(last["detail"])[:_LONGEST_WHY])
 
 
 def _why(paused: Mapping[str, Any]) -> str:

@@ -17,6 +17,9 @@ from shared.domain.calendar import NEW_YORK
 DASH = "\N{EN DASH}"
 GOOD, BAD, WARN, MUTED, ACCENT, PLAIN = "good", "bad", "warn", "muted", "accent", ""
 _LONGEST = 400
+_ACRONYMS = {each.lower(): each for each in ("ATR", "EMA", "MACD", "RSI", "SMA", "VWAP")} | {
+    "postgres": "PostgreSQL"
+}
 Number = Decimal | float | int | str | None
 
 
@@ -149,7 +152,10 @@ def span(seconds: float | None) -> str:
 def age(value: datetime | str | None, now: datetime) -> str:
     """How long ago."""
     at = instant(value)
-    return DASH if at is None else f"{span((now - at).total_seconds())} ago"
+    if at is None:
+        return DASH
+    passed_s = (now - at).total_seconds()
+    return "just now" if passed_s < 1 else f"{span(passed_s)} ago"
 
 
 def words(value: object) -> str:
@@ -162,7 +168,7 @@ def words(value: object) -> str:
 
 def title(value: object) -> str:
     """A name of code as people write it: `trade_executor` is Trade executor."""
-    text = words(value).replace("_", " ")
+    text = " ".join(_ACRONYMS.get(each, each) for each in words(value).replace("_", " ").split(" "))
     return text[:1].upper() + text[1:]
 
 
