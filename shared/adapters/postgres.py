@@ -28,8 +28,12 @@ from shared.ports import Timer
 
 T = TypeVar("T")
 
-# Serialisation failure, deadlock, lock timeout, and the ways a server says that it is going or coming.
-_RETRYABLE_STATES = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300"})
+_DISK_FULL = "53100"
+# Serialisation failure, deadlock, lock timeout, the ways a server says that it is going or coming, and a full disk, which
+# ends when somebody makes room: whoever died of it would have to be started by hand then.
+_RETRYABLE_STATES = frozenset(
+    {"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300", _DISK_FULL}
+)
 _TRIES = 5
 
 
@@ -89,7 +93,7 @@ class Database:
                 if not _is_retryable(error):
                     raise
                 if attempt == _TRIES:
-                    raise Unavailable(f"PostgreSQL gave no answer: {_brief(error)}") from error
+                    raise Unavailable(_why(error)) from error
             FIGURES.database_retries += 1
             await self._timer.sleep(pause_s)
             pause_s *= 2
@@ -103,7 +107,7 @@ class Database:
                 yield connection
         except (DBAPIError, OSError, PoolTimeout) as error:
             if _is_retryable(error):
-                raise Unavailable(f"PostgreSQL gave no answer: {_brief(error)}") from error
+                raise Unavailable(_why(error)) from error
             raise
 
     async def is_answering(self) -> bool:
@@ -118,11 +122,23 @@ class Database:
 
 def _is_retryable(error: BaseException) -> bool:
     if isinstance(error, DBAPIError) and not error.connection_invalidated:
-        state = getattr(error.orig, "sqlstate", None)
+        state = _state_of(error)
         if state is None:
             return isinstance(error, InterfaceError | OperationalError)
         return state in _RETRYABLE_STATES or str(state).startswith("08")
     return True
+
+
+def _state_of(error: BaseException) -> object:
+    return getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+
+
+def _why(error: BaseException) -> str:
+    if _state_of(error) == _DISK_FULL:
+        return (
+            f"PostgreSQL's disk is full ({_brief(error)}); make room there, work goes on by itself"
+        )
+    return f"PostgreSQL gave no answer: {_brief(error)}"
 
 
 def _brief(error: BaseException) -> str:
