@@ -110,9 +110,10 @@ class Hybrid(VectorStrategy):
         # How far above what is asked; where nobody is let in, as far below as can be.
         spare = np.where(regime == VOLATILE, -1.0, score - asked)
         spare = np.where(np.isnan(score) | np.isnan(regime), np.nan, spare)
+        entries = crossed_above(spare, 0.0)
         return Wishes(
-            entries=crossed_above(spare, 0.0),
-            exits=crossed_below(score, self.leave) & ~crossed_above(spare, 0.0),
+            entries=entries,
+            exits=crossed_below(score, self.leave) & ~entries,
             entry_reason="the score passed what its regime asks for",
             exit_reason=f"the score fell below {self.leave:g}",
             conviction=np.clip(score, 0.0, 1.0),
