@@ -18,6 +18,8 @@ from shared.testing.bar_stores import NOON, a_bar
 from trader.runtime import backups
 from trader.runtime.errors import StackError
 from trader.runtime.instance import Instance
+from trader.runtime.postgres import cause_in
+from trader.runtime.stack import failure
 
 
 @pytest.fixture
@@ -76,3 +78,29 @@ def test_a_backup_that_does_not_fit_leaves_the_older_ones_and_nothing_else(
 
     assert list(backups.folder_of(instance).iterdir()) == [kept]
     assert backups.kind_of(kept) == backups.DATA_KIND
+
+
+def test_a_first_start_names_why_its_tool_gave_up_and_not_how_it_tidied_up() -> None:
+    said = (
+        "2026-11-23 07:37:50.213 UTC [1234] FATAL:  could not write to file: No space left on device\n"
+        "child process exited with exit code 1\n"
+        'initdb: removing data directory "/srv/cluster"\n'
+    )
+
+    assert cause_in(said).endswith("FATAL:  could not write to file: No space left on device")
+    assert cause_in("one\nlast words\n") == "last words"
+
+
+def test_a_program_whose_last_words_had_no_room_is_not_said_to_be_silent(small_disk: Path) -> None:
+    instance = Instance.create(small_disk / "home")
+    said = failure(instance, "dashboard", "ended instead of starting")
+    assert said.endswith("(it has said nothing)")
+    with pytest.raises(OSError, match="No space left"):
+        (small_disk / "filler").write_bytes(bytes(1024 * 1024))
+
+    said = failure(instance, "dashboard", "ended instead of starting")
+
+    assert said == (
+        f"dashboard ended instead of starting, since the disk of {instance.home} is full; make room "
+        "there"
+    )

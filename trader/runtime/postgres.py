@@ -151,8 +151,9 @@ def _make_cluster(instance: Instance, data: Path) -> None:
             extra_groups=None if account is None else [],
         )
         if done.returncode != 0:
-            last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-            raise Misconfigured(f"PostgreSQL could not be set up in {data}: {' '.join(last)}")
+            raise Misconfigured(
+                f"PostgreSQL could not be set up in {data}: {cause_in(done.stderr or done.stdout)}"
+            )
         (draft / "cluster").rename(data)
     except subprocess.TimeoutExpired as error:
         raise Misconfigured(
@@ -160,6 +161,13 @@ def _make_cluster(instance: Instance, data: Path) -> None:
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def cause_in(words: str) -> str:
+    """The line that says why, which is not the last: the tool tells of its tidying up afterwards."""
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    found = [line for line in lines if re.search("could not|error:|FATAL:|No space", line)]
+    return (found or lines[-1:] or ["it has said nothing"])[0]
 
 
 def _drop_stale_lock(data: Path) -> None:

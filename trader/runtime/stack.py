@@ -52,6 +52,7 @@ SUPERVISOR_WITHIN_S = 20.0
 STOP_WITHIN_S = 90.0
 PROBE_WITHIN_S = 2.0
 LONGEST_QUOTE = 400
+LEAST_FREE_BYTES = 64 * 1024
 SERVERS = (POSTGRES, REDIS)
 GIVEN_UP = "GIVEN_UP"
 
@@ -384,8 +385,16 @@ class LocalStack:
             raise TimedOut(f"{', '.join(names)} did not stop within {STOP_WITHIN_S:.0f} s")
 
     def _failure(self, name: str, what: str) -> str:
-        log = self.instance.logs / f"{name}.out.log"
-        return f"{name} {what}; its last words in {log}: {last_line(log)}"
+        return failure(self.instance, name, what)
+
+
+def failure(instance: Instance, name: str, what: str) -> str:
+    """One sentence about a program that did not come up: `what` happened, and its last words."""
+    if shutil.disk_usage(instance.home).free < LEAST_FREE_BYTES:
+        # Its last words had no room either.
+        return f"{name} {what}, since the disk of {instance.home} is full; make room there"
+    log = instance.logs / f"{name}.out.log"
+    return f"{name} {what}; its last words in {log}: {last_line(log)}"
 
 
 def probe(port: int, path: str, token: str | None = None) -> int:
