@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from inspect import getmembers, isfunction
 from math import exp
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -515,3 +516,12 @@ def test_a_live_change_stays_within_what_the_setting_may_be(name: str) -> None:
     for beyond in (least - 1, most + 1, 1e300):
         with pytest.raises(InvalidInput, match=name):
             limits.changed_by({name: beyond})
+
+
+def test_every_rule_says_where_it_comes_from_and_has_a_code_of_its_own() -> None:
+    found = [
+        each for _, each in getmembers(rules, isfunction) if get_type_hints(each)["return"] is Check
+    ]
+
+    assert len(found) == len(Code) + 1  # Two rules keep an entry and an exit apart under one code.
+    assert [rule.__name__ for rule in found if "Source:" not in (rule.__doc__ or "")] == []

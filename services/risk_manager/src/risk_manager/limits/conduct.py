@@ -35,6 +35,7 @@ def short_not_allowed(selling: float, held: float) -> Check:
 
     Args:
         selling, held: shares.
+    Source: SEC Regulation SHO, rule 203(b)(1): nothing is sold short that was not located.
     """
     return Check(
         Code.SHORT_NOT_ALLOWED,
@@ -51,6 +52,7 @@ def crosses_zero(buying: float, short: float) -> Check:
 
     Args:
         buying, short: shares; `short` is how many are owed.
+    Source: Alpaca, which closes a position before one on the other side is opened.
     """
     return Check(
         Code.CROSSES_ZERO,
@@ -63,7 +65,10 @@ def crosses_zero(buying: float, short: float) -> Check:
 
 
 def no_position(reducible: float) -> Check:
-    """An exit needs something to get out of: shares held, or an entry that may still fill."""
+    """An exit needs something to get out of: shares held, or an entry that may still fill.
+
+    Source: SEC Regulation SHO, rule 203(b)(1): nothing is sold that is neither held nor located.
+    """
     return Check(
         Code.NO_POSITION,
         reducible > NOISE,
@@ -97,6 +102,7 @@ def entry_during_exit(leaving: float) -> Check:
 
     Args:
         leaving: shares of live exits.
+    Source: rule R9 of the fault model: in doubt no new order.
     """
     return Check(
         Code.EXIT_IN_PROGRESS,
@@ -126,7 +132,10 @@ def unknown_order(orders: int) -> Check:
 
 
 def already_held(committed: float) -> Check:
-    """A wish to hold is fulfilled once something is held or on order; it is no wish for more."""
+    """A wish to hold is fulfilled once something is held or on order; it is no wish for more.
+
+    Source: freqtrade, which opens one trade per pair.
+    """
     return Check(
         Code.ALREADY_HELD,
         abs(committed) <= NOISE,
@@ -142,6 +151,7 @@ def symbol_halted(symbol: str, halted: Collection[str], paused: Collection[str])
 
     Args:
         halted: named by RISK_HALTED_SYMBOLS. `paused`: with differences that nobody has looked at yet.
+    Source: SEC rule 15c3-5(c)(2)(ii), securities that are restricted.
     """
     reasons = []
     if symbol in halted:
@@ -166,6 +176,7 @@ def symbol_quarantined(
     Args:
         refused_at: when a bar of it was refused last, None for never. `price_at`: the end of its newest good bar.
         held: why the collector holds the symbol, None when it does not.
+    Source: rule R9 of the fault model: in doubt no new order.
     """
     if held is not None:
         return Check(

@@ -60,6 +60,8 @@ def correlation(mine: Closes, others: Mapping[str, Closes], limits: Limits) -> C
 
     Args:
         mine: closes of the symbol to be bought; `others`: those of each symbol held or on order.
+    Source: Pearson (1895), Proc. R. Soc. 58, 240-242; correlated markets as one bet: Faith (2003), The Original
+        Turtle Trading Rules, ch. 3.
     """
     worst, worst_symbol = 0.0, ""
     # Mostly all symbols have the same bars, so its own returns are the same for each comparison.

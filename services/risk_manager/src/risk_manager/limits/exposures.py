@@ -12,6 +12,7 @@ def position_size(committed_value: float, order_value: float, equity: float, lim
 
     Args:
         committed_value, order_value, equity: dollars.
+    Source: SEC rule 15c3-5(c)(1)(i), capital thresholds.
     """
     usage = (committed_value + order_value) / equity if equity > 0.0 else limit + 1.0
     return Check(
@@ -31,6 +32,7 @@ def buying_power(cost: float, available: float, share_cost: float) -> Check:
     Args:
         cost, available: dollars on the grid of a millionth, of which one step is no breach.
         share_cost: dollars for one share, which the noise of a floor scales with.
+    Source: SEC rule 15c3-5(c)(1)(i), capital thresholds.
     """
     return Check(
         Code.BUYING_POWER,
@@ -94,6 +96,7 @@ def net_exposure(net: float, order_value: float, equity: float, limit: float) ->
 
     Args:
         net, order_value, equity: dollars; short positions count below zero.
+    Source: RTS 6, article 15, as for gross exposure.
     """
     return _share_of_equity(Code.NET_EXPOSURE, net, order_value, equity, limit, "net exposure")
 
@@ -123,6 +126,7 @@ def strategy_exposure(
 
     Args:
         committed: dollars held and on order that this strategy's entries brought.
+    Source: invariant I9 of the fault model, for what one strategy binds.
     """
     return _share_of_equity(
         Code.STRATEGY_EXPOSURE, committed, order_value, equity, limit, f"strategy {strategy} with"
@@ -132,7 +136,10 @@ def strategy_exposure(
 def strategy_capital(
     strategy: str, committed: float, order_value: float, equity: float, bucket: float | None
 ) -> Check:
-    """What one strategy binds against the capital set aside for it; None where it has no bucket."""
+    """What one strategy binds against the capital set aside for it; None where it has no bucket.
+
+    Source: freqtrade's `available_capital`, the part of an account that one bot may use.
+    """
     if bucket is None:
         text = f"strategy {strategy} has no bucket in RISK_STRATEGY_CAPITAL"
         return Check(Code.STRATEGY_CAPITAL, True, 1.0, 0.0, "of equity", text)
@@ -142,7 +149,10 @@ def strategy_capital(
 
 
 def concurrent_positions(symbols: int, limit: int) -> Check:
-    """At most `limit` symbols held or on order, this one included."""
+    """At most `limit` symbols held or on order, this one included.
+
+    Source: freqtrade's `max_open_trades`.
+    """
     return Check(
         Code.CONCURRENT_POSITIONS,
         symbols <= limit,

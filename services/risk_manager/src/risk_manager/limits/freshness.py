@@ -10,7 +10,10 @@ from shared.domain.decisions import Check
 
 
 def market_hours(act_from: datetime | None, act_until: datetime | None) -> Check:
-    """An entry is sent inside a session, narrowed by the settings' window; None where there is none."""
+    """An entry is sent inside a session, narrowed by the settings' window; None where there is none.
+
+    Source: the exchange's calendar, and the window of the settings inside it.
+    """
     if act_from is None or act_until is None:
         text = "no session of the next 30 days meets TRADING_START_TIME..TRADING_END_TIME"
     else:
@@ -39,7 +42,10 @@ def signal_age(age: timedelta, bar_length: timedelta, limit_bars: int) -> Check:
 
 
 def stale_price(age: timedelta | None, bar_length: timedelta, limit_bars: int) -> Check:
-    """An entry needs a fresh price; `age` is session time since its bar ended, None without a price."""
+    """An entry needs a fresh price; `age` is session time since its bar ended, None without a price.
+
+    Source: invariant I21 of the fault model, for the price as for the wish.
+    """
     bars = age / bar_length if age is not None else float(limit_bars + 1)
     text = f"the price is {bars:.2f} bars old" if age is not None else "there is no price"
     return Check(

@@ -16,7 +16,10 @@ def drawdown_of(equity: float, peak: float) -> float:
 
 
 def drawdown(equity: float, peak: float, limit: float) -> Check:
-    """No entry once the account has lost more than `limit` of its peak."""
+    """No entry once the account has lost more than `limit` of its peak.
+
+    Source: freqtrade's MaxDrawdown protection.
+    """
     lost = drawdown_of(equity, peak)
     return Check(
         Code.DRAWDOWN,
@@ -34,7 +37,10 @@ def loss_of(equity: float, day_equity: float) -> float:
 
 
 def daily_loss(equity: float, day_equity: float, limit: float) -> Check:
-    """No entry once the account has lost more than `limit` of what it was worth when the day began."""
+    """No entry once the account has lost more than `limit` of what it was worth when the day began.
+
+    Source: SEC rule 15c3-5(c)(1)(i), capital thresholds in the aggregate.
+    """
     lost = loss_of(equity, day_equity)
     return Check(
         Code.DAILY_LOSS,

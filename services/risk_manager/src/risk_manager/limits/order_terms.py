@@ -13,7 +13,10 @@ LEAST_FRACTION = 0.000001
 
 
 def whole_shares_only(quantity: float) -> Check:
-    """Entries with stop and target are whole shares: the broker takes no bracket on fractions."""
+    """Entries with stop and target are whole shares: the broker takes no bracket on fractions.
+
+    Source: Alpaca, which takes fractions in simple orders only.
+    """
     fraction = quantity % 1.0
     return Check(
         Code.WHOLE_SHARES,
@@ -58,7 +61,10 @@ def bracket_prices(
 
 
 def quantity_zero(shares: float, least: float = 1.0) -> Check:
-    """An order is for `least` shares or more; `shares` is what the size limit buys, or was asked for."""
+    """An order is for `least` shares or more; `shares` is what the size limit buys, or was asked for.
+
+    Source: Alpaca, which takes orders for at least one share, or a part of one in simple orders.
+    """
     return Check(
         Code.QUANTITY_ZERO,
         shares + NOISE >= least,
@@ -125,6 +131,7 @@ def fat_finger(shares: float, average_volume: float | None, limit: float) -> Che
 
     Args:
         average_volume: shares a session, None where no bars tell.
+    Source: SEC rule 15c3-5(c)(1)(ii), erroneous orders by size; RTS 6, article 15(1)(c).
     """
     if average_volume is None or average_volume <= 0.0:
         return Check(

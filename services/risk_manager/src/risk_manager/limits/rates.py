@@ -14,7 +14,10 @@ PDT_SESSIONS = 5
 
 
 def daily_trades(entries: int, limit: int) -> Check:
-    """At most `limit` entries for one exchange day, this one included; exits are not counted."""
+    """At most `limit` entries for one exchange day, this one included; exits are not counted.
+
+    Source: RTS 6, article 15(1)(d), limits of messages.
+    """
     return Check(
         Code.DAILY_TRADES,
         entries <= limit,
