@@ -451,7 +451,13 @@ def rolling_chart(sheet: Tearsheet) -> Chart:
         "hovermode": "x unified",
         "xaxis": {"type": "date", "anchor": "y3"},
         "yaxis": {"domain": [0.70, 1.0], "title": {"text": "Sharpe"}, "zeroline": True},
-        "yaxis2": {"domain": [0.36, 0.64], "title": {"text": "Volatility"}, "ticksuffix": " %"},
+        "yaxis2": {
+            "domain": [0.36, 0.64],
+            "title": {"text": "Volatility", "standoff": 4},
+            "ticksuffix": " %",
+            # Its figures are wide, and its title lies beside them.
+            "automargin": True,
+        },
         "yaxis3": {"domain": [0.0, 0.30], "title": {"text": "Beta"}},
     }
     note = f"Over {window} exchange days each; beta against {sheet.benchmark.name}."
