@@ -90,6 +90,12 @@ def test_a_container_whose_process_is_killed_comes_back(
     )
 
 
+def test_what_is_stored_is_asked_for_from_this_machine(containers: ComposeRuntime) -> None:
+    done = command(".venv/bin/trader", "audit", "verify")
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_backup_of_it_restores(containers: ComposeRuntime) -> None:
     make("backup")
 

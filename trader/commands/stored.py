@@ -19,7 +19,7 @@ from shared.domain.errors import Unavailable
 from shared.storage import Place
 from trader.runtime.errors import NotFound, NotRunning
 from trader.runtime.instance import Instance
-from trader.runtime.running import told_to
+from trader.runtime.runtimes import runtime_of
 
 T = TypeVar("T")
 
@@ -54,7 +54,9 @@ def ask_stored(account: str | None, ask: Callable[[Stored], Awaitable[T]]) -> T:
         NotRunning: the database does not answer.
     """
     instance = Instance.of_project()
-    settings = load_settings(instance.operator_environment())
+    host, port = runtime_of(instance).database_address()
+    address = {"DB_HOST": host, "DB_PORT": str(port)}
+    settings = load_settings({**instance.operator_environment(), **address})
     label = account or account_in_use(instance, settings)
 
     async def answer() -> T:
@@ -73,7 +75,8 @@ def ask_stored(account: str | None, ask: Callable[[Stored], Awaitable[T]]) -> T:
 
 def account_in_use(instance: Instance, settings: Settings) -> str:
     """The account that the running executor trades under, a demo's for example; without one that of the settings."""
-    return told_to(instance, "trade_executor").get("TRADING_ACCOUNT") or settings.trading_account
+    told = runtime_of(instance).told("trade_executor")
+    return told.get("TRADING_ACCOUNT") or settings.trading_account
 
 
 def ask_ledger(account: str | None, ask: Callable[[Stored], Awaitable[T]]) -> T:

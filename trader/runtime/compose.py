@@ -173,6 +173,27 @@ class ComposeRuntime:
             if not ran:
                 self._compose("stop", POSTGRES)
 
+    def database_address(self) -> tuple[str, int]:
+        """See `Runtime`: its own in the containers' network, since nothing of it is published."""
+        found = [each["ID"] for each in self._containers() if each["Service"] == POSTGRES]
+        form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        address = found and self._ask(self._docker, "inspect", "--format", form, *found).strip()
+        if not address:
+            raise NotRunning("postgres does not run; start it with make start")
+        return address, INSIDE.postgres
+
+    def told(self, program: str) -> Mapping[str, str]:
+        """See `Runtime`."""
+        if not any(each.pid and each.name == program for each in self._states()):
+            return {}
+        try:
+            file = self.instance.home / SETTINGS_FOLDER / program
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return {}
+        pairs = (line.partition("=") for line in lines)
+        return {name: value for name, _, value in pairs}
+
     def migrate(self) -> None:
         """See `Runtime`."""
         self._make_ready()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -78,6 +78,14 @@ class Runtime(Protocol):
 
     def database(self, say: Callable[[str], None]) -> AbstractContextManager[None]:
         """Have the database up meanwhile, and as before afterwards."""
+        ...
+
+    def database_address(self) -> tuple[str, int]:
+        """Where this machine reaches the database. Raises NotRunning when there is none to reach."""
+        ...
+
+    def told(self, program: str) -> Mapping[str, str]:
+        """What `program` was told as it runs now; empty when it does not."""
         ...
 
     def migrate(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import psutil
@@ -16,7 +16,9 @@ from trader.runtime.binaries import postgres_binaries
 from trader.runtime.clients import Client, python_words
 from trader.runtime.instance import POSTGRES, REDIS, SIMULATOR, Instance
 from trader.runtime.interface import RuntimeName, Usage
+from trader.runtime.ports import LOOPBACK
 from trader.runtime.redis import find_server
+from trader.runtime.running import told_to
 from trader.runtime.stack import LocalStack
 from trader.runtime.supervisor import ProgramState
 
@@ -109,6 +111,14 @@ class LocalRuntime:
             yield
         finally:
             alone.stop()
+
+    def database_address(self) -> tuple[str, int]:
+        """See `Runtime`."""
+        return LOOPBACK, self.instance.ports.postgres
+
+    def told(self, program: str) -> Mapping[str, str]:
+        """See `Runtime`."""
+        return told_to(self.instance, program)
 
     def migrate(self) -> None:
         """See `Runtime`."""
