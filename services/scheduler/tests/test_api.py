@@ -440,6 +440,10 @@ def test_a_days_report_is_given_as_text_and_page_and_a_holiday_has_none(room: Ro
         assert found.status_code == 200
         assert found.json()["text"].startswith("Monday 2026-03-02, account paper")
         assert found.json()["html"].startswith("<!doctype html>")
+        room.clock.set(datetime(2026, 3, 5, 22, 0, tzinfo=UTC))
+        later = await http.get("/reports/2026-03-02", headers=READ)
+        # The session after that day, whenever it is read.
+        assert "Tuesday 2026-03-03" in later.json()["text"]
         for day in ("2026-03-04", "2026-03-13", "2030-01-01"):
             assert (await http.get(f"/reports/{day}", headers=READ)).status_code == 404
 

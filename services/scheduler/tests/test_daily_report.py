@@ -141,6 +141,8 @@ def test_a_busy_day_is_cut_and_not_endless() -> None:
 
     fills = next(section for section in sections(day) if section.title == "Fills")
     assert len(fills.rows) == MOST_ROWS
+    assert f"Fills ({MOST_ROWS} of 1000)" in as_text(day)
+    assert f"<h2>Fills ({MOST_ROWS} of 1000)</h2>" in as_html(day)
 
 
 def executed(number: int, side: Side, price: str, at: datetime) -> Execution:

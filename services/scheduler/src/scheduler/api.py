@@ -403,7 +403,7 @@ def router(
                 "no_such_session",
                 f"{session_on} has no session that has begun; choose a day of trading",
             )
-        day = await days.day(session, words_of_next(calendar, max(session.close_at, clock.now())))
+        day = await days.day(session, words_of_next(calendar, session.close_at))
         return ReportBody(session_on=session_on, text=as_text(day), html=as_html(day))
 
     return routes

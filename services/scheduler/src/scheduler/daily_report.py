@@ -60,10 +60,19 @@ class Section:
     rows: Sequence[Sequence[str]]
     empty: str
     figures: frozenset[int] = frozenset({1})
+    # How many there are, where more than are shown.
+    of: int = 0
+
+    @property
+    def heading(self) -> str:
+        """The title, with how many of how many rows stand below it."""
+        shown = len(self.rows)
+        return f"{self.title} ({shown} of {self.of})" if self.of > shown else self.title
 
 
 def sections(day: Day) -> list[Section]:
     """The report's parts in their order."""
+    closings = _closings(day)
     return [
         Section("Performance", (), _performance(day), ""),
         Section("Risk", (), _risk(day), ""),
@@ -88,9 +97,10 @@ def sections(day: Day) -> list[Section]:
         Section(
             "Closed trades",
             ("Opened", "Closed", "Symbol", "Shares", "In USD", "Out USD", "Result USD"),
-            [_closing(each) for each in _closings(day)[-MOST_ROWS:]],
+            [_closing(each) for each in closings[-MOST_ROWS:]],
             "No position was closed.",
             frozenset({3, 4, 5, 6}),
+            len(closings),
         ),
         Section(
             "Fills",
@@ -98,6 +108,7 @@ def sections(day: Day) -> list[Section]:
             [_fill(each) for each in day.fills[:MOST_ROWS]],
             "Nothing was filled.",
             frozenset({3, 4, 5}),
+            len(day.fills),
         ),
         Section(
             "Held after the close",
@@ -107,6 +118,7 @@ def sections(day: Day) -> list[Section]:
                 for each in day.positions[:MOST_ROWS]
             ],
             "Nothing.",
+            of=len(day.positions),
         ),
         Section("What comes next", (), [("Next session", day.next_session)], ""),
     ]
@@ -116,7 +128,7 @@ def as_text(day: Day) -> str:
     """The report for a terminal or a mail."""
     lines = [f"{day.on:%A %Y-%m-%d}, account {day.account}", "=" * 60]
     for section in sections(day):
-        lines += ["", section.title, "-" * len(section.title)]
+        lines += ["", section.heading, "-" * len(section.heading)]
         if not section.rows:
             lines.append(section.empty)
             continue
@@ -145,7 +157,7 @@ def as_html(day: Day) -> str:
     ]
     parts.append(_curve(day.marks))
     for section in sections(day):
-        parts.append(f"<section><h2>{_safe(section.title)}</h2>")
+        parts.append(f"<section><h2>{_safe(section.heading)}</h2>")
         if not section.rows:
             parts.append(f"<p class=none>{_safe(section.empty)}</p></section>")
             continue

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scheduler.adapters.day_reads import PostgresDays
 from scheduler.daily_report import Day, as_text
@@ -13,6 +18,18 @@ from shared.domain.calendar import Session
 from trader.testing.servers import SettingsFor
 
 OPEN = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
+NEXT_DAY = OPEN + timedelta(days=1)
+AN_ORDER = """
+    INSERT INTO trade_executor.orders
+        (account, broker_order_id, client_order_id, symbol, side, type, order_class, status, quantity, filled_quantity,
+         booked_quantity, updated_at, first_seen_at)
+    VALUES (:account, :id, :id, :symbol, :side, 'market', 'simple', 'filled', :quantity, :quantity, :quantity, :at, :at)
+"""
+A_FILL = """
+    INSERT INTO trade_executor.fills
+        (account, execution_id, broker_order_id, symbol, side, quantity, price, executed_at, booked_at)
+    VALUES (:account, :id, :id, :symbol, :side, :quantity, 100, :at, :at)
+"""
 SESSION = Session(OPEN.date(), OPEN, OPEN.replace(hour=21, minute=0))
 
 
@@ -26,3 +43,43 @@ def test_a_day_without_anything_is_read_and_told(settings_for: SettingsFor, acco
 
     assert (day.fills, day.exceptions, day.equity_after, day.signals) == ([], [], None, 0)
     assert "Nothing was filled." in as_text(day)
+
+
+def test_what_was_held_after_a_day_does_not_change_with_what_is_done_later(
+    settings_for: SettingsFor, account: str
+) -> None:
+    fills = [
+        ("a", "AAPL", "buy", 10, OPEN),
+        ("b", "MSFT", "buy", 5, OPEN),
+        ("c", "AAPL", "sell", 10, NEXT_DAY),
+        ("d", "TSLA", "buy", 7, NEXT_DAY),
+    ]
+
+    async def main() -> tuple[Day, Day]:
+        owner, reader = settings_for("trade_executor"), settings_for("scheduler")
+        async with open_database(owner, MonotonicTimer(), application="test") as database:
+
+            async def book(connection: AsyncConnection) -> None:
+                for name, symbol, side, quantity, at in fills:
+                    values: dict[str, Any] = {
+                        "account": account,
+                        "id": f"{account}-{name}",
+                        "symbol": symbol,
+                    }
+                    values |= {"side": side, "quantity": quantity, "at": at}
+                    for statement in (AN_ORDER, A_FILL):
+                        await connection.execute(text(statement), values)
+
+            await database.run(book)
+        async with open_database(reader, MonotonicTimer(), application="test") as database:
+            days = PostgresDays(database, account)
+            later = Session(NEXT_DAY.date(), NEXT_DAY, NEXT_DAY.replace(hour=21, minute=0))
+            return await days.day(SESSION, "Tuesday"), await days.day(later, "Wednesday")
+
+    monday, tuesday = asyncio.run(main())
+
+    def held(day: Day) -> dict[str, Decimal]:
+        return {row["symbol"]: row["quantity"] for row in day.positions}
+
+    assert held(monday) == {"AAPL": 10, "MSFT": 5}
+    assert held(tuesday) == {"MSFT": 5, "TSLA": 7}

@@ -78,9 +78,18 @@ _EXECUTIONS = """
         SELECT symbol FROM trade_executor.v_fills
         WHERE account = :account AND executed_at >= :start_at AND executed_at < :end_at)
     ORDER BY id LIMIT 20001"""
+# What is held now without what came after the day, so that a day reads the same whenever it is read.
 _POSITIONS = """
-    SELECT symbol, quantity FROM trade_executor.v_positions
-    WHERE account = :account AND quantity <> 0 ORDER BY symbol LIMIT 500"""
+    SELECT symbol, sum(quantity) AS quantity FROM (
+        SELECT symbol, quantity FROM trade_executor.v_positions WHERE account = :account
+        UNION ALL
+        SELECT symbol, CASE side WHEN 'buy' THEN -quantity ELSE quantity END
+        FROM trade_executor.v_fills WHERE account = :account AND executed_at >= :end_at
+        UNION ALL
+        SELECT symbol, -quantity
+        FROM trade_executor.v_adjustments WHERE account = :account AND entered_at >= :end_at
+    ) AS moves
+    GROUP BY symbol HAVING sum(quantity) <> 0 ORDER BY symbol LIMIT 500"""
 _EXCEPTIONS = """
     SELECT words FROM (
         SELECT 1 AS rank, 'order of unknown outcome: ' || side || ' ' || trim_scale(quantity) || ' ' || symbol AS words
