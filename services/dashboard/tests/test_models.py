@@ -257,6 +257,18 @@ def test_before_the_first_valuation_nothing_is_invented() -> None:
     assert {cells[key].text for key in ("equity", "day", "drawdown", "cash")} == {texts.DASH}
 
 
+@pytest.mark.parametrize(
+    ("limit", "tone"), [(0.15, ""), (0.012, texts.WARN), (0.01, texts.BAD), (None, "")]
+)
+def test_drawdown_is_coloured_by_the_limit_that_holds(limit: float | None, tone: str) -> None:
+    limits = [] if limit is None else [{"code": "DRAWDOWN", "limit": limit, "usage": 0.01}]
+    counts = {"approved": 0, "refused": 0}
+
+    cells = overview.stats([mark("110")], Decimal(100), counts, {"limits": limits})
+
+    assert cells["drawdown"].tone == tone
+
+
 def test_a_long_history_stays_drawable_and_ends_where_it_ends() -> None:
     rows = [mark(str(100 + n), AT + timedelta(minutes=n)) for n in range(5_001)]
 

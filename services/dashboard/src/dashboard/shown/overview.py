@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from dashboard.shown.limits import NEAR
 from dashboard.shown.texts import (
     BAD,
     DASH,
@@ -92,9 +93,7 @@ def stats(
     return {
         "equity": Cell(money(worth), sub="" if equity else "not marked yet"),
         "day": Cell(signed(change), tone(change), sub=signed_percent(share)),
-        "drawdown": Cell(
-            percent(drawdown), BAD if drawdown and drawdown > 0.1 else "", sub="below the peak"
-        ),
+        "drawdown": _drawdown(drawdown, portfolio.get("limits", [])),
         "gross": Cell(percent(gross, 1), sub="of equity"),
         "cash": Cell(
             money(cash), sub=f"{money(reserved)} reserved" if reserved is not None else ""
@@ -110,6 +109,14 @@ def stats(
             sub=f"{count(counts.get('approved'))} approved, {count(counts.get('refused'))} refused",
         ),
     }
+
+
+def _drawdown(drawdown: Any, limits: Sequence[Mapping[str, Any]]) -> Cell:
+    """In the colour of the limit that holds now, and of none where that is not known."""
+    allowed = next((float(each["limit"]) for each in limits if each["code"] == "DRAWDOWN"), None)
+    said = "below the peak" if allowed is None else f"of at most {percent(allowed, 1)}"
+    share = float(drawdown) / allowed if drawdown is not None and allowed else 0.0
+    return Cell(percent(drawdown), BAD if share >= 1 else WARN if share >= NEAR else "", sub=said)
 
 
 def since(span_of: str, midnight: datetime) -> datetime:
