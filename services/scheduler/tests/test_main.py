@@ -3,73 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 
 import pytest
 
-from scheduler.jobs import BeatingJob, Job, catalogue, likely
-from scheduler.pipeline import Waiting
-from scheduler.runs import Figures, Pause, Run, RunState, ServiceHealth
+from scheduler.jobs import Job, catalogue, likely
+from scheduler.runs import Figures, Pause, RunState
 from scheduler.service import Nudge, Timekeeper
 from scheduler.testing import (
     FakePeers,
-    FakePipeline,
     FakeUpkeep,
     FakeViews,
-    MemoryJobStore,
     a_week_in_march,
     fake_actions,
 )
+from services.scheduler.tests.rooms import MIDNIGHT, Room, begun, states, utc
 from shared.domain.errors import Rejected, Unavailable
-from shared.testing.time import CountingIds, FakeClock, FakeTimer, InstantTimer, settle
-
-MIDNIGHT = datetime(2026, 3, 2, 5, 0, tzinfo=UTC)
-
-
-def utc(day: int, hour: int, minute: int = 0) -> datetime:
-    return datetime(2026, 3, day, hour, minute, tzinfo=UTC)
-
-
-@dataclass
-class Room:
-    """A scheduler with everything around it, at New York midnight of 2026-03-02."""
-
-    clock: FakeClock = field(default_factory=lambda: FakeClock(MIDNIGHT))
-    timer: InstantTimer = field(default_factory=InstantTimer)
-    store: MemoryJobStore = field(default_factory=MemoryJobStore)
-    peers: FakePeers = field(default_factory=FakePeers)
-    views: FakeViews = field(default_factory=FakeViews)
-
-    def timekeeper(self) -> Timekeeper:
-        calendar = a_week_in_march()
-        actions = fake_actions(self.peers, self.views, self.store, calendar, self.clock)
-        jobs = catalogue(actions)
-        return Timekeeper(jobs, self.store, calendar, self.clock, self.timer, CountingIds())
-
-    async def look_at(self, timekeeper: Timekeeper, *instants: datetime) -> None:
-        for at in instants:
-            self.clock.set(at)
-            await timekeeper.look("me")
-
-    def of(self, job_id: str) -> list[Run]:
-        return [run for run in self.store.rows.values() if run.job_id == job_id]
-
-
-async def begun(room: Room) -> Timekeeper:
-    timekeeper = room.timekeeper()
-    await timekeeper.begin()
-    return timekeeper
-
-
-def heart(timekeeper: Timekeeper, job_id: str = "service_health") -> BeatingJob:
-    job = timekeeper.jobs[job_id]
-    assert isinstance(job, BeatingJob)
-    return job
-
-
-def states(runs: list[Run]) -> list[tuple[str, int]]:
-    return [(run.state.value, run.occurrences) for run in runs]
+from shared.testing.time import CountingIds, FakeClock, FakeTimer, settle
 
 
 def test_a_whole_day_runs_each_job_once_in_the_days_order() -> None:
@@ -377,152 +328,6 @@ def test_one_nudge_is_one_look() -> None:
         assert again.done()
 
     asyncio.run(scenario())
-
-
-def test_health_is_asked_for_in_machine_time_while_the_venues_clock_stands_still() -> None:
-    async def scenario() -> None:
-        down = ServiceHealth("risk_manager", False, False, {}, None, "does not answer")
-        room = Room(peers=FakePeers(found=[down]))
-        timer = FakeTimer()
-        calendar = a_week_in_march()
-        jobs = catalogue(fake_actions(room.peers, room.views, room.store, calendar, room.clock))
-        timekeeper = Timekeeper(jobs, room.store, calendar, room.clock, timer, CountingIds())
-        job = heart(timekeeper)
-        assert timekeeper.next_beat_in_s(job) == 0
-        task = asyncio.ensure_future(timekeeper.keep_beating(job))
-        await timer.advance(65)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-        assert room.peers.calls == ["health", "budgets"] * 3
-        assert timekeeper.next_beat_in_s(job) == pytest.approx(25)
-        assert room.store.answers["risk_manager"].health.detail == "does not answer"
-        assert room.store.beats["service_health"].state is RunState.DONE
-        assert room.store.rows == {}
-
-    asyncio.run(scenario())
-
-
-def test_since_when_a_service_is_down_survives_further_answers_of_the_same_kind() -> None:
-    async def scenario() -> None:
-        room = Room(peers=FakePeers(found=[ServiceHealth("x", False, False, {}, None, "")]))
-        timekeeper = room.timekeeper()
-        job = heart(timekeeper)
-        await timekeeper.beat(job)
-        room.clock.advance(30)
-        await timekeeper.beat(job)
-
-        stored = room.store.answers["x"]
-        assert stored.since_at == MIDNIGHT
-        assert stored.checked_at == MIDNIGHT + timedelta(seconds=30)
-
-    asyncio.run(scenario())
-
-
-def test_a_heartbeat_that_cannot_be_stored_does_not_end_the_heart() -> None:
-    async def scenario() -> None:
-        room = Room()
-        room.store.absent = ["beat"]
-        timekeeper = room.timekeeper()
-        job = heart(timekeeper)
-        await timekeeper.beat(job)
-        await timekeeper.beat(job)
-
-        assert room.store.beats.keys() == {"service_health"}
-
-    asyncio.run(scenario())
-
-
-@pytest.mark.parametrize(
-    ("now", "awake"),
-    [
-        (utc(2, 8, 59), set[str]()),
-        (utc(2, 9, 0), {"portfolio_sync"}),
-        (utc(2, 14, 30), {"screens", "price_updates", "strategy_evaluation", "risk_checks"}),
-        (utc(2, 20, 50), {"screens", "price_updates", "strategy_evaluation", "risk_checks"}),
-        (utc(2, 21, 0), {"price_updates", "strategy_evaluation", "risk_checks"}),
-        (utc(3, 1, 0), set[str]()),
-        (utc(4, 15, 0), set[str]()),
-    ],
-    ids=["night", "pre", "open", "close", "after", "evening", "holiday"],
-)
-def test_the_markets_phases_start_and_stop_the_work(now: datetime, awake: set[str]) -> None:
-    async def scenario() -> set[str]:
-        room = Room()
-        room.clock.set(now)
-        timekeeper = room.timekeeper()
-        beating = [job for job in timekeeper.jobs.values() if isinstance(job, BeatingJob)]
-        return {job.job_id for job in beating if await timekeeper.is_awake(job)}
-
-    # Health is asked for at any time, and what may be open at the broker is compared around the session too.
-    always = {"service_health"} | ({"portfolio_sync"} if awake else set())
-    assert asyncio.run(scenario()) == awake | always
-
-
-def test_a_paused_job_does_not_beat_and_a_store_that_is_away_lets_none_beat() -> None:
-    async def scenario() -> list[bool]:
-        room = Room()
-        room.clock.set(utc(2, 15, 0))
-        timekeeper = room.timekeeper()
-        job = heart(timekeeper, "risk_checks")
-        await room.store.pause("risk_checks", Pause(MIDNIGHT, "operate", "noisy"))
-        paused = await timekeeper.is_awake(job)
-        await room.store.pause("risk_checks", None)
-        room.store.absent = ["paused"]
-        return [paused, await timekeeper.is_awake(job), await timekeeper.is_awake(job)]
-
-    assert asyncio.run(scenario()) == [False, False, True]
-
-
-def test_bars_that_stay_away_are_asked_for_once_wherever_they_stopped_and_never_in_a_replay() -> (
-    None
-):
-    async def scenario(*, is_replay: bool) -> list[str]:
-        room = Room()
-        room.clock.set(utc(2, 15, 30))
-        actions = fake_actions(
-            room.peers, room.views, room.store, a_week_in_march(), room.clock, is_replay=is_replay
-        )
-        said = []
-        for _ in range(2):
-            with pytest.raises(Rejected) as late:
-                await actions.price_updates(date(2026, 3, 2))
-            said.append(str(late.value))
-        asked = room.peers.calls.count("ask_for_bars")
-        return [said[0].partition(": ")[0], said[0].partition("; ")[2], said[1], str(asked)]
-
-    late = "1Min bars are late: the newest ended at 2026-03-02T15:00:00+00:00"
-    asked = "the data collector was asked to catch up"
-    assert asyncio.run(scenario(is_replay=False)) == ["1Min bars are late", asked, late, "1"]
-    assert asyncio.run(scenario(is_replay=True)) == ["1Min bars are late", "", late, "0"]
-
-
-def test_a_stage_that_lets_messages_wait_fails_its_watching_job_in_a_sentence() -> None:
-    async def scenario() -> list[str]:
-        room = Room()
-        room.clock.set(utc(2, 15, 2))
-        pipeline = FakePipeline()
-        waiting = Waiting(3, utc(2, 15, 0))
-        pipeline.now = replace(
-            pipeline.now,
-            waiting=dict.fromkeys(pipeline.now.waiting, waiting),
-        )
-        actions = fake_actions(
-            room.peers, room.views, room.store, a_week_in_march(), room.clock, pipeline=pipeline
-        )
-        said = []
-        for work in (actions.strategy_evaluation, actions.risk_checks, actions.portfolio_sync):
-            with pytest.raises(Rejected) as behind:
-                await work(date(2026, 3, 2))
-            said.append(str(behind.value))
-        return said
-
-    words = "is behind: 3 messages wait, the oldest for 120 s"
-    assert asyncio.run(scenario()) == [
-        f"the strategy engine {words}",
-        f"the risk manager {words}",
-        f"the trade executor {words}",
-    ]
 
 
 def test_the_nights_upkeep_is_keyed_by_its_due_time_and_its_outcome_is_kept() -> None:
