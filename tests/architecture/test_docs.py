@@ -139,6 +139,22 @@ def test_every_alert_has_a_section_that_says_what_to_do() -> None:
     assert sections == alerts
 
 
+def test_what_code_cites_of_the_fault_model_is_in_it_and_the_tests_it_names_exist() -> None:
+    told = text_of(PROJECT / "docs" / "fault-model.md")
+    files = [*PROJECT.glob("shared/**/*.py"), *PROJECT.glob("services/**/*.py")]
+    cited = {
+        number
+        for path in files
+        for number in names(r"\b(?:rule|invariant) ([RI][0-9]{1,2})\b", text_of(path))
+    }
+
+    assert cited
+    assert cited <= names(r"\b([RI][0-9]{1,2})\b", told)
+    rooms = ("shared", "services", "tests")
+    tests = {path.name for room in rooms for path in PROJECT.glob(f"{room}/**/test_*.py")}
+    assert names(r"`(test_\w+\.py)`", told) <= tests
+
+
 def test_documents_name_no_folder_of_a_machine_and_no_index_of_packages() -> None:
     for document in [*DOCUMENTS, PROJECT / ".env.example", PROJECT / "Makefile"]:
         assert not re.search(r"(?<![\w.])/(?:root|home|work)/", text_of(document)), document

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 
 import asyncpg
@@ -18,7 +17,7 @@ from trader.replay.session import ReplayPlan
 from trader.runtime.credentials import OWNER
 from trader.runtime.instance import DATABASE
 from trader.runtime.ports import LOOPBACK
-from trader.runtime.waiting import wait_until
+from trader.runtime.waiting import machine_seconds, wait_until
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(900)]
 Enter = Callable[..., Person]
@@ -58,10 +57,6 @@ LISTS = [
     ("/logs", "What people were told"),
     ("/logs", "What the services said"),
 ]
-
-
-def now_s() -> float:
-    return time.monotonic()  # noqa: TID251  # what is measured is the machine's time
 
 
 async def copy(live: Live) -> None:
@@ -126,7 +121,7 @@ def live(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.mark.parametrize("width", [1440, 390])
-def test_a_list_of_ten_thousand_rows_opens_and_turns_at_once(
+def test_a_list_of_ten_thousand_rows_opens_and_turns_in_pages_that_fit(
     enter: Enter, live: Live, width: int, figure: Figure
 ) -> None:
     person = enter("operate", width)
@@ -134,18 +129,18 @@ def test_a_list_of_ten_thousand_rows_opens_and_turns_at_once(
     told: list[str] = []
 
     for path, name in LISTS:
-        began_s = now_s()
+        began_s = machine_seconds()
         person.open(path)
         table = page.get_by_role("table", name=name, exact=True)
         rows = table.locator("tbody tr")
         expect(rows.first).to_be_visible()
-        opened_s = now_s() - began_s
+        opened_s = machine_seconds() - began_s
         pager = page.locator("section.card", has=table).locator(".pager")
-        began_s = now_s()
+        began_s = machine_seconds()
         pager.get_by_role("button", name="Older").click()
         expect(pager.get_by_role("button", name="Newest")).to_be_visible()
         expect(rows.first).to_be_visible()
-        turned_s = now_s() - began_s
+        turned_s = machine_seconds() - began_s
         pager.get_by_role("button", name="Newest").click()
         expect(pager.get_by_role("button", name="Newest")).to_be_hidden()
         over = "document.documentElement.scrollWidth - document.documentElement.clientWidth"

@@ -157,7 +157,11 @@ def _job(row: Mapping[str, Any]) -> dict[str, Any]:
 def _disk(instance: Instance) -> dict[str, int]:
     home = instance.home
     sizes = {name: _size(home / name) for name in ("logs", "backups")}
-    return {"parquet": _size(instance.parquet), **sizes, "free": shutil.disk_usage(home).free}
+    # Market history may lie on a disk of its own; the fuller one is what ends first.
+    free = min(
+        shutil.disk_usage(there).free for there in (home, instance.parquet) if there.exists()
+    )
+    return {"parquet": _size(instance.parquet), **sizes, "free": free}
 
 
 def _size(folder: Path) -> int:

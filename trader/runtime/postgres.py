@@ -24,6 +24,8 @@ from trader.runtime.schema import Server, bring_up_to_date, can_connect
 
 MAJOR_VERSION = "18"
 INITDB_WITHIN_S = 120
+# What tells why a server did not start, the surest sign first.
+_CAUSES = ("FATAL:|No space", "could not|error:")
 # For one machine that runs everything: small, and strict about what is on disk.
 CONFIGURATION = """\
 # Written at each start; changes belong to the settings file of the stack.
@@ -152,7 +154,7 @@ def _make_cluster(instance: Instance, data: Path) -> None:
         )
         if done.returncode != 0:
             raise Misconfigured(
-                f"PostgreSQL could not be set up in {data}: {cause_in(done.stderr or done.stdout)}"
+                f"PostgreSQL could not be set up in {data}: {cause_in(done.stderr.strip() or done.stdout)}"
             )
         (draft / "cluster").rename(data)
     except subprocess.TimeoutExpired as error:
@@ -166,7 +168,8 @@ def _make_cluster(instance: Instance, data: Path) -> None:
 def cause_in(words: str) -> str:
     """The line that says why, which is not the last: the tool tells of its tidying up afterwards."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
-    found = [line for line in lines if re.search("could not|error:|FATAL:|No space", line)]
+    # A warning may say "could not" as well, before what ends it.
+    found = [line for signs in _CAUSES for line in lines if re.search(signs, line)]
     return (found or lines[-1:] or ["it has said nothing"])[0]
 
 

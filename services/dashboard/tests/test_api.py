@@ -14,7 +14,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from dashboard.api import COOKIE, SESSION, Door, rights_of
 from dashboard.sessions import (
     IDLE_S,
-    LONGEST_S,
     MOST_ADDRESSES,
     WRONG_TRIES,
     WRONG_WITHIN_S,
@@ -27,6 +26,7 @@ from shared.testing.time import CountingIds, FakeTimer, settle
 
 HERE = "http://127.0.0.1:8000"
 SOCKET = "/_nicegui_ws/socket.io/"
+LONGEST_S = 12 * 3600.0
 SETTINGS = load_settings(
     {
         "API_TOKEN_READ": "read-token-0",
@@ -53,7 +53,7 @@ class House:
 
     def __init__(self, behind: ASGIApp = pages) -> None:
         self.timer = FakeTimer()
-        self.sessions = Sessions(self.timer, CountingIds())
+        self.sessions = Sessions(self.timer, CountingIds(), LONGEST_S)
         common = make_app("dashboard", SETTINGS, {}, self.timer)
         self.door = Door(
             common, behind, self.sessions, Tokens(SETTINGS), self.report, self.backtest
@@ -135,7 +135,7 @@ def test_who_sends_many_wrong_tokens_is_told_to_wait_and_the_right_one_is_let_in
 def test_wrong_tokens_count_for_the_address_that_they_came_from_and_no_more_are_kept_than_a_bound() -> (
     None
 ):
-    sessions = Sessions(FakeTimer(), CountingIds())
+    sessions = Sessions(FakeTimer(), CountingIds(), 3600.0)
     for _ in range(WRONG_TRIES):
         assert sessions.note_wrong("10.0.0.1") is None
 

@@ -128,7 +128,7 @@ def test_a_page_says_why_it_is_out_of_date_and_recovers_by_itself() -> None:
 def test_the_newest_login_takes_the_place_of_the_one_used_longest_ago() -> None:
     async def main() -> tuple[bool, bool]:
         timer = FakeTimer()
-        sessions = Sessions(timer, CountingIds())
+        sessions = Sessions(timer, CountingIds(), 3600.0)
         first = sessions.begin("token", Rights("read"))
         for _ in range(MOST_SESSIONS):
             await timer.advance(0.1)

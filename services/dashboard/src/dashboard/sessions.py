@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from shared.ports import Ids, Timer
 
 IDLE_S = 30 * 60.0
-LONGEST_S = 12 * 3600.0
 MOST_SESSIONS = 100
 WRONG_TRIES = 10
 WRONG_WITHIN_S = 60.0
@@ -50,7 +49,7 @@ class Session:
 class Sessions:
     """All logins of this process, by the digest of the key in the browser's cookie."""
 
-    def __init__(self, timer: Timer, ids: Ids, longest_s: float = LONGEST_S) -> None:
+    def __init__(self, timer: Timer, ids: Ids, longest_s: float) -> None:
         """No session lasts longer than `longest_s`, however much it is used."""
         self._timer = timer
         self._ids = ids

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from strategy_engine.parameters import UnknownName, did_you_mean
 
 Floats = NDArray[np.float64]
 Instants = NDArray[np.int64]
+_Any = TypeVar("_Any", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,9 @@ class Fundamentals:
     figures: Mapping[str, Floats]
 
     def __post_init__(self) -> None:
-        self.place.flags.writeable = False
-        for values in self.figures.values():
-            values.flags.writeable = False
+        object.__setattr__(self, "place", _read_only(self.place))
+        figures = {name: _read_only(values) for name, values in self.figures.items()}
+        object.__setattr__(self, "figures", figures)
 
     def __getitem__(self, name: str) -> Floats:
         """A figure by its name, one value per snapshot: what is reckoned of it goes to the bars by `spread`.
@@ -176,3 +177,10 @@ def fundamentals_of(
     values = np.concatenate([np.full((1, len(FUNDAMENTALS)), np.nan), snapshots.figures[rows]])
     figures = {name: values[:, number].copy() for number, name in enumerate(FUNDAMENTALS)}
     return Fundamentals(place, figures).taken(place)
+
+
+def _read_only(values: NDArray[_Any]) -> NDArray[_Any]:
+    """The same numbers, which whoever made them may go on writing to."""
+    seen = values.view()
+    seen.flags.writeable = False
+    return seen

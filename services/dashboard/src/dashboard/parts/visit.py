@@ -21,7 +21,7 @@ from shared.ports import Clock, Ids, Timer
 Refresh = Callable[[], Awaitable[None]]
 MOST_SYMBOLS = 3_000
 # Reads of whole tables are kept for so many seconds; the notices above each page need their counts within one.
-_COSTLY = {"counts": 0.8, "curve": 0.8, "coverage": 20.0, "fills_of_symbol": 2.0}
+_COSTLY = {"counts": 0.8, "curve": 0.8, "coverage": 20.0, "fills_of_symbol": 2.0, "audit": 2.0}
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ def daily_trades(entries: int, limit: int) -> Check:
 def orders_per_minute(entries: int, limit: int) -> Check:
     """At most `limit` entries approved within a minute, this one included.
 
-    Source: SEC rule 15c3-5(c)(1)(ii); the fault model's F83, a strategy that emits at each tick.
+    Source: SEC rule 15c3-5(c)(1)(ii); a strategy that emits at each tick.
     """
     return Check(
         Code.ORDERS_PER_MINUTE,
