@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,6 +12,8 @@ from typing import Any
 import pytest
 
 from risk_manager.market import StoredMarket
+from risk_manager.share_counts import KNOWN_AHEAD
+from risk_manager.snapshot import Market
 from risk_manager.testing import AAPL, MSFT, NOW
 from shared.domain.bar_blocks import block_of, to_epoch_us
 from shared.domain.bars import Bar
@@ -153,6 +158,55 @@ async def test_a_split_that_becomes_known_counts_once_there_are_other_bars() -> 
     store.append(block_of(Timeframe.MINUTE, [a_bar(AAPL, NOW, "10")]), provider="t", fetched_at=NOW)
 
     assert AAPL in (await market.at(NOW, [AAPL], with_history=True)).splits
+
+
+class Overtaken(MemoryBars):
+    """A store during whose answer to one reader another one reads, as threads do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def version(self, timeframe: Timeframe, until_at: datetime) -> Hashable:
+        return _Version(super().version(timeframe, until_at), self)
+
+
+@dataclass(frozen=True)
+class _Version:
+    of: Hashable
+    store: Overtaken
+
+    def __hash__(self) -> int:
+        return hash(self.of)
+
+    def __eq__(self, other: object) -> bool:
+        meanwhile, self.store.meanwhile = self.store.meanwhile, lambda: None
+        meanwhile()
+        return isinstance(other, _Version) and self.of == other.of
+
+
+@pytest.mark.parametrize("with_history", [True, False])
+async def test_another_read_at_the_same_time_changes_nothing(with_history: bool) -> None:
+    store, actions = Overtaken(), MemoryActions()
+    yesterday, later = NOW - timedelta(days=1), NOW + timedelta(days=1)
+    bars = [a_bar(AAPL, yesterday, "100"), a_bar(AAPL, NOW, "101"), a_bar(AAPL, later, "102")]
+    store.append(block_of(Timeframe.MINUTE, bars), provider="t", fetched_at=NOW)
+    near, far = (
+        Split(AAPL, (at + KNOWN_AHEAD).date(), Decimal(10), Decimal(1)) for at in (NOW, later)
+    )
+    actions.put([near, far], provider="t", fetched_at=NOW)
+    market = StoredMarket(Cache(), store, actions, Timeframe.MINUTE, 5)
+
+    def read(at: datetime) -> Market:
+        return asyncio.run(market.at(at, [AAPL], with_history=with_history))
+
+    first = await asyncio.to_thread(read, NOW)
+    store.meanwhile = lambda: read(later)
+    again = await asyncio.to_thread(read, NOW)
+
+    assert (again.prices, again.splits) == (first.prices, first.splits)
+    assert again.prices[AAPL].amount == 101
+    assert again.splits == {AAPL: (near,)}
 
 
 async def test_only_the_symbols_that_were_not_read_yet_are_read() -> None:

@@ -88,14 +88,17 @@ class StoredMarket:
     def _splits_around(self, instant_at: datetime, version: Hashable) -> list[Split]:
         """Every split up to some days after the instant; looked for anew when there are new bars, or another day."""
         until_on = exchange_day(instant_at) + KNOWN_AHEAD
-        if self._splits[0] != (version, until_on):
+        # Looked at once, here and in `_history`: other threads read for other instants meanwhile and keep what they found.
+        read_for, found = self._splits
+        if read_for != (version, until_on):
             found = [a for a in self._actions.actions(until_on=until_on) if isinstance(a, Split)]
             self._splits = (version, until_on), found
-        return self._splits[1]
+        return found
 
     def _history(self, asked: list[Symbol], instant_at: datetime) -> Market:
         version = self._store.version(self._timeframe, instant_at), exchange_day(instant_at)
-        known = self._kept if self._kept is not None and self._kept.version == version else None
+        kept = self._kept
+        known = kept if kept is not None and kept.version == version else None
         wanted = [symbol for symbol in asked if known is None or symbol not in known.market.asked]
         if known is not None and not wanted:
             return known.market
