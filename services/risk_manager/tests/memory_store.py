@@ -215,7 +215,10 @@ class MemoryStore:
             self.modes.append(current)
         book_changes = self.limit_changes[-1].changes if self.limit_changes else {}
         mode = changed(
-            current, change, self.marks[-1] if self.marks else None, limits.changed_by(book_changes)
+            current,
+            change,
+            self.marks[-1] if self.marks else None,
+            limits.with_stored(book_changes),
         )
         if mode is not current:
             self.modes.append(mode)

@@ -12,7 +12,7 @@ import pytest
 
 from risk_manager.api import make_router
 from risk_manager.reports import StoredReport
-from risk_manager.snapshot import Throttle
+from risk_manager.snapshot import LimitChange, Throttle
 from risk_manager.testing import (
     AAPL,
     ACCOUNT,
@@ -415,6 +415,35 @@ async def test_a_stopped_strategy_is_enabled_by_who_has_seen_why(
     assert (enabled.json()["is_stopped"], enabled.json()["version"]) == (False, 2)
     assert enabled.json()["actor"] == "token:operate"
     assert (again.status_code, again.json()["code"]) == (409, "throttle_conflict")
+
+
+async def test_a_limit_that_an_earlier_release_took_stops_neither_work_nor_its_own_mend(
+    http: httpx.AsyncClient, room: Room
+) -> None:
+    taken = {"max_positions": 20_000, "max_order_value": 1e300, "maintenance_margin": 0.1}
+    room.store.limit_changes.append(LimitChange(1, taken, "wide", "token:admin", NOW))
+
+    shown = (await http.get("/risk/limits", headers=READ)).json()
+    portfolio = await http.get("/risk/portfolio", headers=READ)
+    answered = await post(http, "/risk/validate", AN_ORDER, OPERATE)
+    halted = await post(http, "/risk/halt", {"reason": "look"}, OPERATE)
+    beyond = {"changes": {"max_positions": 20_000}, "version": 1, "reason": "again"}
+    refused = await post(http, "/risk/limits", beyond, ADMIN)
+    narrower = {"changes": {"max_daily_loss": 0.01}, "version": 1, "reason": "nervous"}
+    changed = (await post(http, "/risk/limits", narrower, ADMIN)).json()
+
+    assert shown["limits"]["max_positions"] == 10_000
+    assert shown["limits"]["max_order_value"] == 100_000_000
+    assert shown["limits"]["maintenance_margin"] == 0.25
+    assert shown["history"][0]["changes"]["max_positions"] == 20_000
+    assert (portfolio.status_code, answered.status_code, halted.status_code) == (200, 200, 200)
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_limit")
+    assert changed["history"][0]["changes"] == {
+        "max_positions": 10_000,
+        "max_order_value": 100_000_000,
+        "maintenance_margin": 0.25,
+        "max_daily_loss": 0.01,
+    }
 
 
 @pytest.mark.parametrize("absurd", ["5", "-1", "0", "NaN", "1e400", "true", '"0.05"', "[1]"])

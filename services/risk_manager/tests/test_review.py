@@ -18,7 +18,7 @@ from risk_manager.review import (
     review_flatten,
     review_manual,
 )
-from risk_manager.snapshot import Book, Market
+from risk_manager.snapshot import Book, LimitChange, Market
 from risk_manager.testing import (
     AAPL,
     CLOSE,
@@ -592,3 +592,26 @@ def test_a_sum_of_money_counts_whole_whatever_its_shares_cost_by_now() -> None:
     assert refused.answer.reason_code == Code.POSITION_SIZE
     assert approved.is_approved
     assert approved.figures["notional"] == "5000"
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "in_force"),
+    [
+        ("max_positions", 20_000, 10_000),
+        ("max_order_value", 0.5, 1.0),
+        ("max_order_value", 2e8, 1e8),
+        ("maintenance_margin", 0.1, 0.25),
+        ("max_positions", 7, 7),
+        ("max_position_size", 0.02, 0.02),
+    ],
+)
+def test_a_change_that_was_stored_earlier_is_taken_at_the_nearest_value_it_may_have(
+    name: str, taken: float, in_force: float
+) -> None:
+    change = LimitChange(1, {name: taken}, "wide", "token:admin", NOW)
+    book = a_book(holdings=[a_holding("MSFT", 10)], limit_change=change)
+
+    (approved,) = reviewed(a_signal("MSFT", direction=FLAT), book=book).review.approved
+
+    assert (approved.symbol, approved.purpose) == (MSFT, Purpose.EXIT)
+    assert getattr(some_limits().with_stored(book.limit_changes), name) == in_force

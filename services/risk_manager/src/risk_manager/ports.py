@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Protocol
 
-from risk_manager.limits import CHANGEABLE, Limits
+from risk_manager.limits import CHANGEABLE, Limits, within_bounds
 from risk_manager.modes import Change
 from risk_manager.reports import DayFigures, StoredReport
 from risk_manager.review import Decision, Outcome
@@ -118,7 +118,8 @@ def next_change(current: LimitChange | None, wanted: WantedLimits, settings: Lim
     version = 0 if current is None else current.version
     if wanted.version != version:
         raise LimitsConflict(version)
-    merged = {**(current.changes if current is not None else {}), **wanted.changes}
+    kept = {} if current is None else within_bounds(current.changes)
+    merged = {**kept, **wanted.changes}
     changes = {name: value for name, value in merged.items() if value is not None}
     settings.changed_by({**changes, **dict.fromkeys(wanted.changes.keys() - CHANGEABLE, 1.0)})
     return LimitChange(version + 1, changes, wanted.reason, wanted.actor, wanted.at)

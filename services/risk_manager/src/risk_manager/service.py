@@ -251,7 +251,7 @@ class RiskManager:
             at, book.symbols | {self.benchmark}, with_history=bool(book.holdings)
         )
         exposure = Exposure.of(book, market)
-        limits = self.limits.changed_by(book.limit_changes)
+        limits = self.limits.with_stored(book.limit_changes)
         marked = mark(book, exposure, at)
         figures = risk_figures(
             {

@@ -188,7 +188,7 @@ def make_router(manager: RiskManager, account: str, ids: Ids) -> APIRouter:
 
 async def _limits_view(manager: RiskManager) -> LimitsView:
     history = await manager.limit_history(20)
-    in_force = manager.limits.changed_by(history[0].changes if history else {})
+    in_force = manager.limits.with_stored(history[0].changes if history else {})
     return LimitsView(
         version=history[0].version if history else 0,
         limits={name: getattr(in_force, name) for name in sorted(rules.CHANGEABLE)},

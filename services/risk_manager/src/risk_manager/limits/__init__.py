@@ -16,6 +16,7 @@ from risk_manager.limits.allowed import (
     MOST_RECENT,
     Changes,
     Limits,
+    within_bounds,
 )
 from risk_manager.limits.codes import Code
 from risk_manager.limits.conduct import (
@@ -141,4 +142,5 @@ __all__ = [
     "unpriced_position",
     "wash_trade",
     "whole_shares_only",
+    "within_bounds",
 ]

@@ -59,6 +59,19 @@ _NOTHING: Mapping[str, float] = MappingProxyType({})
 _NO_SECTORS: Mapping[str, str] = MappingProxyType({})
 
 
+def within_bounds(changes: Changes) -> Changes:
+    """`changes` that were accepted earlier, each at the nearest value that it may have today.
+
+    An earlier release may have taken what no limit may be any more. To refuse it here would refuse every order, exits
+    included, and the very change that mends it; to take it as it stands would keep the limit away.
+    """
+    nearest: dict[str, float] = {}
+    for name, value in changes.items():
+        least, most = BOUNDS.get(name, (value, value))
+        nearest[name] = min(max(value, least), most)
+    return nearest
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What the settings allow. Shares of equity are fractions: 0.05 means 5 %.
@@ -195,6 +208,14 @@ class Limits:
                 raise InvalidInput(f"{name} must be {kind}, was {value!r}")
             given[name] = int(value) if is_count else float(value)
         return replace(self, **given)
+
+    def with_stored(self, changes: Changes) -> Limits:
+        """These limits with `changes` above them that were accepted earlier, as `within_bounds` takes them.
+
+        Raises:
+            InvalidInput: a name that may not be changed.
+        """
+        return self.changed_by(within_bounds(changes))
 
     @property
     def _exposures(self) -> tuple[float, float]:

@@ -49,7 +49,7 @@ def review_evaluation(
 ) -> Outcome:
     """Answer every signal of one instant."""
     # As they are under the account's lock: a change counts from the next decision on.
-    limits = limits.changed_by(book.limit_changes)
+    limits = limits.with_stored(book.limit_changes)
 
     def wishes(exposure: Exposure) -> list[Wish]:
         exits = [s for s in evaluation.signals if s.direction is Direction.FLAT]
@@ -93,7 +93,7 @@ def review_manual(
     def wishes(exposure: Exposure) -> list[Wish]:
         return [manual_of(order, exposure)]
 
-    in_force = limits.changed_by(book.limit_changes)
+    in_force = limits.with_stored(book.limit_changes)
     return _review(source_of(order), order.requested_at, wishes, book, market, in_force, venue, now)
 
 
@@ -111,7 +111,7 @@ def review_flatten(
     def wishes(exposure: Exposure) -> list[Wish]:
         return flatten_wishes(flatten_id, asked, book, exposure, now)
 
-    in_force = limits.changed_by(book.limit_changes)
+    in_force = limits.with_stored(book.limit_changes)
     return _review(flatten_source(flatten_id), now, wishes, book, market, in_force, venue, now)
 
 

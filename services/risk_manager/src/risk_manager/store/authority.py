@@ -52,7 +52,7 @@ class Authority(Tables):
                 current,
                 change,
                 None if row is None else mark_of(row, row.cash),
-                limits if above is None else limits.changed_by(above.changes),
+                limits if above is None else limits.with_stored(above.changes),
             )
             if mode is not current:
                 await self._write_mode(connection, mode, current)
