@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import APIResponse, Browser, Route, expect
+from playwright.sync_api import Browser, Route, expect
 
 from dashboard.pages import PAGES
 from dashboard.parts.frame import Page
@@ -386,16 +386,22 @@ def test_a_page_that_is_not_connected_yet_ends_with_the_session_too(
 ) -> None:
     person = enter("operate")
     other = person.page.context.new_page()
-    held: list[tuple[Route, APIResponse]] = []
-    other.route("**/socket.io.min.js", lambda route: held.append((route, route.fetch())))
+    drawn = other.request.get(f"{live.url}/risk").text()
+    (source,) = re.findall(r'src="(/[^"]*socket\.io\.min\.js)"', drawn)
+    script = other.request.get(live.url + source).text()
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    other.route("**/socket.io.min.js", hold)
     with other.expect_request("**/socket.io.min.js"):
         other.goto(f"{live.url}/risk", wait_until="commit")
     expect(other.locator("body")).to_be_attached()
 
     person.page.get_by_role("button", name="Log out").click()
     expect(person.page.get_by_label("Access token")).to_be_visible()
-    ((route, script),) = held
-    route.fulfill(response=script)
+    held.pop().fulfill(body=script, content_type="text/javascript")
 
     expect(other.get_by_role("alert")).to_have_text("Your session has ended. Log in again.")
 
