@@ -214,6 +214,11 @@ def test_hybrid_scores_value_growth_quality_and_leverage_from_0_to_1() -> None:
     assert hybrid_score(**GOOD | {"debt_to_equity": 3.0})["fundamentals"] == 0.75
 
 
+def test_hybrid_gives_nothing_for_a_price_of_zero_times_earnings_or_book_value() -> None:
+    assert hybrid_score(**GOOD | {"pe": 0.0})["value"] == 0.5
+    assert hybrid_score(**GOOD | {"pe": 0.0, "pb": 0.0})["value"] == 0.0
+
+
 def test_hybrid_gives_nothing_for_figures_that_are_missing_or_below_zero() -> None:
     assert set(hybrid_score().values()) == {0.0}
     without = {name: value for name, value in GOOD.items() if name not in ("pe", "debt_to_equity")}

@@ -11,7 +11,7 @@ from 0 to 1, made of the figures that FinViz had shown by then.
 | quality | return on equity, operating margin | 20 % each | Novy-Marx (2013), J. of Financial Economics 108(1) |
 | leverage | debt over equity | none; 0 from twice the equity on | Piotroski (2000), J. of Accounting Research 38 |
 
-In between it is a straight line. A figure that is missing earns nothing, and is not left out of the mean: there is no P/E where a
+In between it is a straight line. A figure that is missing earns nothing, as does a price of zero, and is not left out of the mean: there is no P/E where a
 company loses money and no return on equity where equity is negative, so leaving them out would make the weakest look like
 the average. Where nothing is known the fundamental part is 0.
 
@@ -151,8 +151,8 @@ def _half(speaks_for_it: np.ndarray) -> Floats:
 
 def _parts(known: Fundamentals) -> tuple[dict[str, Floats], Floats]:
     """Each part of the fundamental score, and their mean, per snapshot: 0 to 1."""
-    with np.errstate(divide="ignore"):
-        value = _earned(1.0 / known["pe"] / _EARNINGS_YIELD) + _earned(1.0 / known["pb"])
+    earnings_yield, book_yield = _inverse(known["pe"]), _inverse(known["pb"])
+    value = _earned(earnings_yield / _EARNINGS_YIELD) + _earned(book_yield)
     growth = known["eps_growth_quarter"], known["sales_growth_quarter"]
     profit = known["return_on_equity"], known["operating_margin"]
     parts = {
@@ -163,6 +163,11 @@ def _parts(known: Fundamentals) -> tuple[dict[str, Floats], Floats]:
     }
     total = parts["value"] + parts["growth"] + parts["quality"] + parts["leverage"]
     return parts, total / len(parts)
+
+
+def _inverse(multiple: Floats) -> Floats:
+    """1 over `multiple`, NaN where it is not above zero: no price is nothing times earnings or book value."""
+    return 1.0 / np.where(multiple > 0.0, multiple, np.nan)
 
 
 def _earned(share: Floats) -> Floats:
