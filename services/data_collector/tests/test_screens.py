@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -127,11 +128,49 @@ def test_figures_of_companies_are_read_by_header_percent_as_fractions_and_missin
     assert (known["return_on_equity"], known["eps_growth_quarter"]) == (1.5, 0.12)
 
 
-def test_a_figures_column_that_was_renamed_is_named() -> None:
-    renamed = export(GOOD).text.replace('"P/E"', '"PE Ratio"')
+def test_a_column_that_the_filters_need_is_named_when_it_was_renamed() -> None:
+    for column in ("Ticker", "Market Cap", "Average Volume", "Price"):
+        renamed = export(GOOD).text.replace(f'"{column}"', '"Something else"')
 
-    with pytest.raises(NotData, match=r"without the column 'P/E'; has it been renamed\?"):
-        take(httpx.Response(200, text=renamed))
+        with pytest.raises(NotData, match=f"without the column '{column}'; has it been renamed"):
+            take(httpx.Response(200, text=renamed))
+
+
+def test_a_renamed_column_of_a_figure_costs_that_figure_and_no_symbol() -> None:
+    renamed = export(GOOD).text.replace('"P/E"', '"PE Ratio"')
+    (candidate,), dropped, _ = take(httpx.Response(200, text=renamed))
+    whole, _, _ = take(export(GOOD))
+    universe = MemoryUniverse()
+    answers = [([candidate], 0, NOON), ([], 0, NOON), ([], 0, NOON), (whole, 0, NOON)]
+    screening = Screening(
+        SMALL,
+        Scripted(*answers),
+        universe,
+        a_calendar(),
+        FakeClock(NOON),
+        FakeTimer(),
+        ScriptedNewest(),
+    )
+    missing = []
+
+    async def taken() -> tuple[str, ...]:
+        # One that suddenly shrinks to nothing is doubted at first.
+        with contextlib.suppress(Unbelievable):
+            await screening.take()
+        return screening.missing
+
+    async def story() -> None:
+        missing.extend([await taken() for _ in answers])
+
+    with structlog.testing.capture_logs() as logged:
+        asyncio.run(story())
+
+    assert (candidate.symbol, dropped) == ("AAPL", 0)
+    assert set(FUNDAMENTALS) - set(candidate.figures) == {"pe"}
+    assert universe.noted[0].symbols == ("AAPL",)
+    # A screen without a row does not say that the column is back.
+    assert missing == [("P/E",), ("P/E",), ("P/E",), ()]
+    assert [each["columns"] for each in logged if "columns" in each] == [("P/E",)]
 
 
 def test_a_header_alone_is_a_result_without_candidates() -> None:

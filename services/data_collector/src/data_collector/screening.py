@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from data_collector.screens import Candidate, Screen, Taken
+from data_collector.screens import Candidate, Screen, Taken, missing_columns
 from data_collector.tracking import is_believable
 from shared.domain.calendar import TradingCalendar
 from shared.domain.errors import Misconfigured, RateLimited, Retryable, Unavailable
@@ -81,6 +81,8 @@ class Screening:
     on_taken: Callable[[], None] = lambda: None
     last_error: str | None = None
     unknown: tuple[Symbol, ...] = ()
+    # Columns of figures that the newest result came without.
+    missing: tuple[str, ...] = ()
     _doubted: Taken | None = None
 
     async def run(self) -> None:
@@ -114,6 +116,7 @@ class Screening:
             taken, {each.symbol: each.figures for each in found if each.symbol in known}
         )
         self.last_error = None
+        self._tell_missing(found)
         self.on_taken()
         _log.info("screen taken", screen=self.screen.name, symbols=len(symbols), dropped=dropped)
         return taken
@@ -131,6 +134,18 @@ class Screening:
                 f"the screen shrank from {len(before)} to {len(taken.symbols)} symbols; the last one stays "
                 "until it says so again"
             )
+
+    def _tell_missing(self, found: Sequence[Candidate]) -> None:
+        missing = missing_columns(found)
+        if missing and missing != self.missing:
+            _log.warning(
+                "columns of figures are missing; have they been renamed?",
+                screen=self.screen.name,
+                columns=missing,
+            )
+        # Without a row nobody can tell: what was known before stays.
+        if found:
+            self.missing = missing
 
     def _failed(self, error: Exception) -> None:
         self.last_error = str(error)

@@ -11,7 +11,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -116,6 +116,8 @@ FIGURES: Mapping[str, tuple[str, str]] = {
     "profit_margin": ("41", "Profit Margin"),
 }
 _MILLIONS = frozenset(["market_cap"])
+# The limits ask for this one, so it is no figure that a table may lack.
+_REQUIRED_FIGURE = "market_cap"
 # The last column ends with a sign, so that a table that was cut off in the middle of it shows.
 COLUMNS: Mapping[str, str] = {
     "1": "Ticker",
@@ -125,6 +127,9 @@ COLUMNS: Mapping[str, str] = {
     "67": "Volume",
     "52": "20-Day Simple Moving Average",
     "50": "Volatility (Week)",
+}
+_REQUIRED = frozenset(COLUMNS.values()) - {
+    header for name, (_, header) in FIGURES.items() if name != _REQUIRED_FIGURE
 }
 
 
@@ -157,7 +162,7 @@ class Candidate:
     volume: float | None
     sma20_distance: float | None
     weekly_volatility: float | None
-    # By the names of `shared.domain.fundamentals`.
+    # By the names of `shared.domain.fundamentals`, without those whose columns did not come.
     figures: Mapping[str, float | None] = field(default_factory=dict)
 
 
@@ -219,6 +224,8 @@ def parse_screen(text: str) -> Screen:
 def read_export(body: bytes, screen: Screen) -> tuple[list[Candidate], int]:
     """The rows that pass `screen`, and how many did not although they came.
 
+    A column that only figures of companies are read from may be missing: which symbols pass does not hang on it.
+
     Raises:
         NotData, Truncated: it is no whole table of this screen.
     """
@@ -231,7 +238,7 @@ def read_export(body: bytes, screen: Screen) -> tuple[list[Candidate], int]:
     except csv.Error:
         raise Truncated("FinViz answered with a table that ends in the middle of a cell") from None
     header = rows[0] if rows else []
-    missing = [name for name in COLUMNS.values() if name not in header]
+    missing = [name for name in COLUMNS.values() if name in _REQUIRED and name not in header]
     if missing:
         raise NotData(f"FinViz answered without the column {missing[0]!r}; has it been renamed?")
     if len(rows) - 1 > _MAX_ROWS:
@@ -248,6 +255,12 @@ def read_export(body: bytes, screen: Screen) -> tuple[list[Candidate], int]:
         else:
             found.append(candidate)
     return found, dropped
+
+
+def missing_columns(found: Sequence[Candidate]) -> tuple[str, ...]:
+    """The columns of figures, as FinViz names them, that did not come with these candidates; of none nothing is known."""
+    known = set().union(*(candidate.figures for candidate in found))
+    return tuple(header for name, (_, header) in FIGURES.items() if found and name not in known)
 
 
 def passes(candidate: Candidate, limits: Limits) -> bool:
@@ -276,7 +289,7 @@ def _candidate(row: Mapping[str, str]) -> Candidate | None:
         figure(row["Volume"]),
         figure(row["20-Day Simple Moving Average"]),
         figure(row["Volatility (Week)"]),
-        {name: _plain(name, row[header]) for name, (_, header) in FIGURES.items()},
+        {name: _plain(name, row[header]) for name, (_, header) in FIGURES.items() if header in row},
     )
 
 

@@ -154,7 +154,7 @@ def test_a_screen_is_taken_and_what_it_showed_can_be_asked_for_later(rig: Any) -
     # AAA stands at 100 dollars, below the screen.
     assert (taken["screen"], taken["symbols"]) == ("free", ["BBB", "CCC"])
     before = rig.collector.get("/data/universe", at="2026-01-12").json()
-    assert before == {"is_on": True, "last_error": None, "items": []}
+    assert before == {"is_on": True, "last_error": None, "missing_columns": [], "items": []}
     kept = rig.rows(
         "SELECT * FROM data_collector.v_fundamentals WHERE account = $1 ORDER BY symbol"
     )

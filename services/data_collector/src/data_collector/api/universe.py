@@ -28,6 +28,8 @@ class ApiUniverse(BaseModel):
 
     is_on: bool
     last_error: str | None
+    # Columns of companies' figures that the newest screen came without, as its provider names them.
+    missing_columns: list[str]
     items: list[ApiTaken]
 
 
@@ -50,6 +52,7 @@ def add_universe(routes: APIRouter, rooms: Rooms) -> None:
         return ApiUniverse(
             is_on=rooms.screening is not None,
             last_error=None if rooms.screening is None else rooms.screening.last_error,
+            missing_columns=[] if rooms.screening is None else list(rooms.screening.missing),
             items=[
                 ApiTaken(
                     screen=taken.screen,
