@@ -3,8 +3,11 @@
 import errno
 import os
 import stat
+import tarfile
 import threading
+from collections.abc import Callable
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from shared.adapters.parquet import ParquetBars
 from shared.domain.timeframes import Timeframe
 from shared.testing.bar_stores import NOON, a_bar, a_block
 from trader.runtime import backups
+from trader.runtime.errors import StackError
 from trader.runtime.instance import Instance
 
 APPENDS = 150
@@ -85,8 +89,117 @@ def test_history_elsewhere_is_backed_up_and_put_back_where_it_was(tmp_path: Path
     backups.restore_data(instance, kept, lambda _: None)
 
     assert store.contents(Timeframe.MINUTE)[0].bars == 1
-    before = ParquetBars(tmp_path / "elsewhere" / "bars-before-restore" / "paper")
+    before = ParquetBars(tmp_path / "elsewhere" / "bars" / "before_restore" / "paper")
     assert before.contents(Timeframe.MINUTE)[0].bars == 2
+
+
+class Restoring:
+    """A home with the history of two accounts: one bar each in the backup, two each since."""
+
+    def __init__(self, folder: Path) -> None:
+        self.instance = Instance.create(folder / "home", project=folder)
+        for account in ("live", "paper"):
+            append(ParquetBars(self.instance.parquet / account), 0)
+        self.file = backups.back_up_data(self.instance, lambda _: None)
+        for account in ("live", "paper"):
+            append(ParquetBars(self.instance.parquet / account), 1)
+
+    def restore(self) -> list[str]:
+        """What it said."""
+        said: list[str] = []
+        backups.restore_data(self.instance, self.file, said.append)
+        return said
+
+    def bars(self, below: str = ".") -> list[int]:
+        """How many each account has."""
+        folders = (self.instance.parquet / below / account for account in ("live", "paper"))
+        return [ParquetBars(at).contents(Timeframe.MINUTE)[0].bars for at in folders]
+
+
+@pytest.fixture
+def restoring(tmp_path: Path) -> Restoring:
+    return Restoring(tmp_path)
+
+
+def renames_fail(
+    monkeypatch: pytest.MonkeyPatch, error: int, when: Callable[[Path, Path], bool]
+) -> None:
+    rename = Path.rename
+
+    def refuse(self: Path, target: Path) -> Path:
+        if when(self, target):
+            raise OSError(error, os.strerror(error), f"{self}", None, f"{target}")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+
+
+def test_history_on_a_disk_of_its_own_is_put_back_there(
+    restoring: Restoring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount = restoring.instance.parquet
+    # As the kernel answers where a disk is mounted, and between two of them.
+    renames_fail(monkeypatch, errno.EBUSY, lambda source, target: mount in (source, target))
+    renames_fail(
+        monkeypatch,
+        errno.EXDEV,
+        lambda source, target: source.is_relative_to(mount) != target.is_relative_to(mount),
+    )
+    (mount / "lost+found").mkdir()
+
+    said = restoring.restore()
+
+    assert (restoring.bars(), restoring.bars("before_restore")) == ([1, 1], [2, 2])
+    assert said[-1] == f"what was there before is in {mount / 'before_restore'}"
+    names = ["before_restore", "live", "lost+found", "paper"]
+    assert sorted(path.name for path in mount.iterdir()) == names
+
+
+def test_what_a_restore_kept_is_in_no_later_backup(restoring: Restoring) -> None:
+    restoring.restore()
+
+    kept = backups.back_up_data(restoring.instance, lambda _: None)
+
+    with tarfile.open(kept) as archive:
+        assert not [name for name in archive.getnames() if "before_restore" in name]
+        assert "parquet/live" in archive.getnames()
+
+
+def test_a_restore_that_fails_half_way_leaves_all_as_it_was(
+    restoring: Restoring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = restoring.instance.parquet
+    restoring.restore()
+    append(ParquetBars(place / "paper"), 2)
+    with monkeypatch.context() as broken:
+        # One account's folder is a mount of its own: the other has changed places by then.
+        renames_fail(broken, errno.EBUSY, lambda source, _: source == place / "paper")
+        with pytest.raises(StackError, match="cannot be unpacked"):
+            restoring.restore()
+
+    assert (restoring.bars(), restoring.bars("before_restore")) == ([1, 2], [2, 2])
+    names = ["before_restore", "live", "paper"]
+    assert sorted(path.name for path in place.iterdir()) == names
+
+
+def test_what_a_restore_had_moved_when_it_was_killed_outlives_the_next_ones(
+    restoring: Restoring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = restoring.instance.parquet
+    with monkeypatch.context() as killed:
+        moved = count()
+        # From the third on nothing moves any more, nor back.
+        renames_fail(killed, errno.EIO, lambda source, target: next(moved) >= 2)
+        with pytest.raises(StackError):
+            restoring.restore()
+        assert next(moved) > 2
+
+    for _ in range(2):
+        said = restoring.restore()
+
+    [left] = place.glob("before_restore.broken-off-*")
+    assert (restoring.bars(), restoring.bars(left.name)) == ([1, 1], [2, 2])
+    assert said[-1].startswith(f"a restore was broken off: take from {left}")
 
 
 def test_drafts_of_a_writer_that_was_killed_go_with_the_next_backup_and_those_of_now_stay(

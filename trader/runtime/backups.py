@@ -3,7 +3,7 @@
 One file each, readable by its owner alone: the database as pg_dump's archive with the hash of every table,
 taken from one and the same snapshot; or market data with the settings. A restored database is compared with
 those hashes beside the one in use, and takes its place only when all agree; the old one is kept until the
-next restore.
+next restore. Market data is unpacked whole before any of it changes places; what lay there is kept as well.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -50,6 +50,14 @@ OWNER_ONLY = 0o600
 # What exFAT, network shares and the like answer to a hard link.
 NO_LINKS = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+# In the folder of history, which may be a disk of its own: that can neither be renamed nor be reached by a rename.
+# No account's label has an underscore.
+KEPT = "before_restore"
+UNPACKED = f"{KEPT}.unpacked"
+# What lies there while it changes places. A restore that is killed leaves it, and none removes another's.
+ASIDE = f"{KEPT}.broken-off-"
+# Every ext4 disk has one at its root, and it stays there.
+NOT_HISTORY = (KEPT, UNPACKED, "lost+found")
 NAME = re.compile(r"(database|data)-\d{8}T\d{6}Z\.tar")
 # Of each row a hash, of the hashes two sums: no order and no memory is needed, and no table is too large.
 HASHES = """
@@ -197,14 +205,19 @@ def restore_database(runtime: Runtime, file: Path, say: Say) -> dict[str, TableH
 
 
 def restore_data(instance: Instance, file: Path, say: Say) -> Path:
-    """Put back market history; what was there is kept beside it. The settings are laid beside `.env`.
+    """Put back market history; what was there is kept in `before_restore` beside it, until the next restore.
+
+    The settings are laid beside `.env`.
 
     Returns:
         The file that now holds the backup's settings.
+
+    Raises:
+        StackError: it cannot be done. History is as it was, or what was said names where it lies.
     """
     say("unpacking")
-    # On the disk of what it takes the place of, which may be another than the home's.
-    fresh = instance.parquet.with_name(f"restore-{os.getpid()}")
+    place = instance.parquet
+    fresh = place / UNPACKED
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         fresh.mkdir(mode=0o700, parents=True)
@@ -216,15 +229,14 @@ def restore_data(instance: Instance, file: Path, say: Say) -> Path:
             with os.fdopen(handle, "wb") as out:
                 out.write((fresh / ".env").read_bytes())
         if (fresh / "parquet").exists():
-            before = instance.parquet.with_name(f"{instance.parquet.name}-before-restore")
-            shutil.rmtree(before, ignore_errors=True)
-            if instance.parquet.exists():
-                instance.parquet.rename(before)
-            (fresh / "parquet").rename(instance.parquet)
+            _keep_replaced(place, _replaced(place, fresh / "parquet"))
+            say(f"what was there before is in {place / KEPT}")
     except (OSError, tarfile.TarError) as error:
         raise StackError(f"{file.name} cannot be unpacked: {error}") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+        for left in sorted(place.glob(f"{ASIDE}*")):
+            say(f"a restore was broken off: take from {left} what is missing, then remove it")
     return settings
 
 
@@ -263,6 +275,48 @@ def _restored_beside(runtime: Runtime, file: Path, say: Say) -> dict[str, TableH
             "take another backup, nothing was changed"
         )
     return found
+
+
+def _replaced(place: Path, fresh: Path) -> Path:
+    """Have all history in `place` change places with that in `fresh`; the folder that then holds the old one.
+
+    All of it or nothing: a failure moves back what was moved. What cannot be moved back is still in that folder.
+    """
+    aside = Path(tempfile.mkdtemp(prefix=ASIDE, dir=place))
+    with ExitStack() as undo:
+        # Without a word where it is not empty: somebody's history.
+        undo.callback(_remove_if_empty, aside)
+        for source, target in ((place, aside), (fresh, place)):
+            for entry in sorted(path for path in source.iterdir() if not _is_ours(path.name)):
+                moved = target / entry.name
+                entry.rename(moved)
+                undo.callback(moved.rename, entry)
+        undo.pop_all()
+    return aside
+
+
+def _keep_replaced(place: Path, aside: Path) -> None:
+    """Give `aside` the name of what was there before; what an earlier restore had kept goes."""
+    kept = place / KEPT
+    try:
+        if kept.exists():
+            shutil.rmtree(kept)
+        aside.rename(kept)
+    except OSError as error:
+        raise StackError(
+            f"market data is back, but {kept} cannot be replaced ({error.strerror}): remove it; what was "
+            f"there before is in {aside}"
+        ) from error
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _is_ours(name: str) -> bool:
+    """Whether what is called so in the folder of history is none."""
+    return name in NOT_HISTORY or name.startswith(ASIDE)
 
 
 @contextmanager
@@ -457,7 +511,11 @@ def _files_below(folder: Path) -> set[Path]:
     # Unlike Path.rglob it passes over a folder that has just gone.
     for place, _, names in os.walk(folder):
         found |= {(Path(place) / name).relative_to(folder) for name in names}
-    return {name for name in found if name.suffix != DRAFT and name.name != WRITER_LOCK}
+    return {
+        name
+        for name in found
+        if name.suffix != DRAFT and name.name != WRITER_LOCK and not _is_ours(name.parts[0])
+    }
 
 
 def _link(file: Path, link: Path) -> bool:
