@@ -27,13 +27,13 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared import setting_values
 from shared.domain.calendar import TradingWindow
-from shared.domain.errors import InvalidInput, InvalidSymbol, Misconfigured
-from shared.domain.money import parse_number
+from shared.domain.errors import InvalidSymbol, Misconfigured
 from shared.domain.notices import Event, Manner
 from shared.domain.symbols import Symbol, parse_symbol
-from shared.domain.timeframes import Timeframe, parse_timeframe
-from shared.storage import Access, Bucket, BucketAddress, Place, is_bucket, parse_address
+from shared.domain.timeframes import Timeframe
+from shared.storage import Access, Bucket, BucketAddress, Place, is_bucket
 
 PAPER_HOST = "paper-api.alpaca.markets"
 LIVE_HOST = "api.alpaca.markets"
@@ -63,54 +63,6 @@ LIVE_SETTINGS = ("log_level", "notify_events", "notify_quiet_hours", "api_read_o
 Fraction = Annotated[float, Field(gt=0, le=1)]
 ScaleOutGain = Annotated[float, Field(gt=0, le=100)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-def _strip_comment(value: object) -> object:
-    """Drop what follows ` #`, since Compose and shells hand inline comments on in different ways."""
-    if isinstance(value, str):
-        return value.split(" #", 1)[0].strip()
-    return value
-
-
-def _plain_number(text: str) -> str:
-    """`text` when it writes a number as everybody reads it; pydantic takes 1_0 and the digits of other scripts as well."""
-    try:
-        parse_number(text.strip())
-    except ValueError:
-        raise ValueError("write a number in plain digits, like 10 or 0.05") from None
-    return text
-
-
-def _timeframe(value: object) -> Timeframe:
-    # Pydantic gathers ValueErrors and says which setting each is about.
-    try:
-        return parse_timeframe(str(value))
-    except InvalidInput as error:
-        raise ValueError(str(error)) from None
-
-
-def _place(value: object) -> object:
-    return parse_address(value) if isinstance(value, str) else value
-
-
-def _one_symbol(value: object) -> Symbol:
-    try:
-        return parse_symbol(str(value))
-    except InvalidSymbol as error:
-        raise ValueError(str(error)) from None
-
-
-def _pairs(value: str) -> tuple[tuple[str, str], ...]:
-    """The pairs of `name=value,name=value`; each name once."""
-    pairs: dict[str, str] = {}
-    for part in (part.strip() for part in value.split(",")):
-        if not part:
-            continue
-        name, equals, given = (each.strip() for each in part.partition("="))
-        if not (name and equals and given) or name in pairs:
-            raise ValueError("write name=value,name=value with each name once")
-        pairs[name] = given
-    return tuple(pairs.items())
 
 
 class Settings(BaseSettings):
@@ -229,7 +181,9 @@ class Settings(BaseSettings):
     risk_rebalance_band: Annotated[float, Field(ge=0, le=10)] = 0.0
     risk_day_strategies: Annotated[tuple[str, ...], NoDecode] = ()
     risk_flat_before_close_s: Annotated[int, Field(ge=60, le=7_200)] = 600
-    risk_benchmark_symbol: Annotated[Symbol, BeforeValidator(_one_symbol)] = Symbol("SPY")
+    risk_benchmark_symbol: Annotated[Symbol, BeforeValidator(setting_values.one_symbol)] = Symbol(
+        "SPY"
+    )
     risk_halted_symbols: Annotated[tuple[Symbol, ...], NoDecode] = ()
 
     # What an entry at the market must find: spread and distance from the decision's price as fractions, and seconds.
@@ -244,7 +198,9 @@ class Settings(BaseSettings):
     # The label under which everything is stored; one per broker account.
     trading_account: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")] = "paper"
     trading_symbols: Annotated[tuple[Symbol, ...], NoDecode] = ()
-    trading_timeframe: Annotated[Timeframe, BeforeValidator(_timeframe)] = Timeframe.MINUTE
+    trading_timeframe: Annotated[Timeframe, BeforeValidator(setting_values.timeframe)] = (
+        Timeframe.MINUTE
+    )
     # What the strategies run with, e.g. `short_window=20,long_window=50`.
     strategy_name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = "moving_average"
     strategy_params: str = ""
@@ -255,7 +211,9 @@ class Settings(BaseSettings):
     retention_backups: Annotated[int, Field(ge=1, le=1_000)] = 14
 
     # This machine. Market history may lie in a bucket as well: s3://name/prefix, with the keys below.
-    data_dir: Annotated[Path | BucketAddress, BeforeValidator(_place)] = Path("data/parquet")
+    data_dir: Annotated[Path | BucketAddress, BeforeValidator(setting_values.place)] = Path(
+        "data/parquet"
+    )
     # What a machine keeps for itself where history is in a bucket: sessions, and the turns of its writers.
     cache_dir: Path = Path("data/parquet")
     aws_access_key_id: str | None = None
@@ -293,14 +251,14 @@ class Settings(BaseSettings):
     @classmethod
     def _plain_values(cls, values: Any) -> Any:
         if isinstance(values, dict):
-            return {key: _strip_comment(value) for key, value in values.items()}
+            return {key: setting_values.strip_comment(value) for key, value in values.items()}
         return values
 
     @field_validator("*", mode="before")
     @classmethod
     def _plain_numbers(cls, value: object, info: ValidationInfo) -> object:
         is_number = cls.model_fields[info.field_name or ""].annotation in (int, float)
-        return _plain_number(value) if is_number and isinstance(value, str) else value
+        return setting_values.plain_number(value) if is_number and isinstance(value, str) else value
 
     @field_validator("trading_symbols", "risk_halted_symbols", mode="before")
     @classmethod
@@ -318,7 +276,9 @@ class Settings(BaseSettings):
     def _sectors(cls, value: object) -> object:
         if isinstance(value, str):
             try:
-                return tuple((parse_symbol(name), sector) for name, sector in _pairs(value))
+                return tuple(
+                    (parse_symbol(name), sector) for name, sector in setting_values.pairs(value)
+                )
             except InvalidSymbol as error:
                 raise ValueError(str(error)) from None
         return value
@@ -344,7 +304,7 @@ class Settings(BaseSettings):
     def _events(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
-        pairs = _pairs(value)
+        pairs = setting_values.pairs(value)
         for event, manner in pairs:
             if event not in list(Event) or manner not in list(Manner):
                 raise ValueError(
@@ -365,14 +325,20 @@ class Settings(BaseSettings):
     @classmethod
     def _buckets(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple((name, _plain_number(share)) for name, share in _pairs(value))
+            return tuple(
+                (name, setting_values.plain_number(share))
+                for name, share in setting_values.pairs(value)
+            )
         return value
 
     @field_validator("risk_scale_out", mode="before")
     @classmethod
     def _targets(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(tuple(map(_plain_number, pair)) for pair in _pairs(value))
+            return tuple(
+                tuple(map(setting_values.plain_number, pair))
+                for pair in setting_values.pairs(value)
+            )
         return value
 
     @field_validator("risk_strategy_capital")
@@ -428,7 +394,7 @@ class Settings(BaseSettings):
     @field_validator("strategy_params")
     @classmethod
     def _named_values(cls, value: str) -> str:
-        _pairs(value)
+        setting_values.pairs(value)
         return value
 
     @field_validator("trading_timezone")
