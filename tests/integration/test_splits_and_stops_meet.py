@@ -53,6 +53,12 @@ class Risk:
 
     async def bar(self, market: Market, *wishes: Any) -> Outcome:
         """A bar has closed: what is answered, which the executor then takes."""
+        outcome = await self.decided(market, *wishes)
+        await self.desk.store.reviews.take(at=self.desk.clock.now())
+        return outcome
+
+    async def decided(self, market: Market, *wishes: Any) -> Outcome:
+        """A bar has closed: what is answered, which the executor has not read."""
         at = self.desk.clock.now()
         evaluation = replace(an_evaluation(*wishes, at=at), account=self.desk.account)
 
@@ -61,7 +67,6 @@ class Risk:
 
         outcome = await self.store.record(source_of(evaluation), decide, at, marks_equity=True)
         assert outcome is not None
-        await self.desk.store.reviews.take(at=at)
         self.desk.clock.advance(60)
         return outcome
 
@@ -179,15 +184,12 @@ def test_a_move_from_before_a_split_is_void(play: Play) -> None:
         await desk.held()
         desk.clock.advance(timedelta(days=1))
         risk = Risk(desk)
-        at = desk.clock.now()
-        evaluation = replace(an_evaluation(at=at), account=desk.account)
-
-        def decide(book: Book) -> Outcome:
-            return review_evaluation(evaluation, book, risk.market(103), MANAGED, a_venue(), at)
-
-        outcome = await risk.store.record(source_of(evaluation), decide, at)
-        assert outcome is not None
-        assert outcome.review.moved
+        # The second follows the first, which the executor has not read either.
+        for price, stop in ((102, Decimal("96.9")), (103, Decimal("97.85"))):
+            outcome = await risk.decided(risk.market(price))
+            assert [move.stop_loss for move in outcome.review.moved] == [stop]
+            book, _ = await risk.seen(risk.market(price))
+            assert [entry.stop for entry, _ in book.holdings[0].covered()] == [stop]
         told(desk, "SPLIT", symbol="AAPL", qty="90", date="2026-01-06")
         holds(desk, AAPL, 100)
         await desk.compare()

@@ -67,8 +67,10 @@ SELECT
       (SELECT jsonb_agg(jsonb_build_array(e.filled::text, greatest(e.stop_loss, (
            SELECT s.stop_loss FROM risk_manager.stop_moves s
            WHERE s.account = :account AND s.decision_id = e.decision_id AND s.review_id > {_READ}
-             -- One from before a split is void, as the executor will find.
-             AND s.previous <= e.stop_loss
+             -- As the executor will find: one from before a split is void, and one may follow another that it has not read.
+             AND s.id >= (SELECT min(f.id) FROM risk_manager.stop_moves f
+                          WHERE f.account = :account AND f.decision_id = e.decision_id
+                            AND f.review_id > {_READ} AND f.previous <= e.stop_loss)
            ORDER BY s.id DESC LIMIT 1))::text,
          e.strategy, e.decision_id, e.reference_price::text, e.since_at) ORDER BY e.id DESC)
        FROM (SELECT d.id, d.decision_id, d.strategy, d.reference_price, i.filled, i.stop_loss, i.since_at
