@@ -16,8 +16,7 @@ from risk_manager.limits import Changes, Closes, drawdown_of
 from risk_manager.share_counts import BookedSplit, Unsettled, unsettled
 from risk_manager.sizing import OPEN_GAP, TradeRecord
 from shared.domain.arithmetic import quantised
-from shared.domain.calendar import NEW_YORK
-from shared.domain.corporate_actions import Split
+from shared.domain.corporate_actions import Split, exchange_day
 from shared.domain.decisions import Approved, Purpose, TradingMode
 from shared.domain.orders import OrderType, Side
 from shared.domain.symbols import Symbol
@@ -66,7 +65,7 @@ class Holding:
             (
                 shares
                 for entry, shares in self.covered()
-                if entry.since_at is not None and _exchange_day(entry.since_at) >= on
+                if entry.since_at is not None and exchange_day(entry.since_at) >= on
             ),
             ZERO,
         )
@@ -477,12 +476,12 @@ def _unsettled(book: Book, market: Market) -> Mapping[Symbol, Unsettled]:
         told, price = market.splits.get(holding.symbol, ()), market.prices.get(holding.symbol)
         if price is None or not (told or holding.splits):
             continue
-        priced_on = _exchange_day(price.end_at)
+        priced_on = exchange_day(price.end_at)
         since = book.adopted_at
 
         def was_held(on: date, holding: Holding = holding, since: datetime | None = since) -> bool:
             # What the account was adopted with is counted as it was on that day.
-            return (since is None or _exchange_day(since) < on) and holding.was_held(on)
+            return (since is None or exchange_day(since) < on) and holding.was_held(on)
 
         other = unsettled(
             told,
@@ -525,9 +524,5 @@ def _day_equity(
 ) -> Decimal:
     if last is None or restarted:
         return equity
-    is_new_day = _exchange_day(instant_at) > _exchange_day(last.instant_at)
+    is_new_day = exchange_day(instant_at) > exchange_day(last.instant_at)
     return last.equity if is_new_day or last.day_equity is None else last.day_equity
-
-
-def _exchange_day(at: datetime) -> date:
-    return at.astimezone(NEW_YORK).date()
