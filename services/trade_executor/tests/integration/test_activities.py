@@ -111,6 +111,36 @@ def test_a_split_moves_shares_and_exits_keeps_the_cost_and_waits_for_a_person(pl
     play(scenario)
 
 
+def test_a_split_is_told_by_what_was_held_before_it_whatever_is_booked_at_the_same_instant(
+    play: Play,
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held()
+        told(desk, "SPLIT", symbol="AAPL", qty="20")
+        holds(desk, AAPL, 30)
+        assert (await desk.compare()).positions_agree
+
+        async def ratio_after_a_sale(connection: Any) -> Any:
+            # The venue's clock stands still in a replay.
+            await desk.store.ledger._do(
+                connection,
+                """INSERT INTO trade_executor.fills
+                       (account, execution_id, broker_order_id, symbol, side, quantity, price, executed_at, booked_at)
+                   SELECT f.account, 'later', f.broker_order_id, f.symbol, 'sell', 5, f.price, a.entered_at, a.entered_at
+                   FROM trade_executor.fills f, trade_executor.adjustments a
+                   WHERE f.account = :account AND a.account = :account""",
+            )
+            return await desk.store.ledger._one(
+                connection,
+                "SELECT held_before, ratio FROM trade_executor.v_splits WHERE account = :account",
+            )
+
+        told_split = await desk.store.ledger._db.run(ratio_after_a_sale)
+        assert (told_split.held_before, told_split.ratio) == (Decimal(10), Decimal(3))
+
+    play(scenario)
+
+
 def test_a_split_moves_the_limit_of_a_stop_and_protection_that_waits_to_be_sent(play: Play) -> None:
     async def scenario(desk: Desk) -> None:
         intent = await desk.sent("sig", terms=OrderTerms(stop_loss_limit=Decimal(88)))

@@ -98,13 +98,14 @@ class Activities(Tables):
 
         async def work(connection: AsyncConnection) -> None:
             await lock(connection, f"ledger:{self.account}")
+            before = ours
             for move in moves:
                 await self._do(
                     connection,
                     f"""INSERT INTO {SCHEMA}.adjustments
-                            (account, key, symbol, quantity, price, reason, evidence, entered_at)
+                            (account, key, symbol, quantity, price, reason, evidence, entered_at, held_before)
                         VALUES (:account, :key, :symbol, :quantity, :price, :reason,
-                                CAST(:evidence AS jsonb), :at)
+                                CAST(:evidence AS jsonb), :at, :before)
                         ON CONFLICT (account, key) DO NOTHING""",
                     key=_key(move.activity),
                     symbol=symbol,
@@ -113,7 +114,9 @@ class Activities(Tables):
                     reason=move.activity.kind,
                     evidence=as_json(dict(move.activity.raw)),
                     at=at,
+                    before=before,
                 )
+                before += move.quantity
             # Shares that came from elsewhere are worth what the others are: only a split changes the price.
             if ours * after > 0 and all(move.activity.kind in SPLITS for move in moves):
                 await self._rescale_exits(connection, symbol, abs(ours), ours / after, at)
