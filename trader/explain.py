@@ -15,6 +15,7 @@ from typing import Any
 
 from risk_manager.positions import Kind
 from shared.adapters.parquet import ParquetBars
+from shared.domain.decisions import TradingMode
 from shared.domain.lots import ZERO, match
 from shared.domain.money import plain
 from shared.domain.symbols import Symbol
@@ -75,26 +76,27 @@ _FIRST_REFUSAL = """
     ORDER BY id DESC LIMIT 1
 """
 # What keeps a symbol from being bought whoever wishes for it, as it stood at an instant.
-_STANDING = """
-    SELECT words FROM (
-        (SELECT 1 AS rank, 'trading is ' || mode || ' since ' || changed_at || ': ' || reason AS words
-         FROM risk_manager.v_modes WHERE account = :account AND changed_at <= :at
-         ORDER BY version DESC LIMIT 1)
-        UNION ALL
-        SELECT 2, strategy || ' is stopped in it until a person enables it: ' || reason
-        FROM risk_manager.v_throttles
-        WHERE account = :account AND symbol = :symbol AND is_stopped AND changed_at <= :at
-        UNION ALL
-        SELECT 3, 'it is held since ' || since_at || ': ' || reason FROM data_collector.v_symbol_holds
-        WHERE account = :account AND symbol = :symbol AND since_at <= :at
-          AND (ended_at IS NULL OR ended_at > :at)
-        UNION ALL
-        SELECT 4, 'it waits for a person since ' || opened_at || ', ' || kind || ': ours ' || ours
-                  || ', the broker''s ' || theirs
-        FROM trade_executor.v_differences
-        WHERE account = :account AND symbol = :symbol AND opened_at <= :at
-          AND (closed_at IS NULL OR closed_at > :at)
-    ) AS found WHERE words NOT LIKE 'trading is ACTIVE%' ORDER BY rank, words LIMIT 20
+_MODE_THEN = """
+    SELECT mode, reason, changed_at FROM risk_manager.v_modes
+    WHERE account = :account AND changed_at <= :at ORDER BY version DESC LIMIT 1
+"""
+_STOPPED_THEN = """
+    SELECT strategy, reason, changed_at FROM (
+        SELECT DISTINCT ON (strategy) strategy, is_stopped, reason, changed_at
+        FROM risk_manager.v_throttle_changes
+        WHERE account = :account AND symbol = :symbol AND changed_at <= :at
+        ORDER BY strategy, version DESC) AS newest
+    WHERE is_stopped ORDER BY strategy LIMIT 20
+"""
+_HELD_THEN = """
+    SELECT reason, since_at FROM data_collector.v_symbol_holds
+    WHERE account = :account AND symbol = :symbol AND since_at <= :at AND (ended_at IS NULL OR ended_at > :at)
+    ORDER BY since_at, reason LIMIT 20
+"""
+_DIFFERING_THEN = """
+    SELECT kind, ours, theirs, opened_at FROM trade_executor.v_differences
+    WHERE account = :account AND symbol = :symbol AND opened_at <= :at AND (closed_at IS NULL OR closed_at > :at)
+    ORDER BY opened_at, kind LIMIT 20
 """
 # The newest batch that could have been decided on, and the newest of any kind.
 _BATCH_BEFORE = """
@@ -218,8 +220,29 @@ class Explainer:
         return _answer(symbol, instant, told, chains, standing)
 
     async def _standing(self, symbol: Symbol, at: datetime | None) -> list[str]:
-        rows = await self._rows(_STANDING, symbol=symbol, at=at or _FOR_EVER)
-        return [row["words"] for row in rows]
+        then = at or _FOR_EVER
+        modes = await self._rows(_MODE_THEN, at=then)
+        stops = await self._rows(_STOPPED_THEN, symbol=symbol, at=then)
+        holds = await self._rows(_HELD_THEN, symbol=symbol, at=then)
+        differences = await self._rows(_DIFFERING_THEN, symbol=symbol, at=then)
+        return [
+            *(
+                f"trading is {row['mode']} since {row['changed_at'].isoformat()}: {row['reason']}"
+                for row in modes
+                if row["mode"] != TradingMode.ACTIVE
+            ),
+            *(
+                f"{row['strategy']} is stopped in it since {row['changed_at'].isoformat()}, until a person "
+                f"enables it: {row['reason']}"
+                for row in stops
+            ),
+            *(f"it is held since {row['since_at'].isoformat()}: {row['reason']}" for row in holds),
+            *(
+                f"it waits for a person since {row['opened_at'].isoformat()}, {row['kind']}: ours "
+                f"{row['ours']}, the broker's {row['theirs']}"
+                for row in differences
+            ),
+        ]
 
     async def _newest_bar(self, symbol: Symbol, batch: Row) -> str:
         timeframe: Timeframe = parse_timeframe(batch["timeframe"])

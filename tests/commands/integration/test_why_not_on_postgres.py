@@ -165,7 +165,45 @@ def test_what_stands_in_the_way_of_any_wish_is_told_as_it_was_then(
 
     standing = asked(stages, capsys)["standing"]
 
-    told = ["HALTED", "rsi is stopped in it until a person", "bars repeat", "POSITION: ours 10"]
-    assert len(standing) == 4
-    assert all(words in line for words, line in zip(told, standing, strict=True))
+    since = "2026-03-02T15:00:00+00:00"
+    assert standing == [
+        f"trading is HALTED since {since}: lunch",
+        f"rsi is stopped in it since {since}, until a person enables it: eleven entries",
+        f"it is held since {since}: its bars repeat themselves",
+        f"it waits for a person since {since}, POSITION: ours 10, the broker's 20",
+    ]
     assert asked(stages, capsys, "2026-03-02T14:59:59Z")["standing"] == []
+
+
+def test_what_has_been_let_go_since_is_told_of_the_instant_at_which_it_stood(
+    stages: Stages, capsys: Output
+) -> None:
+    stages.batch()
+    stages.write(
+        "risk_manager",
+        *(
+            "INSERT INTO risk_manager.throttles (account, strategy, symbol, version, is_stopped, reason, actor, "
+            f"changed_at) VALUES (:a, '{strategy}', 'AAPL', {version}, {stopped}, '{reason}', 'x', '{at}')"
+            for strategy, version, stopped, reason, at in (
+                ("macd", 1, True, "twelve entries", "2026-03-02T14:00:00Z"),
+                ("rsi", 1, True, "eleven entries", AT),
+                ("macd", 2, False, "mended", AT),
+                ("rsi", 2, False, "mended", "2026-03-02T15:30:00Z"),
+            )
+        ),
+        *(
+            "INSERT INTO risk_manager.modes (account, version, mode, previous, reason, actor, "
+            "restarts_peak, changed_at) VALUES "
+            f"(:a, {version}, '{mode}', {previous}, 'trading is ACTIVE again', 'x', false, '{at}')"
+            for version, mode, previous, at in (
+                (1, "REDUCING", "NULL", AT),
+                (2, "ACTIVE", "'REDUCING'", "2026-03-02T15:30:00Z"),
+            )
+        ),
+    )
+
+    assert asked(stages, capsys, AT)["standing"] == [
+        "trading is REDUCING since 2026-03-02T15:00:00+00:00: trading is ACTIVE again",
+        "rsi is stopped in it since 2026-03-02T15:00:00+00:00, until a person enables it: eleven entries",
+    ]
+    assert asked(stages, capsys)["standing"] == []
