@@ -66,6 +66,8 @@ class History:
     hours: Ints | None = None
     # All exchange days around the bars, as `session` numbers them; None: no calendar says.
     exchange: Ints | None = None
+    # What could not be read of what belongs to these bars; sentences for a run's warnings.
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.panel)
@@ -211,6 +213,7 @@ class History:
             self.actions,
             None if self.hours is None else self.hours[first:last],
             self.exchange,
+            self.notes,
         )
 
     @cached_property

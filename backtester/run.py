@@ -216,7 +216,7 @@ def _unscreened(history: History) -> list[str]:
     known = int(np.count_nonzero(~np.isnan(passed)))
     if known == 0:
         unknown = "no screen is known for these bars, so no fundamentals spoke for a symbol"
-        mend = "the running system keeps screens with their time (FINVIZ_SCREEN), and they are read while PostgreSQL runs"
+        mend = "the running system keeps screens with their time (FINVIZ_SCREEN)"
         return [f"{unknown}: {mend}"]
     if known < passed.size:
         return [f"screens are known for {known} of {passed.size} bars; where none is, none spoke"]
@@ -231,7 +231,7 @@ def _without_fundamentals(history: History) -> list[str]:
     known = 0 if place is None else int(np.count_nonzero((place > 0) & ~np.isnan(panel.close)))
     if known == 0:
         unknown = "no fundamentals are known for these bars, so none spoke for a symbol"
-        mend = "the running system keeps those of screened symbols with their time (FINVIZ_SCREEN), and they are read while PostgreSQL runs"
+        mend = "the running system keeps those of screened symbols with their time (FINVIZ_SCREEN)"
         return [f"{unknown}: {mend}"]
     if known < of:
         return [f"fundamentals are known for {known} of {of} bars; where none are, none spoke"]
@@ -241,7 +241,7 @@ def _without_fundamentals(history: History) -> list[str]:
 def _warnings(
     strategy: Strategy, history: History, wished: Wished, outcome: Outcome, trips: Trips
 ) -> Sequence[str]:
-    found: list[str] = []
+    found = list(history.notes)
     panel = history.panel
     if strategy.uses_screens:
         found += _unscreened(history)

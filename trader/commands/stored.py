@@ -14,10 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import Database, open_database
-from shared.config import Settings, load_settings
-from shared.domain.errors import Unavailable
+from shared.config import Settings, load_settings, process_environment
+from shared.domain.errors import Misconfigured, Unavailable
 from shared.storage import Place
-from trader.runtime.errors import NotFound, NotRunning
+from trader.runtime.credentials import OPERATOR
+from trader.runtime.errors import NotFound, NotRunning, StackError
 from trader.runtime.instance import Instance
 from trader.runtime.runtimes import runtime_of
 
@@ -51,13 +52,9 @@ def ask_stored(account: str | None, ask: Callable[[Stored], Awaitable[T]]) -> T:
     """What `ask` finds in what is stored under `account`, or under the settings' own.
 
     Raises:
-        NotRunning: the database does not answer.
+        NotRunning: the database does not answer. Misconfigured: a setting is wrong.
     """
-    instance = Instance.of_project()
-    host, port = runtime_of(instance).database_address()
-    address = {"DB_HOST": host, "DB_PORT": str(port)}
-    settings = load_settings({**instance.operator_environment(), **address})
-    label = account or account_in_use(instance, settings)
+    settings, label = _operators(account)
 
     async def answer() -> T:
         async with open_database(
@@ -71,6 +68,26 @@ def ask_stored(account: str | None, ask: Callable[[Stored], Awaitable[T]]) -> T:
         raise NotRunning(
             "PostgreSQL does not answer; start it with `trader up postgres`"
         ) from error
+
+
+def _operators(account: str | None) -> tuple[Settings, str]:
+    """The operator's own settings, and whose rows are meant."""
+    told = process_environment()
+    if told.get("DB_USER") == OPERATOR and told.get("DB_PASSWORD"):
+        # A child of the dashboard: it is told where the database is, and in a container it could find out nothing else.
+        settings = load_settings(told)
+        return settings, account or settings.trading_account
+    instance = Instance.of_project()
+    runtime, environment = runtime_of(instance), instance.operator_environment()
+    # What is wrong in the settings is said before anything is asked.
+    load_settings(environment)
+    try:
+        host, port = runtime.database_address()
+    except (Misconfigured, StackError) as error:
+        # Whatever keeps the runtime from saying where: nothing answers there.
+        raise NotRunning(str(error)) from error
+    settings = load_settings({**environment, "DB_HOST": host, "DB_PORT": str(port)})
+    return settings, account or account_in_use(instance, settings)
 
 
 def account_in_use(instance: Instance, settings: Settings) -> str:

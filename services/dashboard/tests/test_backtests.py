@@ -94,3 +94,18 @@ def test_a_containers_settings_file_is_what_backtests_are_told_without_its_secre
     assert found["RISK_MAX_POSITION_SIZE"] == "0.03"
     assert "SETTINGS_FILE" not in found
     assert SECRET not in str(found)
+
+
+def test_what_history_is_read_with_is_handed_on_and_nothing_that_acts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "told"
+    reading = ("DB_PASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    acting = ("API_TOKEN_KILL", "REDIS_PASSWORD", "ALPACA_SECRET_KEY", "GOTIFY_TOKEN")
+    file.write_text("".join(f"{name}={name.lower()}-{SECRET}\n" for name in (*reading, *acting)))
+    monkeypatch.setenv("SETTINGS_FILE", str(file))
+
+    found = Backtests(load_settings(), MonotonicTimer())._environment
+
+    assert [name for name in (*reading, *acting) if name in found] == list(reading)
+    assert str(found).count(SECRET) == len(reading)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -13,10 +14,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from dashboard.adapters.backtests import Backtests
 from data_collector.screens import Taken
 from data_collector.store import PostgresUniverse
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import open_database
+from shared.config import load_settings
 from shared.domain.symbols import Symbol
 from trader.cli import main
 from trader.exits import ExitCode
@@ -142,3 +145,101 @@ def test_figures_of_a_symbol_are_kept_once_an_hour(account: str, settings_for: S
     kept = note(settings_for, account, {first + timedelta(minutes=n): GOOD for n in minutes})
 
     assert kept == [first, first + timedelta(minutes=60), first + timedelta(minutes=120)]
+
+
+def test_a_backtest_from_the_dashboard_knows_them_by_what_its_container_was_told(
+    servers: Servers,
+    account: str,
+    settings_for: SettingsFor,
+    bars: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    afternoon = datetime.combine(TAKEN_ON, datetime.min.time(), UTC) + timedelta(hours=18)
+    note(settings_for, account, {afternoon + timedelta(days=n): GOOD for n in range(6)})
+    home = tmp_path / "home"
+    told = {
+        name: value
+        for name, value in servers.instance.environment("dashboard").items()
+        if name not in {*os.environ, "HOME", "TZ"}
+    } | {"TRADING_HOME": str(home), "TRADING_ACCOUNT": account}
+    (tmp_path / "told").write_text("\n".join(f"{name}={value}" for name, value in told.items()))
+    monkeypatch.setenv("SETTINGS_FILE", str(tmp_path / "told"))
+    values = ",".join(word for word in PARAMETERS if word != "--param")
+
+    async def ran_there() -> dict[str, Any]:
+        desk = Backtests(load_settings(), MonotonicTimer())
+        desk.start({"strategy": "hybrid", "data": str(bars), "param": values})
+        assert desk._task is not None
+        assert desk.latest is not None
+        await desk._task
+        assert desk.latest.failed is None
+        return await desk.run(desk.latest.run_id or "")
+
+    found = asyncio.run(ran_there())
+
+    assert any(said.startswith("fundamentals are known for ") for said in found["warnings"])
+    # Where a container may write nothing, nothing needs to be written: no secrets of its own.
+    assert not (home / ".env").exists()
+
+
+def test_why_nothing_is_known_is_said_in_the_databases_own_sentence(
+    servers: Servers,
+    account: str,
+    bars: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    of_nobody = Instance.create(tmp_path / "stack", settings={"TRADING_ACCOUNT": account})
+    monkeypatch.setenv("TRADING_HOME", str(of_nobody.home))
+    for name, value in of_nobody.addresses().items():
+        if name.endswith("_PORT"):
+            monkeypatch.setenv(name, value)
+
+    found = ran(bars, capsys)
+
+    said = "what was kept of screens and companies could not be read: PostgreSQL does not answer"
+    assert any(each.startswith(said) for each in found["warnings"])
+
+
+def test_a_wrong_setting_ends_the_run_in_place_of_a_run_that_knows_nothing(
+    bars: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TRADING_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TRADING_SYMBOLS", "AAPL,not a symbol")
+
+    words = ["backtest", "run", "--strategy", "hybrid", "--json", "-", "--data", str(bars)]
+    assert main(words) == ExitCode.USAGE
+    assert "TRADING_SYMBOLS" in capsys.readouterr().err
+
+
+def test_what_was_cut_off_is_said_and_the_newest_are_known(
+    servers: Servers,
+    account: str,
+    settings_for: SettingsFor,
+    bars: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Instance, "of_project", lambda: servers.instance)
+    monkeypatch.setenv("TRADING_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TRADING_ACCOUNT", account)
+    afternoon = datetime.combine(TAKEN_ON, datetime.min.time(), UTC) + timedelta(hours=18)
+    note(settings_for, account, {afternoon + timedelta(days=n): GOOD for n in range(6)})
+    # As if a run of all that is kept were as large as one of thousands of symbols.
+    monkeypatch.setattr("trader.universe.MOST_SNAPSHOTS", 4)
+    monkeypatch.setattr("trader.universe._ROWS_AT_ONCE", 2)
+
+    found = ran(bars, capsys)
+
+    (cut,) = [said for said in found["warnings"] if said.startswith("only the newest")]
+    assert cut == (
+        "only the newest 4 snapshots of companies were read, those after 2023-09-21 18:00 UTC; "
+        "test fewer symbols or a shorter time"
+    )
+    assert any(said.startswith("fundamentals are known for ") for said in found["warnings"])

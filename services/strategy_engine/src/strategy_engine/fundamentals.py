@@ -50,13 +50,10 @@ class Snapshots:
 
     def then(self, later: Snapshots, since_us: int) -> Snapshots:
         """These and `later` ones, without what was taken before `since_us`."""
-        symbols = [*self._symbols(), *later._symbols()]
-        taken_us = np.concatenate([self.taken_us, later.taken_us])
-        figures = np.concatenate([self.figures, later.figures])
-        kept = np.flatnonzero(taken_us >= since_us)
-        return snapshots_of([symbols[row] for row in kept.tolist()], taken_us[kept], figures[kept])
+        return joined([self, later], since_us)
 
-    def _symbols(self) -> list[Symbol]:
+    def symbols(self) -> list[Symbol]:
+        """Whose each row is."""
         return [symbol for symbol, (first, last) in self.spans.items() for _ in range(first, last)]
 
 
@@ -73,6 +70,16 @@ def snapshots_of(symbols: Sequence[Symbol], taken_us: Instants, figures: Floats)
     last = np.cumsum(counts)
     spans = zip((last - counts).tolist(), last.tolist(), strict=True)
     return Snapshots(taken_us[order], figures[order], dict(zip(number, spans, strict=True)))
+
+
+def joined(parts: Sequence[Snapshots], since_us: int) -> Snapshots:
+    """The snapshots of all `parts`, in any order, without what was taken before `since_us`."""
+    parts = [NO_SNAPSHOTS, *parts]
+    symbols = [symbol for part in parts for symbol in part.symbols()]
+    taken_us = np.concatenate([part.taken_us for part in parts])
+    figures = np.concatenate([part.figures for part in parts])
+    kept = np.flatnonzero(taken_us >= since_us)
+    return snapshots_of([symbols[row] for row in kept.tolist()], taken_us[kept], figures[kept])
 
 
 def read_snapshots(rows: Sequence[Sequence[Any]]) -> Snapshots:

@@ -1,7 +1,8 @@
 """How are backtests run, listed and compared from here?
 
 By the project's own command line in a process of its own, since the backtester is no service: one run at a time, with a
-deadline, an answer of bounded size and none of our secrets. What it refuses comes back as its own sentence.
+deadline, an answer of bounded size, and of our secrets those alone with which history is read. What it refuses comes back as
+its own sentence.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ MOST_REPORTS = 4
 MOST_BYTES = 64 * 1024 * 1024
 MOST_LISTED = 200
 _LONGEST_QUOTE = 400
+# What the database's rows and a bucket's files are read with; the database's is that of the role that may only look.
+_READING = frozenset(["DB_PASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
 
 
 @dataclass(slots=True)
@@ -51,7 +54,7 @@ class Backtests:
         self._environment = {
             name: value
             for name, value in process_environment().items()
-            if not isinstance(getattr(settings, name.lower(), None), SecretStr)
+            if name in _READING or not isinstance(getattr(settings, name.lower(), None), SecretStr)
         }
         self._timer = timer
         self._task: asyncio.Task[None] | None = None
