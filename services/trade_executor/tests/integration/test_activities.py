@@ -141,6 +141,31 @@ def test_a_split_is_told_by_what_was_held_before_it_whatever_is_booked_at_the_sa
     play(scenario)
 
 
+def test_a_split_that_an_earlier_release_booked_is_told_by_all_that_came_before_it(
+    play: Play,
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held()
+
+        async def booked(connection: Any) -> Any:
+            await desk.store.ledger._do(
+                connection,
+                """INSERT INTO trade_executor.adjustments
+                       (account, key, symbol, quantity, reason, evidence, entered_at)
+                   VALUES (:account, 'activity:old', 'AAPL', 20, 'SPLIT', '{}', :at)""",
+                at=desk.clock.now(),
+            )
+            return await desk.store.ledger._one(
+                connection,
+                "SELECT held_before, ratio FROM trade_executor.v_splits WHERE account = :account",
+            )
+
+        told_split = await desk.store.ledger._db.run(booked)
+        assert (told_split.held_before, told_split.ratio) == (Decimal(10), Decimal(3))
+
+    play(scenario)
+
+
 def test_a_split_moves_the_limit_of_a_stop_and_protection_that_waits_to_be_sent(play: Play) -> None:
     async def scenario(desk: Desk) -> None:
         intent = await desk.sent("sig", terms=OrderTerms(stop_loss_limit=Decimal(88)))
