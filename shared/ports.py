@@ -185,9 +185,12 @@ class ActionStore(Protocol):
         ...
 
     def actions(
-        self, symbols: Sequence[Symbol] | None = None, until_on: date | None = None
+        self,
+        symbols: Sequence[Symbol] | None = None,
+        until_on: date | None = None,
+        since_on: date | None = None,
     ) -> list[CorporateAction]:
-        """What counts, by symbol, kind and day: of `symbols` (None: all), with an ex-date up to `until_on`."""
+        """What counts, by symbol, kind and day: of `symbols` (None: all), with an ex-date from `since_on` up to `until_on`."""
         ...
 
 

@@ -75,7 +75,10 @@ class ParquetActions:
         return len(new)
 
     def actions(
-        self, symbols: Sequence[Symbol] | None = None, until_on: date | None = None
+        self,
+        symbols: Sequence[Symbol] | None = None,
+        until_on: date | None = None,
+        since_on: date | None = None,
     ) -> list[CorporateAction]:
         """See `ActionStore`."""
         rows = _current(self._read())
@@ -83,6 +86,8 @@ class ParquetActions:
             rows = rows.filter(pl.col("symbol").is_in(list(symbols)))
         if until_on is not None:
             rows = rows.filter(pl.col("ex_on") <= until_on)
+        if since_on is not None:
+            rows = rows.filter(pl.col("ex_on") >= since_on)
         return _actions(rows)
 
     def _read(self) -> pl.DataFrame:

@@ -94,7 +94,10 @@ class MemoryActions:
         return added
 
     def actions(
-        self, symbols: Sequence[Symbol] | None = None, until_on: date | None = None
+        self,
+        symbols: Sequence[Symbol] | None = None,
+        until_on: date | None = None,
+        since_on: date | None = None,
     ) -> list[CorporateAction]:
         """See `ActionStore`."""
         current = [self._known[*key, *max(versions)] for key, versions in self._versions.items()]
@@ -103,6 +106,7 @@ class MemoryActions:
             for action in current
             if (symbols is None or action.symbol in symbols)
             and (until_on is None or action.ex_on <= until_on)
+            and (since_on is None or action.ex_on >= since_on)
         )
 
 
@@ -452,3 +456,5 @@ class ActionStoreContract:
         assert actions.actions([self.AAPL]) == [first, later]
         assert actions.actions([self.AAPL], self.EX_ON) == [first]
         assert actions.actions(None, self.EX_ON) == [first, other]
+        assert actions.actions(since_on=later.ex_on) == [later]
+        assert actions.actions([self.AAPL], first.ex_on, first.ex_on) == [first]

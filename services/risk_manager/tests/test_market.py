@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from risk_manager.market import StoredMarket
-from risk_manager.share_counts import KNOWN_AHEAD
+from risk_manager.share_counts import KNOWN_AHEAD, KNOWN_FOR
 from risk_manager.snapshot import Market
 from risk_manager.testing import AAPL, MSFT, NOW
 from shared.domain.bar_blocks import block_of, to_epoch_us
@@ -158,6 +158,41 @@ async def test_a_split_that_becomes_known_counts_once_there_are_other_bars() -> 
     store.append(block_of(Timeframe.MINUTE, [a_bar(AAPL, NOW, "10")]), provider="t", fetched_at=NOW)
 
     assert AAPL in (await market.at(NOW, [AAPL], with_history=True)).splits
+
+
+@pytest.mark.parametrize("with_history", [True, False])
+async def test_a_split_counts_for_every_bar_from_before_it_however_old(with_history: bool) -> None:
+    days = timedelta(days=1)
+    store, actions = a_store(a_bar(MSFT, NOW - 90 * days, "100")), MemoryActions()
+    split = Split(MSFT, (NOW - 60 * days).date(), Decimal(10), Decimal(1))
+    actions.put([split], provider="t", fetched_at=NOW)
+    market = StoredMarket(Cache(a_bar(AAPL, NOW, "101")), store, actions, Timeframe.MINUTE, 5)
+
+    # The splits of the last days alone are known after the first.
+    await market.at(NOW, [AAPL], with_history=False)
+    found = await market.at(NOW, [AAPL, MSFT], with_history=with_history)
+
+    assert found.prices[MSFT].amount == 10
+    assert found.splits == {}
+
+
+async def test_a_price_that_is_at_hand_needs_the_splits_of_the_last_days_alone() -> None:
+    asked: list[tuple[date | None, date | None]] = []
+
+    class Counting(MemoryActions):
+        def actions(
+            self, symbols: Any = None, until_on: date | None = None, since_on: date | None = None
+        ) -> Any:
+            asked.append((since_on, until_on))
+            return super().actions(symbols, until_on, since_on)
+
+    market = StoredMarket(
+        Cache(a_bar(AAPL, NOW, "101")), MemoryBars(), Counting(), Timeframe.MINUTE, 5
+    )
+    for _ in range(2):
+        await market.at(NOW, [AAPL], with_history=False)
+
+    assert asked == [(NOW.date() - KNOWN_FOR, NOW.date() + KNOWN_AHEAD)]
 
 
 class Overtaken(MemoryBars):

@@ -47,8 +47,8 @@ class StoredMarket:
         self._history_bars = history_bars
         # The newest history that was read, and the version of the store that it was read from.
         self._kept: _Seen | None = None
-        # All splits of the days around an instant's, and what they were read for.
-        self._splits: tuple[Hashable, list[Split]] = (None, [])
+        # All splits of the days around an instant's, what they were read for and from which day on.
+        self._splits: tuple[Hashable, date, list[Split]] = (None, date.max, [])
 
     async def at(
         self, instant_at: datetime, symbols: Iterable[Symbol], *, with_history: bool
@@ -69,30 +69,39 @@ class StoredMarket:
     ) -> Market:
         """`prices` and those that are missing there."""
         version = self._store.version(self._timeframe, instant_at)
-        splits = self._splits_around(instant_at, version)
+        on = exchange_day(instant_at)
         missing = [symbol for symbol in asked if symbol not in prices]
         if missing:
-            block = self._block(missing, 1, instant_at, splits)
+            block, splits = self._block(missing, 1, instant_at, version)
             prices |= _prices(block, _rows_by_symbol(block))
-        on = exchange_day(instant_at)
+        else:
+            splits = self._splits_since(on - KNOWN_FOR, on, version)
         return Market(frozenset(asked), prices, splits=_around(splits, asked, on), on=on)
 
     def _block(
-        self, symbols: list[Symbol], count: int, instant_at: datetime, splits: list[Split]
-    ) -> BarBlock:
-        """Each symbol's newest bars in the shares of the instant's day."""
+        self, symbols: list[Symbol], count: int, instant_at: datetime, version: Hashable
+    ) -> tuple[BarBlock, list[Split]]:
+        """Each symbol's newest bars in the shares of the instant's day, and the splits from the oldest of them on."""
         raw = self._store.last(self._timeframe, symbols, count, instant_at)
         on = exchange_day(instant_at)
-        return adjusted(raw, splits, Adjustment.SPLIT, on, lambda _symbol, _at: None)
+        since_on = on - KNOWN_FOR
+        if len(raw):
+            since_on = min(since_on, exchange_day(from_epoch_us(int(raw.start_us.min()))))
+        splits = self._splits_since(since_on, on, version)
+        return adjusted(raw, splits, Adjustment.SPLIT, on, lambda _symbol, _at: None), splits
 
-    def _splits_around(self, instant_at: datetime, version: Hashable) -> list[Split]:
-        """Every split up to some days after the instant; looked for anew when there are new bars, or another day."""
-        until_on = exchange_day(instant_at) + KNOWN_AHEAD
+    def _splits_since(self, since_on: date, on: date, version: Hashable) -> list[Split]:
+        """Every split from that day, or earlier, up to some days after `on`; looked for anew when there are new bars.
+
+        Not all there ever were: years of them take longer to read than a decision may.
+        """
+        until_on = on + KNOWN_AHEAD
         # Looked at once, here and in `_history`: other threads read for other instants meanwhile and keep what they found.
-        read_for, found = self._splits
-        if read_for != (version, until_on):
-            found = [a for a in self._actions.actions(until_on=until_on) if isinstance(a, Split)]
-            self._splits = (version, until_on), found
+        read_for, read_since_on, found = self._splits
+        if read_for != (version, until_on) or read_since_on > since_on:
+            known = self._actions.actions(until_on=until_on, since_on=since_on)
+            found = [action for action in known if isinstance(action, Split)]
+            self._splits = (version, until_on), since_on, found
         return found
 
     def _history(self, asked: list[Symbol], instant_at: datetime) -> Market:
@@ -102,8 +111,7 @@ class StoredMarket:
         wanted = [symbol for symbol in asked if known is None or symbol not in known.market.asked]
         if known is not None and not wanted:
             return known.market
-        splits = self._splits_around(instant_at, version)
-        seen = self._read(wanted, instant_at, splits, version)
+        seen = self._read(wanted, instant_at, version)
         if known is not None:
             seen = _joined(known, seen)
         # What came in while it was read may or may not be there, so that is kept by no version.
@@ -115,10 +123,9 @@ class StoredMarket:
         self,
         asked: list[Symbol],
         instant_at: datetime,
-        splits: list[Split],
         version: tuple[Hashable, date],
     ) -> _Seen:
-        block = self._block(asked, self._history_bars, instant_at, splits)
+        block, splits = self._block(asked, self._history_bars, instant_at, version[0])
         rows = _rows_by_symbol(block)
         runs = {symbol: (block, span) for symbol, span in rows.items()}
         columns = (
