@@ -1,9 +1,9 @@
 """How does a service's process begin and end?
 
 Settings first: a wrong one ends in one sentence and exit code 4 before anything is connected. SIGTERM and
-SIGINT cancel the service's main task, whose contexts close what they opened; a failure of any part ends the
-whole process with code 1, and the supervisor starts it anew. An end is bounded: what has not closed by then is
-left as by a crash, which every service must survive anyway.
+SIGINT cancel the service's main task, whose contexts close what they opened; a failure of any of its
+`ServiceTasks` ends the whole process with code 1, and the supervisor starts it anew. Both ends are bounded: what
+has not closed by then is left as by a crash, which every service must survive anyway.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextvars import Context, ContextVar
+from typing import Any, NoReturn, TypeVar
 
 import structlog
 import uvloop
@@ -29,6 +30,39 @@ EXIT_FAILED = 1
 EXIT_MISCONFIGURED = 4
 # With what a busy machine adds to it an end stays within three seconds.
 ENDS_WITHIN_S = 2.5
+
+T = TypeVar("T")
+# Of this process's service: done, with the error, as soon as one of its parts has failed.
+_failed: ContextVar[asyncio.Future[BaseException]] = ContextVar("_failed")
+
+
+class ServiceTasks(asyncio.TaskGroup):
+    """The parts of a service, that run until one fails or all are cancelled.
+
+    A task group waits without a bound for those that are left; from the first failure on the process does not.
+    For the outermost group alone: what fails in a part's own group may be mended there.
+    """
+
+    def create_task(
+        self,
+        coro: Generator[Any, None, T] | Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+    ) -> asyncio.Task[T]:
+        """Start a part."""
+        task = super().create_task(coro, name=name, context=context)
+        task.add_done_callback(_tell_failure)
+        return task
+
+
+def _tell_failure(part: asyncio.Task[Any]) -> None:
+    failed = _failed.get(None)
+    if failed is None or failed.done() or part.cancelled():
+        return
+    error = part.exception()
+    if error is not None:
+        failed.set_result(error)
 
 
 def run_service(service: str, run: Callable[[Settings], Awaitable[None]]) -> NoReturn:
@@ -93,9 +127,11 @@ def _exit_code(service: str, run: Callable[[Settings], Awaitable[None]]) -> int:
 
 
 async def _until_told(run: Callable[[Settings], Awaitable[None]], settings: Settings) -> bool:
-    """Run until told to stop; whether all was closed within the bound then."""
-    task = asyncio.ensure_future(run(settings))
+    """Run until told to stop; whether all was closed within the bound then. Raises what a part failed of."""
     loop = asyncio.get_running_loop()
+    failed: asyncio.Future[BaseException] = loop.create_future()
+    _failed.set(failed)
+    task = asyncio.ensure_future(run(settings))
     told = asyncio.Event()
 
     def stop() -> None:
@@ -105,12 +141,15 @@ async def _until_told(run: Callable[[Settings], Awaitable[None]], settings: Sett
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     waiting = asyncio.ensure_future(told.wait())
-    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    ends: set[asyncio.Future[Any]] = {task, waiting, failed}
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     ending = asyncio.ensure_future(_ended(task))
     await asyncio.wait({ending}, timeout=ENDS_WITHIN_S)
     if task.done() and not (told.is_set() and task.cancelled()):
         task.result()
+    if failed.done() and not told.is_set():
+        raise failed.result()
     return ending.done()
 
 

@@ -12,7 +12,7 @@ import pytest
 
 SERVICE = """
 import asyncio, sys, threading
-from shared.adapters.process import run_service
+from shared.adapters.process import ServiceTasks, run_service
 from shared.domain.errors import Misconfigured
 
 async def wait(settings):
@@ -23,7 +23,7 @@ async def wait(settings):
         print("closed", flush=True)
 
 async def fail(settings):
-    async with asyncio.TaskGroup() as tasks:
+    async with ServiceTasks() as tasks:
         tasks.create_task(wait(settings))
         tasks.create_task(broken(settings))
 
@@ -32,7 +32,7 @@ async def broken(settings):
     raise RuntimeError("boom")
 
 async def misconfigured(settings):
-    async with asyncio.TaskGroup() as tasks:
+    async with ServiceTasks() as tasks:
         tasks.create_task(unset(settings))
 
 async def unset(settings):
@@ -56,6 +56,11 @@ async def stuck(settings):
             await asyncio.to_thread(threading.Event().wait)
         except asyncio.CancelledError:
             pass
+
+async def failing_beside_one_that_stays(settings):
+    async with ServiceTasks() as tasks:
+        tasks.create_task(stuck(settings))
+        tasks.create_task(broken(settings))
 
 run_service("test_service", globals()[sys.argv[1]])
 """
@@ -142,6 +147,15 @@ def test_a_failure_of_any_part_ends_the_whole_process_with_code_1_and_its_cause(
 
     assert code == 1
     assert out == "started\nclosed\n"
+    assert "boom" in (tmp_path / "logs" / "error.log").read_text()
+
+
+def test_a_part_that_does_not_end_when_another_has_failed_holds_up_no_restart(
+    tmp_path: Path,
+) -> None:
+    code, _, _ = end(start(tmp_path, "failing_beside_one_that_stays"))
+
+    assert code == 1
     assert "boom" in (tmp_path / "logs" / "error.log").read_text()
 
 

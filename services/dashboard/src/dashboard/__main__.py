@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from contextlib import AsyncExitStack
 
@@ -21,7 +20,7 @@ from dashboard.store import PostgresReads
 from shared.adapters.clocks import MonotonicTimer, RandomIds, clock_for
 from shared.adapters.http_api import Tokens, make_app, serve
 from shared.adapters.postgres import open_database
-from shared.adapters.process import run_service
+from shared.adapters.process import ServiceTasks, run_service
 from shared.adapters.redis import RedisBells, open_redis, redis_is_answering
 from shared.config import Settings
 
@@ -85,7 +84,7 @@ async def run(settings: Settings) -> None:
             message_history_length=100,
         )
         await stack.enter_async_context(pages.router.lifespan_context(pages))
-        async with asyncio.TaskGroup() as tasks:
+        async with ServiceTasks() as tasks:
             tasks.create_task(feed.follow())
             tasks.create_task(
                 serve(

@@ -37,7 +37,7 @@ from shared.adapters.exchange_calendar import load_calendar
 from shared.adapters.http_api import make_app, serve
 from shared.adapters.parquet import ParquetBars
 from shared.adapters.postgres import open_database
-from shared.adapters.process import run_service
+from shared.adapters.process import ServiceTasks, run_service
 from shared.adapters.redis import (
     RedisBarStream,
     RedisBells,
@@ -192,7 +192,7 @@ async def run(settings: Settings) -> None:
         )
         app.include_router(router(rooms))
         CollectorFigures(collector, tuple(budgets.values())).register(app.state.metrics)
-        async with asyncio.TaskGroup() as tasks:
+        async with ServiceTasks() as tasks:
             if screening is not None:
                 tasks.create_task(screening.run())
             tasks.create_task(serve(app, settings.api_host, settings.data_collector_port))

@@ -18,7 +18,7 @@ from shared.adapters.halt_file import HaltFile
 from shared.adapters.http_api import make_app, serve
 from shared.adapters.parquet import ParquetBars
 from shared.adapters.postgres import open_database
-from shared.adapters.process import run_service
+from shared.adapters.process import ServiceTasks, run_service
 from shared.adapters.redis import RedisBells, RedisLatestBars, open_redis, redis_is_answering
 from shared.config import Settings
 from shared.messages import BELL_EVALUATIONS, BELL_MANUAL
@@ -68,7 +68,7 @@ async def run(settings: Settings) -> None:
         app.include_router(make_router(manager, account, RandomIds()))
         ear = await stack.enter_async_context(bells.listen(BELL_EVALUATIONS, BELL_MANUAL))
         clerk = await stack.enter_async_context(bells.listen(BELL_EVALUATIONS))
-        async with asyncio.TaskGroup() as tasks:
+        async with ServiceTasks() as tasks:
             tasks.create_task(
                 keep_working("records", manager.keep_records, clerk, timer, poll_s=5.0),
                 name="records",

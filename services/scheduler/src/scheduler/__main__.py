@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from zoneinfo import ZoneInfo
@@ -30,7 +29,7 @@ from shared.adapters.clocks import MonotonicTimer, RandomIds, WallClock, clock_f
 from shared.adapters.exchange_calendar import load_calendar
 from shared.adapters.http_api import make_app, serve
 from shared.adapters.postgres import open_database
-from shared.adapters.process import run_service
+from shared.adapters.process import ServiceTasks, run_service
 from shared.adapters.redis import open_redis
 from shared.config import Settings
 
@@ -126,7 +125,7 @@ async def run(settings: Settings) -> None:
             stack.callback(exporter.shutdown)
             steps = PostgresSteps(database, account, clock.now())
             tracer = Tracer(account, steps, exporter, timer)
-        async with asyncio.TaskGroup() as tasks:
+        async with ServiceTasks() as tasks:
             if tracer is not None:
                 tasks.create_task(tracer.keep_telling())
             tasks.create_task(serve(app, settings.api_host, settings.scheduler_port))

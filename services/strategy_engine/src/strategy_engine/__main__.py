@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -12,7 +11,7 @@ from shared.adapters.clocks import MonotonicTimer, clock_for
 from shared.adapters.http_api import make_app, serve
 from shared.adapters.parquet import ParquetBars
 from shared.adapters.postgres import open_database
-from shared.adapters.process import run_service
+from shared.adapters.process import ServiceTasks, run_service
 from shared.adapters.redis import RedisBarStream, RedisBells, open_redis, redis_is_answering
 from shared.config import Settings
 from shared.messages import BELL_BARS
@@ -76,7 +75,7 @@ async def run(settings: Settings) -> None:
         app.include_router(
             router(engine, catalogue, store, settings.trading_symbols, history, clock)
         )
-        async with asyncio.TaskGroup() as tasks:
+        async with ServiceTasks() as tasks:
             tasks.create_task(serve(app, settings.api_host, settings.strategy_engine_port))
             tasks.create_task(keep_working("evaluate", engine.step, ear, timer))
 

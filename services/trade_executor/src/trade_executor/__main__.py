@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack
 
 from shared.adapters.clocks import MonotonicTimer, RandomIds, clock_for
@@ -10,7 +9,7 @@ from shared.adapters.exchange_calendar import load_calendar
 from shared.adapters.halt_file import HaltFile
 from shared.adapters.http_api import make_app, serve
 from shared.adapters.postgres import open_database
-from shared.adapters.process import run_service
+from shared.adapters.process import ServiceTasks, run_service
 from shared.adapters.redis import RedisBells, RedisLatestBars, open_redis, redis_is_answering
 from shared.config import Settings
 from shared.domain.money import parse_number
@@ -118,7 +117,7 @@ async def run(settings: Settings) -> None:
                 halt,
             )
         )
-        async with asyncio.TaskGroup() as tasks:
+        async with ServiceTasks() as tasks:
             tasks.create_task(serve(app, settings.api_host, settings.trade_executor_port))
             tasks.create_task(executor.run())
 
