@@ -26,14 +26,13 @@ from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.storage import Place, is_bucket
 from strategy_engine.strategy import Strategy
+from trader.runtime.places import history_folder, home_in, project_folder, settings_file_of
 
 if TYPE_CHECKING:  # what is said about a run is needed only once there is one
     from backtester.results.archive import Archive
     from backtester.results.benchmark import Benchmark
     from backtester.results.manifest import Request
     from backtester.results.tearsheet import Tearsheet
-
-PROJECT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -45,22 +44,20 @@ class Desk:
     @classmethod
     def of_project(cls) -> Desk:
         """With the settings of this project; the process environment stands above `.env`."""
-        from trader.runtime.first_run import read_settings, settings_file_of
+        from trader.runtime.first_run import read_settings
 
-        home = _home_in(os.environ)
-        return cls({**read_settings(settings_file_of(PROJECT, home)), **os.environ})
+        home = home_in(os.environ)
+        return cls({**read_settings(settings_file_of(project_folder(), home)), **os.environ})
 
     @property
     def home(self) -> Path:
         """The folder of everything that this project stores."""
-        return _home_in(self.environment)
+        return home_in(self.environment)
 
     @property
     def store(self) -> Place:
         """Where the bars lie, with one folder per account."""
-        from trader.runtime.first_run import history_folder
-
-        folder = history_folder(self.environment, PROJECT, self.home)
+        folder = history_folder(self.environment, project_folder(), self.home)
         if is_bucket(self.environment.get("DATA_DIR", "")):
             # Imported here, as in `limits`.
             from shared.config import history_in
@@ -229,10 +226,6 @@ class Desk:
             InvalidInput: it cannot be written.
         """
         self.archive.keep(document, WallClock().now())
-
-
-def _home_in(environment: Mapping[str, str]) -> Path:
-    return Path(environment.get("TRADING_HOME") or PROJECT / "data").resolve()
 
 
 def strategy_of(name: str, parameters: Mapping[str, object]) -> Strategy:

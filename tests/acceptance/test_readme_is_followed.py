@@ -24,7 +24,7 @@ import httpx
 import pytest
 
 from shared.adapters.exchange_calendar import load_calendar
-from trader.runtime.instance import project_folder
+from trader.runtime.places import project_folder
 from trader.runtime.ports import LOOPBACK, Ports, port_setting
 from trader.runtime.waiting import machine_seconds, wait_until
 

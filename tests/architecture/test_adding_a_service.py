@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from trader.runtime.instance import project_folder
+from trader.runtime.places import project_folder
 
 ROOT = project_folder()
 DOCUMENT = (ROOT / "docs" / "adding-a-service.md").read_text(encoding="utf-8")

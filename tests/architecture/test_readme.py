@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from trader.cli import main
-from trader.runtime.instance import PROGRAMS, project_folder
+from trader.runtime.instance import PROGRAMS
+from trader.runtime.places import project_folder
 
 ROOT = project_folder()
 # What the specification's operator looks for.

@@ -26,7 +26,8 @@ from playwright.sync_api import (
 
 from trader.replay.rest import Phase
 from trader.replay.session import Replay, ReplayPlan, open_replay
-from trader.runtime.instance import DASHBOARD, Instance, project_folder
+from trader.runtime.instance import DASHBOARD, Instance
+from trader.runtime.places import project_folder
 from trader.runtime.stack import LocalStack
 
 # Pictures of every page, for people to look at; git leaves the folder alone.

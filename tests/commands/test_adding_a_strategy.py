@@ -18,7 +18,7 @@ from strategy_engine.strategies.moving_average import MovingAverage
 from strategy_engine.strategy import VectorStrategy
 from trader.cli import main
 from trader.exits import ExitCode
-from trader.runtime.instance import project_folder
+from trader.runtime.places import project_folder
 
 DOCUMENT = (project_folder() / "docs" / "adding-a-strategy.md").read_text(encoding="utf-8")
 CROSSOVER, LONGER = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)

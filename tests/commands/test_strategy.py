@@ -11,7 +11,7 @@ import pytest
 
 from trader.cli import main
 from trader.exits import ExitCode
-from trader.runtime.instance import project_folder
+from trader.runtime.places import project_folder
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> str:

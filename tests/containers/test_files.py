@@ -15,14 +15,8 @@ from trader.runtime.compose import (
     was_told_of_the_simulator,
     why_postgres_refuses,
 )
-from trader.runtime.instance import (
-    DASHBOARD,
-    PROGRAMS,
-    SERVICES,
-    SIMULATOR,
-    Instance,
-    project_folder,
-)
+from trader.runtime.instance import DASHBOARD, PROGRAMS, SERVICES, SIMULATOR, Instance
+from trader.runtime.places import project_folder
 from trader.runtime.stack import SERVERS
 
 ROOT = project_folder()

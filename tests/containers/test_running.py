@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from trader.runtime.compose import ComposeRuntime
-from trader.runtime.instance import DASHBOARD, PROGRAMS, SERVICES, Instance, project_folder
+from trader.runtime.instance import DASHBOARD, PROGRAMS, SERVICES, Instance
+from trader.runtime.places import project_folder
 from trader.runtime.runtimes import engine_answers
 from trader.runtime.waiting import machine_seconds, wait_until
 

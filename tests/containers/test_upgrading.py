@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from trader.runtime.instance import project_folder
+from trader.runtime.places import project_folder
 from trader.runtime.ports import Ports, port_setting
 from trader.runtime.runtimes import engine_answers
 from trader.runtime.waiting import wait_until

@@ -15,7 +15,8 @@ import yaml
 
 from shared.adapters.figures import ProcessFigures
 from shared.adapters.metrics import ServiceMetrics
-from trader.runtime.instance import DASHBOARD, SERVICES, project_folder
+from trader.runtime.instance import DASHBOARD, SERVICES
+from trader.runtime.places import project_folder
 from trader.runtime.ports import Ports
 
 FOLDER = project_folder() / "monitoring"

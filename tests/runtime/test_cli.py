@@ -12,7 +12,8 @@ from shared.domain.errors import InvalidInput, Misconfigured
 from trader.cli import COMMANDS, main
 from trader.exits import ExitCode, exit_code_of
 from trader.runtime.errors import AlreadyRunning, NotRunning, TimedOut, UnknownProgram
-from trader.runtime.instance import Instance, project_folder
+from trader.runtime.instance import Instance
+from trader.runtime.places import project_folder
 from trader.runtime.stack import LocalStack
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from trader.runtime.instance import DASHBOARD, SERVICES, project_folder
+from trader.runtime.instance import DASHBOARD, SERVICES
+from trader.runtime.places import project_folder
 
 ROOT = project_folder()
 CODE = [

@@ -10,7 +10,8 @@ from shared.domain.errors import Misconfigured
 from trader.backtests import Desk
 from trader.runtime.credentials import BACKUP, LOGIN_ROLES, password_of
 from trader.runtime.errors import UnknownProgram
-from trader.runtime.instance import PROGRAMS, SERVICES, Instance, is_secret, project_folder
+from trader.runtime.instance import PROGRAMS, SERVICES, Instance, is_secret
+from trader.runtime.places import project_folder
 from trader.runtime.ports import Ports
 
 KEYS = {

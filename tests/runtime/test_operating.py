@@ -13,9 +13,10 @@ from trader.commands.lifecycle import refuse_beside_demo
 from trader.exits import ExitCode
 from trader.runtime.clients import postgres_client, redis_shell
 from trader.runtime.errors import AlreadyRunning
-from trader.runtime.instance import Instance, project_folder
+from trader.runtime.instance import Instance
 from trader.runtime.interface import RuntimeName
 from trader.runtime.local import LocalRuntime
+from trader.runtime.places import project_folder
 from trader.runtime.waiting import wait_until
 
 RESTARTED_WITHIN_S = 30

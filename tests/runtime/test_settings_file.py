@@ -9,7 +9,8 @@ import pytest
 from shared.config import Settings, load_settings
 from shared.domain.errors import Misconfigured
 from trader.runtime.first_run import GENERATED, ensure_secrets, filled, read_settings
-from trader.runtime.instance import Instance, project_folder
+from trader.runtime.instance import Instance
+from trader.runtime.places import project_folder
 
 # Word for word as the specification gives it.
 SPECIFIED = """\

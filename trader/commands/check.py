@@ -32,7 +32,6 @@ commands = typer.Typer(
 app.add_typer(commands, name="check")
 commands.callback()(lambda: None)
 
-PROJECT = Path(__file__).resolve().parents[2]
 # A strategy that hangs must not hold whoever asks.
 _WITHIN_S = 300.0
 

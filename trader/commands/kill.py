@@ -5,6 +5,7 @@ then every open order at the broker is cancelled, protective ones too. The risk 
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,8 @@ from shared.domain.errors import Misconfigured
 from trader.broker_kill import Killed, cancel_everything
 from trader.exits import ExitCode
 from trader.runtime.errors import StackError
-from trader.runtime.instance import Instance, halt_file_in, home_of_project
+from trader.runtime.instance import Instance
+from trader.runtime.places import halt_file_in, home_in
 from trader.runtime.running import told_to
 from trader.runtime.waiting import wait_until
 
@@ -67,7 +69,7 @@ def kill(
         # Whatever is wrong there, this much needs no setting.
         if dry_run:
             raise
-        HaltFile(halt_file_in(home_of_project())).throw(reason)
+        HaltFile(halt_file_in(home_in(os.environ))).throw(reason)
         raise Misconfigured(f"trading is halted, but nothing was cancelled: {error}") from None
     switch = HaltFile(instance.halt_file)
     if dry_run:

@@ -23,7 +23,7 @@ from trader.exits import ExitCode
 from trader.runtime.clients import become
 from trader.runtime.compose import ComposeRuntime
 from trader.runtime.errors import AlreadyRunning, NotRunning
-from trader.runtime.first_run import read_settings, settings_file_of
+from trader.runtime.first_run import read_settings
 from trader.runtime.instance import (
     DASHBOARD,
     POSTGRES,
@@ -32,10 +32,10 @@ from trader.runtime.instance import (
     SERVICES,
     Instance,
     is_secret,
-    project_folder,
 )
 from trader.runtime.interface import Runtime, RuntimeName
 from trader.runtime.logs import Follower, follow
+from trader.runtime.places import project_folder, settings_file_of
 from trader.runtime.runtimes import runtime_of
 from trader.runtime.stack import probe
 from trader.runtime.waiting import wait_until

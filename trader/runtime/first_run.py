@@ -16,8 +16,8 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
 from shared.domain.errors import Misconfigured
-from shared.storage import is_bucket
 from trader.runtime.credentials import new_secret
+from trader.runtime.places import project_folder, settings_file_of
 
 GENERATED = (
     "DB_PASSWORD",
@@ -83,17 +83,6 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     return "\n".join(lines).lstrip("\n") + "\n"
 
 
-def settings_file_of(project: Path, home: Path) -> Path:
-    """Where the settings of the stack in `home` stand: the project's own are in its work tree."""
-    return (project if home == project / "data" else home) / ".env"
-
-
-def history_folder(settings: Mapping[str, str], project: Path, home: Path) -> Path:
-    """Where `settings` have market history kept on this machine; a relative DATA_DIR begins at the project."""
-    stated = settings.get("DATA_DIR", "")
-    return project / stated if stated and not is_bucket(stated) else home / "parquet"
-
-
 def append_setting(file: Path, key: str, value: str) -> None:
     """Put `key` at the end of a settings file that has none."""
     with _one_at_a_time(file.parent):
@@ -125,7 +114,7 @@ def _write_owner_only(file: Path, text: str) -> None:
 
 def main() -> None:
     """Make the project's settings file and say what is left to do; for `make setup`."""
-    project = Path(__file__).resolve().parents[2]
+    project = project_folder()
     file = settings_file_of(project, project / "data")
     ensure_secrets(file, template=project / ".env.example")
     print(

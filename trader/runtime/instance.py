@@ -19,6 +19,13 @@ from shared.storage import Place, is_bucket
 from trader.runtime import first_run
 from trader.runtime.credentials import BACKUP, LOGIN_ROLES, OPERATOR, SERVICE_ROLES, password_of
 from trader.runtime.errors import UnknownProgram
+from trader.runtime.places import (
+    halt_file_in,
+    history_folder,
+    home_in,
+    project_folder,
+    settings_file_of,
+)
 from trader.runtime.ports import LOOPBACK, Ports, port_setting
 
 DATABASE = "trading"
@@ -116,9 +123,9 @@ class Instance:
         A variable of the process environment stands above the same one in `.env`. TRADING_HOME puts the stack
         elsewhere, with a `.env` of its own.
         """
-        project, home = project_folder(), home_of_project()
+        project, home = project_folder(), home_in(os.environ)
         _make_folder(home)
-        settings_file = first_run.settings_file_of(project, home)
+        settings_file = settings_file_of(project, home)
         stored = first_run.ensure_secrets(settings_file, template=project / ".env.example")
         known = {**stored, **_from_environment(stored)}
         return cls(project, home, _ports_from(known), known)
@@ -139,7 +146,7 @@ class Instance:
 
         Where history is in a bucket, of what this machine keeps for itself.
         """
-        return first_run.history_folder(self.settings, self.project, self.home)
+        return history_folder(self.settings, self.project, self.home)
 
     @property
     def history(self) -> Place:
@@ -266,21 +273,6 @@ class Instance:
 def is_secret(key: str) -> bool:
     """Say whether the setting `key` must be handed to its holders only."""
     return key.endswith(SECRET_ENDINGS) or key.startswith("API_TOKEN_")
-
-
-def home_of_project() -> Path:
-    """Return the folder of this project's stack, whatever its settings say."""
-    return Path(os.environ.get("TRADING_HOME") or project_folder() / "data").resolve()
-
-
-def halt_file_in(home: Path) -> Path:
-    """Return what `trader kill` writes; while it exists no executor of a stack in `home` sends anything."""
-    return home / "control" / "halt"
-
-
-def project_folder() -> Path:
-    """Return the work tree that this module belongs to."""
-    return Path(__file__).resolve().parents[2]
 
 
 def _make_folder(folder: Path) -> None:

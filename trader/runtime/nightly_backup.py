@@ -18,7 +18,8 @@ from trader.runtime import backups
 from trader.runtime.binaries import client_folder
 from trader.runtime.clients import Client
 from trader.runtime.credentials import BACKUP
-from trader.runtime.instance import INHERITED, Instance, project_folder
+from trader.runtime.instance import INHERITED, Instance
+from trader.runtime.places import project_folder
 from trader.runtime.ports import Ports
 
 
