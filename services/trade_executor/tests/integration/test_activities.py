@@ -7,6 +7,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from services.trade_executor.tests.integration.test_reconciliation import (
     AAPL,
     MSFT,
@@ -111,12 +113,14 @@ def test_a_split_moves_shares_and_exits_keeps_the_cost_and_waits_for_a_person(pl
     play(scenario)
 
 
+@pytest.mark.parametrize("legs", [("20",), ("-10", "30")])
 def test_a_split_is_told_by_what_was_held_before_it_whatever_is_booked_at_the_same_instant(
-    play: Play,
+    play: Play, legs: tuple[str, ...]
 ) -> None:
     async def scenario(desk: Desk) -> None:
         await desk.held()
-        told(desk, "SPLIT", symbol="AAPL", qty="20")
+        for number, shares in enumerate(legs):
+            told(desk, "SPLIT", number, symbol="AAPL", qty=shares)
         holds(desk, AAPL, 30)
         assert (await desk.compare()).positions_agree
 
@@ -128,15 +132,15 @@ def test_a_split_is_told_by_what_was_held_before_it_whatever_is_booked_at_the_sa
                        (account, execution_id, broker_order_id, symbol, side, quantity, price, executed_at, booked_at)
                    SELECT f.account, 'later', f.broker_order_id, f.symbol, 'sell', 5, f.price, a.entered_at, a.entered_at
                    FROM trade_executor.fills f, trade_executor.adjustments a
-                   WHERE f.account = :account AND a.account = :account""",
+                   WHERE f.account = :account AND a.account = :account LIMIT 1""",
             )
-            return await desk.store.ledger._one(
+            return await desk.store.ledger._all(
                 connection,
                 "SELECT held_before, ratio FROM trade_executor.v_splits WHERE account = :account",
             )
 
-        told_split = await desk.store.ledger._db.run(ratio_after_a_sale)
-        assert (told_split.held_before, told_split.ratio) == (Decimal(10), Decimal(3))
+        [split] = await desk.store.ledger._db.run(ratio_after_a_sale)
+        assert (split.held_before, split.ratio) == (Decimal(10), Decimal(3))
 
     play(scenario)
 
