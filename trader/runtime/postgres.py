@@ -48,6 +48,8 @@ track_commit_timestamp = on
 max_worker_processes = 4
 max_parallel_workers = 2
 jit = off
+# The ledger fits into memory, where a page costs the same in any order; by default small tables are read whole for each row.
+random_page_cost = 1.1
 timezone = 'UTC'
 log_timezone = 'UTC'
 log_line_prefix = '%m [%p] %u '
