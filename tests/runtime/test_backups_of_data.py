@@ -240,3 +240,19 @@ def test_where_files_take_no_second_name_a_backup_is_written_all_the_same_and_re
     for file in kept:
         assert backups.kind_of(file) == backups.DATA_KIND
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_the_settings_of_a_stack_with_a_home_of_its_own_are_the_ones_that_are_kept(
+    tmp_path: Path,
+) -> None:
+    instance = Instance.create(tmp_path / "home", project=tmp_path)
+    (tmp_path / ".env").write_text("TRADING_SYMBOLS=AAPL\n")
+    own = instance.home / ".env"
+    own.write_text("TRADING_SYMBOLS=MSFT\n")
+
+    file = backups.back_up_data(instance, lambda _: None)
+    own.unlink()
+    restored = backups.restore_data(instance, file, lambda _: None)
+
+    assert restored == instance.home / ".env.restored"
+    assert restored.read_text() == "TRADING_SYMBOLS=MSFT\n"

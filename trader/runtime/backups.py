@@ -32,6 +32,7 @@ from trader.runtime.clients import Client
 from trader.runtime.credentials import OWNER, SUPERUSER
 from trader.runtime.errors import NotFound, StackError, TimedOut
 from trader.runtime.instance import DATABASE, Instance
+from trader.runtime.places import settings_file_of
 
 if TYPE_CHECKING:  # a scheduler's container holds no runtime, and writes backups all the same
     from trader.runtime.interface import Runtime
@@ -129,7 +130,7 @@ def back_up_database(runtime: Source, say: Say, *, role: str = SUPERUSER) -> Pat
 
 def back_up_data(instance: Instance, say: Say) -> Path:
     """Write market history and the settings file into a new backup; return its file."""
-    parts = {".env": instance.project / ".env"}
+    parts = {".env": settings_file_of(instance.project, instance.home)}
     if isinstance(instance.history, Path):
         say("writing market data and settings")
         parts["parquet"] = instance.parquet
@@ -223,7 +224,7 @@ def restore_data(instance: Instance, file: Path, say: Say) -> Path:
         fresh.mkdir(mode=0o700, parents=True)
         with tarfile.open(file) as archive:
             archive.extractall(fresh, filter="data")
-        settings = instance.project / ".env.restored"
+        settings = settings_file_of(instance.project, instance.home).with_name(".env.restored")
         if (fresh / ".env").exists():
             handle = os.open(settings, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, OWNER_ONLY)
             with os.fdopen(handle, "wb") as out:
