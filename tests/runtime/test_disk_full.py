@@ -66,8 +66,9 @@ def test_a_backup_that_does_not_fit_leaves_the_older_ones_and_nothing_else(
     project = tmp_path / "project"
     project.mkdir()
     (project / ".env").write_text("# small\n")
-    instance = Instance(project, small_disk / "home", Instance.create(tmp_path / "own").ports, {})
-    instance.home.mkdir()
+    # The stack of the work tree, whose settings lie on another disk than its backups.
+    (project / "data").symlink_to(small_disk)
+    instance = Instance(project, project / "data", Instance.create(tmp_path / "own").ports, {})
     kept = backups.back_up_data(instance, lambda _: None)
     (project / ".env").write_text("#" * 1024 * 1024)
 
