@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable, Iterator
 
-import asyncpg
 import httpx
 import pytest
 from playwright.sync_api import Browser, expect
@@ -15,9 +14,8 @@ from shared.testing.figures import Figure
 from tests.browser.conftest import PICTURES, SETTINGS, Live, Person, a_stack
 from trader.replay.session import ReplayPlan
 from trader.runtime.credentials import OWNER
-from trader.runtime.instance import DATABASE
-from trader.runtime.ports import LOOPBACK
 from trader.runtime.waiting import machine_seconds, wait_until
+from trader.testing.connections import connected
 
 pytestmark = [pytest.mark.prove, pytest.mark.timeout(900)]
 Enter = Callable[..., Person]
@@ -60,16 +58,7 @@ LISTS = [
 
 
 async def copy(live: Live) -> None:
-    instance = live.instance
-    connection = await asyncpg.connect(
-        host=LOOPBACK,
-        port=instance.ports.postgres,
-        user=OWNER,
-        password=instance.database_password(OWNER),
-        database=DATABASE,
-        ssl=False,
-    )
-    try:
+    async with connected(live.instance, OWNER) as connection:
         await connection.execute(A_NOTICE)
         for table, changes in COPIES.items():
             # Chaining each row for the audit takes its time, and is nothing that a page shows.
@@ -87,8 +76,6 @@ async def copy(live: Live) -> None:
             )
             await connection.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
         await connection.execute("ANALYZE")
-    finally:
-        await connection.close()
 
 
 def run_a_job(live: Live) -> None:

@@ -269,6 +269,15 @@ def test_an_entry_does_not_take_over_how_long_another_of_its_symbol_has_waited()
     asyncio.run(scenario())
 
 
+async def refuse_a_round(vetting: Vetting) -> None:
+    """Three entries are due, and nobody answers about any of them."""
+    due = [an_intent(f"c-{n}", Symbol(name)) for n, name in enumerate(("AAPL", "IBM", "MSFT"))]
+    await vetting.look(due)
+    for intent in due:
+        with pytest.raises(Unavailable):
+            await vetting.problem_with(intent)
+
+
 class HangingMarket(FakeMarket):
     """Takes its time before it gives no answer."""
 
@@ -288,12 +297,8 @@ def test_a_host_that_hangs_is_waited_for_once_in_a_round(takes_s: float, request
         timer = FakeTimer()
         market = HangingMarket(timer, takes_s)
         vetting = vetting_of(market, timer)
-        due = [an_intent(f"c-{n}", Symbol(name)) for n, name in enumerate(("AAPL", "IBM", "MSFT"))]
         for round_ in (1, 2):
-            await vetting.look(due)
-            for intent in due:
-                with pytest.raises(Unavailable):
-                    await vetting.problem_with(intent)
+            await refuse_a_round(vetting)
             assert len(market.asked) == round_ * requests
 
     asyncio.run(scenario())
@@ -318,12 +323,8 @@ def test_a_broker_that_hangs_over_its_list_of_shares_is_waited_for_once_in_a_rou
         timer = FakeTimer()
         market = HangingBroker(timer)
         vetting = vetting_of(market, timer)
-        due = [an_intent(f"c-{n}", Symbol(name)) for n, name in enumerate(("AAPL", "IBM", "MSFT"))]
         for round_ in (1, 2):
-            await vetting.look(due)
-            for intent in due:
-                with pytest.raises(Unavailable):
-                    await vetting.problem_with(intent)
+            await refuse_a_round(vetting)
             assert market.lists_asked == round_
 
     asyncio.run(scenario())

@@ -16,6 +16,7 @@ import pytest
 from trader.cli import main
 from trader.runtime.credentials import OWNER
 from trader.runtime.instance import Instance
+from trader.testing.connections import connected
 from trader.testing.servers import Servers
 
 Output = pytest.CaptureFixture[str]
@@ -53,19 +54,9 @@ class Ledger:
 
     def _as(self, role: str, statements: Iterable[tuple[str, tuple[str, ...]]]) -> None:
         async def run() -> None:
-            connection = await asyncpg.connect(
-                host="127.0.0.1",
-                port=self._instance.ports.postgres,
-                user=role,
-                password=self._instance.database_password(role),
-                database="trading",
-                ssl=False,
-            )
-            try:
+            async with connected(self._instance, role) as connection:
                 for statement, values in statements:
                     await connection.execute(statement, *values)
-            finally:
-                await connection.close()
 
         asyncio.run(run())
 

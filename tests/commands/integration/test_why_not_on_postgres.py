@@ -6,12 +6,12 @@ import asyncio
 import json
 from typing import Any
 
-import asyncpg
 import pytest
 
 from tests.commands.integration.test_audit_on_postgres import Ledger
 from trader.cli import main
 from trader.runtime.instance import Instance
+from trader.testing.connections import connected
 from trader.testing.servers import Servers
 
 Output = pytest.CaptureFixture[str]
@@ -27,19 +27,9 @@ class Stages:
 
     def write(self, role: str, *statements: str) -> None:
         async def run() -> None:
-            connection = await asyncpg.connect(
-                host="127.0.0.1",
-                port=self._instance.ports.postgres,
-                user=role,
-                password=self._instance.database_password(role),
-                database="trading",
-                ssl=False,
-            )
-            try:
+            async with connected(self._instance, role) as connection:
                 for statement in statements:
                     await connection.execute(statement.replace(":a", f"'{self.account}'"))
-            finally:
-                await connection.close()
 
         asyncio.run(run())
 

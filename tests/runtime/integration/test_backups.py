@@ -12,7 +12,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 import uvloop
 
@@ -29,9 +28,9 @@ from trader.runtime.credentials import BACKUP, OWNER
 from trader.runtime.errors import NotFound, StackError
 from trader.runtime.instance import DATABASE, Instance
 from trader.runtime.local import LocalRuntime
-from trader.runtime.ports import LOOPBACK
 from trader.runtime.stack import LocalStack
 from trader.runtime.waiting import wait_until
+from trader.testing.connections import connected
 from trader.testing.servers import Servers
 
 
@@ -41,16 +40,8 @@ def silent(_: str) -> None:
 
 def execute(instance: Instance, statement: str) -> None:
     async def work() -> None:
-        connection = await asyncpg.connect(
-            host=LOOPBACK,
-            port=instance.ports.postgres,
-            user=OWNER,
-            password=instance.database_password(OWNER),
-            database=DATABASE,
-            ssl=False,
-        )
-        await connection.execute(statement)
-        await connection.close()
+        async with connected(instance, OWNER) as connection:
+            await connection.execute(statement)
 
     asyncio.run(work())
 

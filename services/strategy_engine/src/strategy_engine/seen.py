@@ -7,7 +7,6 @@ bar before the one that is decided on may know it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from shared.domain.bar_blocks import to_epoch_us
 from strategy_engine.fundamentals import NO_SNAPSHOTS
@@ -37,11 +36,11 @@ class SeenUniverse:
         if any(strategy.uses_screens for strategy in strategies):
             screens = await self._store.screens(batch.end_at, _SCREENS)
         if any(strategy.uses_fundamentals for strategy in strategies):
-            await self._read(batch, KEPT)
+            await self._read(batch)
         return Universe(screens, self._snapshots)
 
-    async def _read(self, batch: Batch, kept: timedelta) -> None:
-        since_at = batch.end_at - kept
+    async def _read(self, batch: Batch) -> None:
+        since_at = batch.end_at - KEPT
         last_id, newer = await self._store.snapshots(
             after=self._last_id, since_at=since_at, until_at=batch.end_at, limit=_SNAPSHOTS
         )
