@@ -2,13 +2,20 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
+from shared.adapters.clocks import WallClock
 from trader.cli import main
+from trader.commands.checking import clock_complaint, examine
 from trader.commands.lifecycle import refuse_beside_demo
 from trader.exits import ExitCode
 from trader.runtime.clients import postgres_client, redis_shell
@@ -89,6 +96,53 @@ def test_doctor_names_each_thing_that_is_not_well(
     assert set(found) <= {"settings", "permissions", "database", "disk"}
     assert "ALPACA_API_KEY" in found["settings"]
     assert "chmod 600" in found["permissions"]
+
+
+class _BrokersClock(BaseHTTPRequestHandler):
+    """A broker whose clock is ten seconds ahead of this machine's."""
+
+    def do_GET(self) -> None:
+        theirs = WallClock().now() + timedelta(seconds=10)
+        body = json.dumps({"timestamp": theirs.isoformat()}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_clock_that_is_ten_seconds_slow_is_told_by_doctor_and_start_alike(
+    own_project: Instance,
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _BrokersClock) as broker:
+        Thread(target=broker.serve_forever, daemon=True).start()
+        told = {
+            "ALPACA_API_KEY": "k",
+            "ALPACA_SECRET_KEY": "s",
+            "ALPACA_BASE_URL": f"http://127.0.0.1:{broker.server_port}",
+        }
+        instance = Instance(
+            own_project.project,
+            own_project.home,
+            own_project.ports,
+            {**own_project.settings, **told},
+        )
+        findings = {each.about: each for each in examine(instance, offline=False)}
+        complaint = clock_complaint(instance)
+        replay = replace(instance, settings={**instance.settings, "CLOCK_FILE": "clock"})
+        in_a_replay = clock_complaint(replay)
+        broker.shutdown()
+
+    assert not findings["clock"].well
+    assert re.match(
+        r"this machine's clock is -\d+\.\d s from the broker's, and no entry is sent while it is",
+        findings["clock"].said,
+    )
+    assert complaint is not None
+    assert complaint.endswith("set it by the network (for example: timedatectl set-ntp true)")
+    assert in_a_replay is None
 
 
 @pytest.mark.parametrize("words", [["shell", "db"], ["stats"], ["monitor"], ["restart"]])

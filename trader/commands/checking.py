@@ -189,6 +189,19 @@ def _calendar(instance: Instance) -> str:
     return f"known until {calendar.last_on}"
 
 
+def clock_complaint(instance: Instance) -> str | None:
+    """What the broker's clock says of this machine's, where they differ or it does not answer; None: all is well."""
+    settings = _usable(instance)
+    if settings is None or settings.clock_file is not None:
+        return None
+    with _broker(settings) as http:
+        try:
+            _clock(http, WallClock())
+        except BrokenError as error:
+            return str(error)
+    return None
+
+
 @contextmanager
 def _broker(settings: Settings) -> Iterator[httpx.Client]:
     assert settings.alpaca_api_key is not None  # asked for before
@@ -233,13 +246,13 @@ def _clock(http: httpx.Client, clock: Clock) -> str:
     after = clock.now()
     try:
         theirs = datetime.fromisoformat(str(said["timestamp"]))
-        seconds = (theirs - (before + (after - before) / 2)).total_seconds()
+        seconds = ((before + (after - before) / 2) - theirs).total_seconds()
     except (KeyError, ValueError, TypeError):
         raise BrokenError("the broker's clock cannot be read; try again later") from None
     away = abs(seconds) - (after - before).total_seconds() / 2
     if away > MOST_CLOCK_DIFFERENCE_S:
         raise BrokenError(
-            f"this machine's clock is {seconds:+.1f} s from the broker's; set it by the network "
-            "(for example: timedatectl set-ntp true)"
+            f"this machine's clock is {seconds:+.1f} s from the broker's, and no entry is sent while it is (exits "
+            "are); set it by the network (for example: timedatectl set-ntp true)"
         )
     return f"{seconds:+.1f} s from the broker's"

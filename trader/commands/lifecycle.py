@@ -18,6 +18,7 @@ from rich.table import Table
 
 from shared.config import Settings, load_settings
 from shared.domain.errors import Misconfigured, TradingError
+from trader.commands.checking import clock_complaint
 from trader.commands.live import tell_running, told_anew
 from trader.exits import ExitCode
 from trader.runtime.clients import become
@@ -87,6 +88,10 @@ def up(
     missing = [name for name in wanted if name not in running]
     if missing and not dry_run:
         runtime.start(missing, _say)
+        executes = "trade_executor" in missing and not runtime.demo
+        # The executor holds entries by itself then; whoever starts it should not learn that from a missing order.
+        if executes and (complaint := clock_complaint(instance)) is not None:
+            _say(f"trader: {complaint}")
     _result(
         {"started": missing, "already_running": sorted(running), "dry_run": dry_run},
         as_json,

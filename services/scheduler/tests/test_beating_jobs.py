@@ -19,7 +19,7 @@ from scheduler.testing import (
     fake_actions,
 )
 from services.scheduler.tests.rooms import MIDNIGHT, Room, heart, utc
-from shared.domain.errors import Rejected
+from shared.domain.errors import Rejected, Unavailable
 from shared.testing.time import CountingIds, FakeTimer
 
 
@@ -77,13 +77,85 @@ def test_a_heartbeat_that_cannot_be_stored_does_not_end_the_heart() -> None:
     asyncio.run(scenario())
 
 
+def test_a_service_that_is_just_starting_is_waited_for_and_is_no_failure() -> None:
+    async def scenario() -> None:
+        stands_by = Unavailable("the trade executor cannot do it now: 503 this process stands by")
+        room = Room(peers=FakePeers(failures=[stands_by] * 3))
+        timekeeper = room.timekeeper()
+        await timekeeper.beat(heart(timekeeper, "portfolio_sync"))
+
+        beat = room.store.beats["portfolio_sync"]
+        assert (beat.state, beat.detail) == (RunState.DONE, "differences 0")
+        assert room.timer.slept == [1.0, 2.0, 4.0]
+
+    asyncio.run(scenario())
+
+
+def test_a_service_that_stands_by_for_a_minute_fails_the_job_that_needs_it() -> None:
+    async def scenario() -> None:
+        stands_by = Unavailable("the trade executor cannot do it now: 503 this process stands by")
+        room = Room(peers=FakePeers(failures=[stands_by] * 100))
+        timekeeper = room.timekeeper()
+        await timekeeper.beat(heart(timekeeper, "portfolio_sync"))
+
+        beat = room.store.beats["portfolio_sync"]
+        assert (beat.state, beat.detail) == (RunState.FAILED, str(stands_by))
+        assert 50 < sum(room.timer.slept) <= 60
+
+    asyncio.run(scenario())
+
+
+def test_a_definite_no_fails_a_beat_at_once() -> None:
+    async def scenario() -> None:
+        room = Room(peers=FakePeers(failures=[Rejected("no")]))
+        timekeeper = room.timekeeper()
+        await timekeeper.beat(heart(timekeeper, "portfolio_sync"))
+
+        assert room.store.beats["portfolio_sync"].state is RunState.FAILED
+        assert room.timer.slept == []
+
+    asyncio.run(scenario())
+
+
+def test_clock_and_calendar_are_compared_at_start_and_again_but_never_in_a_replay() -> None:
+    async def scenario(*, is_replay: bool) -> tuple[list[str], str]:
+        room, timer, calendar = Room(), FakeTimer(), a_week_in_march()
+        room.clock.set(utc(2, 15, 0))
+        actions = fake_actions(
+            room.peers, room.views, room.store, calendar, room.clock, is_replay=is_replay
+        )
+        timekeeper = Timekeeper(
+            catalogue(actions), room.store, calendar, room.clock, timer, CountingIds()
+        )
+        task = asyncio.ensure_future(timekeeper.keep_beating(heart(timekeeper, "clock_check")))
+        await timer.advance(1_000)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return room.peers.calls, room.store.beats["clock_check"].detail
+
+    assert asyncio.run(scenario(is_replay=False)) == (
+        ["check_hours"] * 2,
+        "sessions 21, agree True",
+    )
+    assert asyncio.run(scenario(is_replay=True)) == (
+        [],
+        "compared nothing: the time of a replay is the venue's own",
+    )
+
+
 @pytest.mark.parametrize(
     ("now", "awake"),
     [
         (utc(2, 8, 59), set[str]()),
-        (utc(2, 9, 0), {"portfolio_sync"}),
-        (utc(2, 14, 30), {"screens", "price_updates", "strategy_evaluation", "risk_checks"}),
-        (utc(2, 20, 50), {"screens", "price_updates", "strategy_evaluation", "risk_checks"}),
+        (utc(2, 9, 0), {"clock_check"}),
+        (
+            utc(2, 14, 30),
+            {"clock_check", "screens", "price_updates", "strategy_evaluation", "risk_checks"},
+        ),
+        (
+            utc(2, 20, 50),
+            {"clock_check", "screens", "price_updates", "strategy_evaluation", "risk_checks"},
+        ),
         (utc(2, 21, 0), {"price_updates", "strategy_evaluation", "risk_checks"}),
         (utc(3, 1, 0), set[str]()),
         (utc(4, 15, 0), set[str]()),

@@ -351,6 +351,31 @@ def test_the_nights_upkeep_is_keyed_by_its_due_time_and_its_outcome_is_kept() ->
         for job_id in ("bar_retention", "log_retention", "vacuum", "backup"):
             assert states(room.of(job_id)) == [("DONE", 1)]
         assert room.of("vacuum")[0].figures == {"tables": 40, "dead_rows_before": 7}
+        # Whoever reads the list of jobs sees what was done, not only that it was.
+        assert room.of("vacuum")[0].detail == "tables 40, dead_rows_before 7"
+
+    asyncio.run(scenario())
+
+
+def test_a_backup_in_a_replay_says_that_nothing_was_kept() -> None:
+    async def scenario() -> None:
+        room = Room()
+        calendar, upkeep = a_week_in_march(), FakeUpkeep()
+        actions = fake_actions(
+            room.peers, room.views, room.store, calendar, room.clock, upkeep=upkeep, is_replay=True
+        )
+        timekeeper = Timekeeper(
+            catalogue(actions), room.store, calendar, room.clock, room.timer, CountingIds()
+        )
+        await timekeeper.begin()
+        await room.look_at(timekeeper, utc(3, 3, 1))
+
+        [run] = room.of("backup")
+        assert (run.state, run.detail) == (
+            RunState.DONE,
+            "kept nothing: a replay is not backed up",
+        )
+        assert "back_up" not in upkeep.done
 
     asyncio.run(scenario())
 

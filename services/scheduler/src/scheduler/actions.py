@@ -99,6 +99,12 @@ class Actions:
         """Compare calendar and clock with the broker's before the day begins."""
         return await self._peers.check_hours()
 
+    async def clock_check(self, on: date) -> Figures:
+        """Compare them again while entries may leave."""
+        if self._is_replay:
+            return {"compared": "nothing: the time of a replay is the venue's own"}
+        return await self.check_hours(on)
+
     async def bar_retention(self, _on: date) -> Figures:
         """Remove bars past the retention."""
         return await self._peers.maintain("retention")

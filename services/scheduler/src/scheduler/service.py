@@ -30,6 +30,9 @@ _JOB_WITHIN_S = 120.0
 _TRIES = 4
 _STORE_TRIES = 20
 _LONGEST_DETAIL = 500
+# So long a beating job waits for a service that is just starting, and for half of its own pause at most.
+_PATIENCE_S = 60.0
+_LONGEST_PAUSE_S = 8.0
 
 
 class Nudge:
@@ -186,7 +189,8 @@ class Timekeeper:
         for attempt in range(1, _TRIES + 1):
             try:
                 async with asyncio.timeout(within_s):
-                    return RunState.DONE, "", await job.work(run.session_on)
+                    figures = await job.work(run.session_on)
+                return RunState.DONE, _words(figures), figures
             except Retryable as error:
                 late = run.until_at is not None and self._clock.now() >= run.until_at
                 if attempt == _TRIES or late:
@@ -221,12 +225,12 @@ class Timekeeper:
             return False
 
     async def beat(self, job: BeatingJob) -> None:
-        """Run `job` once and store how it went."""
+        """Run `job` once, as soon as whom it asks is ready, and store how it went."""
         now = self._clock.now()
         began_s = self._beaten_at_s[job.job_id] = self._timer.monotonic_s()
         try:
             async with asyncio.timeout(job.every_s):
-                figures = await job.work(self.day_of_request())
+                figures = await self._beat_once_ready(job)
             state, detail = RunState.DONE, _words(figures)
         except TradingError as error:
             state, detail = RunState.FAILED, str(error)[:_LONGEST_DETAIL]
@@ -238,6 +242,19 @@ class Timekeeper:
         except Retryable as error:
             _log.warning("heartbeat not stored", job=job.job_id, reason=str(error))
 
+    async def _beat_once_ready(self, job: BeatingJob) -> Figures:
+        """The work of one beat. A service that has just been started stands by: no failure until that lasts."""
+        pause_s, left_s = 1.0, min(_PATIENCE_S, job.every_s / 2)
+        while True:
+            try:
+                return await job.work(self.day_of_request())
+            except Retryable:
+                if left_s < pause_s:
+                    raise
+            await self._timer.sleep(pause_s)
+            left_s -= pause_s
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
     def day_of_request(self) -> date:
         """The exchange day that a run asked for now is about: the latest session that has opened."""
         now = self._clock.now()
@@ -246,5 +263,10 @@ class Timekeeper:
 
 
 def _words(figures: Figures) -> str:
-    """What a beat saw; its figures are not stored, being gone with the next one."""
-    return ", ".join(f"{name} {value}" for name, value in figures.items())[:_LONGEST_DETAIL]
+    """What a run did, for people; of a beat it is all that is stored. Lists and the like stay among the figures."""
+    plain = [
+        f"{name} {value}"
+        for name, value in figures.items()
+        if isinstance(value, str | int | float | bool)
+    ]
+    return ", ".join(plain)[:_LONGEST_DETAIL]
