@@ -80,6 +80,8 @@ def restore(
         confirm(f"the database is replaced by what {chosen.name} holds", yes)
         HaltFile(instance.halt_file).throw(f"the database was restored from {chosen.name}")
     with runtime.database(_say):
+        # On a new machine there are none yet, and what is restored belongs to them.
+        runtime.make_roles()
         if drill:
             tables = backups.drill(runtime, chosen, _say)
         else:

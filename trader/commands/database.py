@@ -53,7 +53,8 @@ def reset(yes: YesOption = False, as_json: JsonOption = False) -> None:
     refuse_while_services_run(runtime)
     confirm("the whole ledger, all decisions and jobs are removed from the database", yes)
     with runtime.database(_say):
-        runtime.migrate()
+        # Not brought up to date first: it may be one that cannot be.
+        runtime.make_roles()
         kept = back_up_database(runtime, _say)
         _sql(runtime, f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
         runtime.migrate()

@@ -31,6 +31,7 @@ from trader.runtime.first_run import append_setting, read_settings
 from trader.runtime.instance import DASHBOARD, POSTGRES, PROGRAMS, REDIS, SIMULATOR, Instance
 from trader.runtime.interface import RuntimeName, Usage
 from trader.runtime.ports import LOOPBACK, Ports, port_setting, require_free
+from trader.runtime.schema import ROLES_ONLY
 from trader.runtime.stack import SERVERS, last_of, probe
 from trader.runtime.supervisor import ProgramState
 
@@ -47,6 +48,7 @@ CLOCK_FILE = "/control/clock"
 # Not the local demo's: its book is at the simulator, its ledger in another database.
 DEMO_ACCOUNT = "demo-containers"
 MIGRATE = "migrate"
+SCHEMA = ("python", "-m", "trader.runtime.schema")
 # Ports inside the containers' network; what is published follows the settings.
 INSIDE = Ports(postgres=5432, redis=6379)
 SIMULATOR_URL = f"http://{SIMULATOR}:{INSIDE.simulator}"
@@ -193,6 +195,11 @@ class ComposeRuntime:
             return {}
         pairs = (line.partition("=") for line in lines)
         return {name: value for name, _, value in pairs}
+
+    def make_roles(self) -> None:
+        """See `Runtime`."""
+        self._make_ready()
+        self._compose("run", "--rm", "--no-deps", MIGRATE, *SCHEMA, ROLES_ONLY)
 
     def migrate(self) -> None:
         """See `Runtime`."""

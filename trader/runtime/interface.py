@@ -77,7 +77,7 @@ class Runtime(Protocol):
         ...
 
     def database(self, say: Callable[[str], None]) -> AbstractContextManager[None]:
-        """Have the database up meanwhile, and as before afterwards."""
+        """Have the database's server up meanwhile, and as before afterwards; its tables are not touched."""
         ...
 
     def database_address(self) -> tuple[str, int]:
@@ -88,8 +88,12 @@ class Runtime(Protocol):
         """What `program` was told as it runs now; empty when it does not."""
         ...
 
+    def make_roles(self) -> None:
+        """Make the roles, and the database where there is none; the server must be up."""
+        ...
+
     def migrate(self) -> None:
-        """Bring roles and tables up to date; the database must be up."""
+        """Bring roles and tables up to date; the server must be up."""
         ...
 
     def postgres_client(self, tool: str, role: str, database: str, *, terminal: bool) -> Client:

@@ -14,7 +14,7 @@ from shared.domain.errors import Misconfigured
 from trader.runtime import clients, postgres
 from trader.runtime.binaries import postgres_binaries
 from trader.runtime.clients import Client, python_words
-from trader.runtime.instance import POSTGRES, REDIS, SIMULATOR, Instance
+from trader.runtime.instance import POSTGRES, REDIS, SERVICES, SIMULATOR, Instance
 from trader.runtime.interface import RuntimeName, Usage
 from trader.runtime.ports import LOOPBACK
 from trader.runtime.redis import find_server
@@ -64,7 +64,12 @@ class LocalRuntime:
         """See `Runtime`."""
         if self._stack.runs:
             running = {each.name for each in self.status() if each.pid}
-            self._stack.start_programs([name for name in names if name not in running])
+            missing = [name for name in names if name not in running]
+            if POSTGRES not in missing and any(name in SERVICES for name in missing):
+                # A service must not meet a database that is not its own version's, as at a start of everything.
+                self._stack.wait_until_answering([POSTGRES])
+                self.migrate()
+            self._stack.start_programs(missing)
         else:
             LocalStack(self.instance, names).start(say)
 
@@ -105,7 +110,7 @@ class LocalRuntime:
                 raise Misconfigured("PostgreSQL does not answer; see `trader logs postgres`")
             yield
             return
-        alone = LocalStack(self.instance, (POSTGRES, REDIS), owned=True)
+        alone = LocalStack(self.instance, (POSTGRES, REDIS), owned=True, migrates=False)
         alone.start(say)
         try:
             yield
@@ -119,6 +124,10 @@ class LocalRuntime:
     def told(self, program: str) -> Mapping[str, str]:
         """See `Runtime`."""
         return told_to(self.instance, program)
+
+    def make_roles(self) -> None:
+        """See `Runtime`."""
+        postgres.make_roles(self.instance)
 
     def migrate(self) -> None:
         """See `Runtime`."""

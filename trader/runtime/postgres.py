@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from shared.domain.errors import Misconfigured
+from trader.runtime import schema
 from trader.runtime.account import can_enter, open_place, server_account
 from trader.runtime.binaries import postgres_binaries
 from trader.runtime.credentials import SUPERUSER, password_of
@@ -111,6 +112,11 @@ def remove_cluster(instance: Instance) -> None:
 def bootstrap(instance: Instance) -> None:
     """Make the roles and the database, and bring its tables up to date; doing it again changes nothing."""
     bring_up_to_date(_server(instance), instance.project / "migrations")
+
+
+def make_roles(instance: Instance) -> None:
+    """Make the roles, and the database where there is none; what is in it stays as it is."""
+    schema.make_roles(_server(instance))
 
 
 def answers(instance: Instance) -> bool:

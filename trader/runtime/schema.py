@@ -8,8 +8,9 @@ one transaction. Doing it again changes nothing but passwords that have become o
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ T = TypeVar("T")
 
 CONNECT_WITHIN_S = 10
 EXIT_MISCONFIGURED = 4
+ROLES_ONLY = "--roles"
 # Where the image keeps the steps.
 MIGRATIONS = Path("/app/migrations")
 
@@ -47,9 +49,14 @@ class Server:
         return password_of(role, self.db_password)
 
 
+def make_roles(server: Server) -> None:
+    """Make the roles, and the database where there is none; what is in it stays as it is."""
+    _in_own_loop(_make_roles(server))
+
+
 def bring_up_to_date(server: Server, migrations: Path) -> None:
     """Make the roles and the database, and bring its tables up to date."""
-    _in_own_loop(_make_roles(server))
+    make_roles(server)
     config = Config()
     config.set_main_option("script_location", str(migrations))
     address = f"{server.host}:{server.port}/{DATABASE}"
@@ -66,8 +73,10 @@ def bring_up_to_date(server: Server, migrations: Path) -> None:
         except SQLAlchemyError as error:
             # All steps are one transaction, so nothing is half done.
             reason = str(error.args[0] if error.args else error).splitlines()[0]
+            words = re.sub(r"^\([\w.]+\) (<class '[\w.]+'>: )?", "", reason)
             raise Misconfigured(
-                f"the database could not be brought up to date and is as it was: {reason[-300:]}"
+                f"the database could not be brought up to date and is as it was: {words[-300:]}; take the version back "
+                "that made it, or put a backup back with make restore"
             ) from error
 
 
@@ -135,13 +144,16 @@ def _in_own_loop(work: Coroutine[Any, Any, T]) -> T:
         return own_thread.submit(asyncio.run, work).result()
 
 
-def main() -> int:
-    """Bring the database of the settings up to date."""
+def main(words: Sequence[str]) -> int:
+    """Bring the database of the settings up to date, or make its roles alone."""
     try:
         settings = load_settings()
         settings.require("db_password")
         assert settings.db_password is not None  # required just now
         server = Server(settings.db_host, settings.db_port, settings.db_password.get_secret_value())
+        if ROLES_ONLY in words:
+            make_roles(server)
+            return 0
         bring_up_to_date(server, MIGRATIONS)
     except Misconfigured as error:
         print(f"migrate: {error}", file=sys.stderr)
@@ -158,4 +170,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

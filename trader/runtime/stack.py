@@ -71,6 +71,7 @@ class LocalStack:
         simulator_args: Sequence[str] = (),
         owned: bool = False,
         reload: bool = False,
+        migrates: bool = True,
         ready_within_s: float = READY_WITHIN_S,
     ) -> None:
         """Describe a stack; nothing is started or looked at yet.
@@ -81,6 +82,8 @@ class LocalStack:
             simulator_args: what the simulator is told beside its port.
             owned: whether the stack ends by itself soon after this process has ended.
             reload: whether a service starts anew when its code changes; for developers.
+            migrates: whether the database is brought up to date once it is up; not for who puts back or takes away one
+                that cannot be.
             ready_within_s: bound on waiting for each group of programs.
         """
         for name in programs:
@@ -90,6 +93,7 @@ class LocalStack:
         self._simulator_args = tuple(simulator_args)
         self._owned = owned
         self._reload = reload
+        self._migrates = migrates
         self._ready_within_s = ready_within_s
         self._supervisor = Supervisor(instance.socket)
         self._started = False
@@ -349,7 +353,7 @@ class LocalStack:
                 self._supervisor.start(name)
             for name in chosen:
                 self._wait_for(name)
-            if POSTGRES in chosen:
+            if POSTGRES in chosen and self._migrates:
                 say("bringing the database up to date")
                 postgres.bootstrap(self.instance)
 
