@@ -1,11 +1,19 @@
 """How long does a decision take with many positions?
 
-On a PostgreSQL of its own: the parts alone (the pure review, the bars, the account); the review as a transaction (lock, book, review, decisions, outbox,
-cursor); and `RiskManager.work`, which finds its message and reads prices and histories from Parquet besides, once with all
-bars read anew each time and once as within a minute, when no bar is new. Beside each decision the floor is measured on the
+On a PostgreSQL and a Redis of its own, with an account of brackets that has traded for weeks (`risk_account`). The clock
+moves minute by minute through sessions, as the venue's does. In each minute, as in production: a bar of every symbol is stored,
+cached and rung for; the risk manager follows it, which no decision waits for; then `RiskManager.work` answers
+
+- an evaluation that wishes for one entry, by a strategy ("right after a new bar");
+- an entry by hand, twenty seconds later ("no new bar"), and an exit by hand ("an exit");
+- an entry by hand, as a risk manager does that has just started and knows no bar ("reading all by itself").
+
+Each is a whole decision: it finds its message, reads account and prices, checks everything, commits decision, review and
+cursor, and rings. The executor takes each approval over, and lets it end unfilled, outside of what is measured. A
+refusal counts as a decision as well; how many there were is printed. Beside them stand the parts alone, and the floor on the
 same server: one commit of the same rows (outbox, decision, cursor), because machines differ and so do moments.
 
-    python -m benchmarks.risk [positions] [decisions]
+    python -m benchmarks.risk [positions] [minutes]
 """
 
 from __future__ import annotations
@@ -15,61 +23,70 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from itertools import count, cycle
 from os import getloadavg
 from pathlib import Path
+from random import Random
 from statistics import quantiles
 from typing import Any
 
 import structlog
 import uvloop
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from benchmarks.risk_account import ACCOUNT, announce, lay_account, take_over
 from risk_manager.market import StoredMarket
 from risk_manager.ports import MarketReader
 from risk_manager.review import review_manual
 from risk_manager.service import RiskManager
 from risk_manager.snapshot import Book, Market
 from risk_manager.store import PostgresStore
-from risk_manager.testing import NOW, a_manual_order, a_venue, some_limits
+from risk_manager.testing import (
+    a_calendar,
+    a_manual_order,
+    a_signal,
+    a_venue,
+    an_evaluation,
+    some_limits,
+)
 from shared.adapters.clocks import MonotonicTimer
+from shared.adapters.halt_file import HaltFile
 from shared.adapters.parquet import ParquetBars
-from shared.adapters.postgres import Cursor, Outbox, open_database
+from shared.adapters.postgres import Database, open_database
+from shared.adapters.redis import RedisBells, RedisLatestBars, open_redis
 from shared.config import load_settings
-from shared.domain.bar_blocks import block_of
+from shared.domain.bar_blocks import BarBlock, block_of
 from shared.domain.bars import Bar
+from shared.domain.decisions import Approved
 from shared.domain.money import parse_price
+from shared.domain.orders import Side
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
-from shared.messages import MANUAL_ORDER, MANUAL_ORDERS
 from shared.ports import LatestBar
-from shared.testing.halt import FakeHalt
 from shared.testing.time import FakeClock
 from trader.runtime.instance import POSTGRES, REDIS, Instance
 from trader.runtime.stack import LocalStack
 
-ACCOUNT = "bench"
+_CORRELATION_BARS = 60
 LIMITS = some_limits(
-    max_position_size=1.0, max_portfolio_risk=1.0, max_daily_trades=10_000, max_positions=10_000,
-    max_correlation=1.0, correlation_bars=60, max_repeats=1_000, max_orders_per_minute=1_000,
-    max_order_value=1e8, max_gross_exposure=4.0, max_net_exposure=4.0,
+    max_position_size=0.05, max_portfolio_risk=1.0, max_daily_trades=10_000, max_positions=10_000,
+    max_correlation=1.0, correlation_bars=_CORRELATION_BARS, max_order_value=1e8,
+    max_gross_exposure=4.0, max_net_exposure=4.0,
 )  # fmt: skip
-
-
-class NoBells:
-    """Nobody listens, so nothing is rung."""
-
-    async def ring(self, *_names: str) -> None:
-        """Do nothing."""
-
-    @asynccontextmanager
-    async def listen(self, *_names: str) -> Any:
-        """Not asked for here."""
-        raise NotImplementedError
-        yield
+# Symbols that are not held, which the entries go round.
+_OTHERS = 20
+_DECISIONS = (
+    "decision right after a new bar",
+    "decision, no new bar",
+    "decision, an exit",
+    "decision, reading all by itself",
+)
 
 
 class NoCache:
@@ -83,90 +100,54 @@ class NoCache:
 
 
 class Forgetful:
-    """Reads all bars anew each time, as at the first decision after each bar."""
+    """Reads all bars anew each time, as at the first decision after a start."""
 
     def __init__(self, bars: ParquetBars) -> None:
         self._bars = bars
+
+    def _reader(self) -> StoredMarket:
+        return StoredMarket(
+            NoCache(), self._bars, self._bars.actions, Timeframe.MINUTE, _CORRELATION_BARS + 1
+        )
 
     async def at(
         self, instant_at: datetime, symbols: Iterable[Symbol], *, with_history: bool
     ) -> Market:
         """See `ports.MarketReader`."""
-        reader = StoredMarket(NoCache(), self._bars, self._bars.actions, Timeframe.MINUTE, 61)
-        return await reader.at(instant_at, symbols, with_history=with_history)
+        return await self._reader().at(instant_at, symbols, with_history=with_history)
+
+    async def follow(self, instant_at: datetime) -> None:
+        """See `ports.MarketReader`: nothing is kept."""
 
 
-def _names(count: int) -> list[Symbol]:
-    return [Symbol(f"S{chr(65 + i // 26)}{chr(65 + i % 26)}") for i in range(count)]
+def _names(number: int) -> list[Symbol]:
+    return [Symbol(f"S{chr(65 + i // 26)}{chr(65 + i % 26)}") for i in range(number)]
 
 
-def _store_bars(root: Path, symbols: list[Symbol]) -> ParquetBars:
-    store = ParquetBars(root)
-    bars, state = [], 7
-    for number in range(70):
-        end = NOW - timedelta(minutes=69 - number)
-        for symbol in symbols:
-            state = (state * 1_103_515_245 + 12_345) % 2**31
-            price = parse_price(str(100 + state % 100 / 100))
-            start = end - timedelta(minutes=1)
-            bars.append(
-                Bar(symbol, Timeframe.MINUTE, start, end, price, price, price, price, 10**6)
-            )
-    store.append(block_of(Timeframe.MINUTE, bars), provider="bench", fetched_at=NOW)
-    return store
+def _minutes() -> Iterator[datetime]:
+    """The ends of all minutes of some weeks' sessions."""
+    for session in a_calendar().between(date.min, date.max):
+        end_at = session.open_at + timedelta(minutes=1)
+        while end_at <= session.close_at:
+            yield end_at
+            end_at += timedelta(minutes=1)
 
 
-async def _fill_account(url: str, symbols: list[Symbol]) -> None:
-    """An account with cash and ten shares of each symbol, each bought by a bracket that was approved a day before."""
-    engine = create_async_engine(url)
-    statements = (
-        "INSERT INTO trade_executor.accounts VALUES (:a, 'b', :at, :at)",
-        """INSERT INTO trade_executor.cash_entries (account, key, amount, reason, evidence, entered_at)
-           VALUES (:a, 'opening', 10000000, 'opening', '{}', :at)""",
-        """INSERT INTO risk_manager.outbox (account, topic, key, payload, created_at)
-           VALUES (:a, 'bench', 'bench', '{}', :past)""",
-        """INSERT INTO risk_manager.decisions (account, decision_id, signal_id, source, review_id, instant_at,
-               decided_at, outcome, strategy, symbol, side, purpose, quantity, type, time_in_force, stop_loss,
-               take_profit, reference_price, act_from, act_until, trade_on, checks, figures)
-           SELECT :a, 'd-' || s, 's-' || s, 'bench', (SELECT max(id) FROM risk_manager.outbox), :past, :past, 'approved', 'bench', s, 'buy', 'entry', 10,
-               'market', 'gtc', 95, 110, 100, :past, :past, CAST(:past AS timestamptz)::date, '[]', '{}'
-           FROM unnest(CAST(:symbols AS text[])) s""",
-        """INSERT INTO trade_executor.intents (account, client_order_id, decision_id, signal_id, symbol, side, purpose,
-               leg, generation, type, time_in_force, order_class, quantity, filled_quantity, stop_loss,
-               take_profit, reference_price, state, act_from, act_until, created_at, ended_at)
-           SELECT :a, 'i-' || s, 'd-' || s, 's-' || s, s, 'buy', 'entry', 'entry', 0, 'market', 'gtc', 'bracket', 10,
-               10, 95, 110, 100, 'FILLED', :past, :past, :past, :past
-           FROM unnest(CAST(:symbols AS text[])) s""",
-        """INSERT INTO trade_executor.orders (account, broker_order_id, client_order_id, symbol, side, type,
-               order_class, status, quantity, filled_quantity, booked_quantity, updated_at, first_seen_at)
-           SELECT :a, 'o-' || s, 'c-' || s, s, 'buy', 'market', 'simple', 'filled', 10, 10, 10, :at, :at
-           FROM unnest(CAST(:symbols AS text[])) s""",
-        """INSERT INTO trade_executor.fills (account, execution_id, broker_order_id, symbol, side, quantity,
-               price, executed_at, booked_at)
-           SELECT :a, 'e-' || s, 'o-' || s, s, 'buy', 10, 100, :at, :at
-           FROM unnest(CAST(:symbols AS text[])) s""",
-    )
-    async with engine.begin() as connection:
-        for statement in statements:
-            values: dict[str, Any] = {"a": ACCOUNT, "at": NOW}
-            if ":past" in statement:
-                values["past"] = NOW - timedelta(days=1)
-            if ":symbols" in statement:
-                values["symbols"] = list(symbols)
-            if ":at" not in statement:
-                del values["at"]
-            await connection.execute(text(statement), values)
-        # As autovacuum keeps a database that has been up for a minute.
-        await connection.execute(text("ANALYZE"))
-    await engine.dispose()
+def _minute(symbols: Sequence[Symbol], end_at: datetime, chance: Random) -> BarBlock:
+    prices = [parse_price(f"{100 + chance.randrange(100) / 100:.2f}") for _ in symbols]
+    bars = [
+        Bar(symbol, Timeframe.MINUTE, end_at - timedelta(minutes=1), end_at, p, p, p, p, 10**6)
+        for symbol, p in zip(symbols, prices, strict=True)
+    ]
+    return block_of(Timeframe.MINUTE, bars)
 
 
 class Floor:
-    """Commits rows like those of the newest decision into tables of the same shape, and takes the time."""
+    """Commits rows like those of the newest approval into tables of the same shape, and takes the time."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self.times: list[float] = []
+        self._keys = count()
 
     @classmethod
     async def laid(cls, url: str) -> Floor:
@@ -181,12 +162,10 @@ class Floor:
 
     async def step(self) -> None:
         """One commit; the rows are copied on the server, so that nothing but storing them is measured."""
-        key = str(len(self.times))
-        began = time.perf_counter()
+        key = str(next(self._keys))
         async with self._engine.begin() as connection:
             for statement in _SAME_ROWS:
                 await connection.execute(statement, {"a": ACCOUNT, "key": key})
-        self.times.append((time.perf_counter() - began) * 1000)
 
     async def close(self) -> None:
         """Let go of the server."""
@@ -206,7 +185,7 @@ _SAME_ROWS = tuple(
                SELECT account, :key, :key, source, review_id, instant_at, decided_at, outcome, strategy,
                    symbol, side, purpose, quantity, type, time_in_force, reference_price, act_from, act_until,
                    trade_on, checks, figures FROM risk_manager.decisions
-               WHERE account = :a ORDER BY id DESC LIMIT 1""",
+               WHERE account = :a AND outcome = 'approved' ORDER BY id DESC LIMIT 1""",
             """INSERT INTO floor.cursors (source, account, position) SELECT 'floor', :a, 1 + length(:key)
                ON CONFLICT (source, account) DO UPDATE SET position = EXCLUDED.position""",
         ),
@@ -214,132 +193,215 @@ _SAME_ROWS = tuple(
 )
 
 
-def _report(name: str, times: list[float], floor: list[float]) -> None:
-    cuts, under = quantiles(times, n=100), quantiles(floor, n=100)
-    print(
-        f"{name:34} p50 {cuts[49]:7.2f} ms = {cuts[49] / under[49]:5.1f} commits   "
-        f"p99 {cuts[98]:7.2f} ms = {cuts[98] / under[98]:5.1f} commits at p99"
-    )
+@dataclass
+class Watch:
+    """Milliseconds by what was done, and what the collector of garbage took meanwhile."""
+
+    times: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    pauses: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    _paused: float = 0.0
+
+    async def timed(self, name: str, work: Callable[[], Any]) -> Any:
+        """What `work` gives, awaited where it has to be."""
+        began = time.perf_counter()
+        result = work()
+        if isinstance(result, Awaitable):
+            result = await result
+        self.times[name].append((time.perf_counter() - began) * 1000)
+        return result
+
+    def collecting(self, phase: str, about: dict[str, int]) -> None:
+        """See `gc.callbacks`."""
+        if phase == "start":
+            self._paused = time.perf_counter()
+        else:
+            self.pauses[about["generation"]].append((time.perf_counter() - self._paused) * 1000)
+
+    def report(self) -> None:
+        """One line each, beside the floor."""
+        under = quantiles(self.times["one commit of the same rows"], n=100)
+        for name, times in self.times.items():
+            cuts = quantiles(times, n=100)
+            print(
+                f"{name:34} p50 {cuts[49]:7.2f} ms = {cuts[49] / under[49]:5.1f} commits   "
+                f"p99 {cuts[98]:7.2f} ms = {cuts[98] / under[98]:5.1f} commits at p99"
+            )
+        for generation, pauses in sorted(self.pauses.items()):
+            print(
+                f"garbage of generation {generation}: {len(pauses)} times, longest {max(pauses):.1f} ms"
+            )
 
 
-def _order(number: int, symbol: Symbol) -> Any:
-    return a_manual_order(
-        symbol, quantity=1, signal_id=f"man-{number}", stop_loss=50, take_profit=200
-    )
+@dataclass
+class Room:
+    """All that takes part, and the minutes that are still to come."""
+
+    held: list[Symbol]
+    others: list[Symbol]
+    store: PostgresStore
+    bars: ParquetBars
+    latest: RedisLatestBars
+    clock: FakeClock
+    manager: RiskManager
+    forgetful: RiskManager
+    executor: Database
+    strategist: Database
+    floor: Floor
+    minutes: Iterator[datetime]
+    watch: Watch = field(default_factory=Watch)
+    chance: Random = field(default_factory=lambda: Random(7))  # prices, no secrets
+    orders: Iterator[int] = field(default_factory=count)
+
+    def __post_init__(self) -> None:
+        self._entering = cycle(self.others)
+        self._leaving = cycle(self.held)
+
+    async def minute_ends(self) -> datetime:
+        """The collector's part: the bar of every symbol is stored and cached."""
+        end_at = next(self.minutes)
+        block = _minute([*self.held, *self.others], end_at, self.chance)
+        self.bars.append(block, provider="bench", fetched_at=end_at)
+        await self.latest.replace(block, provider="bench", fetched_at=end_at)
+        return end_at
+
+    def an_order(self, at: datetime, side: Side = Side.BUY) -> Any:
+        """By hand; the next symbol of those that are not held, or all that is held of the next one."""
+        symbols, shares = (self._entering, 1) if side is Side.BUY else (self._leaving, 10)
+        number = f"man-{next(self.orders)}"
+        return a_manual_order(
+            next(symbols), side, shares, signal_id=number, stop_loss=50, take_profit=200, at=at
+        )
+
+    async def decide(self, name: str, manager: RiskManager) -> None:
+        """One whole decision, then the executor's part."""
+        assert await self.watch.timed(name, manager.work), f"{name}: no message was found"
+        await take_over(self.executor)
+
+    async def minute(self) -> None:
+        """Everything once."""
+        end_at = await self.minute_ends()
+        self.clock.set(end_at)
+        await self.watch.timed("new bars followed, nobody waits", self.manager.follow_bars)
+        signal = a_signal(next(self._entering), price=100.5, at=end_at)
+        await announce(self.strategist, "strategy_engine", an_evaluation(signal, at=end_at))
+        await self.decide(_DECISIONS[0], self.manager)
+        at = end_at + timedelta(seconds=20)
+        self.clock.set(at)
+        for name, side, manager in (
+            (_DECISIONS[1], Side.BUY, self.manager),
+            (_DECISIONS[2], Side.SELL, self.manager),
+            (_DECISIONS[3], Side.BUY, self.forgetful),
+        ):
+            await announce(self.executor, "trade_executor", self.an_order(at, side))
+            await self.decide(name, manager)
+        await self.watch.timed("one commit of the same rows", self.floor.step)
+        await self.parts(at)
+
+    async def parts(self, at: datetime) -> None:
+        """What a decision is made of, alone."""
+        asked, order = [*self.held, *self.others], self.an_order(at)
+        market = await self.watch.timed(
+            "all bars read anew", lambda: Forgetful(self.bars).at(at, asked, with_history=True)
+        )
+        book = await self.watch.timed("the account read", lambda: self.store.book(at))
+
+        def review(book: Book) -> Any:
+            return review_manual(order, book, market, LIMITS, a_venue(), at)
+
+        # Twice: what is worked out of bars stays with them, and the first pays for it.
+        review(book)
+        await self.watch.timed("pure review", lambda: review(book))
+        source = f"manual:{order.signal_id}"
+        await self.watch.timed(
+            "review as a transaction", lambda: self.store.record(source, review, at)
+        )
+        await take_over(self.executor)
 
 
-async def _measure(positions: int, decisions: int) -> None:
-    symbols = _names(positions + 1)
+async def _measure(positions: int, minutes: int) -> None:
+    names = _names(positions + _OTHERS)
+    held, others = names[:positions], names[positions:]
+    coming = _minutes()
+    past = [next(coming) for _ in range(_CORRELATION_BARS + 10)]
     with tempfile.TemporaryDirectory(prefix="full-ai-trader-bench-") as folder:
         home = Path(folder)
         instance = Instance.create(home / "home")
         stack = LocalStack(instance, programs=(POSTGRES, REDIS), owned=True)
         try:
             stack.start()
-            # Each decision is logged; a thousand lines would bury the figures.
-            structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-            timer = MonotonicTimer()
-            bars = _store_bars(home / "bars", symbols)
-            await _fill_account(instance.database_url("trading"), symbols[:-1])
-            floor = await Floor.laid(instance.database_url("trading"))
-            told = {**instance.environment("risk_manager"), "TRADING_ACCOUNT": ACCOUNT}
-            executor = load_settings(instance.environment("trade_executor"))
-            async with (
-                open_database(
-                    load_settings(told), timer, application="bench", plans_once=True
-                ) as database,
-                open_database(executor, timer, application="bench") as theirs,
-            ):
-                store = PostgresStore(database, ACCOUNT)
-                market_reader = StoredMarket(NoCache(), bars, bars.actions, Timeframe.MINUTE, 61)
-                clock = FakeClock(NOW)
-                forgetful = _manager(store, Forgetful(bars), clock, timer)
-                manager = _manager(store, market_reader, clock, timer)
-                book = await store.book(NOW)
-                market = await market_reader.at(NOW, symbols, with_history=True)
-                pure, transaction, anew, whole, read, known = [], [], [], [], [], []
-                for number in range(decisions):
-                    began = time.perf_counter()
-                    outcome = _review(number, symbols[-1], book, market, NOW)
-                    pure.append((time.perf_counter() - began) * 1000)
-                    began = time.perf_counter()
-                    await Forgetful(bars).at(NOW, symbols, with_history=True)
-                    read.append((time.perf_counter() - began) * 1000)
-                    began = time.perf_counter()
-                    await store.book(NOW)
-                    known.append((time.perf_counter() - began) * 1000)
-                assert outcome.decisions[0].is_approved, outcome.decisions[0].answer
-                for number in range(decisions):
-
-                    def decide(book: Book, number: int = number) -> Any:
-                        return _review(number, symbols[-1], book, market, NOW)
-
-                    began = time.perf_counter()
-                    await store.record(f"manual:bench-{number}", decide, NOW)
-                    transaction.append((time.perf_counter() - began) * 1000)
-                    await _read_all(theirs)
-                    await floor.step()
-                for number in range(decisions):
-                    for times, worker in (
-                        (anew, forgetful),
-                        (whole, manager),
-                    ):
-                        order = _order(100_000 + 2 * number + (worker is manager), symbols[-1])
-                        await _announce(theirs, order)
-                        began = time.perf_counter()
-                        await worker.work()
-                        times.append((time.perf_counter() - began) * 1000)
-                        await _read_all(theirs)
-                        await floor.step()
-                await floor.close()
-                print(
-                    f"{positions} positions, {decisions} decisions each, load {getloadavg()[0]:.1f}"
+            url = instance.database_url("trading")
+            await lay_account(url, held, others, past[-1])
+            async with AsyncExitStack() as parts:
+                room = await _room(instance, home, held, others, coming, past[-1], parts)
+                for end_at in past:
+                    block = _minute(names, end_at, room.chance)
+                    room.bars.append(block, provider="bench", fetched_at=end_at)
+                # The first minutes pay for connections, plans and first allocations.
+                for _ in range(5):
+                    await room.minute()
+                room.watch = Watch()
+                gc.callbacks.append(room.watch.collecting)
+                for _ in range(minutes):
+                    await room.minute()
+                gc.callbacks.remove(room.watch.collecting)
+                answers = Counter(
+                    "approved"
+                    if isinstance(each.decision.answer, Approved)
+                    else each.decision.answer.reason_code
+                    for each in await room.store.decisions(limit=500)
                 )
-                _report("one commit of the same rows", floor.times, floor.times)
-                _report("pure review", pure, floor.times)
-                _report("all bars read anew", read, floor.times)
-                _report("the account read", known, floor.times)
-                _report("review as a transaction", transaction, floor.times)
-                _report("whole work, all bars read anew", anew, floor.times)
-                _report("whole work, no bar is new", whole, floor.times)
+                print(f"{positions} positions, {minutes} minutes, load {getloadavg()[0]:.1f}")
+                print(f"the newest {answers.total()} answers: {dict(answers)}")
+                room.watch.report()
         finally:
             stack.remove()
 
 
-def _manager(
-    store: PostgresStore, market: MarketReader, clock: FakeClock, timer: MonotonicTimer
-) -> RiskManager:
-    return RiskManager(store, market, LIMITS, a_venue(), NoBells(), clock, FakeHalt(), timer)
+async def _room(
+    instance: Instance,
+    home: Path,
+    held: list[Symbol],
+    others: list[Symbol],
+    coming: Iterator[datetime],
+    now: datetime,
+    parts: AsyncExitStack,
+) -> Room:
+    # Each decision is logged; thousands of lines would bury the figures.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    timer, clock, venue = MonotonicTimer(), FakeClock(now), a_venue()
 
-
-def _review(number: int, symbol: Symbol, book: Book, market: Market, at: datetime) -> Any:
-    return review_manual(_order(number, symbol), book, market, LIMITS, a_venue(), at)
-
-
-async def _announce(database: Any, order: Any) -> None:
-    async def write(connection: AsyncConnection) -> None:
-        await Outbox("trade_executor", ACCOUNT).append(
-            connection,
-            topic=MANUAL_ORDERS,
-            key=order.signal_id,
-            payload=MANUAL_ORDER.encode(order),
-            at=NOW,
+    async def opened(service: str, **rest: Any) -> Database:
+        told = {**instance.environment(service), "TRADING_ACCOUNT": ACCOUNT}
+        return await parts.enter_async_context(
+            open_database(load_settings(told), timer, application=service, **rest)
         )
 
-    await database.run(write)
+    redis = await parts.enter_async_context(
+        open_redis(load_settings(instance.environment("risk_manager")))
+    )
+    bars, latest = ParquetBars(home / "bars"), RedisLatestBars(redis, ACCOUNT)
+    store = PostgresStore(await opened("risk_manager", plans_once=True), ACCOUNT)
+    bells, halt = RedisBells(redis, ACCOUNT, timer), HaltFile(home / "HALT")
 
+    def manager(market: MarketReader) -> RiskManager:
+        return RiskManager(store, market, LIMITS, venue, bells, clock, halt, timer)
 
-async def _read_all(database: Any) -> None:
-    """Read the reviews as the executor does, or hundreds of approvals would wait for it and be counted."""
-
-    async def move(connection: AsyncConnection) -> None:
-        found = await connection.execute(
-            text("SELECT max(id) FROM risk_manager.v_outbox WHERE account = :a"), {"a": ACCOUNT}
-        )
-        cursor = Cursor("trade_executor", "risk_manager", ACCOUNT)
-        await cursor.move(connection, found.scalar_one())
-
-    await database.run(move)
+    floor = await Floor.laid(instance.database_url("trading"))
+    parts.push_async_callback(floor.close)
+    return Room(
+        held,
+        others,
+        store,
+        bars,
+        latest,
+        clock,
+        manager(StoredMarket(latest, bars, bars.actions, Timeframe.MINUTE, _CORRELATION_BARS + 1)),
+        manager(Forgetful(bars)),
+        await opened("trade_executor"),
+        await opened("strategy_engine"),
+        floor,
+        coming,
+    )
 
 
 if __name__ == "__main__":
