@@ -85,11 +85,10 @@ class Holding:
         if self.quantity < 0:
             return -self.quantity * price
         left, total = self.quantity, ZERO
-        for entry in self.entries:
-            covered = min(left, entry.quantity)
+        for entry, shares in self.covered():
             if entry.stop is not None:
-                total += covered * max(ZERO, price - entry.stop)
-                left -= covered
+                total += shares * max(ZERO, price - entry.stop)
+                left -= shares
         return total + left * price
 
     def by_strategy(self) -> dict[str, Decimal]:

@@ -388,6 +388,36 @@ async def test_fills_know_whose_decision_they_were(world: PostgresWorld) -> None
     assert (await kelly.book(NOW)).recent.records == {}
 
 
+async def test_a_position_is_explained_by_the_newest_entries_that_brought_it(
+    world: PostgresWorld,
+) -> None:
+    await world.adopt(100_000)
+    bought = []
+    for number in range(3):
+        order = a_manual_order(signal_id=f"man-{number}")
+        approved = await take(world, order)
+        assert approved is not None
+        await world.fill_entry(approved, "100")
+        bought.append(approved.decision_id)
+
+    async def explained() -> list[tuple[str, Decimal]]:
+        (holding,) = (await world.store.book(NOW)).holdings
+        return [(entry.decision_id, shares) for entry, shares in holding.covered()]
+
+    ten = Decimal(10)
+    assert await explained() == [(decision, ten) for decision in reversed(bought)]
+    await world.order(Symbol("AAPL"), Decimal(15), "100", None, side="sell")
+    assert await explained() == [(bought[-1], ten), (bought[-2], Decimal(5))]
+    await world.execute(
+        "trade_executor",
+        "INSERT INTO trade_executor.adjustments (account, key, symbol, quantity, held_before, reason, evidence, "
+        "entered_at) VALUES (:account, 'one for two', 'AAPL', -7.5, 15, 'SPLIT', '{}', :at)",
+        at=NOW + timedelta(minutes=1),
+    )
+    # Half as many shares of twice the price: those of both entries together, not of the newest alone.
+    assert await explained() == [(bought[-1], Decimal(5)), (bought[-2], Decimal("2.5"))]
+
+
 async def test_moved_stops_and_met_targets_are_part_of_the_next_book(world: PostgresWorld) -> None:
     await world.adopt(100_000)
     approved = await take(world, an_evaluation(a_signal()))

@@ -45,6 +45,8 @@ from shared.messages import REVIEWS
 
 # Enough entries to explain any position; what they do not cover counts as unprotected.
 _LATEST_ENTRIES = 20
+# Mostly the newest ones brought all that is held.
+_FEW_ENTRIES = 2
 _LIVE = listed(state for state in IntentState if not state.is_final)
 _FINAL = listed(FINAL_STATUSES)
 # As the index over them says it.
@@ -52,6 +54,34 @@ _SCALED_OUT = "outcome = 'approved' AND purpose = 'exit' AND strategy = 'scale_o
 # How far the executor has read our reviews.
 _READ = """coalesce((SELECT position FROM trade_executor.v_cursors
                     WHERE account = :account AND source = 'risk_manager'), 0)"""
+
+
+def _entries(most: int) -> str:
+    """The newest entries of the position `p` and the shares that they brought, as SQL; `most` are looked at."""
+    return f"""(
+       SELECT sum(e.filled) AS shares,
+         -- Where a stop stands is what the executor keeps, in its present shares, or a move that it has not read yet.
+         jsonb_agg(jsonb_build_array(e.filled::text, greatest(e.stop_loss, (
+           SELECT s.stop_loss FROM risk_manager.stop_moves s
+           WHERE s.account = :account AND s.decision_id = e.decision_id AND s.review_id > {_READ}
+             -- As the executor will find: one from before a split is void, and one may follow another that it has not read.
+             AND s.id >= (SELECT min(f.id) FROM risk_manager.stop_moves f
+                          WHERE f.account = :account AND f.decision_id = e.decision_id
+                            AND f.review_id > {_READ} AND f.previous <= e.stop_loss)
+           ORDER BY s.id DESC LIMIT 1))::text,
+         e.strategy, e.decision_id, e.reference_price::text, e.since_at) ORDER BY e.id DESC) AS entries
+       FROM (SELECT d.id, d.decision_id, d.strategy, d.reference_price, i.filled, i.stop_loss, i.since_at
+             FROM risk_manager.decisions d, LATERAL (
+               SELECT sum(filled_quantity) AS filled, max(stop_loss) AS stop_loss,
+                      max(coalesce(ended_at, sent_at, created_at)) AS since_at
+               FROM trade_executor.v_intents
+               WHERE account = :account AND decision_id = d.decision_id AND purpose = 'entry') i
+             WHERE d.account = :account AND d.symbol = p.symbol
+               AND d.outcome = 'approved' AND d.purpose = 'entry'
+             ORDER BY d.id DESC LIMIT {most}) e
+       WHERE e.filled > 0)"""
+
+
 _BOOK = text(f"""
 SELECT
   (SELECT adopted_at FROM trade_executor.v_accounts WHERE account = :account) AS adopted_at,
@@ -63,34 +93,18 @@ SELECT
       (SELECT jsonb_build_array(f.price::text, f.executed_at) FROM trade_executor.v_fills f
        WHERE f.account = :account AND f.symbol = p.symbol
        ORDER BY f.executed_at DESC, f.execution_id DESC LIMIT 1),
-      -- Where a stop stands is what the executor keeps, in its present shares, or a move that it has not read yet.
-      (SELECT jsonb_agg(jsonb_build_array(e.filled::text, greatest(e.stop_loss, (
-           SELECT s.stop_loss FROM risk_manager.stop_moves s
-           WHERE s.account = :account AND s.decision_id = e.decision_id AND s.review_id > {_READ}
-             -- As the executor will find: one from before a split is void, and one may follow another that it has not read.
-             AND s.id >= (SELECT min(f.id) FROM risk_manager.stop_moves f
-                          WHERE f.account = :account AND f.decision_id = e.decision_id
-                            AND f.review_id > {_READ} AND f.previous <= e.stop_loss)
-           ORDER BY s.id DESC LIMIT 1))::text,
-         e.strategy, e.decision_id, e.reference_price::text, e.since_at) ORDER BY e.id DESC)
-       FROM (SELECT d.id, d.decision_id, d.strategy, d.reference_price, i.filled, i.stop_loss, i.since_at
-             FROM risk_manager.decisions d, LATERAL (
-               SELECT sum(filled_quantity) AS filled, max(stop_loss) AS stop_loss,
-                      max(coalesce(ended_at, sent_at, created_at)) AS since_at
-               FROM trade_executor.v_intents
-               WHERE account = :account AND decision_id = d.decision_id AND purpose = 'entry') i
-             WHERE d.account = :account AND d.symbol = p.symbol
-               AND d.outcome = 'approved' AND d.purpose = 'entry'
-             ORDER BY d.id DESC LIMIT :latest) e
-       WHERE e.filled > 0),
-      (SELECT jsonb_agg(jsonb_build_array(s.ratio::text, s.told_on, s.booked_at) ORDER BY s.booked_at)
-       FROM trade_executor.v_splits s WHERE s.account = :account AND s.symbol = p.symbol),
+      CASE WHEN newest.shares >= abs(p.quantity) AND NOT EXISTS (
+                SELECT 1 FROM trade_executor.v_adjustments s WHERE s.account = :account AND s.symbol = p.symbol)
+           THEN newest.entries
+           ELSE (SELECT all_of_them.entries FROM {_entries(_LATEST_ENTRIES)} all_of_them) END,
       (SELECT string_agg(n.targets, ' ')
        FROM (SELECT d.figures ->> 'targets' AS targets FROM risk_manager.decisions d
              WHERE d.account = :account AND d.symbol = p.symbol AND {_SCALED_OUT}
-             ORDER BY d.id DESC LIMIT :latest) n)) ORDER BY p.symbol)
-   FROM trade_executor.v_positions p
+             ORDER BY d.id DESC LIMIT {_LATEST_ENTRIES}) n)) ORDER BY p.symbol)
+   FROM trade_executor.v_positions p, LATERAL {_entries(_FEW_ENTRIES)} newest
    WHERE p.account = :account AND p.quantity <> 0) AS holdings,
+  (SELECT jsonb_agg(jsonb_build_array(s.symbol, s.ratio::text, s.told_on, s.booked_at) ORDER BY s.booked_at)
+   FROM trade_executor.v_splits s WHERE s.account = :account) AS splits,
   (SELECT jsonb_agg(jsonb_build_array(
       w.symbol, w.side, w.purpose, w.quantity::text, w.type, w.limit_price::text, w.stop_price::text,
       w.stop_loss::text, w.reference_price::text, w.strategy) ORDER BY w.symbol, w.key)
@@ -129,18 +143,18 @@ SELECT
       ORDER BY decided_at DESC LIMIT :most) r) AS recent_entries,
   (SELECT jsonb_agg(jsonb_build_array(s.symbol, s.at)) FROM (
       SELECT o.symbol, max(f.executed_at) AS at
-      FROM (SELECT broker_order_id, executed_at FROM trade_executor.v_fills
+      FROM (SELECT broker_order_id, executed_at, side FROM trade_executor.v_fills
             WHERE account = :account ORDER BY id DESC LIMIT :most) f
       JOIN trade_executor.v_orders o
         ON o.account = :account AND o.broker_order_id = f.broker_order_id
-      WHERE o.side = 'sell' AND o.type IN ('stop', 'trailing_stop', 'stop_limit')
+      WHERE f.side = 'sell' AND o.side = 'sell' AND o.type IN ('stop', 'trailing_stop', 'stop_limit')
       GROUP BY o.broker_order_id, o.symbol) s) AS stops,
   (SELECT jsonb_object_agg(t.day, t.trades) FROM (
       SELECT day, count(*) AS trades FROM (
           SELECT symbol, (executed_at AT TIME ZONE 'America/New_York')::date AS day
           FROM (SELECT symbol, side, executed_at FROM trade_executor.v_fills
                 WHERE account = :account ORDER BY id DESC LIMIT :most) f
-          GROUP BY 1, 2 HAVING count(DISTINCT side) = 2) d
+          GROUP BY 1, 2 HAVING min(side) <> max(side)) d
       GROUP BY day) t) AS day_trades,
   (SELECT jsonb_agg(jsonb_build_array(o.symbol, CASE WHEN o.type = 'limit' THEN o.limit_price::text END))
    FROM trade_executor.v_orders o
@@ -201,7 +215,6 @@ class Books(Tables):
             {
                 "account": self._account,
                 "source": source,
-                "latest": _LATEST_ENTRIES,
                 "today": at.astimezone(NEW_YORK).date(),
                 "recent_from": at - timedelta(seconds=LONGEST_WINDOW_S),
                 "most": MOST_RECENT,
@@ -217,7 +230,7 @@ class Books(Tables):
         book = Book(
             account=self._account,
             cash=Decimal(row.cash),
-            holdings=tuple(_holding(entry) for entry in unjson(row.holdings) or []),
+            holdings=_holdings(unjson(row.holdings) or [], unjson(row.splits) or []),
             working=tuple(_working(entry) for entry in unjson(row.working) or []),
             unknown={Symbol(s): int(n) for s, n in (unjson(row.unknown) or {}).items()},
             # That of an account which has none yet began at `at`.
@@ -245,9 +258,17 @@ class Books(Tables):
         return book
 
 
-def _holding(entry: Sequence[Any]) -> Holding:
-    symbol, quantity, last_fill, entries, told_splits, targets = entry
-    splits = tuple(_split(*told) for told in told_splits or [])
+def _holdings(
+    entries: Sequence[Sequence[Any]], told_splits: Sequence[Sequence[Any]]
+) -> tuple[Holding, ...]:
+    splits: dict[str, tuple[BookedSplit, ...]] = {}
+    for symbol, *told in told_splits:
+        splits[symbol] = (*splits.get(symbol, ()), _split(*told))
+    return tuple(_holding(entry, splits.get(entry[0], ())) for entry in entries)
+
+
+def _holding(entry: Sequence[Any], splits: tuple[BookedSplit, ...]) -> Holding:
+    symbol, quantity, last_fill, entries, targets = entry
     return Holding(
         Symbol(symbol),
         Decimal(quantity),
