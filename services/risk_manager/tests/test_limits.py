@@ -218,6 +218,17 @@ def test_the_closest_of_all_symbols_counts() -> None:
     assert "TWIN" in check.text
 
 
+def test_closes_that_keep_what_was_worked_out_of_them_give_the_very_same_checks() -> None:
+    plain = {str(seed): some_closes(seed, count=25 + seed) for seed in range(6)}
+    kept = {name: rules.KeptCloses(closes.items()) for name, closes in plain.items()}
+
+    # Each pair has other bars in common, so what was kept for one is wrong for the next.
+    for name in [*plain, *plain]:
+        assert rules.correlation(kept[name], kept, some_limits()) == rules.correlation(
+            plain[name], plain, some_limits()
+        )
+
+
 def test_series_of_their_own_pass_and_nothing_held_passes() -> None:
     assert rules.correlation(some_closes(1), {"OTHER": some_closes(2)}, some_limits()).passed
     assert rules.correlation({}, {}, some_limits()).passed

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from threading import Event
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from risk_manager.testing import AAPL, MSFT, NOW
 from shared.domain.bar_blocks import block_of, to_epoch_us
 from shared.domain.bars import Bar
 from shared.domain.corporate_actions import Split
+from shared.domain.errors import Unavailable
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.ports import LatestBar
@@ -263,3 +265,84 @@ async def test_only_the_symbols_that_were_not_read_yet_are_read() -> None:
     assert reads == [(AAPL,), (MSFT,)]
     assert {s: list(found.closes[s].values()) for s in found.closes} == {AAPL: [100], MSFT: [200]}
     assert {s: price.amount for s, price in found.prices.items()} == {AAPL: 100, MSFT: 200}
+
+
+async def test_what_was_asked_for_last_is_read_ahead_of_the_next_decision() -> None:
+    reads: list[tuple[Symbol, ...]] = []
+
+    class Counting(MemoryBars):
+        def last(self, timeframe: Any, symbols: Any, *args: Any, **rest: Any) -> Any:
+            reads.append(tuple(symbols))
+            return super().last(timeframe, symbols, *args, **rest)
+
+    store = Counting()
+    store.append(
+        block_of(Timeframe.MINUTE, [a_bar(s, NOW - MINUTE, "100") for s in (AAPL, MSFT)]),
+        provider="t",
+        fetched_at=NOW,
+    )
+    market = StoredMarket(Cache(), store, MemoryActions(), Timeframe.MINUTE, 5)
+    await market.follow(NOW)
+    assert reads == [], "nobody has asked for anything"
+    await market.at(NOW - MINUTE, [AAPL], with_history=True)
+    await market.at(NOW - MINUTE, [MSFT], with_history=True)
+    newer = [a_bar(AAPL, NOW, "101"), a_bar(MSFT, NOW, "99")]
+    store.append(block_of(Timeframe.MINUTE, newer), provider="t", fetched_at=NOW)
+
+    reads.clear()
+    await market.follow(NOW)
+    found = await market.at(NOW, [AAPL, MSFT], with_history=True)
+    prices_alone = await market.at(NOW, [MSFT], with_history=False)
+
+    assert reads == [(AAPL, MSFT)]
+    assert list(found.closes[AAPL].values()) == [100.0, 101.0]
+    assert prices_alone.prices[MSFT].amount == 99
+
+
+async def test_bars_that_come_after_the_reading_ahead_are_read_by_the_decision() -> None:
+    store = a_store(a_bar(AAPL, NOW - MINUTE, "100"))
+    market = StoredMarket(Cache(), store, MemoryActions(), Timeframe.MINUTE, 5)
+    await market.at(NOW - MINUTE, [AAPL], with_history=True)
+    await market.follow(NOW)
+    store.append(
+        block_of(Timeframe.MINUTE, [a_bar(AAPL, NOW, "101")]), provider="t", fetched_at=NOW
+    )
+
+    for with_history in (True, False):
+        found = await market.at(NOW, [AAPL], with_history=with_history)
+        assert found.prices[AAPL].amount == 101
+
+
+async def test_a_decision_waits_for_the_reading_ahead_and_outlives_its_failure() -> None:
+    began, go_on = Event(), Event()
+
+    class Broken(MemoryBars):
+        is_ahead = False
+
+        def last(self, *args: Any, **rest: Any) -> Any:
+            if self.is_ahead:
+                self.is_ahead = False
+                began.set()
+                assert go_on.wait(10)
+                raise Unavailable("the bucket is away")
+            return super().last(*args, **rest)
+
+    store = Broken()
+    store.append(
+        block_of(Timeframe.MINUTE, [a_bar(AAPL, NOW, "100")]), provider="t", fetched_at=NOW
+    )
+    market = StoredMarket(Cache(), store, MemoryActions(), Timeframe.MINUTE, 5)
+    await market.at(NOW - MINUTE, [AAPL], with_history=True)
+    store.is_ahead = True
+
+    ahead = asyncio.create_task(market.follow(NOW))
+    await asyncio.to_thread(began.wait, 10)
+    decision = asyncio.create_task(market.at(NOW, [AAPL], with_history=True))
+    exit_found = await market.at(NOW, [AAPL], with_history=False)
+    assert not decision.done()
+    go_on.set()
+
+    assert (await decision).prices[AAPL].amount == 100
+    assert exit_found.prices[AAPL].amount == 100
+    with pytest.raises(Unavailable):
+        await ahead

@@ -77,6 +77,9 @@ class Prices:
             volumes={symbol: {0: 1e9} for symbol in known} if with_history else {},
         )
 
+    async def follow(self, instant_at: datetime) -> None:
+        raise AssertionError("nothing is read ahead unless bars are followed")
+
 
 @dataclass
 class Room:

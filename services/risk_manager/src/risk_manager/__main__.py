@@ -21,7 +21,7 @@ from shared.adapters.postgres import open_database
 from shared.adapters.process import ServiceTasks, run_service
 from shared.adapters.redis import RedisBells, RedisLatestBars, open_redis, redis_is_answering
 from shared.config import Settings
-from shared.messages import BELL_EVALUATIONS, BELL_MANUAL
+from shared.messages import BELL_BARS, BELL_EVALUATIONS, BELL_MANUAL
 from shared.stage import keep_working
 
 
@@ -67,11 +67,15 @@ async def run(settings: Settings) -> None:
         app = make_app(SCHEMA, settings, probes, timer)
         app.include_router(make_router(manager, account, RandomIds()))
         ear = await stack.enter_async_context(bells.listen(BELL_EVALUATIONS, BELL_MANUAL))
+        reader = await stack.enter_async_context(bells.listen(BELL_BARS))
         clerk = await stack.enter_async_context(bells.listen(BELL_EVALUATIONS))
         async with ServiceTasks() as tasks:
             tasks.create_task(
                 keep_working("records", manager.keep_records, clerk, timer, poll_s=5.0),
                 name="records",
+            )
+            tasks.create_task(
+                keep_working("bars", manager.follow_bars, reader, timer, poll_s=60.0), name="bars"
             )
             tasks.create_task(keep_working("reviews", manager.work, ear, timer), name="reviews")
             tasks.create_task(serve(app, settings.api_host, settings.risk_manager_port), name="api")

@@ -2,8 +2,9 @@
 
 The close of its newest bar that had ended by then: one rule, so that the answer does not depend on when it is
 asked. The cache is taken at its word only where its bar ends at that very instant, since then none can be newer;
-everything else is read from the store. What was read is kept for as long as the store says that it holds. All of it is
-in the shares of the instant's day, or a split would look like a crash, and twins from before it like strangers.
+everything else is read from the store. What was read is kept for as long as the store says that it holds, and read
+ahead of the next decision when bars have come. All of it is in the shares of the instant's day, or a split would look
+like a crash, and twins from before it like strangers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import groupby
 
-from risk_manager.limits import Closes
+from risk_manager.limits import Closes, KeptCloses
 from risk_manager.share_counts import KNOWN_AHEAD, KNOWN_FOR
 from risk_manager.snapshot import Market, Price
 from shared.domain.bar_blocks import BarBlock, from_epoch_us
@@ -26,6 +27,8 @@ from shared.ports import ActionStore, BarStore, LatestBars
 
 # More symbols than any account holds; a minute in which people ask about more of them is not remembered whole.
 _MOST_KEPT = 2_000
+# Symbols whose history is read ahead: those that were asked for last.
+_MOST_FOLLOWED = 500
 
 
 class StoredMarket:
@@ -49,20 +52,59 @@ class StoredMarket:
         self._kept: _Seen | None = None
         # All splits of the days around an instant's, what they were read for and from which day on.
         self._splits: tuple[Hashable, date, list[Split]] = (None, date.max, [])
+        # Whose history was asked for, the latest last; and the reading ahead that is going on, if there is one.
+        self._followed: dict[Symbol, None] = {}
+        self._ahead: asyncio.Task[None] | None = None
 
     async def at(
         self, instant_at: datetime, symbols: Iterable[Symbol], *, with_history: bool
     ) -> Market:
         """See `ports.MarketReader`."""
         asked = sorted(set(symbols))
-        prices: dict[Symbol, Price] = {}
-        if not with_history:
-            for symbol, newest in (await self._latest.get(self._timeframe, asked)).items():
-                if newest.bar.end_at == instant_at:
-                    prices[symbol] = Price(newest.bar.close, newest.bar.end_at)
         if with_history:
+            self._remember(asked)
+            if self._ahead is not None and not self._ahead.done():
+                # It reads the very same files; how it fares is the business of whoever began it.
+                await asyncio.wait({self._ahead})
             return await asyncio.to_thread(self._history, asked, instant_at)
+        kept = await asyncio.to_thread(self._kept_market, asked, instant_at)
+        if kept is not None:
+            return kept
+        prices: dict[Symbol, Price] = {}
+        for symbol, newest in (await self._latest.get(self._timeframe, asked)).items():
+            if newest.bar.end_at == instant_at:
+                prices[symbol] = Price(newest.bar.close, newest.bar.end_at)
         return await asyncio.to_thread(self._prices_alone, asked, prices, instant_at)
+
+    async def follow(self, instant_at: datetime) -> None:
+        """See `ports.MarketReader`."""
+        if self._followed:
+            followed = sorted(self._followed)
+            self._ahead = asyncio.create_task(
+                asyncio.to_thread(self._read_ahead, followed, instant_at)
+            )
+            await self._ahead
+
+    def _remember(self, asked: Iterable[Symbol]) -> None:
+        for symbol in asked:
+            self._followed.pop(symbol, None)
+            self._followed[symbol] = None
+        while len(self._followed) > _MOST_FOLLOWED:
+            del self._followed[next(iter(self._followed))]
+
+    def _read_ahead(self, followed: list[Symbol], instant_at: datetime) -> None:
+        """Read the history of `followed`, and work out of it what every decision asks of every symbol."""
+        for closes in self._history(followed, instant_at).closes.values():
+            assert isinstance(closes, KeptCloses)  # as `_ByEnd` makes them
+            closes.centred_moves(tuple(closes)[-self._history_bars :])
+
+    def _kept_market(self, asked: list[Symbol], instant_at: datetime) -> Market | None:
+        """What was read of all of `asked`, if it still holds."""
+        kept = self._kept
+        if kept is None or not kept.market.asked.issuperset(asked):
+            return None
+        version = self._store.version(self._timeframe, instant_at), exchange_day(instant_at)
+        return kept.market if kept.version == version else None
 
     def _prices_alone(
         self, asked: list[Symbol], prices: dict[Symbol, Price], instant_at: datetime
@@ -204,7 +246,7 @@ class _ByEnd(Mapping[Symbol, Closes]):
             block, span = self._runs[symbol]
             unit = 1 if self._column == "volume" else MICROS
             values = (getattr(block, self._column)[span] / unit).tolist()
-            made = dict(zip(block.end_us[span].tolist(), values, strict=True))
+            made = KeptCloses(zip(block.end_us[span].tolist(), values, strict=True))
             self._made[symbol] = made
         return made
 

@@ -248,3 +248,7 @@ class MarketReader(Protocol):
     ) -> Market:
         """The newest price of each symbol by `instant_at`, and its closes when history is wanted."""
         ...
+
+    async def follow(self, instant_at: datetime) -> None:
+        """Read ahead, after new bars, what the next decision of about `instant_at` will ask for; it changes no answer."""
+        ...

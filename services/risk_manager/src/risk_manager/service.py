@@ -152,6 +152,11 @@ class RiskManager:
         )
         return True
 
+    async def follow_bars(self) -> bool:
+        """Have new bars at hand before a decision asks for them; False, since nothing is left."""
+        await self._market.follow(self._clock.now())
+        return False
+
     async def _record_halt(self) -> None:
         """Write down a halt that was thrown while no database could: `trader kill`."""
         note = self._halt.note()

@@ -34,6 +34,7 @@ from risk_manager.limits.conduct import (
 )
 from risk_manager.limits.correlations import (
     Closes,
+    KeptCloses,
     common_ends,
     correlation,
     correlation_of,
@@ -95,6 +96,7 @@ __all__ = [
     "Changes",
     "Closes",
     "Code",
+    "KeptCloses",
     "Limits",
     "already_held",
     "bracket_prices",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import log, sqrt
 
@@ -13,6 +13,23 @@ from shared.domain.decisions import Check
 
 Closes = Mapping[int, float]
 """A symbol's newest closes (dollars) by the end of their bar (any growing number), oldest first."""
+
+
+class KeptCloses(dict[int, float]):
+    """Closes that nobody changes any more. What is worked out of them stays with them: many decisions see the same bars."""
+
+    __slots__ = ("_moves",)
+
+    def __init__(self, closes: Iterable[tuple[int, float]]) -> None:
+        super().__init__(closes)
+        self._moves: tuple[tuple[int, ...], list[float]] | None = None
+
+    def centred_moves(self, ends: tuple[int, ...]) -> list[float]:
+        """Their log returns between `ends`, with the mean taken away; those asked for last are kept."""
+        kept = self._moves
+        if kept is None or kept[0] != ends:
+            kept = self._moves = ends, _centred(log_returns(self, ends))
+        return kept[1]
 
 
 def correlation_of(xs: Sequence[float], ys: Sequence[float]) -> float:
@@ -52,6 +69,12 @@ def log_returns(closes: Closes, ends: Sequence[int]) -> list[float]:
     return [later - earlier for earlier, later in pairwise(logs)]
 
 
+def _moves(closes: Closes, ends: tuple[int, ...]) -> list[float]:
+    if isinstance(closes, KeptCloses):
+        return closes.centred_moves(ends)
+    return _centred(log_returns(closes, ends))
+
+
 def correlation(mine: Closes, others: Mapping[str, Closes], limits: Limits) -> Check:
     """How alike this symbol moves to each one held or on order; nothing held, nothing to compare.
 
@@ -70,7 +93,7 @@ def correlation(mine: Closes, others: Mapping[str, Closes], limits: Limits) -> C
         ends = common_ends(mine, closes, limits.correlation_bars)
         xs = known.get(ends)
         if xs is None:
-            xs = known[ends] = _centred(log_returns(mine, ends))
+            xs = known[ends] = _moves(mine, ends)
         if len(xs) < limits.least_common_returns:
             return Check(
                 Code.CORRELATION,
@@ -81,7 +104,7 @@ def correlation(mine: Closes, others: Mapping[str, Closes], limits: Limits) -> C
                 f"only {len(xs)} returns in common with {symbol}, which is held or on order; "
                 f"{limits.least_common_returns} are needed to compare",
             )
-        alike = abs(_coefficient(xs, _centred(log_returns(closes, ends))))
+        alike = abs(_coefficient(xs, _moves(closes, ends)))
         if alike > worst or not worst_symbol:
             worst, worst_symbol = alike, symbol
     text = (
