@@ -41,6 +41,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from benchmarks.risk_account import ACCOUNT, announce, lay_account, take_over
+from risk_manager.__main__ import OBJECTS_BEFORE_COLLECTION
 from risk_manager.market import StoredMarket
 from risk_manager.ports import MarketReader
 from risk_manager.review import review_manual
@@ -408,4 +409,5 @@ if __name__ == "__main__":
     given = [int(each) for each in sys.argv[1:]]
     # As the service itself runs.
     gc.freeze()
+    gc.set_threshold(OBJECTS_BEFORE_COLLECTION)
     uvloop.run(_measure(*(given or [100, 300])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import AsyncExitStack
 
 from risk_manager.api import make_router
@@ -24,9 +25,14 @@ from shared.config import Settings
 from shared.messages import BELL_BARS, BELL_EVALUATIONS, BELL_MANUAL
 from shared.stage import keep_working
 
+# A decision holds thousands of objects for a moment. At Python's own threshold it stops several times to look through
+# them for garbage, and now and then through all there are, which takes as long as the decision.
+OBJECTS_BEFORE_COLLECTION = 10_000
+
 
 async def run(settings: Settings) -> None:
     """Wire everything and work until cancelled."""
+    gc.set_threshold(OBJECTS_BEFORE_COLLECTION)
     settings.require("db_password")
     account = settings.trading_account
     clock, timer = clock_for(settings.clock_file), MonotonicTimer()
@@ -48,7 +54,10 @@ async def run(settings: Settings) -> None:
         )
         manager = RiskManager(
             PostgresStore(
-                database, account, reads_records=limits.sizing.method is SizingMethod.KELLY
+                database,
+                account,
+                reads_records=limits.sizing.method is SizingMethod.KELLY,
+                reads_day_trades=limits.pattern_day_trader_rule,
             ),
             market,
             limits,

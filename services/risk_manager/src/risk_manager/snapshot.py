@@ -232,7 +232,7 @@ class Recent:
 
     entries: tuple[RecentEntry, ...] = ()
     stops: tuple[StopHit, ...] = ()
-    # Symbols bought and sold on one exchange day, counted by day.
+    # Symbols bought and sold on one exchange day, counted by day; read where the old rule about them is asked for.
     day_trades: Mapping[date, int] = field(default_factory=dict)
     open_sales: tuple[OpenSale, ...] = ()
     # Symbols with differences to the broker that nobody has looked at yet.

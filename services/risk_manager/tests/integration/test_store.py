@@ -359,10 +359,12 @@ async def test_the_book_tells_what_happened_lately_at_the_broker_and_in_the_data
         at=NOW,
     )
 
-    recent = (await world.store.book(NOW)).recent
+    old_rule = PostgresStore(world.databases["risk_manager"], world.account, reads_day_trades=True)
+    recent = (await old_rule.book(NOW)).recent
 
     assert [(hit.symbol, hit.at) for hit in recent.stops] == [("AAPL", NOW)]
     assert recent.day_trades == {NOW.date(): 1}
+    assert (await world.store.book(NOW)).recent == replace(recent, day_trades={})
     assert {(sale.symbol, sale.limit_price) for sale in recent.open_sales} == {
         ("XOM", Decimal(120)), ("GE", None),
     }  # fmt: skip

@@ -153,7 +153,7 @@ SELECT
       SELECT day, count(*) AS trades FROM (
           SELECT symbol, (executed_at AT TIME ZONE 'America/New_York')::date AS day
           FROM (SELECT symbol, side, executed_at FROM trade_executor.v_fills
-                WHERE account = :account ORDER BY id DESC LIMIT :most) f
+                WHERE account = :account AND CAST(:reads_day_trades AS boolean) ORDER BY id DESC LIMIT :most) f
           GROUP BY 1, 2 HAVING min(side) <> max(side)) d
       GROUP BY day) t) AS day_trades,
   (SELECT jsonb_agg(jsonb_build_array(o.symbol, CASE WHEN o.type = 'limit' THEN o.limit_price::text END))
@@ -218,6 +218,7 @@ class Books(Tables):
                 "today": at.astimezone(NEW_YORK).date(),
                 "recent_from": at - timedelta(seconds=LONGEST_WINDOW_S),
                 "most": MOST_RECENT,
+                "reads_day_trades": self._reads_day_trades,
             },
         )
         return found.one()

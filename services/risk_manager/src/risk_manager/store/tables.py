@@ -14,9 +14,21 @@ EXECUTOR = "trade_executor"
 class Tables:
     """The tables of one account; each part of the store adds what it keeps there."""
 
-    def __init__(self, database: Database, account: str, *, reads_records: bool = False) -> None:
-        """`reads_records`: whether books say how each strategy's trades went, which Kelly's sizes ask for."""
+    def __init__(
+        self,
+        database: Database,
+        account: str,
+        *,
+        reads_records: bool = False,
+        reads_day_trades: bool = False,
+    ) -> None:
+        """What few accounts ask for is read for those alone, since it takes its time of each decision.
+
+        `reads_records`: whether books say how each strategy's trades went, which Kelly's sizes ask for; `reads_day_trades`:
+        whether they count day trades, which the old rule about them asks for.
+        """
         self._reads_records = reads_records
+        self._reads_day_trades = reads_day_trades
         self._db = database
         self._account = account
         self._outbox = Outbox(SCHEMA, account)
