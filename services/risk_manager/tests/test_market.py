@@ -313,6 +313,27 @@ async def test_bars_that_come_after_the_reading_ahead_are_read_by_the_decision()
         assert found.prices[AAPL].amount == 101
 
 
+async def test_a_cached_bar_that_is_not_stored_yet_counts_above_what_was_read() -> None:
+    store = a_store(a_bar(AAPL, NOW - MINUTE, "100"), a_bar(MSFT, NOW - MINUTE, "200"))
+    market = StoredMarket(
+        Cache(a_bar(AAPL, NOW, "101")), store, MemoryActions(), Timeframe.MINUTE, 5
+    )
+    await market.at(NOW, [AAPL, MSFT], with_history=True)
+
+    found = await market.at(NOW, [AAPL, MSFT], with_history=False)
+
+    assert {s: price.amount for s, price in found.prices.items()} == {AAPL: 101, MSFT: 200}
+
+
+async def test_what_nobody_has_asked_for_in_a_day_is_not_read_ahead() -> None:
+    store = a_store(a_bar(AAPL, NOW, "100"))
+    market = StoredMarket(Cache(), store, MemoryActions(), Timeframe.MINUTE, 5)
+    await market.at(NOW, [AAPL], with_history=True)
+    store.last = None  # type: ignore[assignment,method-assign]  # whoever reads fails
+
+    await market.follow(NOW + timedelta(days=2))
+
+
 async def test_a_decision_waits_for_the_reading_ahead_and_outlives_its_failure() -> None:
     began, go_on = Event(), Event()
 

@@ -48,6 +48,12 @@ def test_an_entry_without_a_stop_leaves_its_shares_to_older_stops_only_once() ->
     assert Holding(AAPL, Decimal(20), None, entries).risk(Decimal(100)) == 100 + 1_000
 
 
+def test_shares_that_came_without_a_stop_are_not_guarded_by_an_older_one() -> None:
+    entries = (Protection(Decimal(10), None), Protection(Decimal(10), Decimal(90)))
+
+    assert Holding(AAPL, Decimal(10), None, entries).risk(Decimal(100)) == 1_000
+
+
 def test_a_price_below_the_stop_risks_nothing_more() -> None:
     assert a_holding(stop=95).risk(Decimal(90)) == 0
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from itertools import groupby
 
 from risk_manager.limits import Closes, KeptCloses
@@ -27,8 +27,11 @@ from shared.ports import ActionStore, BarStore, LatestBars
 
 # More symbols than any account holds; a minute in which people ask about more of them is not remembered whole.
 _MOST_KEPT = 2_000
-# Symbols whose history is read ahead: those that were asked for last.
+# Symbols whose history is read ahead: those that were asked for last, and within so long.
 _MOST_FOLLOWED = 500
+_FOLLOWED_FOR = timedelta(days=1)
+# So long a decision waits for a reading ahead that has begun; then it reads what it needs by itself.
+_AHEAD_WITHIN_S = 0.5
 
 
 class StoredMarket:
@@ -52,8 +55,8 @@ class StoredMarket:
         self._kept: _Seen | None = None
         # All splits of the days around an instant's, what they were read for and from which day on.
         self._splits: tuple[Hashable, date, list[Split]] = (None, date.max, [])
-        # Whose history was asked for, the latest last; and the reading ahead that is going on, if there is one.
-        self._followed: dict[Symbol, None] = {}
+        # Whose history was asked for, and about when, the latest last; and the reading ahead that is going on, if one is.
+        self._followed: dict[Symbol, datetime] = {}
         self._ahead: asyncio.Task[None] | None = None
 
     async def at(
@@ -62,14 +65,11 @@ class StoredMarket:
         """See `ports.MarketReader`."""
         asked = sorted(set(symbols))
         if with_history:
-            self._remember(asked)
+            self._remember(asked, instant_at)
             if self._ahead is not None and not self._ahead.done():
                 # It reads the very same files; how it fares is the business of whoever began it.
-                await asyncio.wait({self._ahead})
+                await asyncio.wait({self._ahead}, timeout=_AHEAD_WITHIN_S)
             return await asyncio.to_thread(self._history, asked, instant_at)
-        kept = await asyncio.to_thread(self._kept_market, asked, instant_at)
-        if kept is not None:
-            return kept
         prices: dict[Symbol, Price] = {}
         for symbol, newest in (await self._latest.get(self._timeframe, asked)).items():
             if newest.bar.end_at == instant_at:
@@ -78,17 +78,21 @@ class StoredMarket:
 
     async def follow(self, instant_at: datetime) -> None:
         """See `ports.MarketReader`."""
-        if self._followed:
-            followed = sorted(self._followed)
+        followed = sorted(
+            symbol
+            for symbol, asked_at in self._followed.items()
+            if instant_at - asked_at <= _FOLLOWED_FOR
+        )
+        if followed:
             self._ahead = asyncio.create_task(
                 asyncio.to_thread(self._read_ahead, followed, instant_at)
             )
             await self._ahead
 
-    def _remember(self, asked: Iterable[Symbol]) -> None:
+    def _remember(self, asked: Iterable[Symbol], instant_at: datetime) -> None:
         for symbol in asked:
             self._followed.pop(symbol, None)
-            self._followed[symbol] = None
+            self._followed[symbol] = instant_at
         while len(self._followed) > _MOST_FOLLOWED:
             del self._followed[next(iter(self._followed))]
 
@@ -98,20 +102,19 @@ class StoredMarket:
             assert isinstance(closes, KeptCloses)  # as `_ByEnd` makes them
             closes.centred_moves(tuple(closes)[-self._history_bars :])
 
-    def _kept_market(self, asked: list[Symbol], instant_at: datetime) -> Market | None:
-        """What was read of all of `asked`, if it still holds."""
-        kept = self._kept
-        if kept is None or not kept.market.asked.issuperset(asked):
-            return None
-        version = self._store.version(self._timeframe, instant_at), exchange_day(instant_at)
-        return kept.market if kept.version == version else None
-
     def _prices_alone(
         self, asked: list[Symbol], prices: dict[Symbol, Price], instant_at: datetime
     ) -> Market:
-        """`prices` and those that are missing there."""
+        """`prices`, and those that are missing there from what was read or is stored."""
         version = self._store.version(self._timeframe, instant_at)
         on = exchange_day(instant_at)
+        kept = self._kept
+        if (
+            kept is not None
+            and kept.version == (version, on)
+            and kept.market.asked.issuperset(asked)
+        ):
+            return replace(kept.market, prices={**kept.market.prices, **prices})
         missing = [symbol for symbol in asked if symbol not in prices]
         if missing:
             block, splits = self._block(missing, 1, instant_at, version)
@@ -158,8 +161,14 @@ class StoredMarket:
             seen = _joined(known, seen)
         # What came in while it was read may or may not be there, so that is kept by no version.
         if self._store.version(self._timeframe, instant_at) == version[0]:
-            self._kept = seen if len(seen.market.asked) <= _MOST_KEPT else None
+            self._keep(seen)
         return seen.market
+
+    def _keep(self, seen: _Seen) -> None:
+        """Keep it, unless another thread has read more of the same version meanwhile, or it is too much."""
+        kept = self._kept
+        if kept is None or kept.version != seen.version or kept.market.asked < seen.market.asked:
+            self._kept = seen if len(seen.market.asked) <= _MOST_KEPT else None
 
     def _read(
         self,

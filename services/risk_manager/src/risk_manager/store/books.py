@@ -94,7 +94,8 @@ SELECT
        WHERE f.account = :account AND f.symbol = p.symbol
        ORDER BY f.executed_at DESC, f.execution_id DESC LIMIT 1),
       CASE WHEN newest.shares >= abs(p.quantity) AND NOT EXISTS (
-                SELECT 1 FROM trade_executor.v_adjustments s WHERE s.account = :account AND s.symbol = p.symbol)
+                SELECT 1 FROM trade_executor.v_adjustments s
+                WHERE s.account = :account AND s.symbol = p.symbol AND s.reason IN ('SPLIT', 'SSP'))
            THEN newest.entries
            ELSE (SELECT all_of_them.entries FROM {_entries(_LATEST_ENTRIES)} all_of_them) END,
       (SELECT string_agg(n.targets, ' ')
