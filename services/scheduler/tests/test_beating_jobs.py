@@ -19,7 +19,7 @@ from scheduler.testing import (
     fake_actions,
 )
 from services.scheduler.tests.rooms import MIDNIGHT, Room, heart, utc
-from shared.domain.errors import Rejected, Unavailable
+from shared.domain.errors import RateLimited, Rejected, TradingError, Unavailable
 from shared.testing.time import CountingIds, FakeTimer
 
 
@@ -105,9 +105,24 @@ def test_a_service_that_stands_by_for_a_minute_fails_the_job_that_needs_it() -> 
     asyncio.run(scenario())
 
 
-def test_a_definite_no_fails_a_beat_at_once() -> None:
+def test_only_the_first_beat_waits_for_whom_it_asks() -> None:
     async def scenario() -> None:
-        room = Room(peers=FakePeers(failures=[Rejected("no")]))
+        room = Room(peers=FakePeers())
+        timekeeper = room.timekeeper()
+        await timekeeper.beat(heart(timekeeper, "portfolio_sync"))
+        room.peers.failures.append(Unavailable("the trade executor does not answer"))
+        await timekeeper.beat(heart(timekeeper, "portfolio_sync"))
+
+        assert room.store.beats["portfolio_sync"].state is RunState.FAILED
+        assert room.timer.slept == []
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("no", [Rejected("no"), RateLimited("the venue", 30.0)])
+def test_a_definite_no_and_a_wish_for_a_pause_fail_a_beat_at_once(no: TradingError) -> None:
+    async def scenario() -> None:
+        room = Room(peers=FakePeers(failures=[no]))
         timekeeper = room.timekeeper()
         await timekeeper.beat(heart(timekeeper, "portfolio_sync"))
 

@@ -109,7 +109,7 @@ def _watching(actions: Actions) -> tuple[Job, ...]:
             every_s=900.0,
             phases=TRADING | {MarketPhase.PRE, MarketPhase.AFTER},
         ),
-        # The first one at start: a machine that wakes up in the middle of a session has missed `check_hours`.
+        # The first one when it starts within these phases: a machine that wakes up in the middle of a session has missed `check_hours`.
         BeatingJob(
             "clock_check",
             "Compare clock and calendar with the broker's; what differs takes no entry.",

@@ -20,7 +20,7 @@ from scheduler.market import market_phase
 from scheduler.ports import JobStore
 from scheduler.runs import Figures, Heartbeat, Run, RunState
 from shared.domain.calendar import TradingCalendar
-from shared.domain.errors import Retryable, TradingError
+from shared.domain.errors import RateLimited, Retryable, TradingError
 from shared.ports import Clock, Ids, Timer
 
 _log = structlog.get_logger(__name__)
@@ -30,7 +30,7 @@ _JOB_WITHIN_S = 120.0
 _TRIES = 4
 _STORE_TRIES = 20
 _LONGEST_DETAIL = 500
-# So long a beating job waits for a service that is just starting, and for half of its own pause at most.
+# So long the first beat of a job waits for a service that is just starting, and for half of its own pause at most.
 _PATIENCE_S = 60.0
 _LONGEST_PAUSE_S = 8.0
 
@@ -225,12 +225,13 @@ class Timekeeper:
             return False
 
     async def beat(self, job: BeatingJob) -> None:
-        """Run `job` once, as soon as whom it asks is ready, and store how it went."""
+        """Run `job` once, the first time as soon as whom it asks is ready, and store how it went."""
         now = self._clock.now()
+        work = self._once_ready if job.job_id not in self._beaten_at_s else self._at_once
         began_s = self._beaten_at_s[job.job_id] = self._timer.monotonic_s()
         try:
             async with asyncio.timeout(job.every_s):
-                figures = await self._beat_once_ready(job)
+                figures = await work(job)
             state, detail = RunState.DONE, _words(figures)
         except TradingError as error:
             state, detail = RunState.FAILED, str(error)[:_LONGEST_DETAIL]
@@ -242,12 +243,17 @@ class Timekeeper:
         except Retryable as error:
             _log.warning("heartbeat not stored", job=job.job_id, reason=str(error))
 
-    async def _beat_once_ready(self, job: BeatingJob) -> Figures:
-        """The work of one beat. A service that has just been started stands by: no failure until that lasts."""
+    async def _at_once(self, job: BeatingJob) -> Figures:
+        return await job.work(self.day_of_request())
+
+    async def _once_ready(self, job: BeatingJob) -> Figures:
+        """The work of a first beat. A service that has just been started stands by: no failure until that lasts."""
         pause_s, left_s = 1.0, min(_PATIENCE_S, job.every_s / 2)
         while True:
             try:
-                return await job.work(self.day_of_request())
+                return await self._at_once(job)
+            except RateLimited:
+                raise
             except Retryable:
                 if left_s < pause_s:
                     raise
