@@ -234,7 +234,10 @@ def _answer(http: httpx.Client, path: str) -> httpx.Response:
 
 
 def _keys(http: httpx.Client) -> str:
-    said = _answer(http, "/v2/account").json()
+    try:
+        said = dict(_answer(http, "/v2/account").json())
+    except (ValueError, TypeError):
+        raise BrokenError("the broker's account cannot be read; try again later") from None
     if said.get("trading_blocked") or said.get("account_blocked"):
         raise BrokenError("the broker has blocked this account; look at its own page")
     return f"they open the account at {http.base_url.host}"
@@ -242,9 +245,10 @@ def _keys(http: httpx.Client) -> str:
 
 def _clock(http: httpx.Client, clock: Clock) -> str:
     before = clock.now()
-    said = _answer(http, "/v2/clock").json()
+    answer = _answer(http, "/v2/clock")
     after = clock.now()
     try:
+        said = answer.json()
         theirs = datetime.fromisoformat(str(said["timestamp"]))
         seconds = ((before + (after - before) / 2) - theirs).total_seconds()
     except (KeyError, ValueError, TypeError):

@@ -65,8 +65,12 @@ class LocalRuntime:
         if self._stack.runs:
             running = {each.name for each in self.status() if each.pid}
             missing = [name for name in names if name not in running]
-            if POSTGRES not in missing and any(name in SERVICES for name in missing):
-                # A service must not meet a database that is not its own version's, as at a start of everything.
+            if (
+                POSTGRES in running
+                and not running.intersection(SERVICES)
+                and {*missing} & {*SERVICES}
+            ):
+                # The first service must not meet a database of another version; under one that runs nothing is changed.
                 self._stack.wait_until_answering([POSTGRES])
                 self.migrate()
             self._stack.start_programs(missing)
