@@ -169,6 +169,56 @@ def test_hostile_text_is_shown_as_the_text_that_it_is(enter: Enter, live: Live) 
     assert not [each for each in person.complaints if "dialog" in each or "elsewhere" in each]
 
 
+def test_a_limit_is_changed_and_orders_and_positions_are_ended_after_a_second_word(
+    enter: Enter, live: Live
+) -> None:
+    person = enter("admin")
+    page = person.page
+    dialog = page.get_by_role("dialog")
+    bearer = {"Authorization": f"Bearer {live.token('admin')}"}
+    executor = live.instance.url_of("trade_executor")
+    position = httpx.get(f"{executor}/positions", headers=bearer).json()["items"][0]
+    below = f"{float(position['average_price']) * 0.9:.2f}"
+
+    person.open("/risk")
+    limits = page.get_by_role("table", name="Limits that may be changed")
+    limit = limits.locator("tr", has_text="Max position size")
+    limit.get_by_role("button", name="Change").click()
+    dialog.get_by_label("New value").fill("0.07")
+    dialog.get_by_role("button", name="Change the limit").click()
+    expect(dialog.get_by_role("alert")).to_have_text("Reason: fill this in.")
+    dialog.get_by_label("Reason").fill("a quiet week")
+    dialog.get_by_role("button", name="Change the limit").click()
+    expect(limit).to_contain_text("0.0700")
+
+    # With the old limit this one had been refused.
+    person.open("/orders")
+    page.get_by_role("button", name="New order").click()
+    dialog.get_by_label("Symbol").fill(position["symbol"])
+    dialog.get_by_label("Shares").fill("1")
+    dialog.get_by_role("combobox", name="Type").click()
+    page.get_by_role("option", name="limit").click()
+    dialog.get_by_label("Limit or stop price").fill(below)
+    dialog.get_by_role("button", name="Send to risk").click()
+    mine = page.get_by_role("table", name="Orders", exact=True).locator("tr", has_text=below)
+    mine.get_by_role("button", name="Cancel").click()
+    dialog.get_by_role("button", name="Cancel the order").click()
+    expect(mine).to_contain_text("canceled")
+
+    person.open("/positions")
+    held = page.get_by_role("table", name="Open positions").locator("tbody tr")
+    held.get_by_role("button", name="Close").first.click()
+    dialog.get_by_role("button", name=f"Close {position['symbol']}").click()
+    expect(page.get_by_text("is on its way")).to_be_visible()
+    page.get_by_role("button", name="Close everything").click()
+    dialog.get_by_label("Reason").fill("leaving for the week")
+    dialog.get_by_role("button", name="Close everything").click()
+    expect(page.get_by_text("decided.")).to_be_visible()
+    live.go_on(1)
+    expect(page.get_by_text("Nothing is held.")).to_be_visible()
+    assert person.complaints == []
+
+
 def test_an_event_is_on_the_page_within_a_second(enter: Enter, live: Live) -> None:
     person = enter("read")
     mode = person.page.locator(".bar [data-test=mode]")
