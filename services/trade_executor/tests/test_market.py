@@ -136,11 +136,17 @@ def test_each_flag_forbids_what_it_is_about(
     assert (None if problem is None else problem.code) == code
 
 
-def test_a_share_that_the_broker_does_not_know_is_refused_and_a_flag_it_leaves_out_is_not() -> None:
+def test_a_flag_that_the_broker_leaves_out_forbids_a_short_sale_alone() -> None:
     unknown = problem_with_asset(an_order(), None, opens_short=False)
     assert unknown is not None
     assert unknown.code == "asset_unknown"
-    assert problem_with_asset(an_order(side=Side.SELL), Asset(AAPL), opens_short=True) is None
+    assert problem_with_asset(an_order(), Asset(AAPL), opens_short=False) is None
+    silent = problem_with_asset(an_order(side=Side.SELL), Asset(AAPL), opens_short=True)
+    shortable = Asset(AAPL, is_shortable=True)
+    half = problem_with_asset(an_order(side=Side.SELL), shortable, opens_short=True)
+    assert silent is not None
+    assert half is not None
+    assert (silent.code, half.code) == ("asset_not_shortable", "asset_hard_to_borrow")
 
 
 def test_the_word_for_borrowing_may_come_in_its_old_or_its_new_form() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from shared.domain.decisions import TradingMode
 from shared.domain.errors import InvalidInput
+from shared.domain.money import plain
 from shared.domain.order_life import STATUSES
 from shared.domain.orders import (
     IntentState,
@@ -342,6 +343,8 @@ class Circumstances:
     limits_have_changed: bool
     # Why the stored approval does not allow it (see `approvals`); None when it does.
     unlike_approval: str | None = None
+    # Signed shares held in the symbol.
+    position: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,6 +396,11 @@ def may_leave(intent: Intent, seen: Circumstances) -> Verdict:
         return End(
             IntentState.CANCELLED_UNSENT,
             f"{intent.symbol} is paused until a person has looked at its differences",
+        )
+    if is_entry and seen.position * intent.side.sign < 0:
+        return End(
+            IntentState.CANCELLED_UNSENT,
+            f"{plain(seen.position)} shares are held: nothing goes through zero in one order",
         )
     if is_entry and seen.are_hours_disputed:
         return End(

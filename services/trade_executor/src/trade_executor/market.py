@@ -111,7 +111,8 @@ def problem_with_asset(
 
 def _problem_with_short(asset: Asset) -> Problem | None:
     name = asset.symbol
-    if asset.is_shortable is False:
+    # What the broker does not say is no permission: the loss of a short sale has no bound.
+    if asset.is_shortable is not True:
         return Problem("asset_not_shortable", f"{name} cannot be sold short", "take another share")
     if asset.is_marginable is False:
         return Problem(
@@ -119,7 +120,7 @@ def _problem_with_short(asset: Asset) -> Problem | None:
             f"{name} is not marginable, and a short sale needs margin",
             "take another share",
         )
-    if asset.is_easy_to_borrow is False:
+    if asset.is_easy_to_borrow is not True:
         return Problem(
             "asset_hard_to_borrow", f"{name} is hard to borrow", "take another share, or ask again another day"
         )  # fmt: skip

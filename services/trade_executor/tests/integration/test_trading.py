@@ -13,9 +13,11 @@ from shared.domain.decisions import Purpose, Refused, StopMove
 from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.signals import ManualOrder
 from shared.domain.symbols import Symbol
+from simulator.orders import BookRules
 
 FLAT = (100.0, 101.0, 99.0, 100.0, 1_000_000)
 THIN = (100.0, 101.0, 99.0, 100.0, 40)  # a tenth of it may be ours: 4 shares
+SHORTS = BookRules(Decimal(100_000), allow_short=True)
 
 
 def test_an_approved_entry_is_sent_filled_and_guarded_by_its_legs(make_desk: Any) -> None:
@@ -137,6 +139,87 @@ def test_a_stop_that_moves_rests_where_it_was_moved_and_guards_the_same_shares(
             await desk.step(9)
             assert desk.sim.book()["positions"] == {}
             assert desk.sim.book()["executions"][-1]["price"] == "96"
+
+    asyncio.run(scenario())
+
+
+def a_short(desk: Any, signal: str) -> Any:
+    """Ten shares of AAPL sold short, their stop above and their target below."""
+    return desk.approved(signal, side=Side.SELL, stop_loss=Decimal(110), take_profit=Decimal(80))
+
+
+def test_the_stop_of_what_is_owed_moves_down_and_guards_the_same_shares(make_desk: Any) -> None:
+    rise = (101.0, 107.0, 101.0, 104.0, 1_000_000)
+
+    async def scenario() -> None:
+        async with make_desk((FLAT, FLAT, FLAT, rise), rules=SHORTS) as desk:
+            await desk.step(3)
+            await desk.review(a_short(desk, "sig-1"))
+            await desk.step(3)
+            assert desk.sim.book()["positions"]["AAPL"]["quantity"] == "-10"
+
+            for stop in ("106", "108"):  # the second one would loosen it
+                move = StopMove(
+                    "dec-sig-1", Symbol("AAPL"), Decimal(stop), Decimal(110), "the bar closed"
+                )
+                await desk.review(moved=[move])
+                await desk.rest()
+
+            rows = await desk.rows(
+                "SELECT side, quantity, limit_price, stop_price FROM trade_executor.v_orders "
+                "WHERE account = :a AND status IN ('new', 'held') ORDER BY type"
+            )
+            assert [tuple(row) for row in rows] == [
+                ("buy", Decimal(10), Decimal(80), None),
+                ("buy", Decimal(10), None, Decimal(106)),
+            ]
+            await desk.restart()
+            await desk.step(6)
+            assert desk.sim.book()["positions"] == {}
+            assert desk.sim.book()["executions"][-1]["price"] == "106"
+
+    asyncio.run(scenario())
+
+
+def test_a_short_entry_that_fills_in_part_leaves_the_part_under_an_oco(make_desk: Any) -> None:
+    async def scenario() -> None:
+        async with make_desk((FLAT, THIN, FLAT, FLAT), rules=SHORTS) as desk:
+            await desk.step(3)
+            await desk.review(a_short(desk, "sig-1"))
+            await desk.step(3)
+            await desk.review()  # the instant's review: nothing new, but the bar is over
+            await desk.rest()
+            assert await desk.intents() == [
+                ("entry", "CANCELED", "AAPL", Decimal(10)),
+                ("protect", "ACKED", "AAPL", Decimal(4)),
+            ]
+            (stop,) = await desk.rows(
+                "SELECT side, stop_price FROM trade_executor.v_orders "
+                "WHERE account = :a AND status IN ('new', 'held') AND type = 'stop'"
+            )
+            assert tuple(stop) == ("buy", Decimal(110))
+
+    asyncio.run(scenario())
+
+
+def test_nothing_goes_through_zero_in_one_order(make_desk: Any) -> None:
+    async def scenario() -> None:
+        async with make_desk(rules=SHORTS) as desk:
+            await desk.step(3)
+            await desk.review(desk.approved("sig-1"))
+            await desk.step(3)
+            await desk.review(a_short(desk, "sig-2"))
+            await desk.rest()
+            (row,) = await desk.rows(
+                "SELECT state, reason, posts FROM trade_executor.v_intents "
+                "WHERE account = :a AND signal_id = 'sig-2'"
+            )
+            assert tuple(row) == (
+                "CANCELLED_UNSENT",
+                "10 shares are held: nothing goes through zero in one order",
+                0,
+            )
+            assert desk.sim.book()["positions"]["AAPL"]["quantity"] == "10"
 
     asyncio.run(scenario())
 

@@ -292,7 +292,9 @@ class Outgoing(Tables):
                         SELECT max(version) FROM risk_manager.v_limit_changes
                         WHERE account = :account) AS limits_changed,
                     d.symbol, d.side, d.purpose, d.quantity, d.type, d.limit_price, d.stop_price, d.act_until,
-                    d.figures ->> 'notional' AS notional
+                    d.figures ->> 'notional' AS notional,
+                    (SELECT quantity FROM {SCHEMA}.v_positions
+                        WHERE account = :account AND symbol = :symbol) AS position
                 FROM {SCHEMA}.status s
                 LEFT JOIN risk_manager.v_decisions d ON d.account = s.account
                     AND d.decision_id = :decision AND d.outcome = 'approved'
@@ -314,6 +316,7 @@ class Outgoing(Tables):
             are_hours_disputed=row.disputed,
             limits_have_changed=bool(row.limits_changed),
             unlike_approval=unlike_approval(intent, _approval(row)),
+            position=row.position or Decimal(0),
         )
 
     # ------------------------------------------------------------------ what came of sending

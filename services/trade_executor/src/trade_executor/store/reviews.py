@@ -128,11 +128,12 @@ class Reviews(Tables):
     async def _move_stops(
         self, connection: AsyncConnection, moves: Sequence[StopMove], at: datetime
     ) -> bool:
-        """Ask to cancel stops that rest too low; where they end, protection is planned with the new ones.
+        """Ask to cancel stops that rest too far away; where they end, protection is planned with the new ones.
 
         Only those of entries that have ended: the legs of one that may still fill are not armed yet, and
         cancelling them would cancel its rest. A stop's own limit keeps its distance. A stop stands no lower than where the
-        move was seen to begin, except after a split: a move from before it is in other shares, and void.
+        move was seen to begin, except after a split: a move from before it is in other shares, and void. Of a short position all of
+        this is turned around: its stops stand above, and tighten downwards.
         """
         for move in moves:
             await self._do(
@@ -140,9 +141,11 @@ class Reviews(Tables):
                 f"""UPDATE {SCHEMA}.intents
                     SET stop_loss = :stop, stop_loss_limit = stop_loss_limit + (:stop - stop_loss)
                     WHERE account = :account AND decision_id = :decision
-                      AND stop_loss < :stop AND stop_loss >= :previous
-                      AND (purpose = 'entry' AND side = 'buy' AND state NOT IN {LIVE}
-                        OR purpose = 'protect' AND side = 'sell' AND state = 'PENDING')""",
+                      AND CASE WHEN (purpose = 'entry') = (side = 'buy')
+                          THEN stop_loss < :stop AND stop_loss >= :previous
+                          ELSE stop_loss > :stop AND stop_loss <= :previous END
+                      AND (purpose = 'entry' AND state NOT IN {LIVE}
+                        OR purpose = 'protect' AND state = 'PENDING')""",
                 stop=move.stop_loss,
                 previous=move.previous,
                 decision=move.decision_id,
@@ -151,15 +154,17 @@ class Reviews(Tables):
             connection,
             f"""UPDATE {SCHEMA}.orders SET cancel_asked_at = :at
                 WHERE account = :account AND cancel_asked_at IS NULL AND status NOT IN {FINAL}
-                  AND side = 'sell' AND intent_id IN (
+                  AND intent_id IN (
                     SELECT o.intent_id FROM {SCHEMA}.orders o
                     JOIN {SCHEMA}.intents guard
                       ON guard.account = o.account AND guard.client_order_id = o.intent_id
                     JOIN {SCHEMA}.intents entry
                       ON entry.account = o.account AND entry.decision_id = guard.decision_id
-                    WHERE o.account = :account AND o.status NOT IN {FINAL} AND o.side = 'sell'
-                      AND o.type IN ('stop', 'stop_limit') AND o.stop_price < entry.stop_loss
-                      AND entry.purpose = 'entry' AND entry.side = 'buy' AND entry.state NOT IN {LIVE})
+                    WHERE o.account = :account AND o.status NOT IN {FINAL} AND o.side <> entry.side
+                      AND o.type IN ('stop', 'stop_limit')
+                      AND CASE WHEN entry.side = 'buy'
+                          THEN o.stop_price < entry.stop_loss ELSE o.stop_price > entry.stop_loss END
+                      AND entry.purpose = 'entry' AND entry.state NOT IN {LIVE})
                 RETURNING broker_order_id""",
             at=at,
         )
