@@ -11,7 +11,8 @@ import pytest
 
 from risk_manager.limits import drawdown_of
 from risk_manager.monitor import (
-    GAPS,
+    FALLS,
+    RISES,
     RiskFigures,
     beta_of,
     historical_cvar,
@@ -93,13 +94,22 @@ def test_correlations_and_betas_agree_with_pandas() -> None:
     )
 
 
+def test_nothing_owed_is_not_asked_about_rises() -> None:
+    found = measured(values={s: abs(v) for s, v in VALUES.items()}).scenarios
+
+    assert {s.change for s in found} == set(FALLS)
+
+
 def test_gaps_hit_everything_at_once_and_each_holding_alone() -> None:
     scenarios = {(s.symbol, s.change): s for s in measured().scenarios}
 
-    assert GAPS == (-0.10, -0.20)
-    assert len(scenarios) == 2 + 2 * len(VALUES)
+    assert (FALLS, RISES) == ((-0.10, -0.20), (0.10, 0.20))
+    # MSFT is owed: it loses by rising, and all at once are asked about rises as well.
+    assert len(scenarios) == 4 + 2 * len(VALUES)
     assert scenarios[None, -0.2].pnl == pytest.approx(-800.0)
-    assert scenarios["MSFT", -0.2].pnl == pytest.approx(400.0)
+    assert scenarios[None, 0.2].pnl == pytest.approx(800.0)
+    assert scenarios["MSFT", 0.2].pnl == pytest.approx(-400.0)
+    assert ("MSFT", -0.2) not in scenarios
     crash = scenarios["AAPL", -0.2]
     assert crash.pnl == pytest.approx(-1_000.0)
     assert crash.equity_after == pytest.approx(9_000.0)
@@ -116,7 +126,7 @@ def test_what_has_too_few_bars_is_named_and_not_guessed() -> None:
     assert found.beta_weighted_delta is None
     assert nothing.losses is None
     assert nothing.uncovered == ("AAPL", "MSFT", "XOM")
-    assert len(nothing.scenarios) == 8
+    assert len(nothing.scenarios) == 10
 
 
 def test_an_empty_account_has_nothing_to_lose() -> None:

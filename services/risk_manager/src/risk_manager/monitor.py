@@ -15,8 +15,9 @@ from statistics import NormalDist
 from risk_manager.limits import Closes, correlation_of, drawdown_of, log_returns
 
 CONFIDENCE = 0.95
-# What a whole market, or one holding alone, may do overnight.
-GAPS = (-0.10, -0.20)
+# What a whole market, or one holding alone, may do overnight; rises are asked about where something is owed.
+FALLS = (-0.10, -0.20)
+RISES = (0.10, 0.20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +172,16 @@ def beta_of(mine: Sequence[float], benchmark: Sequence[float]) -> float | None:
 
 
 def _scenarios(values: Mapping[str, float], equity: float, peak: float) -> list[Scenario]:
-    """Each gap of everything at once, and the widest of each holding alone."""
+    """Each gap of everything at once, and those of each holding alone that it loses by."""
+    owes = any(value < 0.0 for value in values.values())
     everything: list[tuple[str | None, float, float]] = [
-        (None, change, sum(values.values()) * change) for change in GAPS
+        (None, change, sum(values.values()) * change)
+        for change in ((*FALLS, *RISES) if owes else FALLS)
     ]
     alone = [
-        (symbol, change, values[symbol] * change) for symbol in sorted(values) for change in GAPS
+        (symbol, change, values[symbol] * change)
+        for symbol in sorted(values)
+        for change in (RISES if values[symbol] < 0.0 else FALLS)
     ]
     return [
         Scenario(symbol, change, pnl, equity + pnl, drawdown_of(equity + pnl, peak))
