@@ -218,11 +218,13 @@ def wanted_by_method(
 def risk_of(shares: float, value: float, price: float, bracket: bool, stop: float) -> float:
     """Micros lost from here if the stop were hit; without one all of it counts (`Holding.risk`).
 
-    While an exit is under way the stop counts on, as what was decided for these shares. What is owed counts whole.
+    While an exit is under way the stop counts on, as what was decided for these shares.
     """
-    if not bracket or shares < 0.0:
+    if not bracket:
         return abs(value)
-    return shares * max(0.0, micros(price) - micros(stop))
+    return abs(shares) * max(
+        0.0, micros(price) - micros(stop) if shares > 0.0 else micros(stop) - micros(price)
+    )
 
 
 def open_risk(shares: float, price: float, stop: float, bracket: bool, is_short: bool) -> float:

@@ -142,25 +142,26 @@ def sell_down(
         if is_over:
             leave(book, k, abs(held[k]), DAY_END, today)
             continue
-        if held[k] < 0.0 or wanted[k] != 0.0:
+        if wanted[k] != 0.0:
             continue
+        owes = held[k] < 0.0
         shares = management.rebalance_shares(
-            held[k], newest[k], worth, terms.rules.max_position_size, managed.rebalance_band
+            abs(held[k]), newest[k], worth, terms.rules.max_position_size, managed.rebalance_band
         )
         if shares > 0.0:
             leave(book, k, shares, REBALANCE, today)
             continue
-        left = held[k]
+        left = abs(held[k])
         for j in range(len(managed.gains)):
             part = min(risk_rules.whole(book.entered[k] * managed.parts[j]), left)
             is_met = (book.met[k] >> j) & 1 == 1
             if is_met or part <= 0.0:
                 continue
-            if management.has_gained(newest[k], book.sized_at[k], managed.gains[j]):
+            if management.has_gained(newest[k], book.sized_at[k], managed.gains[j], owes):
                 book.met[k] |= 1 << j
                 left -= part
-        if left < held[k]:
-            leave(book, k, held[k] - left, SCALE_OUT, today)
+        if left < abs(held[k]):
+            leave(book, k, abs(held[k]) - left, SCALE_OUT, today)
     for i in range(w, last):
         book.is_away[wishes.column[i]] = False
     return n_queue

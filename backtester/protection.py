@@ -10,7 +10,7 @@ from backtester import account, entries, risk_rules
 from backtester.account import Book
 from backtester.terms import STOP, TARGET, Bars, Days, Managed, Terms, micros
 from risk_manager import management
-from shared.domain.arithmetic import NOISE, quantised, to_tick
+from shared.domain.arithmetic import quantised
 from simulator import fill_rules
 
 
@@ -99,7 +99,7 @@ def fits_bracket(price: float, stop: float, target: float, is_short: bool) -> bo
 def followed(
     stop: float, target: float, price: float, managed: Managed, true_range: float, is_short: bool
 ) -> float:
-    """Where a stop stands after a close at `price`, as live; a short one is its mirror image.
+    """Where a stop stands after a close at `price`, as live.
 
     Args:
         target: the venue takes no pair whose stop has passed it; such a stop stays.
@@ -110,10 +110,7 @@ def followed(
             stop, price, managed.trailing_stop, managed.atr_stop, true_range
         )
         return wanted if wanted < target else stop
-    wanted = stop
-    if managed.trailing_stop > 0.0:
-        wanted = min(wanted, to_tick(price * (1.0 + managed.trailing_stop)))
-    if managed.atr_stop > 0.0 and true_range > 0.0:
-        wanted = min(wanted, to_tick(price + managed.atr_stop * true_range))
-    is_worth_it = stop - wanted + NOISE >= price * management.LEAST_STEP
-    return wanted if is_worth_it and wanted > max(price, target) else stop
+    wanted = management.lowered_stop(
+        stop, price, managed.trailing_stop, managed.atr_stop, true_range
+    )
+    return wanted if wanted > target else stop

@@ -183,7 +183,6 @@ def decide(account: Account, row: int, wishes: Sequence[reviewing.Wish]) -> None
     # Every close is marked, whether or not anything is wished for.
     exits = [wish for wish in wishes if wish[1] is Direction.FLAT]
     outcome = reviewing.asked(account, row, exits)
-    shorts = reviewing.short_moves(account, outcome)
     reviewing.manage(account, outcome)
     for symbol, direction, conviction in wishes:
         if direction is Direction.FLAT:
@@ -193,7 +192,7 @@ def decide(account: Account, row: int, wishes: Sequence[reviewing.Wish]) -> None
     reviewing.keep_mark(account, row, outcome)
     for symbol in reviewing.flattened(outcome):
         executor.leave(account, symbol)
-    executor.move_stops(account, [*reviewing.long_moves(outcome), *shorts])
+    executor.move_stops(account, reviewing.moves(outcome))
 
 
 def _by_row(wished: Wished, symbols: Sequence[Symbol], rows: int) -> list[list[reviewing.Wish]]:

@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from backtester import protection, risk_rules
+from backtester import risk_rules
 from backtester.reference import executor
-from backtester.reference.account import ACCOUNT, ZERO, Account, decimal_of
+from backtester.reference.account import ACCOUNT, ZERO, Account
 from backtester.terms import DAY_END, REBALANCE, SCALE_OUT
 from risk_manager.attribution import matched, records_of
 from risk_manager.limits import LONGEST_WINDOW_S, MOST_RECENT
 from risk_manager.positions import Kind
 from risk_manager.review import Outcome as Reviewed
 from risk_manager.review import review_evaluation
-from risk_manager.sizing import SizingMethod, TradeRecord, average_true_range
+from risk_manager.sizing import SizingMethod, TradeRecord
 from risk_manager.snapshot import Book as RiskBook
 from risk_manager.snapshot import (
     Holding,
@@ -32,7 +32,6 @@ from risk_manager.snapshot import (
     Recent,
     Throttle,
     Working,
-    figure,
 )
 from shared.domain.decisions import Approved, Purpose, Refused, TradingMode
 from shared.domain.money import parse_price
@@ -61,7 +60,7 @@ def review(account: Account, row: int, wishes: Sequence[Wish]) -> None:
         elif decision.strategy not in _KINDS:
             executor.leave(account, answer.symbol)
     manage(account, outcome)
-    executor.move_stops(account, long_moves(outcome))
+    executor.move_stops(account, moves(outcome))
 
 
 def manage(account: Account, outcome: Reviewed) -> None:
@@ -87,38 +86,9 @@ def flattened(outcome: Reviewed) -> list[Symbol]:
     ]
 
 
-def long_moves(outcome: Reviewed) -> list[tuple[Symbol, Decimal]]:
-    """Where stops below the price follow to."""
+def moves(outcome: Reviewed) -> list[tuple[Symbol, Decimal]]:
+    """Where stops follow the price to."""
     return [(move.symbol, move.stop_loss) for move in outcome.review.moved]
-
-
-def short_moves(account: Account, outcome: Reviewed) -> list[tuple[Symbol, Decimal]]:
-    """Where stops above the price follow to: the mirror image of what the review says of long positions.
-
-    Before anything is done about the review's answers, since nothing may be under way in the symbol.
-    """
-    managed, moves = account.terms.managed, []
-    busy = {o.symbol for o in account.book.open_orders() if o.type is OrderType.MARKET}
-    busy |= {intent.symbol for intent in account.unsized}
-    busy |= {answer.symbol for answer in outcome.review.approved}
-    seen = market(account)
-    for symbol, position in sorted(account.book.positions.items()):
-        if position.quantity >= 0 or symbol in busy or not account.terms.bracket:
-            continue
-        stop = float(account.stops[symbol][0])
-        ends = list(seen.closes[symbol])[-(managed.atr_bars + 1) :]
-        true_range = average_true_range(
-            [seen.highs[symbol][end] for end in ends],
-            [seen.lows[symbol][end] for end in ends],
-            [seen.closes[symbol][end] for end in ends],
-            managed.atr_bars,
-        )
-        price = figure(seen.prices[symbol].amount)
-        target = float(account.stops[symbol][1])
-        moved = protection.followed(stop, target, price, managed, true_range or 0.0, True)
-        if moved != stop:
-            moves.append((symbol, decimal_of(moved)))
-    return moves
 
 
 def asked(account: Account, row: int, wishes: Sequence[Wish]) -> Reviewed:

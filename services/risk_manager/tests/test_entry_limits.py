@@ -11,7 +11,7 @@ import pytest
 from risk_manager.limits import Code, Limits
 from risk_manager.review import Outcome, review_evaluation, review_manual
 from risk_manager.sizing import SizingMethod, SizingPlan, TradeRecord
-from risk_manager.snapshot import Book, Market, OpenSale, Recent, RecentEntry, StopHit
+from risk_manager.snapshot import Book, Market, OpenOrder, Recent, RecentEntry, StopHit
 from risk_manager.testing import (
     AAPL,
     MSFT,
@@ -256,7 +256,7 @@ def test_a_paused_and_a_quarantined_symbol_take_no_entry_and_others_do() -> None
 
 
 def test_an_open_sale_of_the_same_symbol_ends_a_purchase() -> None:
-    sale = a_book(recent=Recent(open_sales=(OpenSale(AAPL, Decimal(150)),)))
+    sale = a_book(recent=Recent(open_orders=(OpenOrder(AAPL, Side.SELL, Decimal(150)),)))
 
     assert the_code(reviewed("AAPL", book=sale)) == Code.WASH_TRADE
     assert reviewed("MSFT", book=sale).review.approved
@@ -275,7 +275,7 @@ def test_a_persons_limit_order_stands_near_the_market() -> None:
 
 
 def test_a_limit_below_an_open_sale_cannot_meet_it() -> None:
-    sale = a_book(recent=Recent(open_sales=(OpenSale(AAPL, Decimal(101)),)))
+    sale = a_book(recent=Recent(open_orders=(OpenOrder(AAPL, Side.SELL, Decimal(101)),)))
 
     assert by_hand(sale, limit_price=100.0).review.approved
     assert the_code(by_hand(sale, limit_price=101.0)) == Code.WASH_TRADE

@@ -17,6 +17,7 @@ from risk_manager.testing import NEXT_OPEN, NOW, some_closes, some_limits
 from shared.config import Settings
 from shared.domain.decisions import Check, Purpose, TradingMode
 from shared.domain.errors import InvalidInput
+from shared.domain.orders import Side
 
 MINUTE = timedelta(minutes=1)
 
@@ -467,9 +468,17 @@ def test_a_held_symbol_takes_no_entry_however_good_its_newest_bar_is() -> None:
 def test_a_purchase_may_not_meet_an_open_sale(
     buy_limit: float | None, sells: list[float | None], meeting: int
 ) -> None:
-    check = rules.wash_trade(buy_limit, sells)
+    check = rules.wash_trade(Side.BUY, buy_limit, sells)
 
     assert figures(check) == (Code.WASH_TRADE, meeting == 0, 0.0, float(meeting))
+
+
+def test_a_sale_may_not_meet_an_open_purchase() -> None:
+    check = rules.wash_trade(Side.SELL, 100.0, [99.99, 100.0, 101.0, None])
+
+    assert figures(check) == (Code.WASH_TRADE, False, 0.0, 3.0)
+    assert check.text == "3 open purchases of this account could be met"
+    assert rules.wash_trade(Side.SELL, 100.0, [99.99]).passed
 
 
 @pytest.mark.parametrize(

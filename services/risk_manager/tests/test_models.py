@@ -23,7 +23,7 @@ from risk_manager.testing import (
     some_limits,
 )
 from shared.domain.decisions import Purpose, TradingMode
-from shared.domain.orders import OrderType
+from shared.domain.orders import OrderType, Side
 
 ACTIVE, REDUCING, HALTED = TradingMode.ACTIVE, TradingMode.REDUCING, TradingMode.HALTED
 
@@ -108,6 +108,55 @@ def test_a_short_position_lowers_net_and_raises_gross_exposure() -> None:
 
     figures = [exposure.equity, exposure.gross, exposure.net]
     assert figures == [Decimal(700), Decimal(700), Decimal(-300)]
+
+
+def test_what_is_owed_is_at_risk_up_to_its_stop_above() -> None:
+    entries = (Protection(Decimal(10), Decimal(108)), Protection(Decimal(10), None))
+    holding = Holding(AAPL, Decimal(-15), Decimal(100), entries)
+
+    # 10 shares 8 below their stop; 5 without one count as if their price doubled.
+    assert holding.risk(Decimal(100)) == 80 + 500
+    assert holding.risk(Decimal(110)) == 0 + 550
+
+
+def test_a_short_position_binds_what_its_sale_brought_and_as_much_again() -> None:
+    book = a_book(cash=1_000, holdings=[a_holding(quantity=-3)])
+
+    exposure = Exposure.of(book, a_market({"AAPL": 100.0}))
+
+    assert exposure.available_cash == 1_000 - 2 * 300
+
+
+def test_an_open_short_sale_counts_at_the_price_that_is_worst_for_each_figure() -> None:
+    sale = replace(an_order(quantity=2, reference=100, stop_loss=110), side=Side.SELL)
+
+    def seen(price: float) -> Exposure:
+        return Exposure.of(a_book(cash=1_000, working=[sale]), a_market({"AAPL": price}))
+
+    assert (seen(104).available_cash, seen(104).committed) == (
+        1_000 - 208 * Decimal("1.08"),
+        Decimal(208),
+    )
+    # It may fill at 100 yet, and its stop stands at 110.
+    assert seen(104).risk == 20
+    assert seen(96).risk == 28
+    limited = replace(sale, type=OrderType.LIMIT, limit_price=Decimal(100))
+    assert limited.cash(Decimal(99)) == 2 * Decimal("101.97")
+    assert limited.cash(Decimal(90)) == 200
+
+
+def test_only_what_stays_held_on_the_other_side_makes_room_for_net_exposure() -> None:
+    prices = a_market({"AAPL": 100.0, "MSFT": 100.0, "XOM": 100.0})
+    holdings = [a_holding(quantity=-5), a_holding("MSFT", 2)]
+    sale = replace(an_order("XOM", 4), side=Side.SELL)
+    cover = replace(an_order(quantity=5, purpose=Purpose.EXIT), side=Side.BUY)
+
+    exposure = Exposure.of(a_book(holdings=holdings, working=[sale]), prices)
+    leaving = Exposure.of(a_book(holdings=holdings, working=[sale, cover]), prices)
+
+    # What is on order makes no room: it may never fill.
+    assert [exposure.net_on(side) for side in Side] == [Decimal(-300), Decimal(500 + 400 - 200)]
+    assert [leaving.net_on(side) for side in Side] == [Decimal(200), Decimal(700)]
 
 
 def test_the_first_mark_is_its_own_peak() -> None:

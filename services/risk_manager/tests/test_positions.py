@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from risk_manager.limits import Limits
-from risk_manager.management import ManagementPlan, is_day_over, tightened_stop
+from risk_manager.management import ManagementPlan, is_day_over, lowered_stop, tightened_stop
 from risk_manager.review import Outcome, review_evaluation
 from risk_manager.snapshot import Book, Holding, Protection
 from risk_manager.testing import (
@@ -33,7 +33,7 @@ from risk_manager.testing import (
 from shared.config import load_settings
 from shared.domain.decisions import Approved, Purpose, StopMove, TradingMode
 from shared.domain.errors import InvalidInput, Misconfigured
-from shared.domain.orders import TimeInForce
+from shared.domain.orders import Side, TimeInForce
 from shared.domain.signals import Direction, Signal
 from shared.domain.symbols import Symbol
 
@@ -55,7 +55,7 @@ def held(
 ) -> Holding:
     """Shares of one entry at 100, which brought so many of them."""
     entry = Protection(
-        Decimal(brought or quantity),
+        Decimal(brought or abs(quantity)),
         None if stop is None else Decimal(str(stop)),
         strategy,
         f"dec-{symbol}",
@@ -165,7 +165,80 @@ def test_stops_never_fall_and_never_reach_the_price(
         stop = later
 
 
+@given(
+    stop=st.floats(1, 1_000),
+    prices=st.lists(st.floats(1, 1_000), min_size=1, max_size=30),
+    trailing=st.sampled_from([0.0, 0.01, 0.3]),
+    atr=st.sampled_from([0.0, 2.5]),
+    true_range=st.one_of(st.just(0.0), st.floats(0.01, 50)),
+)
+def test_stops_of_what_is_owed_never_rise_and_never_reach_the_price(
+    stop: float, prices: list[float], trailing: float, atr: float, true_range: float
+) -> None:
+    for price in prices:
+        later = lowered_stop(stop, price, trailing, atr, true_range)
+        assert later <= stop
+        assert later == stop or later > price
+        stop = later
+
+
+@pytest.mark.parametrize(
+    ("price", "moved"),
+    [
+        (90.0, [(Decimal("92.7"), Decimal(105))]),
+        (102.0, []),  # 105.06 would rise
+    ],
+)
+def test_a_trailing_stop_of_what_is_owed_follows_the_close_downwards(
+    price: float, moved: list[tuple[Decimal, Decimal]]
+) -> None:
+    short = held(quantity=-10, stop=105)
+
+    outcome = bar_closed(a_book(holdings=[short]), limits_with(trailing_stop=0.03), price)
+
+    assert [(move.stop_loss, move.previous) for move in outcome.review.moved] == moved
+
+
 # ------------------------------------------------------------------ smaller positions
+
+
+def purchases(outcome: Outcome) -> list[tuple[str, int]]:
+    """What is bought back, and why."""
+    return [
+        (decision.strategy, int(decision.quantity))
+        for decision in outcome.decisions
+        if isinstance(decision.answer, Approved) and decision.answer.side is Side.BUY
+    ]
+
+
+def test_an_oversized_debt_is_bought_back_down_to_the_limit_and_not_before_its_band() -> None:
+    limits = limits_with(rebalance_band=0.2)
+
+    def at(shares: int) -> Outcome:
+        book = a_book(cash=100_000 + 100 * shares, holdings=[held(quantity=-shares)])
+        return bar_closed(book, limits, 100)
+
+    assert purchases(at(59)) == []
+    assert purchases(at(61)) == [("rebalance", 11)]
+
+
+def test_what_is_owed_is_scaled_out_below_its_price() -> None:
+    limits = limits_with(scale_out=((0.05, 0.5),))
+
+    def at(price: float) -> Outcome:
+        return bar_closed(a_book(holdings=[held(quantity=-10, stop=105)]), limits, price)
+
+    assert purchases(at(95.01)) == []
+    assert purchases(at(95)) == [("scale_out", 5)]
+    assert at(95).decisions[0].figures["reason"] == "95 is 5.00% below 100 or more"
+
+
+def test_a_strategy_of_the_day_buys_back_what_it_owes() -> None:
+    limits = limits_with(day_strategies=frozenset({"moving_average"}))
+
+    outcome = bar_closed(a_book(holdings=[held(quantity=-10, stop=105)]), limits, 100, at=CLOSE)
+
+    assert purchases(outcome) == [("day_end", 10)]
 
 
 def test_an_oversized_position_is_sold_down_to_the_limit_and_not_before_its_band() -> None:

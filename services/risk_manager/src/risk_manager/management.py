@@ -92,12 +92,29 @@ def tightened_stop(
     return wanted if is_worth_it and wanted < price else stop
 
 
+def lowered_stop(
+    stop: float, price: float, trailing_stop: float, atr_stop: float, true_range: float
+) -> float:
+    """Where a short position's stop stands once a bar has closed at `price`; never above `stop`.
+
+    The mirror image of `tightened_stop`, which says what the arguments are.
+    """
+    wanted = stop
+    if trailing_stop > 0.0:
+        wanted = min(wanted, to_tick(price * (1.0 + trailing_stop)))
+    if atr_stop > 0.0 and true_range > 0.0:
+        wanted = min(wanted, to_tick(price + atr_stop * true_range))
+    is_worth_it = stop - wanted + NOISE >= price * LEAST_STEP
+    return wanted if is_worth_it and wanted > price else stop
+
+
 def rebalance_shares(
     shares: float, price: float, equity: float, max_position_size: float, band: float
 ) -> float:
-    """Shares to sell of a long position that has outgrown its most by more than `band`: whole ones, or all.
+    """Shares by which a position that has outgrown its most by more than `band` is made smaller: whole ones, or all.
 
     Args:
+        shares: held, or owed.
         price, equity: dollars. `max_position_size`: the most, a fraction of equity. `band`: a fraction of the most.
     """
     if band <= 0.0 or equity <= 0.0 or price <= 0.0:
@@ -108,8 +125,10 @@ def rebalance_shares(
     return min(-floor(NOISE - (value - most) / price) * 1.0, shares)
 
 
-def has_gained(price: float, reference: float, gain: float) -> bool:
-    """Whether `price` is `gain` (a fraction) or more above what the entry was decided at."""
+def has_gained(price: float, reference: float, gain: float, is_short: bool) -> bool:
+    """Whether `price` is `gain` (a fraction) or more above what the entry was decided at; below it for a short one."""
+    if is_short:
+        return price - NOISE <= reference * (1.0 - gain)
     return price + NOISE >= reference * (1.0 + gain)
 
 

@@ -1,7 +1,7 @@
 """When is a position made smaller, or its stop moved, without anybody's wish?
 
-Holdings and prices of a closed bar go in. Out come moves of stops, and sales that take the road of any other order:
-review, outbox, executor. At most one sale per symbol and bar, and none while something else is under way in it;
+Holdings and prices of a closed bar go in. Out come moves of stops, and sales (of what is owed, purchases) that take the
+road of any other order: review, outbox, executor. At most one per symbol and bar, and none while something else is under way in it;
 whatever the plan does not ask for is not done. Stops only tighten. Pure.
 """
 
@@ -16,6 +16,7 @@ from enum import StrEnum
 from risk_manager.management import (
     ManagementPlan,
     has_gained,
+    lowered_stop,
     rebalance_shares,
     tightened_stop,
 )
@@ -37,7 +38,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reduction:
-    """Shares to be sold, and why. `targets` are the targets of scaling out that were met by it."""
+    """Shares to be sold, or bought back, and why. `targets` are the targets of scaling out that were met by it."""
 
     symbol: Symbol
     kind: Kind
@@ -55,7 +56,7 @@ def reductions(
     day_is_over: bool,
     besides: AbstractSet[Symbol],
 ) -> list[Reduction]:
-    """What is to be sold now, by symbol; `besides` are on their way out already."""
+    """What is to be made smaller now, by symbol; `besides` are on their way out already."""
     found = _day_end(book, exposure, plan, besides) if day_is_over else []
     gone = besides | {reduction.symbol for reduction in found}
     for holding in _manageable(book, exposure, gone):
@@ -87,8 +88,9 @@ def stop_moves(
             if entry.stop is None or not entry.decision_id:
                 continue
             stop = figure(entry.stop)
-            wanted = tightened_stop(stop, price, plan.trailing_stop, plan.atr_stop, true_range)
-            if wanted > stop:
+            follow = lowered_stop if holding.quantity < 0 else tightened_stop
+            wanted = follow(stop, price, plan.trailing_stop, plan.atr_stop, true_range)
+            if wanted != stop:
                 moves.append(
                     StopMove(
                         entry.decision_id,
@@ -102,7 +104,7 @@ def stop_moves(
 
 
 def _manageable(book: Book, exposure: Exposure, besides: AbstractSet[Symbol]) -> list[Holding]:
-    """Long positions with a price in which nothing else is under way and nothing is in doubt.
+    """Positions with a price in which nothing else is under way and nothing is in doubt.
 
     In doubt is what differs from the broker, a symbol that the collector holds, and a split that has arrived in the
     prices or in the ledger alone.
@@ -111,7 +113,7 @@ def _manageable(book: Book, exposure: Exposure, besides: AbstractSet[Symbol]) ->
     return [
         holding
         for holding in sorted(book.holdings, key=lambda held: held.symbol)
-        if holding.quantity > 0
+        if holding.quantity
         and holding.symbol not in besides
         and holding.symbol not in doubtful
         and exposure.price(holding.symbol) is not None
@@ -147,7 +149,7 @@ def _rebalance(
     if plan.rebalance_band <= 0.0 or price is None or equity <= 0:
         return None
     shares = rebalance_shares(
-        figure(holding.quantity),
+        figure(abs(holding.quantity)),
         figure(price),
         figure(equity),
         max_position_size,
@@ -155,18 +157,21 @@ def _rebalance(
     )
     if shares <= 0.0:
         return None
-    is_all = shares >= figure(holding.quantity)
+    held = abs(holding.quantity)
+    is_all = shares >= figure(held)
     return Reduction(
         holding.symbol,
         Kind.REBALANCE,
-        holding.quantity if is_all else Decimal(int(shares)),
-        f"{holding.quantity * price / equity:.2%} of equity, and {max_position_size:.2%} is the most",
+        held if is_all else Decimal(int(shares)),
+        f"{held * price / equity:.2%} of equity, and {max_position_size:.2%} is the most",
     )
 
 
 def _scale_out(holding: Holding, exposure: Exposure, plan: ManagementPlan) -> Reduction | None:
     price = figure(exposure.price(holding.symbol) or ZERO)
     shares, met, told = ZERO, list[str](), list[str]()
+    is_short = holding.quantity < 0
+    way = "below" if is_short else "above"
     for entry, covered in holding.covered():
         left = covered
         for gain, share in plan.scale_out:
@@ -175,11 +180,11 @@ def _scale_out(holding: Holding, exposure: Exposure, plan: ManagementPlan) -> Re
                 continue
             reference = figure(entry.reference or ZERO)
             part = min(Decimal(whole_shares(figure(entry.quantity) * share)), left)
-            if not has_gained(price, reference, gain) or not part:
+            if not has_gained(price, reference, gain, is_short) or not part:
                 continue
             shares, left = shares + part, left - part
             met.append(target)
-            told.append(f"{price:g} is {gain:.2%} above {plain(entry.reference or ZERO)} or more")
+            told.append(f"{price:g} is {gain:.2%} {way} {plain(entry.reference or ZERO)} or more")
     if not shares:
         return None
     return Reduction(holding.symbol, Kind.SCALE_OUT, shares, "; ".join(told), tuple(met))

@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # the sizes themselves must not bring the settings' machinery
 # A market buy becomes a limit at most 4 % above the market at the broker (Alpaca's collar for shares below
 # 50 dollars; 2.5 % above), so this much more than the last price may be needed when the open gaps up.
 OPEN_GAP = 0.04
+# Alpaca wants a short sale at the market to be covered at 3 % above the ask, which may itself gap up by `OPEN_GAP` until then.
+SHORT_RESERVE = 0.08
 # Fewer closed trades than this say nothing about a strategy's odds, so Kelly bets nothing on them.
 LEAST_TRADES = 30
 

@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from risk_manager.limits import Changes, Closes, drawdown_of
 from risk_manager.share_counts import BookedSplit, Unsettled, unsettled
-from risk_manager.sizing import OPEN_GAP, TradeRecord
+from risk_manager.sizing import OPEN_GAP, SHORT_RESERVE, TradeRecord
 from shared.domain.arithmetic import quantised
 from shared.domain.corporate_actions import Split, exchange_day
 from shared.domain.decisions import Approved, Purpose, TradingMode
@@ -23,6 +23,9 @@ from shared.domain.symbols import Symbol
 
 ZERO = Decimal(0)
 _GAP = Decimal(1) + Decimal(str(OPEN_GAP))
+_SHORT_GAP = Decimal(1) + Decimal(str(SHORT_RESERVE))
+# Alpaca reckons a short sale with a limit at the limit, or at 3 % above the market.
+_SHORT_MARGIN = Decimal("1.03")
 
 
 def figure(amount: Decimal) -> float:
@@ -48,7 +51,7 @@ class Protection:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """Signed shares held. `entries` are the latest ones that filled, newest first."""
+    """Signed shares held. `entries` are the latest ones of its side that filled, newest first."""
 
     symbol: Symbol
     quantity: Decimal
@@ -81,13 +84,15 @@ class Holding:
             left -= shares
 
     def risk(self, price: Decimal) -> Decimal:
-        """Dollars lost from here if each stop were hit; shares without a stop count whole."""
-        if self.quantity < 0:
-            return -self.quantity * price
-        left, total = self.quantity, ZERO
+        """Dollars lost from here if each stop were hit; shares without a stop count whole.
+
+        What is owed without a stop can lose more than that: it counts as if its price doubled.
+        """
+        side = Side.SELL if self.quantity < 0 else Side.BUY
+        left, total = abs(self.quantity), ZERO
         for entry, shares in self.covered():
             if entry.stop is not None:
-                total += shares * max(ZERO, price - entry.stop)
+                total += shares * max(ZERO, side.sign * (price - entry.stop))
                 left -= shares
         return total + left * price
 
@@ -139,7 +144,7 @@ class Working:
         )
 
     def price(self, market: Decimal | None) -> Decimal:
-        """What a share of it is expected to cost: its limit or stop, else the higher of then and now."""
+        """What a share of it is expected to cost, or is worth: its limit or stop, else the higher of then and now."""
         if self.type.has_limit and self.limit_price is not None:
             return self.limit_price
         if self.type is OrderType.STOP and self.stop_price is not None:
@@ -147,16 +152,26 @@ class Working:
         return max(self.reference_price, market or ZERO)
 
     def cash(self, market: Decimal | None) -> Decimal:
-        """What it may cost; anything but a limit may fill above its price."""
+        """What it may cost; anything but a limit may fill above its price. A short sale binds what the broker blocks for it."""
+        price = self.price(market)
+        if self.side is Side.SELL:
+            if self.type.has_limit:
+                return self.quantity * max(price, (market or ZERO) * _SHORT_MARGIN)
+            return self.quantity * price * _SHORT_GAP
         gap = Decimal(1) if self.type.has_limit else _GAP
-        return self.quantity * self.price(market) * gap
+        return self.quantity * price * gap
 
     def risk(self, market: Decimal | None) -> Decimal:
-        """Dollars lost if it fills at its price and its stop is hit; without a stop, all of it."""
+        """Dollars lost if it fills at its price and its stop is hit; without a stop, all of it.
+
+        A short sale at the market may fill at the lower of then and now.
+        """
         price = self.price(market)
-        return self.quantity * (
-            price if self.stop_loss is None else max(ZERO, price - self.stop_loss)
-        )
+        if self.stop_loss is None:
+            return self.quantity * price
+        if self.side is Side.SELL and self.type is OrderType.MARKET and market is not None:
+            price = min(self.reference_price, market)
+        return self.quantity * max(ZERO, self.side.sign * (price - self.stop_loss))
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,10 +234,11 @@ class StopHit:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenSale:
-    """A sale at the broker that is not ours; its limit, None where it sells at the market."""
+class OpenOrder:
+    """An order at the broker that is not ours; its limit, None where it takes the market's price."""
 
     symbol: Symbol
+    side: Side
     limit_price: Decimal | None
 
 
@@ -234,7 +250,7 @@ class Recent:
     stops: tuple[StopHit, ...] = ()
     # Symbols bought and sold on one exchange day, counted by day; read where the old rule about them is asked for.
     day_trades: Mapping[date, int] = field(default_factory=dict)
-    open_sales: tuple[OpenSale, ...] = ()
+    open_orders: tuple[OpenOrder, ...] = ()
     # Symbols with differences to the broker that nobody has looked at yet.
     paused: frozenset[Symbol] = frozenset()
     # When the collector last refused a bar of a symbol.
@@ -337,8 +353,13 @@ class Exposure:
     unknown: Mapping[Symbol, int]
     unpriced: tuple[Symbol, ...]
     entries_by_day: Mapping[date, int]
-    # Dollars held and on order: with their sign, and by the strategy whose entries brought them.
-    net_committed: Decimal = ZERO
+    # Per symbol: dollars held, with their sign; and on which side its entries on order are.
+    worth_held: Mapping[Symbol, Decimal] = field(default_factory=dict)
+    opening: Mapping[Symbol, Side] = field(default_factory=dict)
+    # Dollars on order by side.
+    buying: Decimal = ZERO
+    shorting: Decimal = ZERO
+    # Dollars held and on order by the strategy whose entries brought them.
     by_strategy: Mapping[str, Decimal] = field(default_factory=dict)
     recent_entries: tuple[RecentEntry, ...] = ()
     # Positions of other shares than their price, until a split has arrived in both.
@@ -371,6 +392,7 @@ class Exposure:
             unsettled=_unsettled(book, market),
         )
         committed: dict[Symbol, Decimal] = {}
+        worth_held: dict[Symbol, Decimal] = {}
         by_strategy: dict[str, Decimal] = {}
         gross = net = risk = ZERO
         for holding in book.holdings:
@@ -380,6 +402,7 @@ class Exposure:
             gross += abs(value)
             risk += holding.risk(price)
             committed[holding.symbol] = abs(value)
+            worth_held[holding.symbol] = value
             for strategy, shares in holding.by_strategy().items():
                 by_strategy[strategy] = by_strategy.get(strategy, ZERO) + shares * price
         exposure = replace(
@@ -389,7 +412,7 @@ class Exposure:
             net=net,
             risk=risk,
             committed_value=committed,
-            net_committed=net,
+            worth_held=worth_held,
             by_strategy=by_strategy,
         )
         return exposure.with_orders(book.working)
@@ -409,9 +432,14 @@ class Exposure:
 
     def with_orders(self, orders: Iterable[Working]) -> Exposure:
         """The exposure once all `orders` count."""
-        leaving, entering = dict(self.leaving), dict(self.entering)
+        leaving, entering, opening = dict(self.leaving), dict(self.entering), dict(self.opening)
         committed, by_strategy = dict(self.committed_value), dict(self.by_strategy)
-        net, reserved, risk = self.net_committed, self.reserved_cash, self.risk
+        buying, shorting, reserved, risk = (
+            self.buying,
+            self.shorting,
+            self.reserved_cash,
+            self.risk,
+        )
         for order in orders:
             symbol = order.symbol
             if order.purpose is Purpose.EXIT:
@@ -419,7 +447,11 @@ class Exposure:
                 continue
             market = self.price(symbol)
             value = order.quantity * order.price(market)
-            net += value
+            if order.side is Side.BUY:
+                buying += value
+            else:
+                shorting += value
+            opening.setdefault(symbol, order.side)
             reserved += order.cash(market)
             risk += order.risk(market)
             by_strategy[order.strategy] = by_strategy.get(order.strategy, ZERO) + value
@@ -429,9 +461,11 @@ class Exposure:
             self,
             leaving=leaving,
             entering=entering,
+            opening=opening,
             committed_value=committed,
             by_strategy=by_strategy,
-            net_committed=net,
+            buying=buying,
+            shorting=shorting,
             reserved_cash=reserved,
             risk=risk,
         )
@@ -454,14 +488,40 @@ class Exposure:
         """Dollars held and on order, whichever side."""
         return sum(self.committed_value.values(), ZERO)
 
+    def net_on(self, side: Side) -> Decimal:
+        """The most that can come to be held net on `side`, dollars, however what is on order and under way ends.
+
+        What is held on the other side counts against it, unless it is on its way out.
+        """
+        own = self.buying if side is Side.BUY else self.shorting
+        against = ZERO
+        for symbol, value in self.worth_held.items():
+            if value * side.sign > 0:
+                own += abs(value)
+            elif not self.leaving.get(symbol):
+                against += abs(value)
+        return own - against
+
+    @property
+    def blocked_cash(self) -> Decimal:
+        """What the broker keeps for shares that are owed: what their sale brought, and as much again."""
+        return sum((-2 * value for value in self.worth_held.values() if value < 0), ZERO)
+
     @property
     def available_cash(self) -> Decimal:
-        """Cash that no open or approved entry may still need; below zero when gaps took more."""
-        return self.cash - self.reserved_cash
+        """Cash that nothing owed, open or approved may still need; below zero when gaps took more."""
+        return self.cash - self.reserved_cash - self.blocked_cash
 
     def reducible(self, symbol: Symbol) -> Decimal:
         """Shares that an exit may have to sell (or buy back): held, and still to be filled."""
         return abs(self.held.get(symbol, ZERO)) + self.entering.get(symbol, ZERO)
+
+    def side_of(self, symbol: Symbol) -> Side | None:
+        """On which side the symbol is held, else on order; None for neither."""
+        held = self.held.get(symbol, ZERO)
+        if held:
+            return Side.BUY if held > 0 else Side.SELL
+        return self.opening.get(symbol)
 
     def others(self, symbol: Symbol) -> list[Symbol]:
         """Every other symbol held or on order, in order."""

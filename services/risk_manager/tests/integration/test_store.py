@@ -32,6 +32,7 @@ from services.risk_manager.tests.store_contract import StoreContract, World, tak
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import Cursor, Database, Outbox, open_database
 from shared.domain.decisions import Approved, Purpose, Review, TradingMode
+from shared.domain.orders import Side
 from shared.domain.signals import Evaluation, ManualOrder
 from shared.domain.symbols import Symbol
 from shared.messages import EVALUATION, EVALUATIONS, MANUAL_ORDER, MANUAL_ORDERS, REVIEW, REVIEWS
@@ -365,8 +366,8 @@ async def test_the_book_tells_what_happened_lately_at_the_broker_and_in_the_data
     assert [(hit.symbol, hit.at) for hit in recent.stops] == [("AAPL", NOW)]
     assert recent.day_trades == {NOW.date(): 1}
     assert (await world.store.book(NOW)).recent == replace(recent, day_trades={})
-    assert {(sale.symbol, sale.limit_price) for sale in recent.open_sales} == {
-        ("XOM", Decimal(120)), ("GE", None),
+    assert {(order.symbol, order.side, order.limit_price) for order in recent.open_orders} == {
+        ("XOM", Side.SELL, Decimal(120)), ("GE", Side.SELL, None),
     }  # fmt: skip
     assert recent.paused == {"IBM"}
     assert recent.refused_bars == {"GM": NOW}
@@ -418,6 +419,72 @@ async def test_a_position_is_explained_by_the_newest_entries_that_brought_it(
     )
     # Half as many shares of twice the price: those of both entries together, not of the newest alone.
     assert await explained() == [(bought[-1], Decimal(5)), (bought[-2], Decimal("2.5"))]
+
+
+async def test_a_sale_of_nothing_held_that_somebody_else_gave_will_be_owed(
+    world: PostgresWorld,
+) -> None:
+    await world.adopt(100_000)
+    await world.order(Symbol("GE"), Decimal(10), "100", None)
+    for symbol in ("GE", "XOM"):
+        await world.order(
+            Symbol(symbol), Decimal(0), "120", None, side="sell", kind="limit", status="new"
+        )
+
+    working = (await world.store.book(NOW)).working
+
+    assert [(w.symbol, w.side, w.purpose) for w in working] == [("XOM", Side.SELL, Purpose.ENTRY)]
+
+
+async def test_what_is_owed_is_explained_by_its_own_sale_whose_stop_tightens_downwards(
+    world: PostgresWorld,
+) -> None:
+    await world.adopt(100_000)
+    bought = await take(world, a_manual_order(signal_id="man-1"))
+    assert bought is not None
+    await world.fill_entry(bought, "100")
+    await world.order(Symbol("AAPL"), Decimal(10), "100", None, side="sell")
+    signal = an_evaluation(a_signal("MSFT"))
+
+    def sold_short(book: Book) -> Outcome:
+        """An approval of today's for another symbol, as one to sell AAPL short would be."""
+        outcome = review_evaluation(
+            signal, book, a_market({"MSFT": 100.0, "AAPL": 100.0}), some_limits(), a_venue(), NOW
+        )
+        (decision,) = outcome.decisions
+        assert isinstance(decision.answer, Approved)
+        short = replace(
+            decision.answer, symbol=Symbol("AAPL"), side=Side.SELL, quantity=Decimal(10),
+            stop_loss=Decimal(110), take_profit=Decimal(80),
+        )  # fmt: skip
+        review = replace(outcome.review, approved=(short,))
+        return replace(outcome, review=review, decisions=(replace(decision, answer=short),))
+
+    outcome = await world.store.record(source_of(signal), sold_short, NOW)
+    assert outcome is not None
+    (approved,) = outcome.review.approved
+    await world.send(approved, "FILLED", Decimal(10))
+    await world.order(
+        Symbol("AAPL"), Decimal(10), "100", f"fat-{approved.signal_id}"[:48], side="sell"
+    )
+    await world.executor_reads_all()
+    limits = some_limits(management=ManagementPlan(trailing_stop=0.03))
+    at = NOW + timedelta(minutes=1)
+    later = an_evaluation(at=at)
+
+    def closed(book: Book) -> Outcome:
+        return review_evaluation(later, book, a_market({"AAPL": 95.0}, at), limits, a_venue(), at)
+
+    (before,) = (await world.store.book(NOW)).holdings
+    await world.store.record(source_of(later), closed, at)
+    (after,) = (await world.store.book(NOW)).holdings
+
+    assert before.quantity == -10
+    assert [(e.decision_id, e.stop) for e in before.entries] == [
+        (approved.decision_id, Decimal(110))
+    ]
+    # From the review on, until the executor has read it.
+    assert [e.stop for e in after.entries] == [Decimal("97.85")]
 
 
 async def test_moved_stops_and_met_targets_are_part_of_the_next_book(world: PostgresWorld) -> None:

@@ -13,6 +13,7 @@ from risk_manager.api.views import CheckView, ModeView, Text
 from risk_manager.service import Portfolio
 from risk_manager.snapshot import ZERO, Holding, figure
 from shared.domain.decisions import Check
+from shared.domain.orders import Side
 from shared.domain.symbols import Symbol
 
 
@@ -233,7 +234,12 @@ def _usage(portfolio: Portfolio) -> list[Check]:
         rules.daily_trades(busiest, limits.max_daily_trades),
         rules.concurrent_positions(len(exposure.committed_value), limits.max_positions),
         rules.gross_exposure(figure(exposure.committed), 0.0, equity, limits.max_gross_exposure),
-        rules.net_exposure(figure(exposure.net_committed), 0.0, equity, limits.max_net_exposure),
+        rules.net_exposure(
+            figure(max(exposure.net_on(side) for side in Side)),
+            0.0,
+            equity,
+            limits.max_net_exposure,
+        ),
         rules.intraday_margin(figure(exposure.committed), 0.0, equity, limits.maintenance_margin),
         rules.buying_power(0.0, figure(exposure.available_cash), 0.0),
     ]

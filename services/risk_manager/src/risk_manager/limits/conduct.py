@@ -12,6 +12,7 @@ from datetime import datetime
 from risk_manager.limits.codes import Code
 from shared.domain.arithmetic import NOISE
 from shared.domain.decisions import Check, Purpose, TradingMode
+from shared.domain.orders import Side
 
 
 def mode(current: TradingMode, purpose: Purpose) -> Check:
@@ -191,16 +192,18 @@ def symbol_quarantined(
     return Check(Code.SYMBOL_QUARANTINED, not is_newer, 0.0, float(is_newer), "refused bars", text)
 
 
-def wash_trade(buy_limit: float | None, sells: Sequence[float | None]) -> Check:
-    """A purchase must not be able to meet one's own open sale.
+def wash_trade(side: Side, limit: float | None, others: Sequence[float | None]) -> Check:
+    """An order must not be able to meet one's own open order on the other side.
 
     Args:
-        buy_limit: dollars per share, None for a market or stop order.
-        sells: of each open sale that is not ours to cancel: its limit, None for market or stop orders.
+        limit: dollars per share, None for a market or stop order.
+        others: of each open order on the other side that is not ours to cancel: its limit, None for market or stop orders.
     Source: Alpaca refuses such orders (403, code 40310000); FINRA rule 5210, self-trades.
     """
     meeting = sum(
-        1 for sell in sells if sell is None or buy_limit is None or buy_limit >= sell - NOISE
+        1
+        for other in others
+        if other is None or limit is None or side.sign * (limit - other) >= -NOISE
     )
     return Check(
         Code.WASH_TRADE,
@@ -208,5 +211,5 @@ def wash_trade(buy_limit: float | None, sells: Sequence[float | None]) -> Check:
         0.0,
         float(meeting),
         "orders",
-        f"{meeting} open sales of this account could be met",
+        f"{meeting} open {'sales' if side is Side.BUY else 'purchases'} of this account could be met",
     )

@@ -45,7 +45,7 @@ def buying_power(cost: float, available: float, share_cost: float) -> Check:
 
 
 def portfolio_risk(risk: float, order_risk: float, equity: float, limit: float) -> Check:
-    """What would be lost if every stop were hit: filled, open, reserved, unknown and this order.
+    """What would be lost if every stop were hit: filled, open, reserved, unknown and this order, whichever side.
 
     Args:
         risk, order_risk, equity: dollars. What has no stop is at risk as a whole.
@@ -58,7 +58,7 @@ def portfolio_risk(risk: float, order_risk: float, equity: float, limit: float) 
         limit,
         usage,
         "of equity",
-        f"{risk + order_risk:.2f} USD down to all stops is {usage:.2%} of equity {equity:.2f}, "
+        f"{risk + order_risk:.2f} USD to all stops is {usage:.2%} of equity {equity:.2f}, "
         f"at most {limit:.2%}",
     )
 
@@ -92,10 +92,10 @@ def gross_exposure(committed: float, order_value: float, equity: float, limit: f
 
 
 def net_exposure(net: float, order_value: float, equity: float, limit: float) -> Check:
-    """What is held and on order with its sign, and this purchase; being short enough lets more be bought.
+    """What is held and on order net on the order's side, and this order; what is held on the other side makes room.
 
     Args:
-        net, order_value, equity: dollars; short positions count below zero.
+        net, order_value, equity: dollars; below zero where more is held on the other side.
     Source: RTS 6, article 15, as for gross exposure.
     """
     return _share_of_equity(Code.NET_EXPOSURE, net, order_value, equity, limit, "net exposure")

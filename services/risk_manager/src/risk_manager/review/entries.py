@@ -36,8 +36,6 @@ from shared.domain.symbols import Symbol
 def decide_entry(wish: Wish, exposure: Exposure, case: Case) -> Decision:
     """The answer to a wish to buy, with every check, failed or not."""
     limits, venue, symbol = case.limits, case.venue, wish.symbol
-    entering = exposure.entering.get(symbol, ZERO)
-    committed = exposure.held.get(symbol, ZERO) + entering
     span = entry_span(wish, case)
     price = exposure.market.prices.get(symbol)
     price_age = (
@@ -52,7 +50,7 @@ def decide_entry(wish: Wish, exposure: Exposure, case: Case) -> Decision:
         rules.entry_during_exit(figure(exposure.leaving.get(symbol, ZERO))),
     ]
     if wish.wants_to_hold:
-        checks.append(rules.already_held(figure(committed)))
+        checks.append(rules.already_held(figure(exposure.reducible(symbol))))
     checks += [
         rules.market_hours(*span),
         rules.signal_age(
@@ -143,7 +141,9 @@ def decide_entry(wish: Wish, exposure: Exposure, case: Case) -> Decision:
         rules.fat_finger(shares, session_volume(symbol, exposure, case), limits.max_volume_share),
         rules.concurrent_positions(len(exposure.others(symbol)) + 1, limits.max_positions),
         rules.gross_exposure(figure(exposure.committed), value, equity, limits.max_gross_exposure),
-        rules.net_exposure(figure(exposure.net_committed), value, equity, limits.max_net_exposure),
+        rules.net_exposure(
+            figure(exposure.net_on(wish.side)), value, equity, limits.max_net_exposure
+        ),
         rules.sector_exposure(
             limits.sectors.get(symbol),
             figure(sector_value(symbol, exposure, limits)),
@@ -167,8 +167,13 @@ def decide_entry(wish: Wish, exposure: Exposure, case: Case) -> Decision:
         ),
         rules.intraday_margin(figure(exposure.committed), value, equity, limits.maintenance_margin),
         rules.wash_trade(
+            wish.side,
             float_of(wish.limit_price) if wish.type.has_limit else None,
-            [float_of(s.limit_price) for s in case.recent.open_sales if s.symbol == symbol],
+            [
+                float_of(order.limit_price)
+                for order in case.recent.open_orders
+                if order.symbol == symbol and order.side is not wish.side
+            ],
         ),
     ]
     figures = {**wish.figures, "price": plain(unit), **arithmetic_of(sized)}

@@ -1,4 +1,4 @@
-"""May this be sold? Few rules: what is held must be able to go.
+"""May this be sold, or bought back? Few rules: what is held must be able to go.
 
 An exit is approved for all that is held *and* all that may still fill. The executor cancels what is open, then sells
 what was filled, which may be nothing.
@@ -25,7 +25,9 @@ EXIT_SESSIONS = 5
 def decide_exit(wish: Wish, exposure: Exposure, case: Case) -> Decision:
     """The answer to a wish to get out, with every check, failed or not."""
     quantity = wish.quantity if wish.quantity is not None else ZERO
-    reducible = exposure.reducible(wish.symbol)
+    # A sale is no way out of what is owed, nor a purchase out of what is held.
+    is_way_out = exposure.side_of(wish.symbol) is wish.side.opposite
+    reducible = exposure.reducible(wish.symbol) if is_way_out else ZERO
     leaving = exposure.leaving.get(wish.symbol, ZERO) + quantity
     span = special_span(wish, case, is_entry=False) if has_own_hours(wish) else exit_span(case)
     reference = wish.reference_price or _last_value(wish.symbol, exposure)

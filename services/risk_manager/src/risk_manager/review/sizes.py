@@ -95,7 +95,7 @@ def _rooms(wish: Wish, price: float, exposure: Exposure, case: Case) -> dict[str
         "order_shares": limits.max_order_shares * price,
         "volume": limits.max_volume_share * volume * price,
         "gross_exposure": equity * limits.max_gross_exposure - committed,
-        "net_exposure": equity * limits.max_net_exposure - figure(exposure.net_committed),
+        "net_exposure": equity * limits.max_net_exposure - figure(exposure.net_on(wish.side)),
         "strategy_exposure": equity * limits.max_strategy_exposure - mine,
         "intraday_margin": equity / limits.maintenance_margin - committed,
     }

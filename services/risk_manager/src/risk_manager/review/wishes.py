@@ -14,7 +14,7 @@ from risk_manager.limits import Limits
 from risk_manager.management import is_day_over
 from risk_manager.review.case import Venue, Wish
 from risk_manager.sizing import stop_price, target_price
-from risk_manager.snapshot import ZERO, Book, Exposure, figure
+from risk_manager.snapshot import Book, Exposure, figure
 from shared.domain.decisions import Purpose, TradingMode
 from shared.domain.ids import flatten_signal_id, management_signal_id
 from shared.domain.money import plain
@@ -63,8 +63,7 @@ def exit_of(signal: Signal, exposure: Exposure) -> Wish:
 
 def manual_of(order: ManualOrder, exposure: Exposure) -> Wish:
     """What a person asked for; a sale, or a purchase against a short position, is an exit."""
-    held = exposure.held.get(order.symbol, ZERO)
-    is_exit = order.side is Side.SELL or held < 0
+    is_exit = order.side is Side.SELL or exposure.side_of(order.symbol) is Side.SELL
     return Wish(
         order.signal_id,
         "manual",
@@ -168,7 +167,7 @@ def _out_of(
         signal_id,
         strategy,
         symbol,
-        Side.BUY if exposure.held.get(symbol, ZERO) < 0 else Side.SELL,
+        Side.BUY if exposure.side_of(symbol) is Side.SELL else Side.SELL,
         Purpose.EXIT,
         quantity,
         OrderType.MARKET,

@@ -23,7 +23,7 @@ from risk_manager.snapshot import (
     Book,
     Holding,
     LimitChange,
-    OpenSale,
+    OpenOrder,
     Protection,
     Recent,
     RecentEntry,
@@ -61,14 +61,18 @@ def _entries(most: int) -> str:
     return f"""(
        SELECT sum(e.filled) AS shares,
          -- Where a stop stands is what the executor keeps, in its present shares, or a move that it has not read yet.
-         jsonb_agg(jsonb_build_array(e.filled::text, greatest(e.stop_loss, (
+         -- Stops only ever tighten, those of what is owed downwards.
+         jsonb_agg(jsonb_build_array(e.filled::text, (
+           SELECT CASE WHEN p.quantity < 0 THEN least(e.stop_loss, m.stop_loss) ELSE greatest(e.stop_loss, m.stop_loss) END
+           FROM (SELECT 1) one LEFT JOIN LATERAL (
            SELECT s.stop_loss FROM risk_manager.stop_moves s
            WHERE s.account = :account AND s.decision_id = e.decision_id AND s.review_id > {_READ}
              -- As the executor will find: one from before a split is void, and one may follow another that it has not read.
              AND s.id >= (SELECT min(f.id) FROM risk_manager.stop_moves f
                           WHERE f.account = :account AND f.decision_id = e.decision_id
-                            AND f.review_id > {_READ} AND f.previous <= e.stop_loss)
-           ORDER BY s.id DESC LIMIT 1))::text,
+                            AND f.review_id > {_READ}
+                            AND CASE WHEN p.quantity < 0 THEN f.previous >= e.stop_loss ELSE f.previous <= e.stop_loss END)
+           ORDER BY s.id DESC LIMIT 1) m ON true)::text,
          e.strategy, e.decision_id, e.reference_price::text, e.since_at) ORDER BY e.id DESC) AS entries
        FROM (SELECT d.id, d.decision_id, d.strategy, d.reference_price, i.filled, i.stop_loss, i.since_at
              FROM risk_manager.decisions d, LATERAL (
@@ -78,6 +82,8 @@ def _entries(most: int) -> str:
                WHERE account = :account AND decision_id = d.decision_id AND purpose = 'entry') i
              WHERE d.account = :account AND d.symbol = p.symbol
                AND d.outcome = 'approved' AND d.purpose = 'entry'
+               -- An entry of the other side brought none of what is held now.
+               AND d.side = CASE WHEN p.quantity < 0 THEN 'sell' ELSE 'buy' END
              ORDER BY d.id DESC LIMIT {most}) e
        WHERE e.filled > 0)"""
 
@@ -118,12 +124,15 @@ SELECT
       FROM trade_executor.v_intents i
       WHERE account = :account AND state IN ({_LIVE}) AND purpose <> 'protect'
       UNION ALL
-      -- Buys that somebody else gave at the broker bind cash and will be held, like our own.
+      -- Buys that somebody else gave at the broker bind cash and will be held, like our own; so do sales of nothing held.
       SELECT broker_order_id, symbol, side, 'entry', quantity - filled_quantity,
              type, limit_price, stop_price, NULL, coalesce(limit_price, stop_price, 0), ''
       FROM trade_executor.v_orders
-      WHERE account = :account AND intent_id IS NULL AND side = 'buy' AND parent_order_id IS NULL
+      WHERE account = :account AND intent_id IS NULL AND parent_order_id IS NULL
         AND status NOT IN ({_FINAL})
+        AND (side = 'buy' OR NOT EXISTS (
+            SELECT FROM trade_executor.v_positions h
+            WHERE h.account = :account AND h.symbol = v_orders.symbol AND h.quantity > 0))
       UNION ALL
       SELECT decision_id, symbol, side, purpose, quantity,
              type, limit_price, stop_price, stop_loss, reference_price, strategy
@@ -148,7 +157,9 @@ SELECT
             WHERE account = :account ORDER BY id DESC LIMIT :most) f
       JOIN trade_executor.v_orders o
         ON o.account = :account AND o.broker_order_id = f.broker_order_id
-      WHERE f.side = 'sell' AND o.side = 'sell' AND o.type IN ('stop', 'trailing_stop', 'stop_limit')
+      -- A purchase by a stop is an exit where it is a leg: what is owed is bought back by one.
+      WHERE (f.side = 'sell' AND o.side = 'sell' OR o.parent_order_id IS NOT NULL)
+        AND o.type IN ('stop', 'trailing_stop', 'stop_limit')
       GROUP BY o.broker_order_id, o.symbol) s) AS stops,
   (SELECT jsonb_object_agg(t.day, t.trades) FROM (
       SELECT day, count(*) AS trades FROM (
@@ -157,10 +168,10 @@ SELECT
                 WHERE account = :account AND CAST(:reads_day_trades AS boolean) ORDER BY id DESC LIMIT :most) f
           GROUP BY 1, 2 HAVING min(side) <> max(side)) d
       GROUP BY day) t) AS day_trades,
-  (SELECT jsonb_agg(jsonb_build_array(o.symbol, CASE WHEN o.type = 'limit' THEN o.limit_price::text END))
+  (SELECT jsonb_agg(jsonb_build_array(o.symbol, o.side, CASE WHEN o.type = 'limit' THEN o.limit_price::text END))
    FROM trade_executor.v_orders o
-   WHERE o.account = :account AND o.intent_id IS NULL AND o.side = 'sell' AND o.parent_order_id IS NULL
-     AND o.status NOT IN ({_FINAL})) AS open_sales,
+   WHERE o.account = :account AND o.intent_id IS NULL AND o.parent_order_id IS NULL
+     AND o.status NOT IN ({_FINAL})) AS open_orders,
   (SELECT jsonb_agg(DISTINCT symbol) FROM trade_executor.v_differences
    WHERE account = :account AND closed_at IS NULL AND symbol IS NOT NULL) AS paused,
   (SELECT jsonb_object_agg(q.symbol, q.at) FROM (
@@ -348,9 +359,9 @@ def _recent(row: Row[Any]) -> Recent:
             date.fromisoformat(day): int(trades)
             for day, trades in (unjson(row.day_trades) or {}).items()
         },
-        open_sales=tuple(
-            OpenSale(Symbol(symbol), decimal_of(limit))
-            for symbol, limit in unjson(row.open_sales) or []
+        open_orders=tuple(
+            OpenOrder(Symbol(symbol), Side(side), decimal_of(limit))
+            for symbol, side, limit in unjson(row.open_orders) or []
         ),
         paused=frozenset(Symbol(symbol) for symbol in unjson(row.paused) or []),
         refused_bars={
