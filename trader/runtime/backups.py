@@ -189,6 +189,9 @@ def restore_database(runtime: Runtime, file: Path, say: Say) -> dict[str, TableH
     """Put a database backup in the place of the database, once every table agrees with it.
 
     What was in use before is kept as a database of its own until the next restore.
+
+    Raises:
+        StackError: see `drill`. Misconfigured: no step leads from the backup to this version; what was in use still is.
     """
     try:
         hashes = _restored_beside(runtime, file, say)
@@ -198,10 +201,21 @@ def restore_database(runtime: Runtime, file: Path, say: Say) -> dict[str, TableH
     say("putting it in the place of the database")
     _sql(runtime, f"DROP DATABASE IF EXISTS {BEFORE} WITH (FORCE)")
     known = f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"  # noqa: S608  a constant
-    if _sql(runtime, known):
+    was_there = bool(_sql(runtime, known))
+    if was_there:
         _sql(runtime, f"ALTER DATABASE {DATABASE} RENAME TO {BEFORE}")
     _sql(runtime, f"ALTER DATABASE {DRILL} RENAME TO {DATABASE}")
-    runtime.migrate()
+    try:
+        runtime.migrate()
+    except Misconfigured as error:
+        if not was_there:
+            raise
+        # What this version cannot use must not take the place of what it can.
+        _sql(runtime, f"DROP DATABASE {DATABASE} WITH (FORCE)")
+        _sql(runtime, f"ALTER DATABASE {BEFORE} RENAME TO {DATABASE}")
+        raise Misconfigured(
+            f"{file.name} was not put back and the database in use is as it was; of what it holds: {error}"
+        ) from None
     return hashes
 
 

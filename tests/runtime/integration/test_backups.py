@@ -281,7 +281,7 @@ def test_a_step_that_fails_leaves_the_database_as_it_was(
     assert backups.hashes_of(runtime, DATABASE) == before
 
 
-def test_a_reset_keeps_a_backup_of_what_it_removes_though_no_step_leads_on_from_it(
+def test_a_reset_keeps_what_no_step_leads_on_from_and_a_restore_does_not_let_that_replace_what_is_of_use(
     own: Instance, capsys: pytest.CaptureFixture[str]
 ) -> None:
     execute(own, "CREATE TABLE kept AS SELECT 1 AS n")
@@ -293,3 +293,9 @@ def test_a_reset_keeps_a_backup_of_what_it_removes_though_no_step_leads_on_from_
     runtime = LocalRuntime(own)
     assert "public.kept" not in backups.hashes_of(runtime, DATABASE)
     assert "public.kept" in backups.drill(runtime, Path(said["backup"]), silent)
+
+    empty = backups.hashes_of(runtime, DATABASE)
+    assert main(["restore", said["backup"], "--yes"]) == ExitCode.USAGE
+
+    assert "was not put back and the database in use is as it was" in capsys.readouterr().err
+    assert backups.hashes_of(runtime, DATABASE) == empty
