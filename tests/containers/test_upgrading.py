@@ -36,8 +36,7 @@ class Deployment:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        told = {port_setting(name): str(port) for name, port in Ports.free().as_mapping().items()}
-        own = {"RUNTIME": "compose", "CONFIRM": "yes", "COMPOSE_PROJECT_NAME": "rehearsal", **told}
+        own = {"RUNTIME": "compose", "CONFIRM": "yes", "COMPOSE_PROJECT_NAME": "rehearsal"}
         self._environment = {**os.environ, **own}
         subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
 
@@ -45,6 +44,12 @@ class Deployment:
         """Have the program of `commit` here, installed and built; data and settings stay."""
         self.run("git", "checkout", "-q", commit)
         self.run("make", "build")
+
+    def demo(self) -> None:
+        """Start the demo, on ports that are free now: meanwhile somebody else may have taken those of the last one."""
+        ports = Ports.free().as_mapping()
+        self._environment |= {port_setting(name): str(port) for name, port in ports.items()}
+        self.run("make", "demo")
 
     def run(self, *words: str) -> str:
         done = subprocess.run(
@@ -73,7 +78,7 @@ class Deployment:
 
     def trades(self) -> None:
         """Start the demo and return when there is one fill more."""
-        self.run("make", "demo")
+        self.demo()
         before = self.fills()
         assert wait_until(lambda: self.fills() > before, FILLED_WITHIN_S)
 
@@ -114,7 +119,7 @@ def test_an_upgrade_keeps_the_ledger_and_a_restore_leads_back(deployment: Deploy
     deployment.take(old)
     print(deployment.run("make", "restore").strip())
     assert deployment.step() == old_step
-    deployment.run("make", "demo")
+    deployment.demo()
     # What the venue did after the backup is taken in from there before anything is sent.
     assert wait_until(lambda: deployment.fills() > kept, FILLED_WITHIN_S)
     deployment.run(".venv/bin/trader", "resume", "--reason", "restored")
