@@ -24,6 +24,7 @@ from trader.cli import main
 from trader.commands.stored import account_in_use
 from trader.runtime.instance import Instance
 from trader.runtime.launch import record_identity
+from trader.runtime.ports import Ports
 
 Output = pytest.CaptureFixture[str]
 
@@ -275,3 +276,31 @@ def test_orders_at_the_venue_of_a_running_demo_are_cancelled_whatever_the_settin
     assert main(["kill", "--json"]) == 4
     assert "trading is halted, but nothing was cancelled" in capsys.readouterr().err
     assert account_in_use(instance, load_settings({})) == load_settings({}).trading_account
+
+
+def test_orders_at_the_venue_of_a_demo_in_containers_are_cancelled_while_its_simulator_listens(
+    tmp_path: Path, broker: RunningSimulator, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    listens, nobody = httpx.URL(broker.url).port, Ports.free().simulator
+    assert listens is not None
+    told = tmp_path / "home" / "settings" / "trade_executor"
+    told.parent.mkdir(parents=True)
+    # By the name that it has among containers, which this machine cannot look up.
+    told.write_text(
+        "ALPACA_BASE_URL=http://simulator:8006\nALPACA_API_KEY=PKDEMO\nALPACA_SECRET_KEY=s\n",
+        encoding="utf-8",
+    )
+    order(broker)
+    made = {
+        port: Instance.create(tmp_path / "home", Ports(simulator=port))
+        for port in (listens, nobody)
+    }
+
+    monkeypatch.setattr(Instance, "of_project", lambda: made[nobody])
+    assert main(["kill", "--json"]) == 4
+    assert "nothing was cancelled" in capsys.readouterr().err
+    monkeypatch.setattr(Instance, "of_project", lambda: made[listens])
+    assert main(["kill", "--json"]) == 0
+
+    assert json.loads(capsys.readouterr().out)["confirmed"] is True
+    assert [each["status"] for each in broker.book()["orders"]] == ["canceled"]

@@ -66,6 +66,25 @@ def test_any_other_complaint_is_quoted(tmp_path: Path) -> None:
         ask((docker, "run"), {}, tmp_path)
 
 
+def test_a_registry_that_cannot_be_reached_is_named_once(tmp_path: Path) -> None:
+    said = (
+        'Error Get "https://registry.example/v2/": dial tcp: lookup registry.example: no such host'
+    )
+    docker = a_docker(tmp_path, f"echo '{said}' >&2; echo '{said}' >&2; exit 1")
+
+    with pytest.raises(ProgramFailed) as told:
+        ask((docker, "pull"), {}, tmp_path)
+
+    assert str(told.value) == (
+        "the registry registry.example cannot be reached (no such host); is the network up?"
+    )
+
+
+def test_what_is_killed_without_a_word_is_said_to_be(tmp_path: Path) -> None:
+    with pytest.raises(ProgramFailed, match="docker failed: what it ran was killed"):
+        ask((a_docker(tmp_path, "exit 137"), "compose", "run"), {}, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("engine", "compose", "said"),
     [
@@ -145,3 +164,33 @@ def test_containers_are_not_made_for_a_home_that_they_would_not_use(
 
     with pytest.raises(TradingError, match="TRADING_HOME is for the local runtime"):
         runtime(elsewhere, ANSWERS, monkeypatch).migrate()
+
+
+def test_an_update_without_a_registry_builds_on_what_is_here_and_says_so(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = "*pull*) echo 'no answer' >&2; exit 1 ;;"
+    built = instance.project / "built"
+    script = ANSWERS.replace("VOLUME", "").replace(
+        "esac", f'{refused}\n*" build"*) : >{built} ;;\nesac'
+    )
+    docker = runtime(instance, script, monkeypatch)
+
+    with pytest.raises(
+        ProgramFailed, match="on base images as they were: docker failed: no answer"
+    ):
+        docker.update(lambda _: None)
+
+    assert built.exists()
+
+
+def test_why_the_database_cannot_be_brought_up_to_date_is_said_by_its_own_sentence(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "echo 'migrate: the database was made by a newer version' >&2; exit 4"
+    script = ANSWERS.replace("VOLUME", "").replace("esac", f'*" migrate"*) {words} ;;\nesac')
+    docker = runtime(instance, script, monkeypatch)
+
+    for work in (docker.migrate, docker.make_roles):
+        with pytest.raises(Misconfigured, match=r"^the database was made by a newer version$"):
+            work()

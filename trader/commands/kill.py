@@ -20,6 +20,7 @@ from shared.config import load_settings
 from shared.domain.errors import Misconfigured
 from trader.broker_kill import Killed, cancel_everything
 from trader.exits import ExitCode
+from trader.runtime.compose import told_to_executor
 from trader.runtime.errors import StackError
 from trader.runtime.instance import Instance
 from trader.runtime.places import halt_file_in, home_in
@@ -119,7 +120,7 @@ def _brokers(instance: Instance) -> list[_Broker]:
     Raises:
         Misconfigured: there are keys for no broker at all.
     """
-    running = told_to(instance, "trade_executor")
+    running = told_to(instance, "trade_executor") or told_to_executor(instance)
     try:
         own = _pairs(instance.settings)
     except Misconfigured:

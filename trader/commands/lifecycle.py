@@ -95,7 +95,7 @@ def up(
     _result(
         {"started": missing, "already_running": sorted(running), "dry_run": dry_run},
         as_json,
-        f"{'would start' if dry_run else 'started'}: {', '.join(missing) or 'nothing, all run already'}",
+        f"{'would start' if dry_run else 'started'}: {', '.join(missing) or 'nothing, all run already (trader config reload takes over LOG_LEVEL)'}",
     )
 
 

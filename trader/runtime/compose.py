@@ -30,7 +30,7 @@ from trader.runtime.errors import AlreadyRunning, NotRunning, ProgramFailed, Sta
 from trader.runtime.first_run import append_setting, read_settings
 from trader.runtime.instance import DASHBOARD, POSTGRES, PROGRAMS, REDIS, SIMULATOR, Instance
 from trader.runtime.interface import RuntimeName, Usage
-from trader.runtime.ports import LOOPBACK, Ports, port_setting, require_free
+from trader.runtime.ports import LOOPBACK, Ports, is_free, port_setting, require_free
 from trader.runtime.schema import ROLES_ONLY
 from trader.runtime.stack import SERVERS, last_of, probe
 from trader.runtime.supervisor import ProgramState
@@ -159,8 +159,12 @@ class ComposeRuntime:
             self._compose("pull", "--ignore-buildable", within_s=BUILD_WITHIN_S)
             self._compose("build", "--pull", within_s=BUILD_WITHIN_S)
         except ProgramFailed as error:
+            # New code of ours does not wait for a registry.
+            say("not all could be fetched; building on the base images that are here")
+            self._compose("build", within_s=BUILD_WITHIN_S)
             raise ProgramFailed(
-                f"{error}; make build goes on with the images that are here"
+                f"the images are built from the code that is here, on base images as they were: {error}; "
+                "make restart uses them, make update fetches newer ones another time"
             ) from None
 
     @contextmanager
@@ -188,23 +192,15 @@ class ComposeRuntime:
         """See `Runtime`."""
         if not any(each.pid and each.name == program for each in self._states()):
             return {}
-        try:
-            file = self.instance.home / SETTINGS_FOLDER / program
-            lines = file.read_text(encoding="utf-8").splitlines()
-        except OSError:
-            return {}
-        pairs = (line.partition("=") for line in lines)
-        return {name: value for name, _, value in pairs}
+        return _told_in_file(self.instance, program)
 
     def make_roles(self) -> None:
         """See `Runtime`."""
-        self._make_ready()
-        self._compose("run", "--rm", "--no-deps", MIGRATE, *SCHEMA, ROLES_ONLY)
+        self._in_migrate(*SCHEMA, ROLES_ONLY)
 
     def migrate(self) -> None:
         """See `Runtime`."""
-        self._make_ready()
-        self._compose("run", "--rm", "--no-deps", MIGRATE)
+        self._in_migrate()
 
     def postgres_client(self, tool: str, role: str, database: str, *, terminal: bool) -> Client:
         """See `Runtime`."""
@@ -239,6 +235,16 @@ class ComposeRuntime:
         flags = ("--follow",) if following else ()
         words = self._words("logs", "--tail", str(lines), *flags, *names)
         return Client(words, self._told(), self.instance.project)
+
+    def _in_migrate(self, *words: str) -> None:
+        self._make_ready()
+        try:
+            self._compose("run", "--rm", "--no-deps", MIGRATE, *words)
+        except ProgramFailed as error:
+            said = _of_migrate(str(error))
+            if said is None:
+                raise
+            raise Misconfigured(said) from None
 
     def _make_ready(self) -> None:
         if self.instance.home != self.instance.project / "data":
@@ -281,9 +287,8 @@ class ComposeRuntime:
             return None
         name = failed[0]["Service"]
         listing = self._words("logs", "--no-log-prefix", "--tail", "20", name)
-        return (
-            f"{name} did not come up; its last words: {last_of(self._ask(*listing).splitlines())}"
-        )
+        last = last_of(self._ask(*listing).splitlines())
+        return _of_migrate(last) or f"{name} did not come up; its last words: {last}"
 
     def _start_postgres(self) -> None:
         try:
@@ -421,13 +426,21 @@ def why_postgres_refuses(log: str) -> str | None:
     return f"{reason}; its volume is untouched, make logs-service SERVICE={POSTGRES} has the rest"
 
 
+def told_to_executor(instance: Instance) -> Mapping[str, str]:
+    """What the executor's container was told, with addresses of this machine; empty where none seems to run.
+
+    Asks no engine: it is for who must act while nothing answers, and whoever publishes a port holds it here.
+    """
+    told = _told_in_file(instance, TRADE_EXECUTOR)
+    if told.get("ALPACA_BASE_URL") != SIMULATOR_URL:
+        return {} if is_free(instance.port_of(TRADE_EXECUTOR)) else told
+    port = instance.port_of(SIMULATOR)
+    return {} if is_free(port) else {**told, "ALPACA_BASE_URL": f"http://{LOOPBACK}:{port}"}
+
+
 def was_told_of_the_simulator(instance: Instance) -> bool:
     """Whether what was started last was a demo, by what its executor was told."""
-    told = instance.home / SETTINGS_FOLDER / TRADE_EXECUTOR
-    try:
-        return f"ALPACA_BASE_URL={SIMULATOR_URL}\n" in told.read_text(encoding="utf-8")
-    except OSError:
-        return False
+    return _told_in_file(instance, TRADE_EXECUTOR).get("ALPACA_BASE_URL") == SIMULATOR_URL
 
 
 def demo_instance(instance: Instance) -> Instance:
@@ -482,6 +495,22 @@ def container_user() -> str:
     account = _account()
     group = os.getgid() if account == os.getuid() else account
     return f"{account}:{group}"
+
+
+def _told_in_file(instance: Instance, program: str) -> dict[str, str]:
+    try:
+        file = instance.home / SETTINGS_FOLDER / program
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    pairs = (line.partition("=") for line in lines)
+    return {name: value for name, _, value in pairs}
+
+
+def _of_migrate(words: str) -> str | None:
+    """The sentence of the one-shot container that brings the database up to date, None where there is none."""
+    found = re.search(rf"(?:^|\s){MIGRATE}: (the database .*|missing setting .*)", words)
+    return found and found[1]
 
 
 def _account() -> int:

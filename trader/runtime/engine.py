@@ -21,6 +21,14 @@ OLDEST_ENGINE = (23, 0)
 OLDEST_COMPOSE = (2, 33)
 LONGEST_QUOTE = 600
 LOCAL = "or set RUNTIME=local, which needs no Docker"
+# What the engine and the builder say of a registry without an answer.
+NOT_REACHED = (
+    r"(?:Get|Head) \"https://(?P<host>[^/\"]+)/[^\n]*?"
+    r"(?P<why>no such host|connection refused|network is unreachable|i/o timeout|TLS handshake timeout|"
+    r"Client\.Timeout exceeded|context deadline exceeded)"
+)
+# By SIGKILL and SIGTERM, as a shell tells it.
+KILLED = (137, 143)
 # What Docker says, and what a person can do about it.
 MENDS = (
     (
@@ -85,9 +93,19 @@ def ask(
         for said, mend in MENDS:
             if re.search(said, done.stderr):
                 raise Misconfigured(mend)
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        raise ProgramFailed(f"docker failed: {' '.join(lines[-3:])[-LONGEST_QUOTE:]}")
+        raise ProgramFailed(_why(done.stderr, done.returncode))
     return done.stdout
+
+
+def _why(said: str, code: int) -> str:
+    unreachable = re.search(NOT_REACHED, said)
+    if unreachable:
+        return f"the registry {unreachable['host']} cannot be reached ({unreachable['why']}); is the network up?"
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    if not lines:
+        ended = "was killed" if code in KILLED else f"ended with {code} and said nothing"
+        return f"docker failed: what it ran {ended}"
+    return f"docker failed: {' '.join(lines[-3:])[-LONGEST_QUOTE:]}"
 
 
 def require_versions(docker: str, told: Mapping[str, str], folder: Path) -> None:
