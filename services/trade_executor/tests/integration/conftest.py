@@ -206,13 +206,17 @@ class Desk:
         )
         if (head[0].id or 0) > (cursor[0].position if cursor else 0):
             return False
-        if not await self.books_agree():
-            return False
-        # Last, since what was booked a moment ago may have made work.
-        return not await self.rows(
+        # Before and after: what was booked a moment ago may have made work, and work done makes other books.
+        return not await self._has_work(now) and (
+            await self.books_agree() and not await self._has_work(now)
+        )
+
+    async def _has_work(self, now: datetime) -> bool:
+        rows = await self.rows(
             "SELECT 1 FROM trade_executor.v_pending_work WHERE account = :a AND due_from <= :now",
             now=now,
         )
+        return bool(rows)
 
     async def books_agree(self) -> bool:
         """Whether orders, executions, positions and cash equal the venue's own."""
