@@ -7,6 +7,8 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,20 @@ def test_a_console_that_was_set_up_before_drops_no_line_of_a_service(tmp_path: P
     set_up(tmp_path).info("order sent")
 
     assert [line["event"] for line in lines(tmp_path / "risk_manager.log")] == ["order sent"]
+
+
+def test_a_logger_that_was_kept_writes_to_the_standard_error_of_the_moment(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log = structlog.get_logger()
+    with redirect_stderr(StringIO()) as first:
+        set_up_console()
+        log.warning("once")
+    first.close()
+
+    log.warning("again")
+
+    assert "again" in capsys.readouterr().err
 
 
 def test_errors_and_their_tracebacks_are_in_the_error_file_as_well(tmp_path: Path) -> None:
