@@ -44,7 +44,7 @@ _PATIENCE_S = 600.0
 RULES: dict[ModuleType, tuple[str, ...]] = {
     arithmetic: ("quantised", "to_tick"),
     fill_rules: ("market_price", "limit_price", "stop_price", "volume_cap"),
-    management: ("tightened_stop", "rebalance_shares", "has_gained"),
+    management: ("tightened_stop", "lowered_stop", "rebalance_shares", "has_gained"),
     sizing: ("stop_price", "target_price", "kelly"),
     costs: ("cents", "cents_up", "commission", "regulatory_fee", "borrow_fee"),
     risk_rules: (
