@@ -198,7 +198,8 @@ def working_of(
     price: Decimal,
 ) -> Working:
     """An order as the risk manager counts it."""
-    # Which side it is on counts in none of the rules that are asked.
+    # As of a long position, also for a short one: the sizings that open those ask no rule that looks at the side, and
+    # `--sizing limits`, whose rules do, opens none (ADR 0035).
     side = Side.BUY if purpose is Purpose.ENTRY else Side.SELL
     kind = OrderType.MARKET
     return Working(symbol, side, purpose, quantity, kind, None, None, stop, price, account.strategy)

@@ -26,7 +26,7 @@ from shared.messages import BELL_BARS, BELL_EVALUATIONS, BELL_MANUAL
 from shared.stage import keep_working
 
 # A decision holds thousands of objects for a moment. At Python's own threshold it stops several times to look through
-# them for garbage, and now and then through all there are, which takes as long as the decision.
+# them for garbage, and now and then through all there are, which was seen to take up to 7 ms.
 OBJECTS_BEFORE_COLLECTION = 10_000
 
 
