@@ -2,7 +2,7 @@
 
 Importing this costs the import of Numba, most of a second, so only large work does it. Nothing here decides
 anything: each function is compiled from the very lines that the interpreter would run, the rules of the simulator and the
-risk manager included. `compiling` says which they are and where their machine code is kept.
+risk manager included. `compiling` finds which they are and says where their machine code is kept.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic, overload, register_jitable
 
-from backtester import averages, compiling, kernel, marking, trips
+from backtester import (
+    averages,
+    compiling,
+    deciding,
+    entries,
+    kernel,
+    marking,
+    opening,
+    protection,
+    trips,
+)
 
 # Steps of the loop that are put in its place: to hand a book over costs as much as a step.
-_STEPS = ("size_at_open", "meet_bar", "answer_wishes")
-# What the interpreter does its own way: many values at once, or in lists.
-_LOOPS: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = (
-    (marking.numbers, marking.numbers_as_array),
-    (marking.flags, marking.flags_as_array),
-    (marking.places, marking.places_as_array),
-    (marking.mark_rows, marking.mark_rows_one_by_one),
-    (marking.newest_day, marking.newest_day_one_by_one),
-    (marking.first_meeting, marking.first_meeting_one_by_one),
-    (marking.follow_peak, marking.follow_peak_one_by_one),
-)
+_STEPS = (opening.size_at_open, entries.size_at_open, protection.meet_bar, deciding.answer_wishes)
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -122,10 +122,9 @@ def _lent_out(figures: Any) -> Callable[..., Any]:
 vars(numba.config)["CACHE_DIR"] = str(compiling.folder())
 overload(marking.lent)(_lent_out)
 overload(marking.expect)(_fetched_early)
-for _module, _names in compiling.RULES.items():
-    for _name in _names:
-        register_jitable(error_model="numpy", forceinline=_name in _STEPS)(getattr(_module, _name))
-for _wide, _loop in _LOOPS:
+for _rule in compiling.reach_of(compiling.DOORS).functions:
+    register_jitable(error_model="numpy", forceinline=_rule in _STEPS)(_rule)
+for _wide, _loop in compiling.LOOPS:
     overload(_wide, jit_options={"error_model": "numpy"})(_replace_by(_loop))
 
 simulate = _compiled(kernel.simulate)

@@ -13,105 +13,89 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, NamedTuple
 
-from backtester import (
-    account,
-    averages,
-    corporate_actions,
-    costs,
-    deciding,
-    entries,
-    kernel,
-    managing,
-    marking,
-    opening,
-    protection,
-    risk_rules,
-    terms,
-    trips,
-)
-from risk_manager import management, sizing
-from shared.domain import arithmetic
-from simulator import fill_rules
+from backtester import averages, kernel, marking, trips
 
 # Longer than any machine takes; what is not ready then is made by whoever needs it.
 _PATIENCE_S = 600.0
-# What compiled code calls, by module; whatever is not named here stays with the interpreter.
-RULES: dict[ModuleType, tuple[str, ...]] = {
-    arithmetic: ("quantised", "to_tick"),
-    fill_rules: ("market_price", "limit_price", "stop_price", "volume_cap"),
-    management: ("tightened_stop", "lowered_stop", "rebalance_shares", "has_gained"),
-    sizing: ("stop_price", "target_price", "kelly"),
-    costs: ("cents", "cents_up", "commission", "regulatory_fee", "borrow_fee"),
-    risk_rules: (
-        "fits_bracket",
-        "fits_share_of_equity",
-        "fits_buying_power",
-        "shares_by_size",
-        "shares_by_cash",
-        "shares_by_risk",
-        "shares_by_room",
-        "fits_order_value",
-        "fits_order_shares",
-        "fits_volume",
-        "fits_margin",
-        "has_fallen",
-        "has_lost",
-        "has_rested",
-        "may_day_trade",
-        "day_trades_of",
-        "wanted_shares",
-        "newest",
-        "price_on",
-        "in_shares_of",
-        "session_volume",
-        "volatility_of",
-        "true_range_of",
-        "are_alike",
-        "coefficient",
-        "whole",
-        "parts",
-    ),
-    terms: ("micros",),
-    averages: ("whole_micros",),
-    entries: (
-        "note_stop",
-        "note_deal",
-        "newest_close",
-        "in_sector",
-        "usual_volume",
-        "record_of",
-        "wanted_by_method",
-        "risk_of",
-        "open_risk",
-        "size_at_close",
-        "shares_by_rooms",
-        "refusal_after_correlation",
-        "size_at_open",
-        "is_like_another",
-    ),
-    account: ("opened", "under_way", "without", "fee_of", "write"),
-    corporate_actions: ("apply_actions",),
-    opening: ("size_at_open",),
-    protection: ("meet_bar", "fits_bracket", "followed"),
-    managing: (
-        "is_active",
-        "moves_stops",
-        "sells",
-        "leave",
-        "guard",
-        "end_old_orders",
-        "sell_down",
-        "follow_close",
-        "guard_bare",
-    ),
-    deciding: ("answer_wishes",),
-    kernel: ("trade",),
-}
+# Where the interpreter enters compiled code.
+DOORS: tuple[Callable[..., Any], ...] = (
+    kernel.simulate,
+    trips.round_trips,
+    averages.crossings,
+    averages.means_of,
+    averages.crossings_of_means,
+)
+# What the interpreter does its own way, many values at once or in lists, and what compiled code does in its place.
+LOOPS: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = (
+    (marking.numbers, marking.numbers_as_array),
+    (marking.flags, marking.flags_as_array),
+    (marking.places, marking.places_as_array),
+    (marking.mark_rows, marking.mark_rows_one_by_one),
+    (marking.newest_day, marking.newest_day_one_by_one),
+    (marking.first_meeting, marking.first_meeting_one_by_one),
+    (marking.follow_peak, marking.follow_peak_one_by_one),
+)
+# Instructions to the processor or the compiler in compiled code, which have no lines of their own.
+_INSTRUCTIONS = (marking.lent, marking.expect)
+
+
+class Reach(NamedTuple):
+    """All that compiled code is made of: the functions it calls, and what else it reads of modules."""
+
+    functions: tuple[Callable[..., Any], ...]
+    modules: tuple[str, ...]
+    constants: tuple[tuple[str, object], ...]
+
+
+def reach_of(doors: Iterable[Callable[..., Any]]) -> Reach:
+    """Everything that `doors` lead to, by the names that they and what they call mention.
+
+    A name that is mentioned otherwise may bring a function that nobody calls; such a one costs nothing.
+    """
+    skipped = {wide for wide, _ in LOOPS} | {*_INSTRUCTIONS}
+    pending = [*doors, *(loop for _, loop in LOOPS)]
+    functions: dict[Callable[..., Any], None] = dict.fromkeys(pending)
+    modules, constants = set[str](), set[tuple[str, object]]()
+    while pending:
+        function = pending.pop()
+        modules.add(function.__module__)
+        for name, value in _mentioned(function):
+            if isinstance(value, FunctionType):
+                is_ours = not value.__module__.startswith("numpy") and value not in skipped
+                if is_ours and value not in functions:
+                    functions[value] = None
+                    pending.append(value)
+            elif isinstance(value, type) and hasattr(value, "_fields"):
+                modules.add(value.__module__)
+            elif isinstance(value, int | float | str | tuple):
+                constants.add((name, value))
+    called = set(functions) - {*doors} - {loop for _, loop in LOOPS}
+    in_order = sorted(called, key=lambda each: (each.__module__, each.__qualname__))
+    return Reach(tuple(in_order), tuple(sorted(modules)), tuple(sorted(constants, key=repr)))
+
+
+def _mentioned(function: Callable[..., Any]) -> Iterator[tuple[str, object]]:
+    """What the names in `function` stand for in its module, and in the modules that are among them."""
+    assert isinstance(function, FunctionType)
+    names = _names_in(function.__code__)
+    for name in names & function.__globals__.keys():
+        value = function.__globals__[name]
+        yield name, value
+        if isinstance(value, ModuleType):
+            yield from ((each, vars(value)[each]) for each in names & vars(value).keys())
+
+
+def _names_in(code: CodeType) -> set[str]:
+    return set(code.co_names).union(
+        *(_names_in(each) for each in code.co_consts if isinstance(each, CodeType))
+    )
 
 
 def folder_for_machine_code(wanted: Path) -> Path:
@@ -133,8 +117,11 @@ def folder_for_machine_code(wanted: Path) -> Path:
 def folder() -> Path:
     """Where machine code of the present source is kept."""
     source = hashlib.sha256(version("numba").encode())
-    for module in (*RULES, marking, trips):
-        source.update(inspect.getsource(module).encode())
+    reach = reach_of(DOORS)
+    for module in reach.modules:
+        source.update(inspect.getsource(sys.modules[module]).encode())
+    # Machine code holds numbers that other modules have named.
+    source.update(repr(reach.constants).encode())
     own = Path(__file__)
     for path in (own, own.with_name("compiled.py")):
         source.update(path.read_bytes())

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backtester import averages, kernel
+from backtester import averages, compiling, kernel, protection
 from backtester.plan import Plan, Sizing
 from backtester.run import backtest
 from backtester.sweep import sweep
@@ -21,6 +21,8 @@ from backtester.terms import Bars
 from backtester.testing import Case, a_market, cases
 from backtester.trips import round_trips
 from backtester.wishing import wishes_of
+from risk_manager import management
+from risk_manager.limits import LEAST_LEG_DISTANCE
 from strategy_engine.strategies.moving_average import MovingAverage
 
 
@@ -40,6 +42,15 @@ def test_compiled_and_interpreted_trade_alike(case: Case) -> None:
         round_trips(*slow[2:10], columns), compiled.round_trips(*fast[2:10], columns), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_whatever_compiled_code_calls_or_reads_is_found_without_a_list() -> None:
+    reach = compiling.reach_of([kernel.simulate])
+
+    # Called by name, by its module's name, and by way of others.
+    assert {kernel.trade, protection.followed, management.lowered_stop} < {*reach.functions}
+    assert {"backtester.terms", "risk_manager.management"} < {*reach.modules}
+    assert ("LEAST_LEG_DISTANCE", LEAST_LEG_DISTANCE) in reach.constants
 
 
 @settings(max_examples=30)
@@ -125,14 +136,15 @@ sys.exit(run.is_compiled(a_market(1, 2_520, 1, minutes=False, wild=0.01, holes=0
 
 
 def test_machine_code_is_kept_in_a_folder_that_is_made_on_a_fresh_checkout(tmp_path: Path) -> None:
-    from backtester.compiling import folder_for_machine_code
-
     wanted = tmp_path / ".cache" / "numba"
 
-    assert folder_for_machine_code(wanted) == wanted
+    assert compiling.folder_for_machine_code(wanted) == wanted
     assert wanted.is_dir()
     (tmp_path / "file").write_text("")
-    assert folder_for_machine_code(tmp_path / "file" / "numba") != tmp_path / "file" / "numba"
+    assert (
+        compiling.folder_for_machine_code(tmp_path / "file" / "numba")
+        != tmp_path / "file" / "numba"
+    )
 
 
 def test_large_work_compiles_nothing_in_its_own_process() -> None:
