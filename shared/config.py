@@ -161,6 +161,8 @@ class Settings(BaseSettings):
     risk_max_positions: Annotated[int, Field(ge=1, le=10_000)] = 20
     risk_max_daily_loss: Fraction = 0.05
     risk_flatten_on_breach: bool = False
+    # Beside the strategy's own switch: only where both say so is a short position opened.
+    risk_allow_short: bool = False
     risk_max_orders_per_minute: Annotated[int, Field(ge=1, le=1_000)] = 60
     risk_max_repeats: Annotated[int, Field(ge=1, le=1_000)] = 10
     risk_repeat_window_s: Annotated[int, Field(ge=1, le=3_600)] = 600

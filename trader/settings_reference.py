@@ -100,6 +100,7 @@ MEANINGS = {
     "RISK_MAX_POSITIONS": "Symbols held or on order.",
     "RISK_MAX_DAILY_LOSS": "Lost since the day began, trading goes to REDUCING.",
     "RISK_FLATTEN_ON_BREACH": "Whether everything is sold then.",
+    "RISK_ALLOW_SHORT": "Whether short positions may be opened; a strategy needs its own `allow_short` beside it.",
     "RISK_MAX_ORDERS_PER_MINUTE": "Entries in a minute.",
     "RISK_MAX_REPEATS": "Entries of one strategy in one symbol within the window.",
     "RISK_REPEAT_WINDOW_S": "That window, in seconds.",

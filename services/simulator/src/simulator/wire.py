@@ -180,7 +180,8 @@ def account(book: Book) -> dict[str, Any]:
         "maintenance_margin": _rounded(long - short),
         "last_maintenance_margin": "0",
         "sma": "0",
-        "multiplier": "1",
+        # A short sale is one on margin; what is lent on purchases beyond is not simulated.
+        "multiplier": "2" if book.rules.allow_short else "1",
         "accrued_fees": "0",
         "pending_reg_taf_fees": "0",
         "intraday_adjustments": "0",

@@ -82,6 +82,7 @@ async def run(settings: Settings) -> None:
                     collar=parse_number(str(settings.execution_collar)),
                     max_quote_age_s=settings.execution_max_quote_age_s,
                 ),
+                broker if settings.risk_allow_short else None,
             )
         )
 

@@ -106,10 +106,11 @@ def problem_with_asset(
             "asset_not_fractionable", f"fractions of {name} are dealt in regular hours only",
             "ask for whole shares, or leave extended_hours out",
         )  # fmt: skip
-    return _problem_with_short(asset) if opens_short else None
+    return problem_with_short(asset) if opens_short else None
 
 
-def _problem_with_short(asset: Asset) -> Problem | None:
+def problem_with_short(asset: Asset) -> Problem | None:
+    """The first flag of the share that forbids a short sale of it; None when none does."""
     name = asset.symbol
     # What the broker does not say is no permission: the loss of a short sale has no bound.
     if asset.is_shortable is not True:

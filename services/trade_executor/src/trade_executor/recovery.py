@@ -23,6 +23,7 @@ from shared.domain.money import plain
 from shared.domain.symbols import Symbol
 from shared.ports import Broker, BrokerOrder, Clock, HaltSwitch, Timer
 from trade_executor.booking import Booker
+from trade_executor.lending import LendingDesk
 from trade_executor.lifecycle import ExecutorState
 from trade_executor.store import Store
 from trade_executor.wake import Wake
@@ -68,10 +69,12 @@ class Reconciler:
         timer: Timer,
         wake: Wake,
         halt: HaltSwitch,
+        lending: LendingDesk,
         *,
         epoch: int,
     ) -> None:
         self._halt = halt
+        self._lending = lending
         self._store = store
         self._broker = broker
         self._calendar = calendar
@@ -224,6 +227,7 @@ class Reconciler:
         await self._book_activities(since)
         await self._compare_holdings(report, since)
         await self._store.protection.cover_bare_positions(at=self._clock.now())
+        await self._lending.look_if_answered()
         await self._store.terms.mark_reconciled(epoch=self._epoch, at=began_at)
         if self._stream_is_up and connection == self._connections:
             await self._say(ExecutorState.READY, "compared with the broker")

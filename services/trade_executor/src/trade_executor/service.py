@@ -29,6 +29,7 @@ from trade_executor.adapters.trade_updates import (
 )
 from trade_executor.booking import Booker
 from trade_executor.lease import Holder, Lease, LeaseLost, Leases, take_lease
+from trade_executor.lending import Lender, LendingDesk
 from trade_executor.lifecycle import ExecutorState
 from trade_executor.market import Bounds, Market
 from trade_executor.recovery import Reconciler, Report
@@ -62,6 +63,8 @@ class Parts:
     holder: Holder
     market: Market
     bounds: Bounds
+    # None where the settings allow no short positions.
+    lender: Lender | None
 
 
 class Executor:
@@ -108,6 +111,7 @@ class Executor:
         parts, epoch = self._parts, held.epoch
         _log.info("executing", account=parts.store.account, epoch=epoch)
         wake = Wake()
+        lending = LendingDesk(parts.store, parts.lender, parts.clock)
         reconciler = Reconciler(
             parts.store,
             parts.broker,
@@ -116,6 +120,7 @@ class Executor:
             parts.timer,
             wake,
             parts.halt,
+            lending,
             epoch=epoch,
         )
         booker = Booker(parts.store, parts.bells, parts.clock, wake, reconciler.ask)
@@ -131,6 +136,7 @@ class Executor:
             async with AsyncExitStack() as stack:
                 reviews = await stack.enter_async_context(parts.bells.listen(BELL_REVIEWS))
                 clock_bell = await stack.enter_async_context(parts.bells.listen(BELL_CLOCK))
+                day_bell = await stack.enter_async_context(parts.bells.listen(BELL_CLOCK))
                 tasks = await stack.enter_async_context(asyncio.TaskGroup())
                 tasks.create_task(held.keep(), name="lease")
                 tasks.create_task(parts.updates.follow(inbox), name="stream")
@@ -139,6 +145,9 @@ class Executor:
                 await reconciler.compared.wait()
                 tasks.create_task(self._take_reviews(reviews, wake), name="reviews")
                 tasks.create_task(_pass_on(clock_bell, wake), name="clock")
+                tasks.create_task(
+                    keep_working("lending", lending.work, day_bell, parts.timer), name="lending"
+                )
                 tasks.create_task(
                     keep_working("sender", sender.work, wake, parts.timer, poll_s=_SEND_POLL_S),
                     name="sender",

@@ -207,11 +207,12 @@ class Desk:
         if (head[0].id or 0) > (cursor[0].position if cursor else 0):
             return False
         # Before and after: what was booked a moment ago may have made work, and work done makes other books.
-        return not await self._has_work(now) and (
-            await self.books_agree() and not await self._has_work(now)
+        return not await self.has_work(now) and (
+            await self.books_agree() and not await self.has_work(now)
         )
 
-    async def _has_work(self, now: datetime) -> bool:
+    async def has_work(self, now: datetime) -> bool:
+        """Whether the executor has something to do at `now`."""
         rows = await self.rows(
             "SELECT 1 FROM trade_executor.v_pending_work WHERE account = :a AND due_from <= :now",
             now=now,
@@ -301,6 +302,7 @@ def make_desk(
         requests_per_minute: int = 10_000,
         hurry: float = 1.0,
         rules: BookRules = DEFAULT_RULES,
+        sells_short: bool = False,
     ) -> AsyncIterator[Desk]:
         settings = settings_for("trade_executor")
         timer = MonotonicTimer()
@@ -347,6 +349,7 @@ def make_desk(
                         )
                     ),
                     Bounds(Decimal("0.01"), Decimal("0.05"), 60),
+                    broker if sells_short else None,
                 )
                 made = Desk(account, sim, db, risk, bells, store, clock, Executor(parts), parts)
                 await made.set_mode("ACTIVE", 1)

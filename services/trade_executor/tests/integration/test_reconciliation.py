@@ -32,6 +32,7 @@ from shared.testing.time import FakeClock, InstantTimer
 from simulator.orders import Cancel, Replace, Submit
 from simulator.testing import OPEN_AT
 from trade_executor.booking import Booker
+from trade_executor.lending import LendingDesk
 from trade_executor.lifecycle import ExecutorState, Go, Intent
 from trade_executor.recovery import Reconciler, Report
 from trade_executor.store import Store
@@ -164,7 +165,15 @@ def play(settings_for: SettingsFor, account: str, calendar: TradingCalendar) -> 
             epoch = await PostgresLeases(db, account, clock).take(None, "t")
             assert epoch is not None
             reconciler = Reconciler(
-                store, broker, calendar, clock, InstantTimer(), wake, halt, epoch=epoch
+                store,
+                broker,
+                calendar,
+                clock,
+                InstantTimer(),
+                wake,
+                halt,
+                LendingDesk(store, None, clock),
+                epoch=epoch,
             )
             booker = Booker(store, CountedBells(), clock, wake, reconciler.ask)
             reconciler.use(booker)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -262,6 +262,26 @@ class AlpacaBroker:
         """The flags of a share, or None on a 404."""
         found = await self._get_or_none(f"/v2/assets/{quote(symbol)}", {})
         return None if found is None else self._parsed(wire.read_asset, found)
+
+    async def assets(self) -> list[Asset]:
+        """See `Lender`. One answer holds all."""
+        query = {"status": "active", "asset_class": "us_equity"}
+        listed = await self._get("/v2/assets", query)
+        if not isinstance(listed, list):
+            raise Unavailable("the broker sent no list where one was expected")
+        found: list[Asset] = []
+        for raw in listed:
+            # A share that no symbol of ours can name is none that we trade.
+            with suppress(InvalidInput):
+                found.append(wire.read_asset(raw))
+        return found
+
+    async def configurations(self) -> Mapping[str, Any]:
+        """See `Lender`."""
+        found = await self._get("/v2/account/configurations")
+        if not isinstance(found, dict):
+            raise Unavailable("the broker's answer about its configurations is no object")
+        return found
 
     async def clock(self) -> datetime:
         """See `VenueHours`."""

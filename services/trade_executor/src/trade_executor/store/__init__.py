@@ -11,6 +11,7 @@ from trade_executor.slicing import Slicing, at_once
 from trade_executor.store.activities import Activities
 from trade_executor.store.differences import Differences
 from trade_executor.store.ledger import Booked, Ledger
+from trade_executor.store.lending import Lendings
 from trade_executor.store.manual import ManualOrders
 from trade_executor.store.outgoing import Outgoing
 from trade_executor.store.performance import Performances
@@ -43,3 +44,4 @@ class Store:
         self.requests = Requests(db, account)
         self.reads = Reads(db, account)
         self.performances = Performances(db, account)
+        self.lending = Lendings(db, account)

@@ -1,0 +1,120 @@
+"""What may be sold short here, in the broker's words?
+
+The broker says whether the account may sell short and which shares it lends easily. Both are written down for the risk
+manager, which refuses what it does not know; before a short sale leaves, the share is asked about again (`market`). Looked
+up when a term begins and once on every day of the exchange, and only where the settings allow short positions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any, Protocol
+
+import structlog
+
+from shared.domain.calendar import NEW_YORK
+from shared.domain.errors import Retryable
+from shared.domain.money import plain
+from shared.domain.symbols import Symbol
+from shared.ports import BrokerAccount, Clock
+from trade_executor.market import Asset, problem_with_short
+from trade_executor.store import Store
+
+_log = structlog.get_logger(__name__)
+# Below this an account has no margin, and a short sale is one on margin.
+# Source: https://docs.alpaca.markets/us/docs/account-plans
+LEAST_EQUITY = Decimal(2000)
+_CASH_ACCOUNT = "1"
+
+
+class Lender(Protocol):
+    """Who says so. All raise Unavailable or RateLimited when there was no answer."""
+
+    async def account(self) -> BrokerAccount:
+        """The account in the broker's words."""
+        ...
+
+    async def configurations(self) -> Mapping[str, Any]:
+        """What its owner has set for the account, in the broker's words."""
+        ...
+
+    async def assets(self) -> list[Asset]:
+        """Every share that is dealt in."""
+        ...
+
+
+def why_no_short(account: BrokerAccount, configurations: Mapping[str, Any]) -> str | None:
+    """Why the account may not sell short, as one clause; None when it may. What the broker leaves out is a no."""
+    if account.raw.get("shorting_enabled") is not True:
+        return "the broker does not say that short sales are enabled (shorting_enabled)"
+    if configurations.get("no_shorting") is not False:
+        return "its configuration does not say that short sales are wanted (no_shorting)"
+    if account.raw.get("multiplier") in (None, _CASH_ACCOUNT):
+        return "it has no margin (multiplier), and a short sale needs some"
+    if account.equity < LEAST_EQUITY:
+        return f"its equity is {plain(account.equity)}, and margin begins at {plain(LEAST_EQUITY)} dollars"
+    return None
+
+
+def lent(assets: Iterable[Asset]) -> dict[Symbol, bool]:
+    """Which of the shares may be sold short; what the broker leaves open may not."""
+    return {asset.symbol: problem_with_short(asset) is None for asset in assets}
+
+
+class LendingDesk:
+    """Keeps what may be sold short for one term."""
+
+    def __init__(self, store: Store, lender: Lender | None, clock: Clock) -> None:
+        """`lender`: None where the settings allow no short positions."""
+        self._store = store
+        self._lender = lender
+        self._clock = clock
+        self._seen_on: date | None = None
+        self._has_forgotten = False
+        self._alone = asyncio.Lock()
+
+    async def look(self) -> None:
+        """Write down what holds today, once a day.
+
+        Raises:
+            Retryable: nobody said it; what was written down before grows old.
+        """
+        async with self._alone:
+            if self._lender is None:
+                await self._forget()
+            elif self._seen_on != self._today():
+                await self._ask(self._lender)
+
+    async def work(self) -> bool:
+        """Look, as a stage that has nothing left to do then."""
+        await self.look()
+        return False
+
+    async def look_if_answered(self) -> None:
+        """The same; without an answer the next look asks again."""
+        try:
+            await self.look()
+        except Retryable as error:
+            _log.warning("nobody says what may be sold short", reason=str(error))
+
+    def _today(self) -> date:
+        return self._clock.now().astimezone(NEW_YORK).date()
+
+    async def _ask(self, lender: Lender) -> None:
+        at, today = self._clock.now(), self._today()
+        problem = why_no_short(await lender.account(), await lender.configurations())
+        if problem is not None:
+            _log.warning("the account may not sell short", reason=problem)
+        shares = lent(await lender.assets())
+        await self._store.lending.record(shares, may_short=problem is None, at=at)
+        _log.info("shares are lent", symbols=sum(shares.values()), of=len(shares))
+        self._seen_on = today
+
+    async def _forget(self) -> None:
+        # What an earlier term with other settings wrote down.
+        if not self._has_forgotten:
+            await self._store.lending.forget()
+            self._has_forgotten = True

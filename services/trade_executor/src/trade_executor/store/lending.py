@@ -1,0 +1,61 @@
+"""Where is kept what may be sold short?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.domain.symbols import Symbol
+from trade_executor.store.tables import SCHEMA, Tables
+
+
+class Lendings(Tables):
+    """The broker's newest word; a share that it names no more is not lent."""
+
+    async def record(self, shares: Mapping[Symbol, bool], *, may_short: bool, at: datetime) -> None:
+        """Keep whether the account may sell short and which shares are lent, as seen `at`."""
+
+        async def work(connection: AsyncConnection) -> None:
+            await self._do(
+                connection,
+                f"""INSERT INTO {SCHEMA}.lending (account, symbol, is_lent, seen_at)
+                    SELECT :account, symbol, is_lent, :at
+                    FROM unnest(CAST(:symbols AS text[]), CAST(:lent AS boolean[])) AS seen (symbol, is_lent)
+                    ORDER BY symbol
+                    ON CONFLICT (account, symbol)
+                    DO UPDATE SET is_lent = excluded.is_lent, seen_at = excluded.seen_at""",
+                at=at,
+                symbols=list(shares),
+                lent=list(shares.values()),
+            )
+            await self._do(
+                connection,
+                f"""UPDATE {SCHEMA}.lending SET is_lent = false, seen_at = :at
+                    WHERE account = :account AND is_lent AND symbol NOT IN (
+                        SELECT unnest(CAST(:symbols AS text[])))""",
+                at=at,
+                symbols=list(shares),
+            )
+            await self._do(
+                connection,
+                f"""UPDATE {SCHEMA}.accounts SET may_short = :may, lending_seen_at = :at
+                    WHERE account = :account""",
+                may=may_short,
+                at=at,
+            )
+
+        await self._db.run(work)
+
+    async def forget(self) -> None:
+        """Nothing is known, since nobody asks any more."""
+
+        async def work(connection: AsyncConnection) -> None:
+            await self._do(
+                connection,
+                f"""UPDATE {SCHEMA}.accounts SET may_short = NULL, lending_seen_at = NULL
+                    WHERE account = :account AND lending_seen_at IS NOT NULL""",
+            )
+
+        await self._db.run(work)
