@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 MAX_CLIENT_ORDER_ID = 48
 CLIENT_ORDER_PREFIX = "fat-"
 MANAGEMENT_PREFIX = "mgt-"
+SIGNAL_PREFIX = "sig-"
+TURN_PREFIX = "trn-"
 
 
 def _digest(*parts: str) -> str:
@@ -26,9 +28,14 @@ def signal_id(
     account: str, strategy: str, symbol: str, timeframe: str, bar_end_at: datetime
 ) -> str:
     """The one id of the signal that `strategy` may give for that bar."""
-    return "sig-" + _digest(
+    return SIGNAL_PREFIX + _digest(
         account, strategy, symbol, timeframe, bar_end_at.astimezone(UTC).isoformat()
     )
+
+
+def turn_signal_id(signal: str) -> str:
+    """The one id of the entry that follows the exit which `signal` was answered by."""
+    return TURN_PREFIX + signal.removeprefix(SIGNAL_PREFIX)
 
 
 def source_of_instant(timeframe: str, end_at: datetime) -> str:

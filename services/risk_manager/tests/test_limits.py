@@ -194,6 +194,74 @@ def test_a_bracket_has_both_legs_a_cent_or_more_on_their_own_side(
     assert rules.bracket_prices(100.0, stop, target).passed is passes
 
 
+@pytest.mark.parametrize(
+    ("stop", "target", "passes"),
+    [
+        (105.0, 90.0, True),
+        (100.01, 99.99, True),
+        (100.005, 90.0, False),
+        (105.0, 99.995, False),
+        (99.0, 90.0, False),
+        (105.0, 101.0, False),
+        (105.0, 0.01, True),
+        (105.0, 0.005, False),
+        (105.0, -1.0, False),
+        (105.0, None, False),
+        (None, 90.0, False),
+        (None, None, False),
+    ],
+)
+def test_a_short_bracket_has_its_stop_above_and_its_target_below_and_is_never_bare(
+    stop: float | None, target: float | None, passes: bool
+) -> None:
+    check = rules.bracket_prices(100.0, stop, target, one_is_enough=True, is_short=True)
+
+    assert check.passed is passes
+    assert check.limit == 0.01
+
+
+def test_a_short_brackets_usage_is_its_nearest_leg() -> None:
+    assert figures(rules.bracket_prices(100.0, 105.0, 90.0, is_short=True))[2:] == (0.01, 5.0)
+    assert figures(rules.bracket_prices(100.0, 105.0, 98.0, is_short=True))[2:] == (0.01, 2.0)
+    assert figures(rules.bracket_prices(100.0, 190.0, 4.0, is_short=True))[2:] == (0.01, 4.0)
+    assert figures(rules.bracket_prices(100.0, None, 90.0, is_short=True))[2:] == (0.01, 0.0)
+
+
+def test_shares_are_sold_short_only_where_the_owner_says_so() -> None:
+    refused = rules.short_sale(True, False)
+
+    assert figures(refused) == (Code.SHORT_NOT_ALLOWED, False, 0.0, 1.0)
+    assert refused.text == "no short position may be opened; RISK_ALLOW_SHORT=true allows it"
+    assert figures(rules.short_sale(True, True)) == (Code.SHORT_NOT_ALLOWED, True, 1.0, 1.0)
+    assert figures(rules.short_sale(False, False)) == (Code.SHORT_NOT_ALLOWED, True, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("account", "share", "usage"),
+    [
+        (True, True, 2.0),
+        (True, False, 1.0),
+        (True, None, 1.0),
+        (False, True, 1.0),
+        (None, True, 1.0),
+        (None, None, 0.0),
+        (False, False, 0.0),
+    ],
+)
+def test_the_broker_must_say_yes_of_the_account_and_of_the_share(
+    account: bool | None, share: bool | None, usage: float
+) -> None:
+    check = rules.short_availability(account, share)
+
+    assert figures(check) == (Code.SHORT_AVAILABILITY, usage == 2.0, 2.0, usage)
+    assert ("not known" in check.text) is (account is None or share is None)
+
+
+def test_an_entry_that_waits_is_given_up_for_a_newer_wish() -> None:
+    assert figures(rules.superseded(True)) == (Code.SUPERSEDED, False, 0.0, 1.0)
+    assert figures(rules.superseded(False)) == (Code.SUPERSEDED, True, 0.0, 0.0)
+
+
 def test_room_for_less_than_a_share_is_a_quantity_of_zero() -> None:
     assert rules.quantity_zero(1.0).passed
     assert not rules.quantity_zero(0.99).passed
@@ -290,7 +358,7 @@ def test_limits_that_cannot_be_meant_are_refused(wrong: dict[str, float]) -> Non
 def test_every_reason_code_is_its_own_name() -> None:
     # Codes are stored and read by people and reports: renaming one breaks both.
     assert [str(code) for code in Code] == [code.name for code in Code]
-    assert len(Code) == 40
+    assert len(Code) == 42
 
 
 @pytest.mark.parametrize(
@@ -543,5 +611,6 @@ def test_every_rule_says_where_it_comes_from_and_has_a_code_of_its_own() -> None
         each for _, each in getmembers(rules, isfunction) if get_type_hints(each)["return"] is Check
     ]
 
-    assert len(found) == len(Code) + 1  # Two rules keep an entry and an exit apart under one code.
+    # Two pairs of rules keep an entry and an exit apart under one code.
+    assert len(found) == len(Code) + 2
     assert [rule.__name__ for rule in found if "Source:" not in (rule.__doc__ or "")] == []

@@ -17,7 +17,7 @@ from risk_manager.reports import DayFigures, StoredReport
 from risk_manager.review import Decision, Outcome
 from risk_manager.snapshot import Book, LimitChange, Market, Mode, Throttle
 from shared.domain.lots import Execution
-from shared.domain.signals import Evaluation, ManualOrder
+from shared.domain.signals import Direction, Evaluation, ManualOrder
 from shared.domain.symbols import Symbol
 
 
@@ -28,6 +28,13 @@ class Inbound:
     stream: str
     position: int
     body: Evaluation | ManualOrder
+
+    @property
+    def shorts(self) -> list[Symbol]:
+        """What is wished to be sold short."""
+        if isinstance(self.body, ManualOrder):
+            return []
+        return [s.symbol for s in self.body.signals if s.direction is Direction.SHORT]
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,7 @@ class RiskManager:
         self._reported_on: date | None = None
         # What the account had when it was last read: whose prices the next decision will need.
         self._symbols: frozenset[Symbol] | None = None
+        self._has_turns = False
 
     async def work(self) -> bool:
         """Answer the next message; False when there is none."""
@@ -347,16 +348,20 @@ class RiskManager:
         if self._symbols is None:
             self._symbols = (await self._store.book(at)).symbols
         for _ in range(_TRIES):
+            # An entry that waits for the exit of what it turns around may be answered at any bar.
+            sees_history = with_history or self._has_turns
             market = await self._market.at(
-                priced_at, self._symbols | symbols, with_history=with_history
+                priced_at, self._symbols | symbols, with_history=sees_history
             )
 
             rows = self._refusals
 
-            def under_lock(book: Book, market: Market = market) -> Outcome:
+            def under_lock(
+                book: Book, market: Market = market, sees_history: bool = sees_history
+            ) -> Outcome:
                 nonlocal rows
-                self._symbols = book.symbols
-                if not book.symbols <= market.asked:
+                self._symbols, self._has_turns = book.symbols, bool(book.turns)
+                if not book.symbols <= market.asked or (self._has_turns and not sees_history):
                     raise _SymbolsChanged
                 outcome = decide(book, market)
                 if is_strategies:
@@ -424,7 +429,7 @@ def _may_enter(body: Evaluation | ManualOrder) -> bool:
     """Whether an answer may need correlations, for which many bars are read."""
     if isinstance(body, ManualOrder):
         return body.side is Side.BUY
-    return any(signal.direction is Direction.LONG for signal in body.signals)
+    return any(signal.direction is not Direction.FLAT for signal in body.signals)
 
 
 def _tell(outcome: Outcome) -> None:

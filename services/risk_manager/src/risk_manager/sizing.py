@@ -115,6 +115,7 @@ def wanted(
     volatility: float | None,
     true_range: float | None,
     record: TradeRecord,
+    is_short: bool = False,
 ) -> Wanted:
     """How many shares the plan's method asks for.
 
@@ -124,16 +125,18 @@ def wanted(
         volatility: annualised standard deviation of the symbol's log returns, None where unknown.
         true_range: average true range, dollars per share, None where unknown.
         record: of the strategy that wishes; Kelly alone asks for it.
+        is_short: the shares are sold short, and the stop stands above the price.
     """
+    distance = stop - price if is_short else price - stop
     scale = conviction if plan.scales_by_conviction else 1.0
     figures: dict[str, float] = {"conviction_scale": scale}
     shares = 0.0
     if plan.method is SizingMethod.FIXED_FRACTION:
         shares = equity * plan.fraction / price
     elif plan.method is SizingMethod.RISK_PER_TRADE:
-        figures["stop_distance"] = price - stop
-        if price > stop:
-            shares = equity * plan.risk_per_trade / (price - stop)
+        figures["stop_distance"] = distance
+        if distance > 0.0:
+            shares = equity * plan.risk_per_trade / distance
     elif plan.method is SizingMethod.VOLATILITY_TARGET:
         if volatility is not None and volatility > 0.0:
             figures["annual_volatility"] = volatility
@@ -202,7 +205,7 @@ def average_true_range(
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """Shares to buy, with each bound in (fractional) shares, so that the arithmetic can be stored."""
+    """Shares to buy or to sell short, with each bound in (fractional) shares, so that the arithmetic can be stored."""
 
     shares: int
     by_position_size: float
@@ -224,6 +227,7 @@ def size(
     max_portfolio_risk: float,
     rooms: Mapping[str, float] | None = None,
     by_method: float = inf,
+    is_short: bool = False,
 ) -> Sizing:
     """The wanted shares, whole, as far as they keep every limit.
 
@@ -233,22 +237,25 @@ def size(
         max_position_size, max_portfolio_risk: fractions of equity.
         by_method: shares that the method wants (fractional); infinite leaves the size to the limits.
         rooms: dollars that each further limit still lets this order be worth, by the limit's name.
+        is_short: the shares are sold short: the stop stands above, and the broker blocks more than the sale brings.
     """
+    distance = stop - price if is_short else price - stop
+    gap = SHORT_RESERVE if is_short else OPEN_GAP
     by_size = max(0.0, equity * max_position_size / price)
-    by_cash = max(0.0, available_cash / (price * (1.0 + OPEN_GAP)))
+    by_cash = max(0.0, available_cash / (price * (1.0 + gap)))
     headroom = max(0.0, equity * max_portfolio_risk - portfolio_risk)
     # A stop that the tick has rounded onto the price protects nothing, so nothing may be risked on it.
-    by_risk = headroom / (price - stop) if price > stop else 0.0
+    by_risk = headroom / distance if distance > 0.0 else 0.0
     others = {name: max(0.0, room / price) for name, room in (rooms or {}).items()}
     least = min(by_method, by_size, by_cash, by_risk, *others.values())
     return Sizing(whole_shares(least), by_size, by_cash, by_risk, others, by_method)
 
 
 def stop_price(reference: float, stop_loss: float) -> float:
-    """Where the protective stop of a long entry stands, dollars on the exchange's tick."""
+    """Where the protective stop of a long entry stands, dollars on the exchange's tick; for a short one its target."""
     return to_tick(reference * (1.0 - stop_loss))
 
 
 def target_price(reference: float, take_profit: float) -> float:
-    """Where the profit target of a long entry stands, dollars on the exchange's tick."""
+    """Where the profit target of a long entry stands, dollars on the exchange's tick; for a short one its stop."""
     return to_tick(reference * (1.0 + take_profit))

@@ -19,6 +19,7 @@ from shared.domain.arithmetic import quantised
 from shared.domain.corporate_actions import Split, exchange_day
 from shared.domain.decisions import Approved, Purpose, TradingMode
 from shared.domain.orders import OrderType, Side
+from shared.domain.signals import Signal
 from shared.domain.symbols import Symbol
 
 ZERO = Decimal(0)
@@ -126,6 +127,8 @@ class Working:
     reference_price: Decimal
     # Whose entry it is; empty for an order that somebody else gave.
     strategy: str = ""
+    # Given by somebody else at the broker: it counts, and is nothing that we could get out of.
+    is_foreign: bool = False
 
     @classmethod
     def of(cls, approved: Approved, strategy: str = "") -> Working:
@@ -275,6 +278,37 @@ class LimitChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """A wish for the other side of what was held: its exit was approved, its entry is answered once that has filled.
+
+    `signal` bears the id that the answer to the entry has; `because` is the wish that it stands for. `is_superseded`: an
+    order by hand, a flatten or another exit in the symbol has been answered since.
+    """
+
+    signal: Signal
+    because: str
+    is_superseded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A yes or no of the broker, and when it was heard."""
+
+    is_yes: bool
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Lending:
+    """What may be sold short, as the executor has it from the broker; None and missing where that is not known."""
+
+    # Whether the account may sell short at all.
+    account: Word | None = None
+    # Whether the broker lends the share, and easily.
+    shares: Mapping[Symbol, Word] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Book:
     """All that is stored about the account, from one consistent read under the account's lock."""
 
@@ -293,6 +327,9 @@ class Book:
     limit_change: LimitChange | None = None
     # When the executor took the account over as it was then; None when that is not known.
     adopted_at: datetime | None = None
+    # Entries that wait for the exit of what they turn around, oldest first.
+    turns: tuple[Turn, ...] = ()
+    lending: Lending = field(default_factory=Lending)
 
     @property
     def limit_changes(self) -> Changes:
@@ -301,9 +338,11 @@ class Book:
 
     @property
     def symbols(self) -> frozenset[Symbol]:
-        """Everything held or on order."""
-        return frozenset(h.symbol for h in self.holdings) | frozenset(
-            w.symbol for w in self.working
+        """Everything held or on order, or about to be."""
+        return (
+            frozenset(h.symbol for h in self.holdings)
+            | frozenset(w.symbol for w in self.working)
+            | frozenset(t.signal.symbol for t in self.turns)
         )
 
 
@@ -353,7 +392,8 @@ class Exposure:
     unknown: Mapping[Symbol, int]
     unpriced: tuple[Symbol, ...]
     entries_by_day: Mapping[date, int]
-    # Per symbol: dollars held, with their sign; and on which side its entries on order are.
+    # Per symbol: shares of the entries that are not ours; dollars held, with their sign; and the side of our entries.
+    foreign: Mapping[Symbol, Decimal] = field(default_factory=dict)
     worth_held: Mapping[Symbol, Decimal] = field(default_factory=dict)
     opening: Mapping[Symbol, Side] = field(default_factory=dict)
     # Dollars on order by side.
@@ -433,6 +473,7 @@ class Exposure:
     def with_orders(self, orders: Iterable[Working]) -> Exposure:
         """The exposure once all `orders` count."""
         leaving, entering, opening = dict(self.leaving), dict(self.entering), dict(self.opening)
+        foreign = dict(self.foreign)
         committed, by_strategy = dict(self.committed_value), dict(self.by_strategy)
         buying, shorting, reserved, risk = (
             self.buying,
@@ -451,7 +492,10 @@ class Exposure:
                 buying += value
             else:
                 shorting += value
-            opening.setdefault(symbol, order.side)
+            if order.is_foreign:
+                foreign[symbol] = foreign.get(symbol, ZERO) + order.quantity
+            else:
+                opening.setdefault(symbol, order.side)
             reserved += order.cash(market)
             risk += order.risk(market)
             by_strategy[order.strategy] = by_strategy.get(order.strategy, ZERO) + value
@@ -461,6 +505,7 @@ class Exposure:
             self,
             leaving=leaving,
             entering=entering,
+            foreign=foreign,
             opening=opening,
             committed_value=committed,
             by_strategy=by_strategy,
@@ -513,11 +558,15 @@ class Exposure:
         return self.cash - self.reserved_cash - self.blocked_cash
 
     def reducible(self, symbol: Symbol) -> Decimal:
-        """Shares that an exit may have to sell (or buy back): held, and still to be filled."""
+        """Shares that an exit may have to sell (or buy back): held, and still to be filled by entries of ours."""
+        return self.there(symbol) - self.foreign.get(symbol, ZERO)
+
+    def there(self, symbol: Symbol) -> Decimal:
+        """Shares held and on order, whoever gave the orders."""
         return abs(self.held.get(symbol, ZERO)) + self.entering.get(symbol, ZERO)
 
     def side_of(self, symbol: Symbol) -> Side | None:
-        """On which side the symbol is held, else on order; None for neither."""
+        """On which side the symbol is held, else on order by us; None for neither."""
         held = self.held.get(symbol, ZERO)
         if held:
             return Side.BUY if held > 0 else Side.SELL

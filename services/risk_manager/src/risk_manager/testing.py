@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,7 @@ from risk_manager.review import Venue
 from risk_manager.snapshot import (
     Book,
     Holding,
+    Lending,
     LimitChange,
     Mark,
     Market,
@@ -20,11 +22,14 @@ from risk_manager.snapshot import (
     Price,
     Protection,
     Recent,
+    Turn,
+    Word,
     Working,
 )
 from shared.domain.arithmetic import quantised
 from shared.domain.calendar import Session, TradingCalendar, TradingWindow
 from shared.domain.decisions import Purpose, TradingMode
+from shared.domain.ids import turn_signal_id
 from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.signals import Direction, Evaluation, ManualOrder, Signal
 from shared.domain.symbols import Symbol
@@ -115,6 +120,8 @@ def a_book(
     entries_by_day: Mapping[date, int] | None = None,
     recent: Recent | None = None,
     limit_change: LimitChange | None = None,
+    turns: Iterable[Turn] = (),
+    lending: Lending | None = None,
 ) -> Book:
     """An account with nothing but cash, unless more is said."""
     return Book(
@@ -128,7 +135,22 @@ def a_book(
         entries_by_day or {},
         recent or Recent(),
         limit_change,
+        turns=tuple(turns),
+        lending=lending or Lending(),
     )
+
+
+def a_lending(
+    *symbols: str, account: bool = True, lent: bool = True, seen_at: datetime = NOW
+) -> Lending:
+    """The broker's word on the account and on `symbols`."""
+    return Lending(Word(account, seen_at), {Symbol(s): Word(lent, seen_at) for s in symbols})
+
+
+def a_turn(signal: Signal, *, is_superseded: bool = False) -> Turn:
+    """An entry for `signal`, which waits for its exit."""
+    answer = replace(signal, signal_id=turn_signal_id(signal.signal_id))
+    return Turn(answer, signal.signal_id, is_superseded)
 
 
 def a_holding(
@@ -152,11 +174,13 @@ def an_order(
     reference: float = 100,
     stop_loss: float | None = 95,
     strategy: str = "",
+    side: Side | None = None,
+    is_foreign: bool = False,
 ) -> Working:
-    """A market order that may still fill."""
+    """A market order that may still fill; of a long position unless its side is said."""
     return Working(
         Symbol(symbol),
-        Side.BUY if purpose is Purpose.ENTRY else Side.SELL,
+        side or (Side.BUY if purpose is Purpose.ENTRY else Side.SELL),
         purpose,
         Decimal(str(quantity)),
         OrderType.MARKET,
@@ -165,6 +189,7 @@ def an_order(
         None if stop_loss is None else Decimal(str(stop_loss)),
         Decimal(str(reference)),
         strategy,
+        is_foreign,
     )
 
 

@@ -112,6 +112,8 @@ class Limits:
     pattern_day_trader_rule: bool = False
     halted_symbols: frozenset[str] = frozenset()
     flatten_on_breach: bool = False
+    # Whether shares may be sold short at all; a strategy has its own switch beside this one.
+    allow_short: bool = False
     sizing: SizingPlan = field(default_factory=SizingPlan)
     management: ManagementPlan = field(default_factory=ManagementPlan)
 

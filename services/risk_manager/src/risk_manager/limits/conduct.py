@@ -32,7 +32,7 @@ def mode(current: TradingMode, purpose: Purpose) -> Check:
 
 
 def short_not_allowed(selling: float, held: float) -> Check:
-    """Nothing may be sold that is not held: this system opens no short positions.
+    """A way out sells no more than is held: nothing goes through zero in one order.
 
     Args:
         selling, held: shares.
@@ -44,8 +44,55 @@ def short_not_allowed(selling: float, held: float) -> Check:
         max(held, 0.0),
         selling,
         "shares",
-        f"selling {selling:g} of {held:g} held; short positions are not opened",
+        f"selling {selling:g} of {held:g} held; a way out opens no short position",
     )
+
+
+def short_sale(is_short: bool, is_allowed: bool) -> Check:
+    """Shares may be sold short only where the account's owner has said so, beside the strategy's own switch.
+
+    Source: FINRA rule 4210: a short position needs margin, and its loss has no bound.
+    """
+    return Check(
+        Code.SHORT_NOT_ALLOWED,
+        is_allowed or not is_short,
+        float(is_allowed),
+        float(is_short),
+        "short sales",
+        "it opens no short position"
+        if not is_short
+        else "RISK_ALLOW_SHORT allows short positions"
+        if is_allowed
+        else "no short position may be opened; RISK_ALLOW_SHORT=true allows it",
+    )
+
+
+def short_availability(account_may: bool | None, is_lent: bool | None) -> Check:
+    """The broker lets this account sell short and lends the share easily; what is not known is refused.
+
+    Args:
+        account_may: by the broker's own flags. `is_lent`: shortable and easy to borrow. None where it is not known, or was
+            heard longer than a trading day ago.
+    Source: SEC Regulation SHO, rule 203(b)(1): nothing is sold short that was not located; Alpaca lends what is easy to borrow.
+    """
+    words = {True: "yes", False: "no", None: "not known"}
+    return Check(
+        Code.SHORT_AVAILABILITY,
+        account_may is True and is_lent is True,
+        2.0,
+        float(account_may is True) + float(is_lent is True),
+        "flags",
+        f"the account may sell short: {words[account_may]}; the share is lent easily: {words[is_lent]}",
+    )
+
+
+def superseded(is_wished_anew: bool) -> Check:
+    """An entry that waits for an exit is given up once anything newer is wished for in its symbol.
+
+    Source: rule R9 of the fault model: in doubt no new order.
+    """
+    text = "a newer wish for the symbol has come" if is_wished_anew else "no newer wish has come"
+    return Check(Code.SUPERSEDED, not is_wished_anew, 0.0, float(is_wished_anew), "wishes", text)
 
 
 def crosses_zero(buying: float, short: float) -> Check:

@@ -79,7 +79,8 @@ def correlation(mine: Closes, others: Mapping[str, Closes], limits: Limits) -> C
     """How alike this symbol moves to each one held or on order; nothing held, nothing to compare.
 
     With too few bars in common the answer is unknown, which refuses: two symbols nobody can tell apart might
-    be one bet twice.
+    be one bet twice. On which sides they are held does not count: what cancels today is a bet of its own once a stop has
+    taken one of the two.
 
     Args:
         mine: closes of the symbol to be bought; `others`: those of each symbol held or on order.

@@ -29,14 +29,23 @@ def whole_shares_only(quantity: float) -> Check:
 
 
 def bracket_prices(
-    price: float, stop: float | None, target: float | None, *, one_is_enough: bool = False
+    price: float,
+    stop: float | None,
+    target: float | None,
+    *,
+    one_is_enough: bool = False,
+    is_short: bool = False,
 ) -> Check:
     """Stop and target come together unless one is enough, a cent or more on their own side of the price.
+
+    A short entry has its stop above and its target below, and never goes without: its loss would have no bound.
 
     Args:
         price: what one share is expected to cost, dollars. `stop`, `target`: None for no bracket.
     Source: Alpaca's bracket rules.
     """
+    if is_short:
+        return _short_bracket_prices(price, stop, target)
     if stop is None and target is None:
         text = "no bracket, so nothing guards the shares and their whole value counts as at risk"
         return Check(Code.BRACKET_PRICES, True, LEAST_LEG_DISTANCE, LEAST_LEG_DISTANCE, "USD", text)
@@ -56,6 +65,23 @@ def bracket_prices(
         distance,
         "USD",
         f"stop {stop:g} and target {target:g} around {price:g} leave {distance:.4f}, "
+        f"at least {LEAST_LEG_DISTANCE} is needed",
+    )
+
+
+def _short_bracket_prices(price: float, stop: float | None, target: float | None) -> Check:
+    if stop is None or target is None:
+        text = "a short sale needs both stop_loss above and take_profit below its price"
+        return Check(Code.BRACKET_PRICES, False, LEAST_LEG_DISTANCE, 0.0, "USD", text)
+    # Far enough below, the target would be no price.
+    distance = min(stop - price, price - target, target)
+    return Check(
+        Code.BRACKET_PRICES,
+        distance >= LEAST_LEG_DISTANCE - NOISE,
+        LEAST_LEG_DISTANCE,
+        distance,
+        "USD",
+        f"stop {stop:g} and target {target:g} around the short {price:g} leave {distance:.4f}, "
         f"at least {LEAST_LEG_DISTANCE} is needed",
     )
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from risk_manager import limits as rules
 from risk_manager.limits import Limits
-from risk_manager.snapshot import Exposure, Mark, Recent, Throttle, figure
+from risk_manager.snapshot import Exposure, Lending, Mark, Recent, Throttle, figure
 from shared.domain.calendar import NEW_YORK, TradingCalendar, TradingWindow
 from shared.domain.decisions import Approved, Check, Purpose, Refused, Review, TradingMode
 from shared.domain.money import plain
@@ -58,6 +58,8 @@ class Wish:
     figures: dict[str, str]
     conviction: float = 1.0
     terms: OrderTerms = PLAIN_TERMS
+    # Of an entry that waited for an exit: whether something newer is wished for in its symbol. None for all others.
+    is_superseded: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class Case:
     now: datetime
     recent: Recent
     limits_version: int
+    lending: Lending
 
 
 Span = tuple[datetime | None, datetime | None]

@@ -1,4 +1,4 @@
-"""May this be bought? Every rule for entries, in the order in which a refusal is named."""
+"""May this be bought, or sold short? Every rule for entries, in the order in which a refusal is named."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from risk_manager import limits as rules
 from risk_manager.review.case import (
+    SESSION,
     Case,
     Decision,
     Span,
@@ -25,7 +26,7 @@ from risk_manager.review.sizes import (
     sector_value,
     session_volume,
 )
-from risk_manager.snapshot import ZERO, Exposure, figure
+from risk_manager.snapshot import ZERO, Exposure, Word, figure
 from shared.domain.decisions import Check, Purpose
 from shared.domain.errors import InvalidTime
 from shared.domain.money import plain
@@ -34,8 +35,9 @@ from shared.domain.symbols import Symbol
 
 
 def decide_entry(wish: Wish, exposure: Exposure, case: Case) -> Decision:
-    """The answer to a wish to buy, with every check, failed or not."""
+    """The answer to a wish to buy or to sell short, with every check, failed or not."""
     limits, venue, symbol = case.limits, case.venue, wish.symbol
+    is_short = wish.side is Side.SELL
     span = entry_span(wish, case)
     price = exposure.market.prices.get(symbol)
     price_age = (
@@ -43,24 +45,27 @@ def decide_entry(wish: Wish, exposure: Exposure, case: Case) -> Decision:
     )
     trade_on = day_of(span[0]) if span[0] is not None else None
     counted = exposure.entries_by_day.get(trade_on, 0) if trade_on is not None else 0
+    age = rules.signal_age(
+        # Who asks for an auction means the next one, however far away.
+        venue.calendar.session_time_between(
+            wish.wished_at, case.now if has_own_hours(wish) else span[0] or case.now
+        ),
+        venue.bar_length,
+        limits.max_signal_age_bars,
+    )
     checks = [
         rules.mode(case.mode, Purpose.ENTRY),
-        rules.short_not_allowed(1.0 if wish.side is Side.SELL else 0.0, 0.0),
+        rules.short_sale(is_short, limits.allow_short),
+        *_patience(wish, age),
         rules.unknown_order(exposure.unknown.get(symbol, 0)),
         rules.entry_during_exit(figure(exposure.leaving.get(symbol, ZERO))),
     ]
     if wish.wants_to_hold:
-        checks.append(rules.already_held(figure(exposure.reducible(symbol))))
+        checks.append(rules.already_held(figure(exposure.there(symbol))))
     checks += [
         rules.market_hours(*span),
-        rules.signal_age(
-            # Who asks for an auction means the next one, however far away.
-            venue.calendar.session_time_between(
-                wish.wished_at, case.now if has_own_hours(wish) else span[0] or case.now
-            ),
-            venue.bar_length,
-            limits.max_signal_age_bars,
-        ),
+        *([age] if wish.is_superseded is None else []),
+        *([_availability(symbol, case)] if is_short else []),
         rules.stale_price(price_age, venue.bar_length, limits.max_signal_age_bars),
         rules.symbol_halted(symbol, limits.halted_symbols, case.recent.paused),
         rules.symbol_quarantined(
@@ -80,7 +85,7 @@ def decide_entry(wish: Wish, exposure: Exposure, case: Case) -> Decision:
         checks.append(
             rules.pattern_day_trader(_day_trades(case), figure(exposure.equity)),
         )
-    if wish.side is Side.SELL or wish.reference_price is None:
+    if wish.reference_price is None:
         # Without a price there is nothing to measure the rest by, and one of the checks has failed.
         quantity = wish.quantity if wish.quantity is not None else ZERO
         return answered(
@@ -89,7 +94,12 @@ def decide_entry(wish: Wish, exposure: Exposure, case: Case) -> Decision:
     quantity, sized = quantity_of(wish, wish.reference_price, exposure, case)
     # Where there is no room for a share, the rules say what one share would have needed.
     # A person's order without stop and target needs no bracket, which the broker takes for whole shares only.
-    is_bare = wish.quantity is not None and wish.stop_loss is None and wish.take_profit is None
+    is_bare = (
+        wish.quantity is not None
+        and wish.stop_loss is None
+        and wish.take_profit is None
+        and not is_short
+    )
     candidate = candidate_of(
         wish,
         quantity if is_bare and quantity > 0 else max(quantity, Decimal(1)),
@@ -108,6 +118,7 @@ def decide_entry(wish: Wish, exposure: Exposure, case: Case) -> Decision:
             float_of(wish.stop_loss),
             float_of(wish.take_profit),
             one_is_enough=wish.terms.order_class is OrderClass.OTO,
+            is_short=is_short,
         ),
         rules.quantity_zero(
             figure(quantity)
@@ -179,6 +190,22 @@ def decide_entry(wish: Wish, exposure: Exposure, case: Case) -> Decision:
     figures = {**wish.figures, "price": plain(unit), **arithmetic_of(sized)}
     return answered(
         wish, quantity, wish.reference_price, span, tuple(checks), exposure, case, figures
+    )
+
+
+def _patience(wish: Wish, age: Check) -> list[Check]:
+    """Whether an entry that has waited for an exit is still meant; asked first, since what it waits for fails too."""
+    return [] if wish.is_superseded is None else [rules.superseded(wish.is_superseded), age]
+
+
+def _availability(symbol: Symbol, case: Case) -> Check:
+    def known(word: Word | None) -> bool | None:
+        # What the broker said a session ago or earlier may have changed since.
+        is_old = word is not None and _session_time_since(word.seen_at, case) > SESSION
+        return None if word is None or is_old else word.is_yes
+
+    return rules.short_availability(
+        known(case.lending.account), known(case.lending.shares.get(symbol))
     )
 
 

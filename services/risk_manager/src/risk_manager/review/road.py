@@ -15,13 +15,15 @@ from risk_manager.review.wishes import (
     entry_of,
     exit_of,
     flatten_wishes,
+    leads_out,
     management_wishes,
     manual_of,
+    turn_wishes,
 )
 from risk_manager.snapshot import Book, Exposure, Market, Throttle, mark
 from shared.domain.decisions import Approved, Purpose, Refused, Review, TradingMode
 from shared.domain.ids import MANAGEMENT_PREFIX, source_of_instant
-from shared.domain.signals import Direction, Evaluation, ManualOrder
+from shared.domain.signals import Evaluation, ManualOrder
 from shared.domain.symbols import Symbol
 
 _Wishes = Callable[[Exposure], list[Wish]]
@@ -52,13 +54,16 @@ def review_evaluation(
     limits = limits.with_stored(book.limit_changes)
 
     def wishes(exposure: Exposure) -> list[Wish]:
-        exits = [s for s in evaluation.signals if s.direction is Direction.FLAT]
-        entries = [s for s in evaluation.signals if s.direction is not Direction.FLAT]
+        exits = [s for s in evaluation.signals if leads_out(s, exposure, limits)]
+        entries = [s for s in evaluation.signals if not leads_out(s, exposure, limits)]
         exits.sort(key=lambda s: (s.symbol, s.strategy, s.signal_id))
         entries.sort(key=lambda s: (-s.conviction, s.symbol, s.strategy, s.signal_id))
         return [
             *(exit_of(s, exposure) for s in exits),
-            *management_wishes(evaluation, book, exposure, limits, venue),
+            *management_wishes(
+                evaluation, {s.symbol for s in exits}, book, exposure, limits, venue
+            ),
+            *turn_wishes(evaluation, book, exposure, limits, venue, now),
             *(entry_of(s, limits) for s in entries),
         ]
 
@@ -87,7 +92,7 @@ def review_manual(
 ) -> Outcome:
     """Answer an order that a person asked for: as given or not at all, never resized.
 
-    A buy may add to what is held, since it names its quantity; a sale is always an exit.
+    A buy may add to what is held, since it names its quantity; a sale is always an exit, so nothing is sold short by hand.
     """
 
     def wishes(exposure: Exposure) -> list[Wish]:
@@ -136,11 +141,12 @@ def _review(
         max(now, instant_at),
         book.recent,
         0 if book.limit_change is None else book.limit_change.version,
+        book.lending,
     )
     breach = breach_of(case) if book.mode.mode is TradingMode.ACTIVE else None
     wished = wishes(exposure)
     if breach is not None and limits.flatten_on_breach:
-        # All is sold, so nothing is left to be managed.
+        # All is left, so nothing is there to be managed.
         wished = [wish for wish in wished if not wish.signal_id.startswith(MANAGEMENT_PREFIX)]
         wished += flatten_wishes(
             f"breach-{book.mode.version + 1}",

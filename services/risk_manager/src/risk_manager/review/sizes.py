@@ -19,6 +19,7 @@ from risk_manager.sizing import (
     wanted,
 )
 from risk_manager.snapshot import ZERO, Exposure, Working, figure
+from shared.domain.orders import Side
 from shared.domain.symbols import Symbol
 
 _SESSIONS_A_YEAR = 252
@@ -51,6 +52,7 @@ def quantity_of(
         max_position_size=case.limits.max_position_size,
         max_portfolio_risk=case.limits.max_portfolio_risk,
         rooms=_rooms(wish, figure(price), exposure, case),
+        is_short=wish.side is Side.SELL,
     )
     return Decimal(sized.shares), Sized(sized, wish_for, case.limits.sizing.method)
 
@@ -81,6 +83,7 @@ def _wanted(wish: Wish, price: float, exposure: Exposure, case: Case) -> Wanted:
         if has_ranges
         else None,
         record=case.recent.records.get(wish.strategy, TradeRecord()),
+        is_short=wish.side is Side.SELL,
     )
 
 

@@ -6,6 +6,7 @@ A signal, an order by hand, a flatten, or what a position itself asks for once a
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -24,9 +25,18 @@ from shared.domain.symbols import Symbol
 
 
 def entry_of(signal: Signal, limits: Limits) -> Wish:
-    """A market bracket, good till cancelled so that its legs outlive the day."""
+    """A market bracket, good till cancelled so that its legs outlive the day.
+
+    A short one has its stop above the price and its target below.
+    """
     reference = figure(signal.reference_price)
     is_long = signal.direction is Direction.LONG
+    if is_long:
+        stop = stop_price(reference, limits.stop_loss)
+        target = target_price(reference, limits.take_profit)
+    else:
+        stop = target_price(reference, limits.stop_loss)
+        target = stop_price(reference, limits.take_profit)
     return Wish(
         signal.signal_id,
         signal.strategy,
@@ -38,8 +48,8 @@ def entry_of(signal: Signal, limits: Limits) -> Wish:
         TimeInForce.GTC,
         None,
         None,
-        _decimal(stop_price(reference, limits.stop_loss)) if is_long else None,
-        _decimal(target_price(reference, limits.take_profit)) if is_long else None,
+        _decimal(stop),
+        _decimal(target),
         signal.reference_price,
         signal.bar_end_at,
         wants_to_hold=True,
@@ -48,8 +58,56 @@ def entry_of(signal: Signal, limits: Limits) -> Wish:
     )
 
 
+def leads_out(signal: Signal, exposure: Exposure, limits: Limits) -> bool:
+    """Whether it is answered by a way out: it wishes for nothing, or for the other side of what is held or on order.
+
+    Nothing goes through zero in one order: an entry on the other side is answered once the exit is proven filled, by
+    `turn_wishes` of a later bar.
+    """
+    if signal.direction is Direction.FLAT:
+        return True
+    there = exposure.side_of(signal.symbol)
+    wished = Side.BUY if signal.direction is Direction.LONG else Side.SELL
+    # Where shorts are not allowed, what is owed came from elsewhere and is its owner's to turn around.
+    return limits.allow_short and there is wished.opposite
+
+
+def turn_wishes(
+    evaluation: Evaluation,
+    book: Book,
+    exposure: Exposure,
+    limits: Limits,
+    venue: Venue,
+    now: datetime,
+) -> list[Wish]:
+    """The entries of turns whose exit has filled, at the present price, and those that are over, which will be refused.
+
+    An exit that has filled in part is waited for as long as any signal may wait; what is left of it then stays an exit.
+    """
+    anew = {signal.symbol for signal in evaluation.signals}
+    patience = venue.bar_length * limits.max_signal_age_bars
+    found = []
+    for turn in sorted(book.turns, key=lambda turn: (turn.signal.symbol, turn.signal.signal_id)):
+        signal = turn.signal
+        symbol, price = signal.symbol, exposure.price(signal.symbol)
+        at = max(now, evaluation.instant_at)
+        age = venue.calendar.session_time_between(min(signal.bar_end_at, at), at)
+        is_flat = not (
+            exposure.there(symbol) or exposure.leaving.get(symbol) or exposure.unknown.get(symbol)
+        )
+        is_superseded = turn.is_superseded or symbol in anew
+        if is_superseded or is_flat or age > patience:
+            wish = entry_of(
+                replace(signal, reference_price=price or signal.reference_price), limits
+            )
+            figures = {**wish.figures, "signal_id": turn.because}
+            found.append(replace(wish, figures=figures, is_superseded=is_superseded))
+    return found
+
+
 def exit_of(signal: Signal, exposure: Exposure) -> Wish:
-    """A market order out of all that is held and may still fill."""
+    """A market order out of all that is held and may still fill; one that turns around says to which side."""
+    turns = {} if signal.direction is Direction.FLAT else {"turns_to": signal.direction.value}
     return _out_of(
         signal.signal_id,
         signal.strategy,
@@ -57,7 +115,7 @@ def exit_of(signal: Signal, exposure: Exposure) -> Wish:
         exposure,
         signal.reference_price,
         signal.bar_end_at,
-        dict(signal.figures),
+        {**signal.figures, **turns},
     )
 
 
@@ -116,9 +174,14 @@ def flatten_wishes(
 
 
 def management_wishes(
-    evaluation: Evaluation, book: Book, exposure: Exposure, limits: Limits, venue: Venue
+    evaluation: Evaluation,
+    besides: AbstractSet[Symbol],
+    book: Book,
+    exposure: Exposure,
+    limits: Limits,
+    venue: Venue,
 ) -> list[Wish]:
-    """What positions themselves ask for once a bar has closed; under HALTED nothing could leave."""
+    """What positions themselves ask for once a bar has closed, `besides` being wished away; under HALTED nothing could leave."""
     if book.mode.mode is TradingMode.HALTED:
         return []
     at, plan = evaluation.instant_at, limits.management
@@ -129,7 +192,7 @@ def management_wishes(
         max_position_size=limits.max_position_size,
         day_is_over=bool(plan.day_strategies)
         and is_day_over(at, venue.calendar, plan.flat_before_close_s),
-        besides={s.symbol for s in evaluation.signals if s.direction is Direction.FLAT},
+        besides=besides,
     )
     return [
         _out_of(
