@@ -1,6 +1,7 @@
 """Whatever is wrong with Docker itself is said in one sentence, by the words that Docker uses for it."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from shared.domain.errors import Misconfigured, TradingError
 from trader.runtime.compose import ComposeRuntime
 from trader.runtime.engine import ask, require_versions
-from trader.runtime.errors import AlreadyRunning, ProgramFailed
+from trader.runtime.errors import AlreadyRunning, NotRunning, ProgramFailed
 from trader.runtime.first_run import read_settings
 from trader.runtime.instance import Instance
 from trader.runtime.ports import Ports
@@ -126,6 +127,37 @@ def test_containers_of_another_copy_under_the_same_name_are_left_alone(
 ) -> None:
     with pytest.raises(AlreadyRunning, match="called trader are those of /; choose another name"):
         runtime(instance, OTHERS_CONTAINER, monkeypatch).status()
+
+
+ITS_DATABASE = """
+case "$*" in
+*" ps "*) echo '{"ID": "0123456789ab", "Service": "postgres", "State": "STATE", "Name": "a"}' ;;
+exec*) echo "$*" ;;
+esac
+"""
+
+
+def test_the_database_is_reached_through_its_container_and_no_address_of_it(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker = runtime(instance, ITS_DATABASE.replace("STATE", "running"), monkeypatch)
+
+    with docker.database_route() as (folder, port), socket.socket(socket.AF_UNIX) as client:
+        client.connect(f"{folder}/.s.PGSQL.{port}")
+        with client.makefile() as said:
+            words = said.read().split()
+
+    assert words[:4] == ["exec", "--interactive", "0123456789ab", "bash"]
+    assert words[-2:] == ["relay", "5432"]
+
+
+def test_a_database_whose_container_has_ended_is_said_not_to_run(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker = runtime(instance, ITS_DATABASE.replace("STATE", "exited"), monkeypatch)
+
+    with pytest.raises(NotRunning, match="postgres does not run"), docker.database_route():
+        pass
 
 
 ANSWERS = """

@@ -4,7 +4,8 @@ It reads PostgreSQL's views under the operator's role, which can write nothing, 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
@@ -54,40 +55,43 @@ def ask_stored(account: str | None, ask: Callable[[Stored], Awaitable[T]]) -> T:
     Raises:
         NotRunning: the database does not answer. Misconfigured: a setting is wrong.
     """
-    settings, label = _operators(account)
 
-    async def answer() -> T:
+    async def answer(settings: Settings, label: str) -> T:
         async with open_database(
             settings, MonotonicTimer(), pool_size=1, application="trader"
         ) as database:
             return await ask(Stored(database, label, settings.history / label))
 
-    try:
-        return asyncio.run(answer())
-    except Unavailable as error:
-        raise NotRunning(
-            "PostgreSQL does not answer; start it with `trader up postgres`"
-        ) from error
+    with _operators(account) as (settings, label):
+        try:
+            return asyncio.run(answer(settings, label))
+        except Unavailable as error:
+            raise NotRunning(
+                "PostgreSQL does not answer; start it with `trader up postgres`"
+            ) from error
 
 
-def _operators(account: str | None) -> tuple[Settings, str]:
-    """The operator's own settings, and whose rows are meant."""
+@contextmanager
+def _operators(account: str | None) -> Iterator[tuple[Settings, str]]:
+    """The operator's own settings, which hold meanwhile, and whose rows are meant."""
     told = process_environment()
     if told.get("DB_USER") == OPERATOR and told.get("DB_PASSWORD"):
         # A child of the dashboard: it is told where the database is, and in a container it could find out nothing else.
         settings = load_settings(told)
-        return settings, account or settings.trading_account
+        yield settings, account or settings.trading_account
+        return
     instance = Instance.of_project()
     runtime, environment = runtime_of(instance), instance.operator_environment()
     # What is wrong in the settings is said before anything is asked.
     load_settings(environment)
-    try:
-        host, port = runtime.database_address()
-    except (Misconfigured, StackError) as error:
-        # Whatever keeps the runtime from saying where: nothing answers there.
-        raise NotRunning(str(error)) from error
-    settings = load_settings({**environment, "DB_HOST": host, "DB_PORT": str(port)})
-    return settings, account or account_in_use(instance, settings)
+    with ExitStack() as stack:
+        try:
+            host, port = stack.enter_context(runtime.database_route())
+        except (Misconfigured, StackError) as error:
+            # Whatever keeps the runtime from saying where: nothing answers there.
+            raise NotRunning(str(error)) from error
+        settings = load_settings({**environment, "DB_HOST": host, "DB_PORT": str(port)})
+        yield settings, account or account_in_use(instance, settings)
 
 
 def account_in_use(instance: Instance, settings: Settings) -> str:

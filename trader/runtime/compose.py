@@ -34,6 +34,7 @@ from trader.runtime.ports import LOOPBACK, Ports, is_free, port_setting, require
 from trader.runtime.schema import ROLES_ONLY
 from trader.runtime.stack import SERVERS, last_of, probe
 from trader.runtime.supervisor import ProgramState
+from trader.runtime.tunnel import relay_words, tunnel
 
 # The account of the images, where the person is root and a container must not be.
 IMAGE_ACCOUNT = 10_001
@@ -179,14 +180,19 @@ class ComposeRuntime:
             if not ran:
                 self._compose("stop", POSTGRES)
 
-    def database_address(self) -> tuple[str, int]:
-        """See `Runtime`: its own in the containers' network, since nothing of it is published."""
-        found = [each["ID"] for each in self._containers() if each["Service"] == POSTGRES]
-        form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-        address = found and self._ask(self._docker, "inspect", "--format", form, *found).strip()
-        if not address:
+    @contextmanager
+    def database_route(self) -> Iterator[tuple[str, int]]:
+        """See `Runtime`: through a program in its container, since nothing of it is published."""
+        found = [
+            each["ID"]
+            for each in self._containers()
+            if each["Service"] == POSTGRES and each["State"] == "running"
+        ]
+        if not found:
             raise NotRunning("postgres does not run; start it with make start")
-        return address, INSIDE.postgres
+        words = (self._docker, "exec", "--interactive", found[0], *relay_words(INSIDE.postgres))
+        with tunnel(words, self._told(), INSIDE.postgres) as folder:
+            yield str(folder), INSIDE.postgres
 
     def told(self, program: str) -> Mapping[str, str]:
         """See `Runtime`."""

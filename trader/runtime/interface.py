@@ -80,8 +80,11 @@ class Runtime(Protocol):
         """Have the database's server up meanwhile, and as before afterwards; its tables are not touched."""
         ...
 
-    def database_address(self) -> tuple[str, int]:
-        """Where this machine reaches the database. Raises NotRunning when there is none to reach."""
+    def database_route(self) -> AbstractContextManager[tuple[str, int]]:
+        """Host (or folder of a socket) and port under which this machine reaches the database meanwhile.
+
+        Raises NotRunning when there is none to reach.
+        """
         ...
 
     def told(self, program: str) -> Mapping[str, str]:

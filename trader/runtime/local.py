@@ -121,9 +121,10 @@ class LocalRuntime:
         finally:
             alone.stop()
 
-    def database_address(self) -> tuple[str, int]:
+    @contextmanager
+    def database_route(self) -> Iterator[tuple[str, int]]:
         """See `Runtime`."""
-        return LOOPBACK, self.instance.ports.postgres
+        yield LOOPBACK, self.instance.ports.postgres
 
     def told(self, program: str) -> Mapping[str, str]:
         """See `Runtime`."""
