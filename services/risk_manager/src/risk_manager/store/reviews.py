@@ -44,8 +44,10 @@ VALUES (
 """)
 _INSERT_STOP_MOVE = text("""
 INSERT INTO risk_manager.stop_moves (
-    account, review_id, decision_id, symbol, stop_loss, previous, reason, decided_at)
-VALUES (:account, :review_id, :decision_id, :symbol, :stop_loss, :previous, :reason, :at)
+    account, review_id, decision_id, symbol, side, stop_loss, previous, reason, decided_at)
+VALUES (:account, :review_id, :decision_id, :symbol,
+        (SELECT side FROM risk_manager.decisions WHERE account = :account AND decision_id = :decision_id),
+        :stop_loss, :previous, :reason, :at)
 """)
 
 
