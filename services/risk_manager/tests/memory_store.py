@@ -28,22 +28,26 @@ from risk_manager.ports import (
     next_change,
 )
 from risk_manager.reports import DayFigures, StoredReport
-from risk_manager.review import Decision, Outcome
+from risk_manager.review import Decision, Outcome, decision_id
 from risk_manager.snapshot import (
     Book,
     Holding,
+    Lending,
     LimitChange,
     Mark,
     Mode,
     Recent,
     RecentEntry,
     Throttle,
+    Turn,
     Working,
 )
 from shared.domain.calendar import NEW_YORK
 from shared.domain.decisions import Approved, Purpose, Refused, Review, TradingMode
 from shared.domain.errors import Unavailable
+from shared.domain.ids import turn_signal_id
 from shared.domain.lots import Execution
+from shared.domain.signals import Evaluation
 from shared.domain.symbols import Symbol
 
 
@@ -68,6 +72,7 @@ class MemoryStore:
     daily_reports: dict[date, StoredReport] = field(default_factory=dict)
     snapshots: dict[datetime, dict[str, Any]] = field(default_factory=dict)
     stopped: list[Throttle] = field(default_factory=list)
+    lending: Lending = field(default_factory=Lending)
     _decisions: list[StoredDecision] = field(default_factory=list)
     _strategies: dict[str, str] = field(default_factory=dict)
     _positions: dict[str, int] = field(default_factory=dict)
@@ -129,7 +134,33 @@ class MemoryStore:
                 throttles=self._throttles_now(),
             ),
             self.limit_changes[-1] if self.limit_changes else None,
+            turns=self._turns(),
+            lending=self.lending,
         )
+
+    def _turns(self) -> tuple[Turn, ...]:
+        answered = {stored.decision.answer.decision_id for stored in self._decisions}
+        sources = [review.source for review in self.reviews]
+        signals = {
+            signal.signal_id: signal
+            for message in self.inbox
+            if isinstance(message.body, Evaluation)
+            for signal in message.body.signals
+        }
+        found = []
+        for stored in self._decisions:
+            answer, wish = stored.decision.answer, stored.decision.answer.signal_id
+            is_turn = stored.decision.is_approved and "turns_to" in stored.decision.figures
+            if not is_turn or decision_id(turn_signal_id(wish)) in answered:
+                continue
+            later = sources[sources.index(stored.source) + 1 :]
+            is_superseded = any(source.startswith("flatten:") for source in later) or any(
+                each.source in later and each.decision.answer.symbol == answer.symbol
+                for each in self._decisions
+            )
+            entry = replace(signals[wish], signal_id=turn_signal_id(wish))
+            found.append(Turn(entry, wish, is_superseded))
+        return tuple(found)
 
     async def record(
         self,

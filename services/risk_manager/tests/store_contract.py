@@ -54,14 +54,21 @@ class World(Protocol):
     """The store with the rooms around it, played by the test."""
 
     @property
+    def account(self) -> str:
+        """Whose store it is."""
+
+    @property
     def store(self) -> Store:
         """The store under test."""
 
     async def adopt(self, cash: int) -> None:
         """The executor has found the account with so much cash."""
 
-    async def fill_entry(self, approved: Approved, price: str, quantity: str | None = None) -> None:
+    async def fill(self, approved: Approved, price: str, quantity: str | None = None) -> None:
         """The executor has made an intent of `approved`, and (some of) it was filled."""
+
+    async def lends(self, *symbols: str) -> None:
+        """The broker has said that the account may sell short, and that `symbols` are lent."""
 
     async def send(self, approved: Approved, state: str) -> None:
         """The executor has made an intent of `approved`, which is in that state."""
@@ -201,7 +208,7 @@ class StoreContract:
         approved = await take(world, an_evaluation(a_signal()))
         assert approved is not None
 
-        await world.fill_entry(approved, "101.5")
+        await world.fill(approved, "101.5")
         await world.executor_reads_all()
         book = await world.store.book(NOW)
 
@@ -217,7 +224,7 @@ class StoreContract:
         approved = await take(world, an_evaluation(a_signal()))
         assert approved is not None
 
-        await world.fill_entry(approved, "100", quantity="20")
+        await world.fill(approved, "100", quantity="20")
         await world.executor_reads_all()
         book = await world.store.book(NOW)
 
@@ -254,7 +261,7 @@ class StoreContract:
         await world.adopt(100_000)
         approved = await take(world, an_evaluation(a_signal()))
         assert approved is not None
-        await world.fill_entry(approved, "120")
+        await world.fill(approved, "120")
         await world.executor_reads_all()
         await take(world, an_evaluation(at=NOW + timedelta(minutes=1)))
 
@@ -296,7 +303,7 @@ class StoreContract:
         await world.adopt(100_000)
         approved = await take(world, an_evaluation(a_signal()))
         assert approved is not None
-        await world.fill_entry(approved, "100")
+        await world.fill(approved, "100")
         await world.executor_reads_all()
 
         await world.store.record(
@@ -357,7 +364,7 @@ class StoreContract:
         approved = await take(world, an_evaluation(a_signal()))
         assert approved is not None
         # Bought far too dear: at 100 the account has lost a fifth.
-        await world.fill_entry(approved, "500")
+        await world.fill(approved, "500")
         await world.executor_reads_all()
         await take(world, an_evaluation(at=NOW + timedelta(minutes=1)))
 
@@ -400,7 +407,7 @@ class StoreContract:
         approved = await take(world, an_evaluation(a_signal()))
         assert approved is not None
         reserved = await world.store.book(NOW)
-        await world.fill_entry(approved, "100", "20")
+        await world.fill(approved, "100", "20")
         await world.executor_reads_all()
         filled = await world.store.book(NOW)
 
@@ -498,7 +505,7 @@ class StoreContract:
         await world.adopt(100_000)
         approved = await take(world, an_evaluation(a_signal("AAPL"), a_signal("MSFT")))
         assert approved is not None
-        await world.fill_entry(approved, "100")
+        await world.fill(approved, "100")
         later_at = NOW + timedelta(minutes=1)
         await take(world, an_evaluation(a_signal("AAPL", at=later_at), at=later_at))
         await world.store.change_limits(

@@ -9,9 +9,10 @@ import pytest
 
 from risk_manager.ports import Inbound
 from risk_manager.snapshot import Holding, Protection, Working
-from risk_manager.testing import ACCOUNT
+from risk_manager.testing import ACCOUNT, a_lending
 from services.risk_manager.tests.memory_store import MemoryStore
 from services.risk_manager.tests.store_contract import StoreContract, World
+from services.risk_manager.tests.turn_contract import TurnContract
 from shared.domain.decisions import Approved, Review
 from shared.domain.orders import IntentState
 from shared.domain.signals import Evaluation, ManualOrder
@@ -19,21 +20,31 @@ from shared.domain.signals import Evaluation, ManualOrder
 
 class MemoryWorld:
     def __init__(self) -> None:
+        self.account = ACCOUNT
         self.store = MemoryStore(ACCOUNT)
 
     async def adopt(self, cash: int) -> None:
         self.store.cash = Decimal(cash)
 
-    async def fill_entry(self, approved: Approved, price: str, quantity: str | None = None) -> None:
+    async def fill(self, approved: Approved, price: str, quantity: str | None = None) -> None:
         filled = Decimal(quantity) if quantity else approved.quantity
         assert self.store.cash is not None
-        self.store.cash -= filled * Decimal(price)
-        entry = Protection(filled, approved.stop_loss, self.store.strategy_of(approved))
-        self.store.holdings.append(Holding(approved.symbol, filled, Decimal(price), (entry,)))
+        self.store.cash -= approved.side.sign * filled * Decimal(price)
+        held = sum(h.quantity for h in self.store.holdings if h.symbol == approved.symbol)
+        self.store.holdings = [h for h in self.store.holdings if h.symbol != approved.symbol]
+        quantity_now = held + approved.side.sign * filled
+        if quantity_now:
+            strategy = self.store.strategy_of(approved)
+            entry = Protection(abs(quantity_now), approved.stop_loss, strategy)
+            holding = Holding(approved.symbol, quantity_now, Decimal(price), (entry,))
+            self.store.holdings.append(holding)
         if filled < approved.quantity:
             whole = Working.of(approved, self.store.strategy_of(approved))
             rest = replace(whole, quantity=approved.quantity - filled)
             self.store.working.append(rest)
+
+    async def lends(self, *symbols: str) -> None:
+        self.store.lending = a_lending(*symbols)
 
     async def send(self, approved: Approved, state: str) -> None:
         if not IntentState(state).is_final:
@@ -55,6 +66,12 @@ class MemoryWorld:
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+class TestMemoryTurns(TurnContract):
+    @pytest.fixture
+    def world(self) -> World:
+        return MemoryWorld()
 
 
 class TestMemoryStore(StoreContract):

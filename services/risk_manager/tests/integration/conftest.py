@@ -1,8 +1,14 @@
 """The real servers, for the tests of this folder."""
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
 import pytest
 
-from trader.testing.servers import account, servers, settings_for
+from services.risk_manager.tests.integration.postgres_world import PostgresWorld
+from shared.adapters.clocks import MonotonicTimer
+from shared.adapters.postgres import open_database
+from trader.testing.servers import SettingsFor, account, servers, settings_for
 
 __all__ = ["account", "servers", "settings_for"]
 
@@ -10,3 +16,22 @@ __all__ = ["account", "servers", "settings_for"]
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture
+async def world(settings_for: SettingsFor, account: str) -> AsyncIterator[PostgresWorld]:
+    async with AsyncExitStack() as stack:
+        databases = {
+            role: await stack.enter_async_context(
+                open_database(
+                    settings_for(role), MonotonicTimer(), application="test", pool_size=size
+                )
+            )
+            for role, size in (
+                ("risk_manager", 8),
+                ("trade_executor", 2),
+                ("strategy_engine", 1),
+                ("data_collector", 1),
+            )
+        }
+        yield PostgresWorld(account, databases)

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from risk_manager.testing import AAPL, MSFT, NOW, a_signal, an_evaluation
-from services.risk_manager.tests.integration.test_store import PostgresWorld, world
+from services.risk_manager.tests.integration.postgres_world import PostgresWorld
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.parquet import ParquetBars
 from shared.domain.bar_blocks import block_of, to_epoch_us
@@ -27,7 +27,6 @@ from shared.domain.signals import Evaluation
 from shared.domain.timeframes import Timeframe
 from trader.testing.servers import Servers
 
-__all__ = ["world"]
 pytestmark = pytest.mark.anyio
 MINUTE = Timeframe.MINUTE.length
 TIMER = MonotonicTimer()

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
-from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 from risk_manager.management import ManagementPlan
@@ -28,176 +24,13 @@ from risk_manager.testing import (
     an_evaluation,
     some_limits,
 )
+from services.risk_manager.tests.integration.postgres_world import PostgresWorld
 from services.risk_manager.tests.store_contract import StoreContract, World, take
-from shared.adapters.clocks import MonotonicTimer
-from shared.adapters.postgres import Cursor, Database, Outbox, open_database
-from shared.domain.decisions import Approved, Purpose, Review, TradingMode
+from shared.domain.decisions import Approved, Purpose, TradingMode
 from shared.domain.orders import Side
-from shared.domain.signals import Evaluation, ManualOrder
 from shared.domain.symbols import Symbol
-from shared.messages import EVALUATION, EVALUATIONS, MANUAL_ORDER, MANUAL_ORDERS, REVIEW, REVIEWS
-from trader.testing.servers import SettingsFor
 
 pytestmark = pytest.mark.anyio
-
-
-class PostgresWorld:
-    """The executor and the strategies are played under their own roles, on their own tables."""
-
-    def __init__(self, account: str, databases: dict[str, Database]) -> None:
-        self.account = account
-        self.databases = databases
-        self.store = PostgresStore(databases["risk_manager"], account)
-        self._orders = 0
-
-    async def execute(self, role: str, statement: str, **values: Any) -> list[Any]:
-        async def work(connection: Any) -> list[Any]:
-            result = await connection.execute(text(statement), {"account": self.account, **values})
-            return list(result) if result.returns_rows else []
-
-        return await self.databases[role].run(work)
-
-    async def adopt(self, cash: int) -> None:
-        await self.execute(
-            "trade_executor",
-            "INSERT INTO trade_executor.accounts (account, broker_account_id, adopted_at, ledger_from) "
-            "VALUES (:account, 'b', :at, :at)",
-            at=NOW,
-        )
-        await self.execute(
-            "trade_executor",
-            "INSERT INTO trade_executor.cash_entries (account, key, amount, reason, evidence, entered_at) "
-            "VALUES (:account, 'opening', :cash, 'opening balance', '{}', :at)",
-            cash=Decimal(cash),
-            at=NOW,
-        )
-
-    async def send(self, approved: Approved, state: str, filled: Decimal = Decimal(0)) -> None:
-        await self.execute(
-            "trade_executor",
-            "INSERT INTO trade_executor.intents (account, client_order_id, decision_id, signal_id, symbol, "
-            "side, purpose, leg, generation, type, time_in_force, order_class, quantity, filled_quantity, "
-            "limit_price, stop_price, stop_loss, take_profit, reference_price, state, act_from, "
-            "act_until, created_at) VALUES (:account, :id, :decision_id, :signal_id, :symbol, :side, "
-            ":purpose, :purpose, 0, :type, :tif, 'bracket', :quantity, :filled, :limit, :stop, "
-            ":stop_loss, :take_profit, :reference, :state, :act_from, :act_until, :act_from)",
-            id=f"fat-{approved.signal_id}"[:48],
-            decision_id=approved.decision_id,
-            signal_id=approved.signal_id,
-            symbol=approved.symbol,
-            side=approved.side,
-            purpose=approved.purpose,
-            type=approved.type,
-            tif=approved.time_in_force,
-            quantity=approved.quantity,
-            filled=filled,
-            limit=approved.limit_price,
-            stop=approved.stop_price,
-            stop_loss=approved.stop_loss,
-            take_profit=approved.take_profit,
-            reference=approved.reference_price,
-            state=state,
-            act_from=approved.act_from,
-            act_until=approved.act_until,
-        )
-
-    async def fill_entry(self, approved: Approved, price: str, quantity: str | None = None) -> None:
-        filled = Decimal(quantity) if quantity else approved.quantity
-        await self.send(approved, "FILLED" if filled == approved.quantity else "PARTIAL", filled)
-        await self.order(approved.symbol, filled, price, f"fat-{approved.signal_id}"[:48])
-
-    async def order(
-        self,
-        symbol: str,
-        filled: Decimal,
-        price: str,
-        intent: str | None,
-        status: str = "filled",
-        side: str = "buy",
-        kind: str = "trailing_stop",
-    ) -> None:
-        self._orders += 1
-        values = {
-            "order_id": f"{self.account}-{self._orders}",
-            "intent": intent,
-            "symbol": symbol,
-            "quantity": filled or Decimal(10),
-            "filled": filled,
-            "price": Decimal(price),
-            "status": status,
-            "side": side,
-            "kind": kind,
-            "at": NOW,
-        }
-        await self.execute(
-            "trade_executor",
-            "INSERT INTO trade_executor.orders (account, broker_order_id, client_order_id, intent_id, "
-            "symbol, side, type, order_class, status, quantity, filled_quantity, booked_quantity, "
-            "limit_price, updated_at, first_seen_at) VALUES (:account, :order_id, :order_id, :intent, "
-            ":symbol, :side, :kind, 'simple', :status, :quantity, :filled, :filled, :price, "
-            ":at, :at)",
-            **values,
-        )
-        if filled:
-            await self.execute(
-                "trade_executor",
-                "INSERT INTO trade_executor.fills (account, execution_id, broker_order_id, intent_id, "
-                "symbol, side, quantity, price, executed_at, booked_at) VALUES (:account, :order_id, "
-                ":order_id, :intent, :symbol, :side, :filled, :price, :at, :at)",
-                **values,
-            )
-
-    async def executor_reads_all(self) -> None:
-        async def work(connection: Any) -> None:
-            found = await connection.execute(
-                text("SELECT max(id) FROM risk_manager.v_outbox WHERE account = :account"),
-                {"account": self.account},
-            )
-            cursor = Cursor("trade_executor", "risk_manager", self.account)
-            await cursor.move(connection, found.scalar_one())
-
-        await self.databases["trade_executor"].run(work)
-
-    async def announce(self, body: Evaluation | ManualOrder) -> None:
-        async def work(connection: Any) -> None:
-            if isinstance(body, Evaluation):
-                payload = EVALUATION.encode(body)
-                topic, key = EVALUATIONS, f"{body.timeframe}:{body.instant_at.isoformat()}"
-            else:
-                topic, key, payload = MANUAL_ORDERS, body.signal_id, MANUAL_ORDER.encode(body)
-            outbox = Outbox(owner, self.account)
-            await outbox.append(connection, topic=topic, key=key, payload=payload, at=NOW)
-
-        owner = "strategy_engine" if isinstance(body, Evaluation) else "trade_executor"
-        await self.databases[owner].run(work)
-
-    async def announced_reviews(self) -> list[Review]:
-        rows = await self.execute(
-            "trade_executor",
-            "SELECT payload FROM risk_manager.v_outbox "
-            "WHERE account = :account AND topic = :topic ORDER BY id",
-            topic=REVIEWS,
-        )
-        return [REVIEW.decode(row.payload) for row in rows]
-
-
-@pytest.fixture
-async def world(settings_for: SettingsFor, account: str) -> AsyncIterator[PostgresWorld]:
-    async with AsyncExitStack() as stack:
-        databases = {
-            role: await stack.enter_async_context(
-                open_database(
-                    settings_for(role), MonotonicTimer(), application="test", pool_size=size
-                )
-            )
-            for role, size in (
-                ("risk_manager", 8),
-                ("trade_executor", 2),
-                ("strategy_engine", 1),
-                ("data_collector", 1),
-            )
-        }
-        yield PostgresWorld(account, databases)
 
 
 class TestPostgresStore(StoreContract):
@@ -378,7 +211,7 @@ async def test_fills_know_whose_decision_they_were(world: PostgresWorld) -> None
     await world.adopt(100_000)
     approved = await take(world, an_evaluation(a_signal()))
     assert approved is not None
-    await world.fill_entry(approved, "100")
+    await world.fill(approved, "100")
     await world.order(Symbol("XOM"), Decimal(3), "50", None)
 
     fills = await world.store.executions()
@@ -400,7 +233,7 @@ async def test_a_position_is_explained_by_the_newest_entries_that_brought_it(
         order = a_manual_order(signal_id=f"man-{number}")
         approved = await take(world, order)
         assert approved is not None
-        await world.fill_entry(approved, "100")
+        await world.fill(approved, "100")
         bought.append(approved.decision_id)
 
     async def explained() -> list[tuple[str, Decimal]]:
@@ -442,7 +275,7 @@ async def test_what_is_owed_is_explained_by_its_own_sale_whose_stop_tightens_dow
     await world.adopt(100_000)
     bought = await take(world, a_manual_order(signal_id="man-1"))
     assert bought is not None
-    await world.fill_entry(bought, "100")
+    await world.fill(bought, "100")
     await world.order(Symbol("AAPL"), Decimal(10), "100", None, side="sell")
     signal = an_evaluation(a_signal("MSFT"))
 
@@ -491,7 +324,7 @@ async def test_moved_stops_and_met_targets_are_part_of_the_next_book(world: Post
     await world.adopt(100_000)
     approved = await take(world, an_evaluation(a_signal()))
     assert approved is not None
-    await world.fill_entry(approved, "100")
+    await world.fill(approved, "100")
     await world.executor_reads_all()
     limits = some_limits(
         management=ManagementPlan(trailing_stop=0.03, scale_out=((0.05, 0.5), (0.06, 0.1)))

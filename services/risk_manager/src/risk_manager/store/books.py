@@ -6,7 +6,7 @@ would be counted nowhere.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -22,6 +22,7 @@ from risk_manager.share_counts import BookedSplit, growth
 from risk_manager.snapshot import (
     Book,
     Holding,
+    Lending,
     LimitChange,
     OpenOrder,
     Protection,
@@ -29,6 +30,8 @@ from risk_manager.snapshot import (
     RecentEntry,
     StopHit,
     Throttle,
+    Turn,
+    Word,
     Working,
 )
 from risk_manager.store.rows import decimal_of, mark_of, mode_of, unjson
@@ -38,9 +41,12 @@ from shared.domain.calendar import NEW_YORK
 from shared.domain.corporate_actions import exchange_day
 from shared.domain.decisions import Purpose
 from shared.domain.errors import Unavailable
+from shared.domain.ids import SIGNAL_PREFIX, TURN_PREFIX, turn_signal_id
 from shared.domain.lots import Execution
 from shared.domain.orders import FINAL_STATUSES, IntentState, OrderType, Side
+from shared.domain.signals import Direction, Signal
 from shared.domain.symbols import Symbol
+from shared.domain.timeframes import Timeframe
 from shared.messages import REVIEWS
 
 # Enough entries to explain any position; what they do not cover counts as unprotected.
@@ -49,11 +55,33 @@ _LATEST_ENTRIES = 20
 _FEW_ENTRIES = 2
 _LIVE = listed(state for state in IntentState if not state.is_final)
 _FINAL = listed(FINAL_STATUSES)
-# As the index over them says it.
+# As the indexes over them say it.
 _SCALED_OUT = "outcome = 'approved' AND purpose = 'exit' AND strategy = 'scale_out'"
+_TURNED = "outcome = 'approved' AND purpose = 'exit' AND figures ->> 'turns_to' IS NOT NULL"
+# More symbols than are turned around at a time.
+_MOST_TURNS = 200
 # How far the executor has read our reviews.
 _READ = """coalesce((SELECT position FROM trade_executor.v_cursors
                     WHERE account = :account AND source = 'risk_manager'), 0)"""
+_TURNS = f"""
+WITH turns AS (
+    -- Exits that turn a position around, and whose entry has had no answer yet.
+    SELECT d.id AS number, s.*, s.reference_price::text AS price,
+           EXISTS (SELECT FROM risk_manager.decisions n
+                   WHERE n.account = :account AND n.symbol = d.symbol AND n.review_id > d.review_id)
+           -- A flatten means everything, also what is about to be opened.
+           OR EXISTS (SELECT FROM risk_manager.outbox o
+                      WHERE o.account = :account AND o.id > d.review_id AND o.topic = '{REVIEWS}'
+                        AND o.key LIKE 'flatten:%') AS is_superseded
+    FROM (SELECT id, signal_id, symbol, review_id FROM risk_manager.decisions
+          WHERE account = :account AND {_TURNED}
+          ORDER BY id DESC LIMIT {_MOST_TURNS}) d
+    JOIN strategy_engine.v_signals s ON s.account = :account AND s.signal_id = d.signal_id
+    WHERE NOT EXISTS (
+        SELECT FROM risk_manager.decisions a
+        WHERE a.account = :account
+          AND a.decision_id = 'dec-{TURN_PREFIX}' || substr(d.signal_id, {len(SIGNAL_PREFIX) + 1})))
+"""
 
 
 def _entries(most: int) -> str:
@@ -89,6 +117,7 @@ def _entries(most: int) -> str:
 
 
 _BOOK = text(f"""
+{_TURNS}
 SELECT
   (SELECT adopted_at FROM trade_executor.v_accounts WHERE account = :account) AS adopted_at,
   EXISTS (SELECT 1 FROM risk_manager.outbox
@@ -114,19 +143,20 @@ SELECT
    FROM trade_executor.v_splits s WHERE s.account = :account) AS splits,
   (SELECT jsonb_agg(jsonb_build_array(
       w.symbol, w.side, w.purpose, w.quantity::text, w.type, w.limit_price::text, w.stop_price::text,
-      w.stop_loss::text, w.reference_price::text, w.strategy) ORDER BY w.symbol, w.key)
+      w.stop_loss::text, w.reference_price::text, w.strategy, w.is_foreign) ORDER BY w.symbol, w.key)
    FROM (
       SELECT client_order_id AS key, symbol, side, purpose,
              CASE state WHEN 'UNKNOWN' THEN quantity ELSE quantity - filled_quantity END AS quantity,
              type, limit_price, stop_price, stop_loss, reference_price,
              coalesce((SELECT d.strategy FROM risk_manager.decisions d
-                       WHERE d.account = :account AND d.decision_id = i.decision_id), '') AS strategy
+                       WHERE d.account = :account AND d.decision_id = i.decision_id), '') AS strategy,
+             false AS is_foreign
       FROM trade_executor.v_intents i
       WHERE account = :account AND state IN ({_LIVE}) AND purpose <> 'protect'
       UNION ALL
       -- Buys that somebody else gave at the broker bind cash and will be held, like our own; so do sales of nothing held.
       SELECT broker_order_id, symbol, side, 'entry', quantity - filled_quantity,
-             type, limit_price, stop_price, NULL, coalesce(limit_price, stop_price, 0), ''
+             type, limit_price, stop_price, NULL, coalesce(limit_price, stop_price, 0), '', true
       FROM trade_executor.v_orders
       WHERE account = :account AND intent_id IS NULL AND parent_order_id IS NULL
         AND status NOT IN ({_FINAL})
@@ -135,7 +165,7 @@ SELECT
             WHERE h.account = :account AND h.symbol = v_orders.symbol AND h.quantity > 0))
       UNION ALL
       SELECT decision_id, symbol, side, purpose, quantity,
-             type, limit_price, stop_price, stop_loss, reference_price, strategy
+             type, limit_price, stop_price, stop_loss, reference_price, strategy, false
       FROM risk_manager.decisions
       WHERE account = :account AND outcome = 'approved' AND review_id > {_READ}
    ) w WHERE w.quantity > 0) AS working,
@@ -172,6 +202,12 @@ SELECT
    FROM trade_executor.v_orders o
    WHERE o.account = :account AND o.intent_id IS NULL AND o.parent_order_id IS NULL
      AND o.status NOT IN ({_FINAL})) AS open_orders,
+  (SELECT jsonb_agg(to_jsonb(t) ORDER BY t.number) FROM turns t) AS turns,
+  (SELECT jsonb_build_array(may_short, lending_seen_at) FROM trade_executor.v_accounts
+   WHERE account = :account) AS may_short,
+  (SELECT jsonb_agg(jsonb_build_array(l.symbol, l.is_lent, l.seen_at)) FROM trade_executor.v_lending l
+   WHERE l.account = :account AND l.symbol IN (
+       SELECT unnest(CAST(:shorts AS text[])) UNION SELECT t.symbol FROM turns t)) AS lent,
   (SELECT jsonb_agg(DISTINCT symbol) FROM trade_executor.v_differences
    WHERE account = :account AND closed_at IS NULL AND symbol IS NOT NULL) AS paused,
   (SELECT jsonb_object_agg(q.symbol, q.at) FROM (
@@ -208,7 +244,7 @@ class Books(Tables):
         """See `ports.Store`."""
 
         async def read(connection: AsyncConnection) -> Book:
-            row = await self._book_row(connection, at, "")
+            row = await self._book_row(connection, at, "", ())
             return await self._book_of(connection, row, at)
 
         return await self._db.run(read)
@@ -220,8 +256,10 @@ class Books(Tables):
     async def _executions(self, connection: AsyncConnection) -> list[Execution]:
         return await newest_executions(connection, self._account, MOST_RECENT)
 
-    async def _book_row(self, connection: AsyncConnection, at: datetime, source: str) -> Row[Any]:
-        """All of the account in one row, and whether `source` was reviewed before."""
+    async def _book_row(
+        self, connection: AsyncConnection, at: datetime, source: str, shorts: Sequence[Symbol]
+    ) -> Row[Any]:
+        """All of the account in one row, whether `source` was reviewed before, and which of `shorts` are lent."""
         found = await connection.execute(
             _BOOK,
             {
@@ -231,6 +269,7 @@ class Books(Tables):
                 "recent_from": at - timedelta(seconds=LONGEST_WINDOW_S),
                 "most": MOST_RECENT,
                 "reads_day_trades": self._reads_day_trades,
+                "shorts": list(shorts),
             },
         )
         return found.one()
@@ -264,11 +303,44 @@ class Books(Tables):
                 row.limits_changed_at,
             ),
             adopted_at=row.adopted_at,
+            turns=tuple(_turn(each) for each in unjson(row.turns) or []),
+            lending=Lending(
+                _word(*(unjson(row.may_short) or (None, None))),
+                {
+                    Symbol(s): Word(lent, datetime.fromisoformat(at))
+                    for s, lent, at in unjson(row.lent) or []
+                },
+            ),
         )
         if self._reads_records:
             found_trades = matched(await self._executions(connection)).trades
             book = replace(book, recent=replace(book.recent, records=records_of(found_trades)))
         return book
+
+
+def _turn(entry: Mapping[str, Any]) -> Turn:
+    """A turn from the signal that it stands for, under the id of its own answer."""
+    signal = Signal(
+        turn_signal_id(entry["signal_id"]),
+        entry["account"],
+        entry["strategy"],
+        Symbol(entry["symbol"]),
+        Timeframe(entry["timeframe"]),
+        datetime.fromisoformat(entry["bar_start_at"]),
+        datetime.fromisoformat(entry["bar_end_at"]),
+        Direction(entry["direction"]),
+        float(entry["conviction"]),
+        entry["reason"],
+        Decimal(entry["price"]),
+        entry["figures"],
+    )
+    return Turn(signal, entry["signal_id"], entry["is_superseded"])
+
+
+def _word(is_yes: bool | None, seen_at: str | None) -> Word | None:
+    if is_yes is None or seen_at is None:
+        return None
+    return Word(is_yes, datetime.fromisoformat(seen_at))
 
 
 def _holdings(
@@ -329,7 +401,8 @@ def _protection(
 
 
 def _working(entry: Sequence[Any]) -> Working:
-    symbol, side, purpose, quantity, kind, limit, stop, stop_loss, reference, strategy = entry
+    symbol, side, purpose, quantity, kind, limit, stop, stop_loss, reference, *whose = entry
+    strategy, is_foreign = whose
     return Working(
         Symbol(symbol),
         Side(side),
@@ -342,6 +415,7 @@ def _working(entry: Sequence[Any]) -> Working:
         decimal_of(stop_loss),
         Decimal(reference),
         strategy,
+        is_foreign,
     )
 
 

@@ -73,7 +73,8 @@ class Reviews(Books, Authority):
                 cursor = self._cursors[inbound.stream]
                 if not await cursor.move(connection, inbound.position, holding=self._lock):
                     return None
-            row = await self._book_row(connection, at, source)
+            shorts = [] if inbound is None else inbound.shorts
+            row = await self._book_row(connection, at, source, shorts)
             if row.is_reviewed:
                 return None
             book = await self._book_of(connection, row, at)
