@@ -94,8 +94,9 @@ def make_floor() -> Callable[..., Floor]:
         slippage_bps: float = 0.0,
         max_volume_share: float = 1.0,
         allow_short: bool = False,
+        not_lent: frozenset[Symbol] = frozenset(),
     ) -> Floor:
-        rules = BookRules(Decimal(cash), slippage_bps, max_volume_share, allow_short)
+        rules = BookRules(Decimal(cash), slippage_bps, max_volume_share, allow_short, not_lent)
         return Floor(rules)
 
     return make

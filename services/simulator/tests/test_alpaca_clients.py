@@ -300,6 +300,38 @@ def test_a_position_is_closed_at_the_market(client: Any, simulator: RunningSimul
     assert client.get_all_positions() == []
 
 
+def test_a_short_bracket_goes_out_at_its_stop_above_and_is_told_as_a_short_sale(
+    make_tape: Callable[..., Tape],
+) -> None:
+    rules = BookRules(Decimal(100_000), allow_short=True, not_lent=frozenset({Symbol("MSFT")}))
+    with running_simulator(make_tape(MINUTES, ["AAPL", "MSFT"]), rules=rules) as simulator:
+        client: Any = TradingClient("K", "S", url_override=simulator.url)
+        assert client.get_account().shorting_enabled
+        assert [client.get_asset(name).shortable for name in ("AAPL", "MSFT")] == [True, False]
+        simulator.advance(3)
+        wish = MarketOrderRequest(
+            symbol="AAPL", qty=10, side=OrderSide.SELL, time_in_force=TimeInForce.GTC,
+            order_class=OrderClass.BRACKET, take_profit=TakeProfitRequest(limit_price=90),
+            stop_loss=StopLossRequest(stop_price=105),
+        )  # fmt: skip
+        parent = client.submit_order(wish)
+        assert parent.position_intent == "sell_to_open"
+        assert {leg.position_intent for leg in parent.legs} == {"buy_to_close"}
+        simulator.advance(3)
+        held = client.get_open_position("AAPL")
+        assert (held.side, held.qty, held.qty_available) == ("short", "-10", "0")
+        assert Decimal(held.market_value) < 0
+        with pytest.raises(APIError, match="insufficient qty available"):
+            client.submit_order(a_market_buy(10))
+        with pytest.raises(APIError, match="cannot be sold short"):
+            client.submit_order(wish.model_copy(update={"symbol": "MSFT"}))
+        simulator.advance(6)
+        assert client.get_all_positions() == []
+        [bought, sold] = client.get("/account/activities/FILL")
+        assert (sold["side"], sold["price"]) == ("sell_short", "100.5")
+        assert (bought["side"], bought["price"]) == ("buy", "105")
+
+
 def test_a_used_client_order_id_is_refused_for_ever(
     client: Any, simulator: RunningSimulator
 ) -> None:

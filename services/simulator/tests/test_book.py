@@ -403,6 +403,78 @@ def test_short_sales_need_the_rule_that_allows_them(make_floor: Callable[..., An
     assert (floor.book.quantity_of(AAPL), floor.book.cash) == (0, 100_100)
 
 
+def test_a_purchase_closes_no_more_than_is_owed_and_free(make_floor: Callable[..., Any]) -> None:
+    floor = make_floor(allow_short=True)
+    submit(floor, a_sell(10))
+    floor.bar(100, 101, 99, 100)
+
+    with pytest.raises(Refusal, match=r"requested: 11, available: 10"):
+        floor.book.apply(a_buy(11))
+    resting = submit(floor, a_buy(10, limit_price=90))
+    with pytest.raises(Refusal, match=r"requested: 1, available: 0"):
+        floor.book.apply(a_buy(1, limit_price=80))
+    with pytest.raises(Refusal, match=r"requested: 11, available: 10"):
+        floor.book.apply(Replace(resting.id, quantity=Decimal(11)))
+
+
+def test_orders_that_open_a_position_on_both_sides_are_not_open_together(
+    make_floor: Callable[..., Any],
+) -> None:
+    floor = make_floor(allow_short=True)
+    short = submit(floor, a_sell(10, limit_price=120))
+    with pytest.raises(Refusal, match="cannot open a long buy while a short sell order is open"):
+        floor.book.apply(a_buy(10, limit_price=80))
+    floor.book.apply(Cancel(short.id))
+    submit(floor, a_buy(10, limit_price=80))
+    with pytest.raises(Refusal, match="cannot open a short sell while a long buy order is open"):
+        floor.book.apply(a_sell(10, limit_price=120))
+
+
+def test_a_share_that_is_not_lent_is_not_sold_short(make_floor: Callable[..., Any]) -> None:
+    floor = make_floor(allow_short=True, not_lent=frozenset({AAPL}))
+    with pytest.raises(Refusal, match='asset "AAPL" cannot be sold short') as error:
+        floor.book.apply(a_sell())
+    assert error.value.status == 422
+
+
+def test_a_short_sale_is_reserved_at_three_percent_above_the_market_and_never_in_fractions(
+    make_floor: Callable[..., Any],
+) -> None:
+    floor = make_floor(cash=10_300, allow_short=True)
+    floor.bar(100, 101, 99, 100)
+    floor.start()
+    with pytest.raises(Refusal, match="fractional orders cannot be sold short"):
+        floor.book.apply(replace(a_sell(), quantity=Decimal("0.5")))
+    with pytest.raises(Refusal, match="insufficient buying power"):
+        floor.book.apply(a_sell(101))
+    order = submit(floor, a_sell(50, limit_price=110))
+    assert floor.book.buying_power == 10_300 - 50 * 110
+    dearer = floor.book.apply(Replace(order.id, limit_price=Decimal(120)))[0]
+    assert floor.book.buying_power == 10_300 - 50 * 120
+    with pytest.raises(Refusal, match="insufficient buying power"):
+        floor.book.apply(Replace(dearer.id, quantity=Decimal(86)))
+
+
+def test_the_legs_of_a_short_bracket_are_above_and_below_and_bind_its_shares(
+    make_floor: Callable[..., Any],
+) -> None:
+    floor = make_floor(allow_short=True)
+    bracket = {"order_class": OrderClass.BRACKET, "stop_loss": 105, "take_profit": 95}
+    for wrong in ({"stop_loss": 95}, {"take_profit": 105}, {"stop_loss": 100}):
+        with pytest.raises(Refusal, match=r"stop_loss\.stop_price|take_profit\.limit_price"):
+            floor.book.apply(a_sell(10, **{**bracket, **wrong}))
+    entry = submit(floor, a_sell(10, **bracket))
+    floor.bar(100, 101, 99, 100)
+    stop, target = sorted(floor.book.legs_of(entry), key=lambda leg: leg.role is not Role.STOP)
+    assert (stop.side, stop.stop_price, stop.position_intent) == (Side.BUY, 105, "buy_to_close")
+    assert (target.side, target.limit_price) == (Side.BUY, 95)
+    assert floor.book.held_for_orders(AAPL)[0] == 10
+    floor.bar(107, 108, 106, 107)
+    assert floor.book.orders[stop.id].average_price == 107, "a gap hurts"
+    assert floor.book.orders[target.id].status is OrderStatus.CANCELED
+    assert (floor.book.quantity_of(AAPL), floor.book.cash) == (0, 100_000 - 70)
+
+
 def test_changes_list_each_order_once_with_its_final_view(floor: Any) -> None:
     first = submit(floor, a_buy())
     submit(floor, a_buy(limit_price=50))
@@ -439,12 +511,12 @@ def wishes(draw: st.DrawFn) -> Submit:
             kind = draw(st.sampled_from([OrderType.MARKET, OrderType.LIMIT]))
             limit = price if kind is OrderType.LIMIT else None
             bracket = OrderClass.BRACKET
-            return Submit(AAPL, Side.BUY, quantity, kind, force, bracket, limit, None, target, stop)
+            return Submit(AAPL, side, quantity, kind, force, bracket, limit, None, target, stop)
         case _:
             target, stop = draw(PRICES), draw(PRICES)
             oco = OrderClass.OCO
             return Submit(
-                AAPL, Side.SELL, quantity, OrderType.LIMIT, force, oco, None, None, target, stop
+                AAPL, side, quantity, OrderType.LIMIT, force, oco, None, None, target, stop
             )
 
 
@@ -504,8 +576,13 @@ def check_laws(book: Book) -> None:
     assert book.quantity_of(AAPL) == moved
     if not book.rules.allow_short:
         assert moved >= 0
-        # What is bound to be sold is there: no run of fills can sell too much.
-        assert book.held_for_orders(AAPL)[0] <= moved
+    if moved:
+        # What is bound to be sold, or bought back, is there: no run of fills can close too much.
+        assert book.held_for_orders(AAPL)[0] <= abs(moved)
+    held = Decimal(0)
+    for execution in book.executions:
+        before, held = held, held + execution.side.sign * execution.quantity
+        assert before * held >= 0, "a fill went through zero"
     for order in book.orders.values():
         fills = [e for e in book.executions if e.order_id == order.id]
         assert sum((e.quantity for e in fills), Decimal(0)) == order.filled_quantity

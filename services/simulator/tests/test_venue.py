@@ -1,6 +1,7 @@
 """Steps and journal: a step happens once, and a crash changes nothing."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -227,6 +228,18 @@ def test_an_account_refuses_other_bars_and_other_rules(
         open_venue(make_tape(MINUTES[:2]), "mine", RULES, tmp_path)
     with pytest.raises(Misconfigured, match="account mine began with cash 100000"):
         open_venue(tape, "mine", BookRules(Decimal(5)), tmp_path)
+
+
+def test_an_account_may_be_allowed_to_sell_short_later_and_never_the_other_way(
+    tape: Tape, tmp_path: Path
+) -> None:
+    margin = replace(RULES, allow_short=True)
+    open_venue(tape, "cash", replace(RULES, allow_short=False), tmp_path).close()
+    open_venue(tape, "cash", margin, tmp_path).close()
+    open_venue(tape, "margin", margin, tmp_path).close()
+
+    with pytest.raises(Misconfigured, match="account margin began with"):
+        open_venue(tape, "margin", replace(RULES, allow_short=False), tmp_path)
 
 
 def test_an_account_name_cannot_leave_its_folder(tape: Tape, tmp_path: Path) -> None:

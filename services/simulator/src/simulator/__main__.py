@@ -81,7 +81,8 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     add("--sessions", type=_whole(1, 10**6), help="how many SYNTHETIC sessions (default: no end)")
     add("--slippage-bps", type=_number(0.0, 1_000.0), default=0.0, help="of market orders")
     add("--max-volume-share", type=_number(1e-6, 1.0), default=0.1, help="of a bar's volume")
-    add("--allow-short", action="store_true", help="let the account sell short")
+    add("--no-shorting", action="store_true", help="a cash account, which sells nothing short")
+    add("--not-lent", type=_symbols, default=(), help="A,B: shares that nobody lends")
     add("--rate-limit", type=_whole(0, 10**9), default=200, help="requests a minute; 0: no limit")
     add("--credits", type=_whole(0, 10**6), default=0, help="of Twelve Data, a minute; 0: no limit")
     add("--cache-dir", type=Path, help="where the exchange's sessions are kept between starts")
@@ -129,7 +130,11 @@ def describe(tape: Tape) -> str:
 async def serve(options: argparse.Namespace) -> None:
     """Assemble the venue and its doors and run them until SIGTERM, SIGINT or a failure."""
     rules = BookRules(
-        options.cash, options.slippage_bps, options.max_volume_share, options.allow_short
+        options.cash,
+        options.slippage_bps,
+        options.max_volume_share,
+        not options.no_shorting,
+        frozenset(options.not_lent),
     )
     venue = open_venue(make_tape(options), options.account, rules, options.state_dir)
     timer = MonotonicTimer()

@@ -120,11 +120,15 @@ class Account:
         return ZERO if held is None else held.quantity
 
     def held_for_orders(self, symbol: Symbol) -> tuple[Decimal, list[str]]:
-        """Shares bound by working sells, and their ids; a pair of legs binds its shares once."""
+        """Shares bound by the working orders that would close the position, and the ids of those.
+
+        Sales of what is held, purchases of what is owed; a pair of legs binds its shares once.
+        """
+        closing = Side.BUY if self.quantity_of(symbol) < 0 else Side.SELL
         per_group: dict[str, Decimal] = {}
         related: list[str] = []
         for order in self.open_orders():
-            if order.symbol == symbol and order.side is Side.SELL and order.is_working:
+            if order.symbol == symbol and order.side is closing and order.is_working:
                 per_group[order.group] = max(per_group.get(order.group, ZERO), order.remaining)
                 related.append(order.id)
         return sum(per_group.values(), ZERO), related

@@ -127,39 +127,48 @@ def refuse_bad_exits(wish: Submit, base_price: Decimal) -> None:
 
 
 def refuse_unaffordable(account: Account, wish: Submit, reserve_price: Decimal) -> None:
-    """Enough money, or enough shares, that no other open order has bound."""
+    """Enough money for what is opened; enough shares, that no other open order has bound, for what is closed."""
     existing = account.quantity_of(wish.symbol)
-    if wish.side is Side.BUY:
-        if wish.order_class is OrderClass.OCO and -existing < wish.quantity:
+    if existing * wish.side.sign < 0:
+        # Nothing goes through zero: what is beyond the position would open another one.
+        held, related = account.held_for_orders(wish.symbol)
+        if wish.quantity > abs(existing) - held:
             raise refusals.insufficient_quantity(
-                wish.symbol, wish.quantity, max(-existing, ZERO), ZERO, []
-            )
-        closing = sum(
-            (
-                order.remaining
-                for order in account.open_orders()
-                if order.symbol == wish.symbol and order.side is Side.BUY and order.is_working
-            ),
-            ZERO,
-        )
-        opening = max(wish.quantity - max(-existing - closing, ZERO), ZERO)
-        cost = opening * reserve_price
-        if cost > account.buying_power:
-            raise refusals.insufficient_buying_power(account.buying_power, cost)
-        return
-    held, related = account.held_for_orders(wish.symbol)
-    if existing > 0:
-        if wish.quantity > existing - held:
-            raise refusals.insufficient_quantity(
-                wish.symbol, wish.quantity, existing, held, related
+                wish.symbol, wish.quantity, abs(existing), held, related
             )
         return
     if wish.order_class is OrderClass.OCO:
         raise refusals.insufficient_quantity(wish.symbol, wish.quantity, ZERO, ZERO, [])
-    if not account.rules.allow_short or account.configuration["no_shorting"]:
-        raise refusals.forbidden("account is not allowed to short")
-    if wish.quantity != wish.quantity.to_integral_value():
-        raise refusals.unprocessable("fractional orders cannot be sold short")
-    cost = wish.quantity * account.short_price(wish.symbol, wish.limit_price)
+    price = reserve_price
+    if wish.side is Side.SELL:
+        _refuse_unlent(account, wish)
+        price = account.short_price(wish.symbol, wish.limit_price)
+    _refuse_both_openings(account, wish)
+    cost = wish.quantity * price
     if cost > account.buying_power:
         raise refusals.insufficient_buying_power(account.buying_power, cost)
+
+
+def _refuse_unlent(account: Account, wish: Submit) -> None:
+    """A short sale is for whole shares that are lent, in an account that may."""
+    if not account.rules.allow_short or account.configuration["no_shorting"]:
+        raise refusals.forbidden("account is not allowed to short")
+    if not account.rules.lends(wish.symbol):
+        raise refusals.unprocessable(f'asset "{wish.symbol}" cannot be sold short')
+    if wish.notional is not None or wish.quantity != wish.quantity.to_integral_value():
+        raise refusals.unprocessable("fractional orders cannot be sold short")
+
+
+def _refuse_both_openings(account: Account, wish: Submit) -> None:
+    """While an order that opens a position on one side is open, none opens one on the other."""
+    for order in account.open_orders():
+        if (
+            order.symbol == wish.symbol
+            and order.side is not wish.side
+            and order.position_intent.endswith("_to_open")
+        ):
+            raise refusals.forbidden(
+                "cannot open a long buy while a short sell order is open"
+                if wish.side is Side.BUY
+                else "cannot open a short sell while a long buy order is open"
+            )

@@ -224,19 +224,19 @@ class Book(Account):
         # The replacement stands for what is left; the shares already filled stay with the old order.
         quantity = total - old.filled_quantity
         reserve_price = limit or stop or old.reserve_price
-        if old.side is Side.SELL and old.role is Role.SIMPLE:
+        if old.position_intent.endswith("_to_open"):
+            reserved = self._reserved_by(old)
+            is_short = old.side is Side.SELL
+            cost = quantity * (self.short_price(old.symbol, limit) if is_short else reserve_price)
+            if cost > self.buying_power + reserved and cost > reserved:
+                raise refusals.insufficient_buying_power(self.buying_power + reserved, cost)
+        elif old.role is Role.SIMPLE:
             held, related = self.held_for_orders(old.symbol)
-            existing = self.quantity_of(old.symbol)
-            if not self.rules.allow_short and quantity > existing - held + old.remaining:
+            existing = abs(self.quantity_of(old.symbol))
+            if quantity > existing - held + old.remaining:
                 raise refusals.insufficient_quantity(
                     old.symbol, quantity, existing, held - old.remaining, related
                 )
-        elif old.side is Side.BUY:
-            free = self.buying_power + self._reserved_by(old)
-            if quantity * reserve_price > free and quantity * reserve_price > old.remaining * (
-                old.reserve_price
-            ):
-                raise refusals.insufficient_buying_power(free, quantity * reserve_price)
 
         at = self._stamp()
         new_id = self._new_id()
@@ -477,8 +477,7 @@ class Book(Account):
         at = self.now
         woken: list[Order] = []
         held, _ = self.held_for_orders(entry.symbol)
-        position = self.quantity_of(entry.symbol) * entry.side.sign
-        free = position - held if entry.side is Side.BUY else position
+        free = self.quantity_of(entry.symbol) * entry.side.sign - held
         for leg in self._siblings(entry):
             if leg.status is not OrderStatus.HELD:
                 continue

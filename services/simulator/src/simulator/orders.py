@@ -39,6 +39,12 @@ class BookRules:
     slippage_bps: float = 0.0
     max_volume_share: float = 0.1
     allow_short: bool = False
+    # Shares that nobody lends here, where others are.
+    not_lent: frozenset[Symbol] = frozenset()
+
+    def lends(self, symbol: Symbol) -> bool:
+        """Whether that share may be sold short by an account that may sell short at all."""
+        return self.allow_short and symbol not in self.not_lent
 
 
 @dataclass(frozen=True, slots=True)

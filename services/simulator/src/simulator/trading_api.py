@@ -159,7 +159,7 @@ class TradingApi:
         return answer(self._asset(self._symbol_of(name, f"asset not found for {name}")))
 
     def _asset(self, symbol: Symbol) -> dict[str, Any]:
-        return wire.asset(symbol, shortable=self._book.rules.allow_short)
+        return wire.asset(symbol, shortable=self._book.rules.lends(symbol))
 
     def _symbol_of(self, name: str, absent: str) -> Symbol:
         for symbol in self._venue.tape.symbols:

@@ -339,7 +339,9 @@ def open_venue(
                 "cash": plain(rules.cash),
                 "slippage_bps": rules.slippage_bps,
                 "max_volume_share": rules.max_volume_share,
-                "allow_short": rules.allow_short,
+                # What is forbidden binds; an account that may do more than it began with does all of that again.
+                **({} if rules.allow_short else {"allow_short": False}),
+                **({"not_lent": sorted(rules.not_lent)} if rules.not_lent else {}),
             },
         )
     return Venue(tape, account, rules, journal)

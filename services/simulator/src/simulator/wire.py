@@ -212,13 +212,15 @@ def position(book: Book, symbol: Symbol) -> dict[str, Any]:
     intraday_base = cost if is_fresh else held.quantity * last_day
     intraday = value - intraday_base
     bound, _ = book.held_for_orders(symbol)
-    available = max(held.quantity - bound, Decimal(0)) if held.quantity > 0 else held.quantity
+    # Signed like the position: of what is owed, too, only what no order has bound is free.
+    free = max(abs(held.quantity) - bound, Decimal(0))
+    available = free if held.quantity > 0 else -free
     return {
         "asset_id": asset_id(symbol),
         "symbol": symbol,
         "exchange": _EXCHANGE,
         "asset_class": "us_equity",
-        "asset_marginable": False,
+        "asset_marginable": book.rules.lends(symbol),
         "qty": plain(held.quantity),
         "qty_available": plain(available),
         "avg_entry_price": _rounded(held.average_price),
