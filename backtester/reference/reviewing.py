@@ -215,7 +215,8 @@ def recent(account: Account, at: datetime) -> Recent:
     traded_twice = Counter(day for (day, _), sides in account.dealt.items() if len(sides) == 2)
     records: dict[str, TradeRecord] = {}
     if account.limits.sizing.method is SizingMethod.KELLY:
-        records = records_of(matched(account.booked[-MOST_RECENT:]).trades)
+        held = {symbol: each.quantity for symbol, each in account.book.positions.items()}
+        records = records_of(matched(account.booked[-MOST_RECENT:], held).trades)
     return Recent(
         entries=tuple(account.approved),
         stops=tuple(account.stop_hits.values()),

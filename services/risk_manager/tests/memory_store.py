@@ -112,6 +112,7 @@ class MemoryStore:
             and stored.decision.answer.purpose is Purpose.ENTRY
             and stored.decided_at > recent_from
         )
+        held = {h.symbol: h.quantity for h in self.holdings}
         today = at.astimezone(NEW_YORK).date()
         days = Counter(
             stored.decision.trade_on
@@ -130,7 +131,7 @@ class MemoryStore:
             replace(
                 self.recent,
                 entries=entries,
-                records=records_of(matched(self.fills).trades),
+                records=records_of(matched(self.fills, held).trades),
                 throttles=self._throttles_now(),
             ),
             self.limit_changes[-1] if self.limit_changes else None,

@@ -1,9 +1,9 @@
 """Which strategy earned what?
 
-Executions go in, oldest first; `shared.domain.lots` matches them, and what a sale earned belongs to the strategy whose
-entry brought the shares, whoever sold them. The newest executions alone may begin in the middle: shares that were
-sold and that no known purchase brought were there before, at a cost nobody knows, and earn nobody anything. Amounts
-are exact; a purchase's fee counts with its shares, as they are sold. Pure.
+Executions go in, oldest first, and what is held after them; `shared.domain.lots` matches them, and what a way out earned
+belongs to the strategy whose entry opened the shares, long or short, whoever closed them. The newest executions alone may
+begin in the middle: what was held or owed before them had a price that nobody knows, and earns nobody anything. Amounts
+are exact; an entry's fee counts with its shares, as they are closed. Pure.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shared.domain.symbols import Symbol
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """One entry order as far as it was sold; `pnl` in dollars after fees, whole once nothing is left."""
+    """One entry order as far as it was closed; `pnl` in dollars after fees, whole once nothing is left."""
 
     strategy: str
     symbol: Symbol
@@ -37,31 +37,36 @@ class Matched:
     lots: Mapping[Symbol, tuple[Part, ...]]
 
 
-def matched(executions: Iterable[Execution]) -> Matched:
-    """Match sales to purchases, first in, first out; `executions` come oldest first."""
+def matched(executions: Iterable[Execution], held: Mapping[Symbol, Decimal]) -> Matched:
+    """Match ways out to entries, first in, first out.
+
+    Args:
+        executions: oldest first. `held`: shares after the last of them, below zero for what is owed; missing for none.
+    """
     known = list(executions)
-    found = match([*_held_before(known), *known])
+    found = match([*_held_before(known, held), *known])
     gains: dict[str, Decimal] = {}
-    sold: dict[str, Decimal] = {}
+    closed: dict[str, Decimal] = {}
     for closing in found.closings:
         order = closing.opened.execution.order_id
-        sold[order] = sold.get(order, ZERO) + closing.quantity
+        closed[order] = closed.get(order, ZERO) + closing.quantity
         gains[order] = gains.get(order, ZERO) + (closing.gain or ZERO)
     lots: dict[Symbol, tuple[Part, ...]] = {}
     for lot in found.open_lots:
         if lot.amount is not None:
             symbol = lot.execution.symbol
             lots[symbol] = (*lots.get(symbol, ()), lot)
-    left = {lot.execution.order_id for held in lots.values() for lot in held}
+    left = {lot.execution.order_id for kept in lots.values() for lot in kept}
     entries: dict[str, Execution] = {}
     for execution in known:
-        if execution.side is Side.BUY and execution.price is not None:
+        is_entry = execution.order_id in left or execution.order_id in closed
+        if is_entry and execution.price is not None:
             entries.setdefault(execution.order_id, execution)
     trades = tuple(
         Trade(
             entry.strategy,
             entry.symbol,
-            sold.get(order, ZERO),
+            closed.get(order, ZERO),
             gains.get(order, ZERO),
             order not in left,
         )
@@ -70,20 +75,26 @@ def matched(executions: Iterable[Execution]) -> Matched:
     return Matched(trades, lots)
 
 
-def _held_before(known: Sequence[Execution]) -> list[Execution]:
-    """The fewest shares that must have been there for every sale to be one of shares that were held."""
-    held: dict[Symbol, Decimal] = {}
-    least: dict[Symbol, Decimal] = {}
+def _held_before(known: Sequence[Execution], held: Mapping[Symbol, Decimal]) -> list[Execution]:
+    """What was held or owed before the first of them, at a price that nobody knows."""
+    before: dict[Symbol, Decimal] = {}
     for each in known:
-        change = each.quantity if each.side is Side.BUY else -each.quantity
-        held[each.symbol] = held.get(each.symbol, ZERO) + change
-        least[each.symbol] = min(least.get(each.symbol, ZERO), held[each.symbol])
+        there = before.get(each.symbol, held.get(each.symbol, ZERO))
+        before[each.symbol] = there - each.side.sign * each.quantity
     return [
         Execution(
-            f"before:{symbol}", "", "", symbol, Side.BUY, -short, None, ZERO, known[0].executed_at
+            f"before:{symbol}",
+            "",
+            "",
+            symbol,
+            Side.BUY if shares > 0 else Side.SELL,
+            abs(shares),
+            None,
+            ZERO,
+            known[0].executed_at,
         )
-        for symbol, short in least.items()
-        if short < 0
+        for symbol, shares in before.items()
+        if shares
     ]
 
 
@@ -105,7 +116,7 @@ def records_of(trades: Iterable[Trade]) -> dict[str, TradeRecord]:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """What one strategy has earned and still holds; dollars."""
+    """What one strategy has earned and still holds; dollars, below zero for what is owed."""
 
     strategy: str
     realised_pnl: Decimal
@@ -125,8 +136,9 @@ def attributed(found: Matched, prices: Mapping[Symbol, Decimal]) -> list[Attribu
     worth: dict[str, Decimal] = {}
     for symbol, lots in found.lots.items():
         for lot in lots:
-            strategy, cost, price = lot.execution.strategy, lot.amount or ZERO, prices.get(symbol)
-            value = cost if price is None else lot.quantity * price
+            strategy, sign = lot.execution.strategy, lot.execution.side.sign
+            cost, price = sign * (lot.amount or ZERO), prices.get(symbol)
+            value = cost if price is None else sign * lot.quantity * price
             gained[strategy] = gained.get(strategy, ZERO) + value - cost
             worth[strategy] = worth.get(strategy, ZERO) + value
     return [

@@ -272,7 +272,8 @@ class RiskManager:
             least_returns=limits.least_common_returns,
         )
         prices = {h.symbol: exposure.worth(h) for h in book.holdings if h.symbol in market.prices}
-        attribution = attributed(matched(await self._store.executions()), prices)
+        held = {h.symbol: h.quantity for h in book.holdings}
+        attribution = attributed(matched(await self._store.executions(), held), prices)
         return Portfolio(at, book, exposure, marked, limits, figures, attribution)
 
     async def change_limits(

@@ -313,7 +313,8 @@ class Books(Tables):
             ),
         )
         if self._reads_records:
-            found_trades = matched(await self._executions(connection)).trades
+            held = {h.symbol: h.quantity for h in book.holdings}
+            found_trades = matched(await self._executions(connection), held).trades
             book = replace(book, recent=replace(book.recent, records=records_of(found_trades)))
         return book
 
