@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from risk_manager.limits import Limits
-from risk_manager.review import Outcome, review_evaluation, review_manual
+from risk_manager.review import Outcome, review_evaluation, review_flatten, review_manual
 from risk_manager.share_counts import BookedSplit
 from risk_manager.snapshot import (
     Book,
@@ -29,30 +29,33 @@ from risk_manager.snapshot import (
     Protection,
     Recent,
     RecentEntry,
+    Turn,
     Working,
 )
 from risk_manager.testing import (
     NOW,
     a_book,
     a_holding,
+    a_lending,
     a_manual_order,
     a_market,
     a_mode,
     a_signal,
+    a_turn,
     a_venue,
     an_evaluation,
     some_limits,
 )
 from shared.domain.corporate_actions import Split
 from shared.domain.decisions import Approved, Purpose, TradingMode
-from shared.domain.orders import OrderType
+from shared.domain.orders import OrderType, Side
 from shared.domain.signals import Direction, Signal
 from shared.domain.symbols import Symbol
 
 SYMBOLS = ("AAPL", "AMZN", "GOOG", "MSFT", "NVDA", "TSLA")
 VENUE = a_venue()
 TODAY = date(2026, 1, 15)
-GAP = Decimal("1.04")
+GAP = {Side.BUY: Decimal("1.04"), Side.SELL: Decimal("1.08")}
 
 symbols = st.sampled_from(SYMBOLS)
 prices = st.dictionaries(
@@ -65,6 +68,7 @@ any_limits = st.builds(
     max_daily_trades=st.integers(1, 5),
     max_correlation=st.just(1.0),
     stop_loss=st.sampled_from([0.01, 0.05, 0.5]),
+    allow_short=st.booleans(),
 )
 wishes = st.lists(
     st.tuples(symbols, st.sampled_from(Direction), st.floats(0, 1), st.sampled_from(["a", "b"])),
@@ -91,7 +95,7 @@ def test_no_run_of_approvals_passes_a_limit(
 ) -> None:
     outcome = review_evaluation(
         an_evaluation(*signals_of(wished, at_prices)),
-        a_book(cash=cash),
+        a_book(cash=cash, lending=a_lending(*SYMBOLS)),
         a_market(at_prices),
         limits,
         VENUE,
@@ -99,10 +103,11 @@ def test_no_run_of_approvals_passes_a_limit(
     )
 
     entries = [a for a in outcome.review.approved if a.purpose is Purpose.ENTRY]
-    cost = sum(float(a.quantity * a.reference_price) * 1.04 for a in entries)
+    cost = sum(float(a.quantity * a.reference_price * GAP[a.side]) for a in entries)
     at_risk = sum(
-        float(a.quantity * (a.reference_price - a.stop_loss)) for a in entries if a.stop_loss
+        float(a.quantity * abs(a.reference_price - a.stop_loss)) for a in entries if a.stop_loss
     )
+    assert limits.allow_short or all(a.side is Side.BUY for a in entries)
     assert cost <= cash * (1 + 1e-9)
     assert at_risk <= cash * limits.max_portfolio_risk * (1 + 1e-9)
     assert len(entries) <= limits.max_daily_trades
@@ -119,7 +124,8 @@ def test_the_order_of_signals_in_an_evaluation_does_not_matter(
     at_prices: dict[str, float],
     limits: Limits,
 ) -> None:
-    book = a_book(cash=20_000, holdings=[a_holding("AAPL", 3, stop=1)])
+    held = [a_holding("AAPL", 3, stop=1), a_holding("AMZN", -3, stop=1_000)]
+    book = a_book(cash=20_000, holdings=held, lending=a_lending(*SYMBOLS))
 
     def answers(signals: list[Signal]) -> Outcome:
         return review_evaluation(
@@ -132,7 +138,11 @@ def test_the_order_of_signals_in_an_evaluation_does_not_matter(
     assert answers(list(shuffled)) == answers(signals) == answers(signals)
 
 
-@given(at_prices=prices, quantity=st.integers(1, 10_000), limits=any_limits)
+@given(
+    at_prices=prices,
+    quantity=st.integers(-10_000, 10_000).filter(lambda quantity: quantity != 0),
+    limits=any_limits,
+)
 def test_exits_are_never_blocked_in_reducing(
     at_prices: dict[str, float], quantity: int, limits: Limits
 ) -> None:
@@ -147,7 +157,7 @@ def test_exits_are_never_blocked_in_reducing(
 
     outcome = review_evaluation(evaluation, book, a_market(at_prices), limits, VENUE, NOW)
 
-    assert [a.quantity for a in outcome.review.approved] == [quantity]
+    assert [a.side.sign * a.quantity for a in outcome.review.approved] == [-quantity]
 
 
 @dataclass
@@ -167,7 +177,7 @@ class Live:
 
 
 class AccountMachine(RuleBasedStateMachine):
-    """An account whose orders fill, stall or get lost, at prices that move between reviews."""
+    """An account, long, short and turned around, whose orders fill, stall or get lost while prices move."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -185,7 +195,10 @@ class AccountMachine(RuleBasedStateMachine):
             max_order_shares=300,
             max_orders_per_minute=5,
             max_repeats=3,
+            allow_short=True,
         )
+        self.lent = set(SYMBOLS)
+        self.turns: list[Turn] = []
         self.change: LimitChange | None = None
         self.cash = Decimal(50_000)
         self.prices = dict.fromkeys(SYMBOLS, 100.0)
@@ -226,16 +239,32 @@ class AccountMachine(RuleBasedStateMachine):
         return any(entry.since_at is None for entry in self.entries.get(symbol, []))
 
     def review(self, wished: Sequence[tuple[str, Direction, float, str]]) -> Outcome:
-        return self.settle(
-            review_evaluation(
-                an_evaluation(*signals_of(wished, self.prices)),
-                self.book(),
-                self.market(),
-                self.limits,
-                VENUE,
-                NOW,
-            )
+        signals = {signal.signal_id: signal for signal in signals_of(wished, self.prices)}
+        evaluation = an_evaluation(*signals.values())
+        outcome = self.settle(
+            review_evaluation(evaluation, self.book(), self.market(), self.limits, VENUE, NOW)
         )
+        answers = {decision.answer.signal_id for decision in outcome.decisions}
+        self.turns = [turn for turn in self.turns if turn.signal.signal_id not in answers]
+        # What waited in a symbol that is wished for anew has been answered.
+        assert not {turn.signal.symbol for turn in self.turns} & {
+            signal.symbol for signal in signals.values()
+        }
+        for decision in outcome.decisions:
+            if decision.is_approved and "turns_to" in decision.figures:
+                self.turns.append(a_turn(signals[decision.answer.signal_id]))
+        return outcome
+
+    def by_hand(self, outcome: Outcome, *, is_for_all: bool = False) -> None:
+        """What a person does ends what waits in the symbol, or everywhere."""
+        self.settle(outcome)
+        symbols = {decision.answer.symbol for decision in outcome.decisions}
+        self.turns = [
+            replace(turn, is_superseded=True)
+            if is_for_all or turn.signal.symbol in symbols
+            else turn
+            for turn in self.turns
+        ]
 
     def book(self) -> Book:
         return a_book(
@@ -258,6 +287,8 @@ class AccountMachine(RuleBasedStateMachine):
             entries_by_day={TODAY: self.counted},
             recent=Recent(entries=tuple(self.recent)),
             limit_change=self.change,
+            turns=self.turns,
+            lending=a_lending(*self.lent),
         )
 
     def in_force(self) -> Limits:
@@ -275,9 +306,11 @@ class AccountMachine(RuleBasedStateMachine):
                 assert self.mode is TradingMode.ACTIVE
                 assert approved.symbol not in before
                 assert approved.symbol not in self.waiting
+                self.nothing_goes_through_zero(approved)
                 self.limits_hold(approved)
             else:
                 assert self.mode is not TradingMode.HALTED
+                self.no_more_leaves_than_there_is(approved)
         assert abs(outcome.mark.equity - self.equity()) < Decimal("0.001")
         self.last_mark = outcome.mark
         if outcome.reduce_because is not None:
@@ -287,6 +320,32 @@ class AccountMachine(RuleBasedStateMachine):
     def equity(self) -> Decimal:
         return self.cash + sum((q * self.worth(s) for s, q in self.held.items()), Decimal(0))
 
+    def nothing_goes_through_zero(self, newest: Approved) -> None:
+        """An entry comes where nothing is on the other side, nor leaving; a short one where it is allowed."""
+        assert newest.side.sign * self.held.get(newest.symbol, Decimal(0)) >= 0
+        for live in self.live:
+            if live.approved.symbol == newest.symbol:
+                assert (live.approved.side, live.approved.purpose) == (newest.side, Purpose.ENTRY)
+        if newest.side is Side.SELL:
+            assert self.limits.allow_short
+            assert newest.symbol in self.lent
+            assert newest.stop_loss is not None
+            assert newest.take_profit is not None
+            assert newest.take_profit < newest.reference_price < newest.stop_loss
+
+    def no_more_leaves_than_there_is(self, newest: Approved) -> None:
+        held, symbol = self.held.get(newest.symbol, Decimal(0)), newest.symbol
+        sums = {
+            purpose: sum(
+                live.remaining
+                for live in self.live
+                if (live.approved.symbol, live.approved.purpose) == (symbol, purpose)
+            )
+            for purpose in Purpose
+        }
+        assert held * newest.side.sign <= 0
+        assert sums[Purpose.EXIT] <= abs(held) + sums[Purpose.ENTRY]
+
     def limits_hold(self, newest: Approved) -> None:
         """Count everything anew at the instant of an approval: nothing may be over a limit then."""
         limits = self.in_force()
@@ -294,15 +353,17 @@ class AccountMachine(RuleBasedStateMachine):
         entering = [live for live in self.live if live.approved.purpose is Purpose.ENTRY]
         mine = sum(
             (live.remaining for live in entering if live.approved.symbol == newest.symbol),
-            self.held.get(newest.symbol, Decimal(0)),
+            abs(self.held.get(newest.symbol, Decimal(0))),
         )
         assert float(mine) * self.prices[newest.symbol] <= equity * limits.max_position_size
         reserved = sum(
             live.remaining * self.cost(live.approved)
-            * (GAP if live.approved.type is OrderType.MARKET else 1)
+            * (GAP[live.approved.side] if live.approved.type is OrderType.MARKET else 1)
             for live in entering
         )  # fmt: skip
-        assert float(reserved) <= float(self.cash) + 1e-5
+        # What the sale of shares that are owed brought, and as much again.
+        blocked = sum(-2 * q * self.worth(s) for s, q in self.held.items() if q < 0)
+        assert float(reserved + blocked) <= float(self.cash) + 1e-5
         at_risk = sum(self.open_risk(live) for live in entering) + sum(
             self.held_risk(symbol) for symbol in self.held
         )
@@ -311,18 +372,25 @@ class AccountMachine(RuleBasedStateMachine):
         self.exposures_hold(limits, equity, newest)
 
     def exposures_hold(self, limits: Limits, equity: float, newest: Approved) -> None:
-        worth: dict[str, float] = {
-            symbol: float(q * self.worth(symbol)) for symbol, q in self.held.items() if q
+        worth: dict[str, float] = {}
+        leaving = {
+            live.approved.symbol for live in self.live if live.approved.purpose is Purpose.EXIT
         }
+        net = 0.0
+        for symbol, q in self.held.items():
+            value = float(q * self.worth(symbol)) * newest.side.sign
+            if q:
+                worth[symbol] = abs(value)
+            # What is on its way out of the other side makes no room on this one.
+            net += value if value > 0 or symbol not in leaving else 0.0
         for live in self.live:
             if live.approved.purpose is Purpose.ENTRY:
                 symbol = live.approved.symbol
                 value = float(live.remaining * self.cost(live.approved))
                 worth[symbol] = worth.get(symbol, 0.0) + value
-        assert (
-            sum(worth.values())
-            <= equity * min(limits.max_gross_exposure, limits.max_net_exposure) + 1e-5
-        )
+                net += value if live.approved.side is newest.side else 0.0
+        assert sum(worth.values()) <= equity * limits.max_gross_exposure + 1e-5
+        assert net <= equity * limits.max_net_exposure + 1e-5
         if newest.symbol in limits.sectors:
             alike = sum(value for symbol, value in worth.items() if symbol in limits.sectors)
             assert alike <= equity * limits.max_sector_exposure + 1e-5
@@ -343,15 +411,21 @@ class AccountMachine(RuleBasedStateMachine):
         return max(approved.reference_price, Decimal(str(self.prices[approved.symbol])))
 
     def open_risk(self, live: Live) -> Decimal:
-        stop = live.approved.stop_loss or Decimal(0)
-        return live.remaining * max(Decimal(0), self.cost(live.approved) - stop)
+        approved = live.approved
+        if approved.side is Side.SELL:
+            assert approved.stop_loss is not None
+            sold_at = min(approved.reference_price, Decimal(str(self.prices[approved.symbol])))
+            return live.remaining * max(Decimal(0), approved.stop_loss - sold_at)
+        stop = approved.stop_loss or Decimal(0)
+        return live.remaining * max(Decimal(0), self.cost(approved) - stop)
 
     def held_risk(self, symbol: str) -> Decimal:
-        left, total = self.held[symbol], Decimal(0)
-        price = self.worth(symbol)
+        left, total = abs(self.held[symbol]), Decimal(0)
+        price, is_short = self.worth(symbol), self.held[symbol] < 0
         for entry in self.entries.get(symbol, []):
             covered = min(left, entry.quantity)
-            total += covered * max(Decimal(0), price - (entry.stop or Decimal(0)))
+            to_stop = price - (entry.stop or Decimal(0))
+            total += covered * max(Decimal(0), -to_stop if is_short else to_stop)
             left -= covered
         return total + left * price
 
@@ -370,7 +444,21 @@ class AccountMachine(RuleBasedStateMachine):
             stop_loss=round(price * 0.9, 2) if bracket else None,
             take_profit=round(price * 1.2, 2) if bracket else None,
         )
-        self.settle(review_manual(order, self.book(), self.market(), self.limits, VENUE, NOW))
+        self.by_hand(review_manual(order, self.book(), self.market(), self.limits, VENUE, NOW))
+
+    @rule(symbol=symbols, quantity=st.integers(1, 400))
+    def a_person_sells(self, symbol: str, quantity: int) -> None:
+        self.number += 1
+        order = a_manual_order(symbol, Side.SELL, quantity, signal_id=f"man-{self.number}")
+        self.by_hand(review_manual(order, self.book(), self.market(), self.limits, VENUE, NOW))
+
+    @rule()
+    def a_person_flattens(self) -> None:
+        self.number += 1
+        outcome = review_flatten(
+            f"key-{self.number}", {}, self.book(), self.market(), self.limits, VENUE, NOW
+        )
+        self.by_hand(outcome, is_for_all=True)
 
     @precondition(lambda self: self.live)
     @rule(data=st.data(), share=st.sampled_from([0.3, 1.0]), slip=st.sampled_from([1.0, 1.01]))
@@ -380,14 +468,14 @@ class AccountMachine(RuleBasedStateMachine):
         held = self.held.get(symbol, Decimal(0))
         shares = max(Decimal(1), Decimal(int(float(live.remaining) * share)))
         price = Decimal(str(round(float(self.worth(symbol)) * slip, 2)))
+        side = live.approved.side
         if live.approved.purpose is Purpose.EXIT:
-            # The executor sells what was filled, which may be nothing.
-            shares = min(shares, held)
-            self.held[symbol] = held - shares
-            self.cash += shares * price
-        else:
-            self.held[symbol] = held + shares
-            self.cash -= shares * price
+            # The executor sells, or buys back, what was filled, which may be nothing.
+            assert held * side.sign <= 0
+            shares = min(shares, abs(held))
+        self.held[symbol] = held + side.sign * shares
+        self.cash -= side.sign * shares * price
+        if live.approved.purpose is Purpose.ENTRY:
             since = NOW if symbol in self.told else None
             entry = Protection(shares, live.approved.stop_loss, since_at=since)
             self.entries.setdefault(symbol, []).insert(0, entry)
@@ -432,6 +520,14 @@ class AccountMachine(RuleBasedStateMachine):
             Protection(e.quantity * ratio, e.stop and e.stop / ratio) for e in self.entries[symbol]
         ]
 
+    @rule(symbol=symbols)
+    def the_broker_lends_a_share_no_more_or_again(self, symbol: str) -> None:
+        self.lent ^= {symbol}
+
+    @rule()
+    def the_owner_changes_his_mind_about_shorts(self) -> None:
+        self.limits = replace(self.limits, allow_short=not self.limits.allow_short)
+
     @rule(mode=st.sampled_from(TradingMode))
     def a_person_changes_the_mode(self, mode: TradingMode) -> None:
         if mode is not self.mode:
@@ -461,13 +557,15 @@ class AccountMachine(RuleBasedStateMachine):
     @rule()
     def minutes_go_by(self) -> None:
         self.recent.clear()
-
-    @invariant()
-    def at_most_one_order_to_get_out_of_a_symbol_lives(self) -> None:
-        leaving = [
-            live.approved.symbol for live in self.live if live.approved.purpose is Purpose.EXIT
+        self.turns = [
+            replace(
+                turn,
+                signal=replace(
+                    turn.signal, bar_end_at=turn.signal.bar_end_at - timedelta(minutes=1)
+                ),
+            )
+            for turn in self.turns
         ]
-        assert len(leaving) == len(set(leaving))
 
 
 TestAccount = AccountMachine.TestCase
