@@ -39,6 +39,9 @@ class Book(NamedTuple):
     sized_at: Floats
     is_short: Bools
     is_dropped: Bools
+    # The wish for the other side whose entry waits until nothing is left, by its number (-1: none), and its session time.
+    turn: Ints
+    turned_at: Ints
     # Shares that the newest entry brought, which targets of scaling out it has met (bits), and whether a wish of this
     # close takes it away.
     entered: Floats
@@ -94,6 +97,8 @@ def opened(n_columns: int, n_days: int, rules: Rules, fills: Floats) -> Book:
         marking.numbers(n_columns),  # sized_at
         marking.flags(n_columns),  # is_short
         marking.flags(n_columns),  # is_dropped
+        np.full(n_columns, -1, np.int64),  # turn
+        np.zeros(n_columns, np.int64),  # turned_at
         marking.numbers(n_columns),  # entered
         np.zeros(n_columns, np.int64),  # met
         marking.flags(n_columns),  # is_away

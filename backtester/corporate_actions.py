@@ -32,7 +32,7 @@ def apply_actions(
         k = actions.column[a]
         ratio, amount = actions.ratio[a], actions.amount[a]
         a += 1
-        if held[k] == 0.0 and wanted[k] == 0.0:
+        if held[k] == 0.0 and wanted[k] == 0.0 and book.turn[k] < 0:
             continue
         if ratio != 1.0:
             newest[k] = quantised(newest[k] / ratio)

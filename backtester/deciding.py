@@ -2,6 +2,10 @@
 
 Exits are begun and open entries taken back; each entry is put to the rules in the order of the risk manager's review, since
 the first that refuses is named, and queued when all let it pass. `entries` has how each rule is asked.
+
+Sized by the limits, as live, all exits of a close are answered before its entries, and a wish for the other side of what is
+held or on order is answered by an exit. Its entry is answered at the first later close at which nothing is left, unless a
+newer wish for the symbol has come or the wish is too old by then.
 """
 
 from __future__ import annotations
@@ -25,30 +29,33 @@ from backtester.terms import (
 )
 from risk_manager import sizing
 
-# Later than any bar ends.
+# Later than any bar ends, and earlier than any begins.
 _FOREVER_US = 2**62
+LONG_AGO_US = -(2**61)
 
 
 def answer_wishes(
     bars: Bars, wishes: Wishes, days: Days, factor: Floats, listed: Listed, terms: Terms,
     t: int, w: int, day: int, worth: float, peak: float, reduced_row: int, book: Book, cash: float,
-    n_live: int, n_queue: int, n_guard: int, n_fills: int, n_leaving: int, n_legs: int,
+    n_live: int, n_queue: int, n_guard: int, n_fills: int, n_leaving: int, n_legs: int, n_turns: int,
     trade_day: int, trades_of_day: int,
-) -> tuple[int, int, int, int, int, int]:  # fmt: skip
-    """Answer the wishes of row `t`, the first of which is `w`.
+) -> tuple[int, int, int, int, int, int, int]:  # fmt: skip
+    """Answer the wishes of row `t`, the first of which is `w`, and those whose entries have waited.
 
     Args:
         worth, peak: equity at this close and its highest so far, dollars. `cash`: micros.
         reduced_row: the row that passed a limit on losses; -1 for none.
         n_live, n_queue, n_guard, n_fills: how many places of the book's arrays are taken.
         n_leaving, n_legs: how many columns are being sold out, and how many are guarded by legs.
+        n_turns: how many entries wait for what they turn around.
         trade_day, trades_of_day: the exchange day on which entries decided last are sent, and how many were.
     Returns:
-        The first wish of a later row, then `n_queue`, `n_leaving`, `n_legs`, `trade_day` and `trades_of_day` as they are now.
+        The first wish of a later row, then `n_queue`, `n_leaving`, `n_legs`, `n_turns`, `trade_day` and `trades_of_day` as they
+        are now.
     """
     opens, close, volumes = bars.open, bars.close, bars.volume
     wish_row, wish_column, wish_direction = wishes.row, wishes.column, wishes.direction
-    n_wishes = len(wish_row)
+    n_wishes, n_columns = len(wish_row), close.shape[1]
     end_us = days.end_us
     rules = terms.rules
     held, newest, legs, leaving = book.held, book.newest, book.legs, book.leaving
@@ -60,39 +67,102 @@ def answer_wishes(
     )  # fmt: skip
     live, queue, guard, rested_since = book.live, book.queue, book.guard, book.rested_since
     approved_us, approvals = book.approved_us, book.approvals
+    turn, turned_at = book.turn, book.turned_at
     refused, fills, scratch = book.refused, book.fills, book.scratch
+    by_limits = terms.sizing == BY_LIMITS
     sends_on = days.acts_on[t]
     if sends_on != trade_day:
         trade_day = sends_on
         trades_of_day = 0
-    # Asked for only after a stop: each look into a long array costs a wait for memory.
+    # Asked for only after a stop and for turns: each look into a long array costs a wait for memory.
     clock = 0
-    if n_guard:
+    if n_guard or (by_limits and rules.allow_short):
         clock = days.day_clock_us[day] + end_us[t] - days.day_open_us[day]
     n_approved = 0
     at_risk = 0.0
     reserved = 0.0
     committed = 0.0
-    if terms.limited and terms.sizing == BY_LIMITS:
-        # What is filled and open counts as it is before any answer; approvals are added as they are given.
+    # What may come to be held net on either side: there is no room in what is on its way out or not there yet.
+    net_long = 0.0
+    net_short = 0.0
+    first = w
+    if by_limits:
+        i = w
+        while i < n_wishes and wish_row[i] == t:
+            k = wish_column[i]
+            direction = wish_direction[i]
+            if turn[k] >= 0:
+                # A newer wish for the symbol has come.
+                is_late = reduced_row >= 0 and reduced_row < t
+                refused[risk_rules.MODE if is_late else risk_rules.SUPERSEDED] += 1
+                turn[k] = -1
+                n_turns -= 1
+            if managing.leads_out(book, k, direction, rules):
+                is_there = held[k] != 0.0 or wanted[k] != 0.0
+                # Whoever is being sold in part cannot be sold as a whole before that is over.
+                if direction != FLAT and is_there and not leaving[k]:
+                    turn[k], turned_at[k] = i, clock
+                    n_turns += 1
+                # In this review what is still on order counts, as live.
+                is_dropped[k] = wanted[k] != 0.0
+                if held[k] != 0.0 and not leaving[k]:
+                    n_leaving += 1
+                    n_legs -= legs[k] > 0.0
+                    managing.leave(book, k, abs(held[k]), EXIT, days.day_on[day])
+            i += 1
+        # What is filled and open counts as it is before any entry; approvals are added as they are given.
         for i in range(n_live):
             k = live[i]
             value = micros(held[k] * newest[k])
-            committed += value
+            committed += abs(value)
             at_risk += entries.risk_of(held[k], value, newest[k], terms.bracket, stop[k])
+            if value > 0.0 or not leaving[k]:
+                net_long += value
+            if value < 0.0:
+                # What its sale brought is blocked, and as much again.
+                reserved -= 2.0 * value * entries.MICROS_IN_GAP_UNITS
+            if value < 0.0 or not leaving[k]:
+                net_short -= value
         for i in range(n_queue):
             k = queue[i]
             price = max(sized_at[k], newest[k])
-            committed += wanted[k] * micros(price)
-            reserved += wanted[k] * micros(price) * entries.GAP_PERCENT
-            at_risk += entries.open_risk(wanted[k], price, stop[k], terms.bracket, False)
-    while w < n_wishes and wish_row[w] == t:
-        k = wish_column[w]
-        direction = wish_direction[w]
-        scale = wishes.conviction[w] if rules.scales_by_conviction else 1.0
-        w += 1
+            value = wanted[k] * micros(price)
+            committed += value
+            reserved += entries.reserved_for(wanted[k], price, is_short[k])
+            if is_short[k]:
+                net_short += value
+                price = min(sized_at[k], newest[k])
+            else:
+                net_long += value
+            at_risk += entries.open_risk(wanted[k], price, stop[k], terms.bracket, is_short[k])
+    waiting = 0 if n_turns else n_columns
+    while True:
         turns = False
-        if direction != FLAT and terms.sizing != BY_LIMITS:
+        age = 0
+        if waiting < n_columns:
+            # Live, they are answered before the entries of this close, by symbol.
+            k = waiting
+            waiting += 1
+            number = turn[k]
+            if number < 0 or number >= first:
+                continue
+            age = clock - turned_at[k]
+            is_there = held[k] != 0.0 or wanted[k] != 0.0
+            if (is_there or leaving[k]) and age <= rules.max_age_us:
+                continue
+            turn[k] = -1
+            n_turns -= 1
+        elif w < n_wishes and wish_row[w] == t:
+            number = w
+            k = wish_column[w]
+            w += 1
+            if by_limits and managing.leads_out(book, k, wish_direction[number], rules):
+                continue
+        else:
+            break
+        direction = wish_direction[number]
+        scale = wishes.conviction[number] if rules.scales_by_conviction else 1.0
+        if direction != FLAT and not by_limits:
             turns = held[k] * direction < 0.0
             if wanted[k] != 0.0 and is_short[k] != (direction == SHORT):
                 # The other way now: what was on order is taken back.
@@ -100,25 +170,25 @@ def answer_wishes(
                 wanted[k] = 0.0
                 n_queue = account.without(queue, n_queue, k)
         if direction == FLAT or turns:
-            if direction == FLAT and terms.sizing == BY_LIMITS:
-                # In this review what is still on order counts, as live.
-                is_dropped[k] = wanted[k] != 0.0
-            elif direction == FLAT:
+            if direction == FLAT:
                 wanted[k] = 0.0
-            # Live, whoever is being sold in part cannot be sold as a whole before that is over.
-            is_part = terms.sizing != BY_LIMITS and book.selling[k] < abs(held[k])
-            if held[k] != 0.0 and (not leaving[k] or is_part):
+            if held[k] != 0.0 and (not leaving[k] or book.selling[k] < abs(held[k])):
                 n_leaving += not leaving[k]
                 n_legs -= legs[k] > 0.0
                 managing.leave(book, k, abs(held[k]), EXIT, days.day_on[day])
         if direction == FLAT:
             continue
         price = float(close[t, k])
+        if price != price:
+            # An entry that has waited may be answered at a close of others.
+            price = newest[k]
         code = risk_rules.ACCEPTED
         if reduced_row >= 0 and reduced_row < t:
             code = risk_rules.MODE
-        elif direction == SHORT and terms.sizing == BY_LIMITS:
+        elif direction == SHORT and by_limits and not rules.allow_short:
             code = risk_rules.SHORT_NOT_ALLOWED
+        elif age > rules.max_age_us:
+            code = risk_rules.SIGNAL_AGE
         elif (leaving[k] or is_dropped[k]) and not turns:
             code = risk_rules.EXIT_IN_PROGRESS
         elif (held[k] != 0.0 and not turns) or wanted[k] != 0.0:
@@ -126,7 +196,7 @@ def answer_wishes(
         elif sends_on < 0:
             code = risk_rules.MARKET_HOURS
         elif direction == SHORT and listed.unlent[k]:
-            code = risk_rules.NOT_LENT
+            code = risk_rules.SHORT_AVAILABILITY
         elif terms.limited:
             # In the order of the review, since the first that refuses is named.
             if listed.halted[k]:
@@ -161,23 +231,25 @@ def answer_wishes(
             ):
                 code = risk_rules.PATTERN_DAY_TRADER
         shares = UNSIZED
-        below = price
-        above = price
-        if terms.bracket or terms.sizing == BY_LIMITS:
-            below = sizing.stop_price(price, terms.stop_loss)
-            above = sizing.target_price(price, terms.take_profit)
+        lose = price
+        win = price
+        if terms.bracket or by_limits:
             if direction == SHORT:
-                below = sizing.stop_price(price, terms.take_profit)
-                above = sizing.target_price(price, terms.stop_loss)
+                lose = sizing.target_price(price, terms.stop_loss)
+                win = sizing.stop_price(price, terms.take_profit)
+            else:
+                lose = sizing.stop_price(price, terms.stop_loss)
+                win = sizing.target_price(price, terms.take_profit)
         if (
             code == risk_rules.ACCEPTED
             and terms.bracket
-            and not risk_rules.fits_bracket(price, below, above)
+            and not risk_rules.fits_bracket(price, lose, win, direction == SHORT)
         ):
             code = risk_rules.BRACKET_PRICES
         sector = 0.0
         volume = 0.0
-        if code == risk_rules.ACCEPTED and terms.sizing == BY_LIMITS:
+        net = net_short if direction == SHORT else net_long
+        if code == risk_rules.ACCEPTED and by_limits:
             if listed.sector[k] >= 0:
                 sector = entries.in_sector(
                     listed, k, t, opens, live, n_live, queue, n_queue, held, newest, wanted,
@@ -194,19 +266,22 @@ def answer_wishes(
                 k,
                 worth,
                 price,
-                below,
+                lose,
+                direction == SHORT,
                 scale,
                 terms,
                 scratch,
             )
             shares, code = entries.size_at_close(
                 price,
-                below,
+                lose,
+                direction == SHORT,
                 worth,
                 cash,
                 reserved,
                 at_risk,
                 committed,
+                net,
                 sector,
                 listed.sector[k] >= 0,
                 volume,
@@ -227,6 +302,7 @@ def answer_wishes(
                     price,
                     worth,
                     committed,
+                    net,
                     sector,
                     listed.sector[k] >= 0,
                     volume,
@@ -242,16 +318,20 @@ def answer_wishes(
         is_short[k] = direction == SHORT
         next_stop[k] = 0.0
         if terms.bracket and held[k] == 0.0:
-            stop[k] = above if direction == SHORT else below
-            target[k] = below if direction == SHORT else above
+            stop[k] = lose
+            target[k] = win
         elif terms.bracket:
-            next_stop[k] = above if direction == SHORT else below
-            next_target[k] = below if direction == SHORT else above
-        if terms.sizing == BY_LIMITS:
+            next_stop[k] = lose
+            next_target[k] = win
+        if by_limits:
             book.entered[k], book.met[k], book.placed_on[k] = 0.0, 0, days.day_on[day]
             committed += shares * micros(price)
-            reserved += shares * micros(price) * entries.GAP_PERCENT
-            at_risk += entries.open_risk(shares, price, stop[k], terms.bracket, False)
+            if direction == SHORT:
+                net_short += shares * micros(price)
+            else:
+                net_long += shares * micros(price)
+            reserved += entries.reserved_for(shares, price, direction == SHORT)
+            at_risk += entries.open_risk(shares, price, stop[k], terms.bracket, direction == SHORT)
         trades_of_day += 1
         n_approved += 1
         if rules.max_repeats:
@@ -259,4 +339,4 @@ def answer_wishes(
             approvals[k] += 1
         queue[n_queue] = k
         n_queue += 1
-    return w, n_queue, n_leaving, n_legs, trade_day, trades_of_day
+    return w, n_queue, n_leaving, n_legs, n_turns, trade_day, trades_of_day

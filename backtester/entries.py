@@ -26,13 +26,14 @@ from backtester.terms import (
 )
 from risk_manager import sizing
 from risk_manager.limits import MOST_RECENT
-from risk_manager.sizing import OPEN_GAP
+from risk_manager.sizing import OPEN_GAP, SHORT_RESERVE
 from shared.domain.arithmetic import NOISE, quantised
 
 # A price of a micro times whole shares times 1.04 is a whole number of these; see `Working.cash` live.
 _CASH_UNITS = 100_000_000.0
 GAP_PERCENT = float(floor(100.0 * (1.0 + OPEN_GAP) + 0.5))
-_MICROS_IN_GAP_UNITS = 100.0
+SHORT_GAP_PERCENT = float(floor(100.0 * (1.0 + SHORT_RESERVE) + 0.5))
+MICROS_IN_GAP_UNITS = 100.0
 # What the broker asks to be free for a dollar sold short; the simulator's rule.
 SHORT_MARGIN = 1.03
 # What an entry that waits for its open says in place of a quantity.
@@ -176,6 +177,7 @@ def wanted_by_method(
     equity: float,
     price: float,
     stop: float,
+    is_short: bool,
     scale: float,
     terms: Terms,
     scratch: Floats,
@@ -212,6 +214,7 @@ def wanted_by_method(
         bet,
         rules.kelly_share,
         rules.kelly_cap,
+        is_short,
     )
 
 
@@ -227,6 +230,11 @@ def risk_of(shares: float, value: float, price: float, bracket: bool, stop: floa
     )
 
 
+def reserved_for(shares: float, price: float, is_short: bool) -> float:
+    """Hundredths of a micro that an entry on order may come to bind (`Working.cash`)."""
+    return shares * micros(price) * (SHORT_GAP_PERCENT if is_short else GAP_PERCENT)
+
+
 def open_risk(shares: float, price: float, stop: float, bracket: bool, is_short: bool) -> float:
     """Micros lost if an entry fills at `price` and its stop is hit (`Working.risk`)."""
     if not bracket:
@@ -239,11 +247,13 @@ def open_risk(shares: float, price: float, stop: float, bracket: bool, is_short:
 def size_at_close(
     price: float,
     stop: float,
+    is_short: bool,
     equity: float,
     cash: float,
     reserved: float,
     at_risk: float,
     committed_micros: float,
+    net_micros: float,
     sector_micros: float,
     has_sector: bool,
     volume: float,
@@ -254,35 +264,34 @@ def size_at_close(
 
     Args:
         equity: dollars. `cash`, `at_risk`, `committed_micros`, `sector_micros`: micros. `reserved`: hundredths of one.
+        net_micros: what may come to be held net on the order's own side, above zero (`Exposure.net_on`).
         volume: shares of an average session. `wanted`: fractional shares that the method asks for.
     """
     rules = terms.rules
     risk = quantised(at_risk / MICROS)
     committed = quantised(committed_micros / MICROS)
-    available = quantised((cash * _MICROS_IN_GAP_UNITS - reserved) / _CASH_UNITS)
+    net = quantised(net_micros / MICROS)
+    available = quantised((cash * MICROS_IN_GAP_UNITS - reserved) / _CASH_UNITS)
     by_size = risk_rules.shares_by_size(equity, price, rules.max_position_size)
     least = min(
         wanted,
         by_size,
-        risk_rules.shares_by_cash(available, price),
-        risk_rules.shares_by_risk(equity, risk, price, stop, rules.max_portfolio_risk),
-        shares_by_rooms(
-            price, equity, committed, committed, sector_micros, has_sector, volume, terms
-        ),
+        risk_rules.shares_by_cash(available, price, is_short),
+        risk_rules.shares_by_risk(equity, risk, price, stop, rules.max_portfolio_risk, is_short),
+        shares_by_rooms(price, equity, committed, net, sector_micros, has_sector, volume, terms),
     )
     shares = risk_rules.whole(least)
     # Where there is no room for one, the rules say what one share would have needed.
     tried = max(shares, 1.0)
-    price_micros = micros(price)
     if not min(by_size, wanted) + NOISE >= 1.0:
         return 0.0, risk_rules.QUANTITY_ZERO
-    value = quantised(tried * price_micros / MICROS)
+    value = quantised(tried * micros(price) / MICROS)
     if not risk_rules.fits_share_of_equity(value, equity, rules.max_position_size):
         return 0.0, risk_rules.POSITION_SIZE
-    cost = quantised(tried * price_micros * GAP_PERCENT / _CASH_UNITS)
+    cost = quantised(reserved_for(tried, price, is_short) / _CASH_UNITS)
     if not risk_rules.fits_buying_power(cost, available, quantised(cost / tried)):
         return 0.0, risk_rules.BUYING_POWER
-    order_risk = quantised(open_risk(tried, price, stop, True, False) / MICROS)
+    order_risk = quantised(open_risk(tried, price, stop, True, is_short) / MICROS)
     if not risk_rules.fits_share_of_equity(risk + order_risk, equity, rules.max_portfolio_risk):
         return 0.0, risk_rules.PORTFOLIO_RISK
     return shares, risk_rules.ACCEPTED
@@ -325,6 +334,7 @@ def refusal_after_correlation(
     price: float,
     equity: float,
     committed_micros: float,
+    net_micros: float,
     sector_micros: float,
     has_sector: bool,
     volume: float,
@@ -356,7 +366,9 @@ def refusal_after_correlation(
         code = risk_rules.CONCURRENT_POSITIONS
     elif not risk_rules.fits_share_of_equity(used, equity, rules.max_gross_exposure):
         code = risk_rules.GROSS_EXPOSURE
-    elif not risk_rules.fits_share_of_equity(used, equity, rules.max_net_exposure):
+    elif not risk_rules.fits_share_of_equity(
+        quantised(net_micros / MICROS) + value, equity, rules.max_net_exposure
+    ):
         code = risk_rules.NET_EXPOSURE
     elif has_sector and not risk_rules.fits_share_of_equity(
         quantised(sector_micros / MICROS) + value, equity, rules.max_sector_exposure

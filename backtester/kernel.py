@@ -119,6 +119,7 @@ def trade(
     stop, target, leaving, has_hit = book.stop, book.target, book.leaving, book.has_hit
     selling, exit_kind, entered = book.selling, book.exit_kind, book.entered
     wanted, is_short, is_dropped = book.wanted, book.is_short, book.is_dropped
+    turn, turned_at = book.turn, book.turned_at
     live, queue, woken_at, left = book.live, book.queue, book.woken_at, book.left
     spent, spent_row, dealt_on, day_trades = (
         book.spent,
@@ -130,6 +131,7 @@ def trade(
     n_queue = 0
     n_leaving = 0
     n_legs = 0
+    n_turns = 0
     n_owed = 0
     n_guard = 0
     trade_day = -1
@@ -148,7 +150,7 @@ def trade(
         next_row = wish_row[w] if w < n_wishes else n_rows
         # ---------------------------------------------------------- nothing can happen until a row
         until = -1
-        if n_queue == 0 and n_leaving == 0:
+        if n_queue == 0 and n_leaving == 0 and n_turns == 0:
             until = next_row if next_row < n_rows else n_rows - 1
             if n_live:
                 if a < n_actions:
@@ -392,16 +394,19 @@ def trade(
             n_leaving, n_legs = account.under_way(book, n_live)
 
         # -------------------------------------------------------------- what was wished for at this close
-        if t == next_row:
-            w, n_queue, n_leaving, n_legs, trade_day, trades_of_day = deciding.answer_wishes(
+        if t == next_row or n_turns:
+            w, n_queue, n_leaving, n_legs, n_turns, trade_day, trades_of_day = deciding.answer_wishes(
                 bars, wishes, days, factor, listed, terms, t, w, day, float(equity[t]), peak, reduced_row, book,
-                cash, n_live, n_queue, n_guard, n_fills, n_leaving, n_legs, trade_day, trades_of_day,
+                cash, n_live, n_queue, n_guard, n_fills, n_leaving, n_legs, n_turns, trade_day, trades_of_day,
             )  # fmt: skip
             if w < n_wishes and wish_row[w] + 1 < n_rows:
                 marking.expect(opens, volumes, close, sent, wish_row[w], wish_column[w])
 
         if reduced_row == t and rules.flatten_on_breach:
-            # Whoever may take no risk any more leaves everything.
+            # Whoever may take no risk any more leaves everything, and what waits for an exit is over.
+            for k in range(len(turn) if n_turns else 0):
+                if turn[k] >= 0 and wish_row[turn[k]] < t:
+                    turned_at[k] = deciding.LONG_AGO_US
             for i in range(n_live):
                 k = live[i]
                 if not leaving[k]:

@@ -16,10 +16,12 @@ from backtester.terms import (
     FLAT,
     REBALANCE,
     SCALE_OUT,
+    SHORT,
     Bars,
     Days,
     Floats,
     Managed,
+    Rules,
     Terms,
     Wishes,
 )
@@ -51,6 +53,20 @@ def leave(book: Book, k: int, shares: float, kind: int, today: int) -> None:
     book.exit_kind[k] = kind
     book.legs[k] = 0.0
     book.placed_on[k] = today
+
+
+def leads_out(book: Book, k: int, direction: int, rules: Rules) -> bool:
+    """Whether a wish that is sized by the limits is answered by a way out (`risk_manager.review.wishes.leads_out`).
+
+    It wishes for nothing, or for the other side of what is held or on order.
+    """
+    if direction == FLAT:
+        return True
+    if not rules.allow_short:
+        return False
+    if book.held[k] != 0.0:
+        return bool(book.held[k] * direction < 0.0)
+    return bool(book.wanted[k] != 0.0 and book.is_short[k] != (direction == SHORT))
 
 
 def guard(book: Book, k: int, today: int) -> None:
@@ -117,8 +133,14 @@ def sell_down(
     held, wanted, newest, live, queue = book.held, book.wanted, book.newest, book.live, book.queue
     today = days.day_on[day]
     last = w
-    while last < len(wishes.row) and wishes.row[last] == t and wishes.direction[last] == FLAT:
-        book.is_away[wishes.column[last]] = True
+    turns = terms.sizing == BY_LIMITS and terms.rules.allow_short
+    while last < len(wishes.row) and wishes.row[last] == t:
+        column, direction = wishes.column[last], wishes.direction[last]
+        if direction == FLAT or (turns and leads_out(book, column, direction, terms.rules)):
+            book.is_away[column] = True
+        elif not turns:
+            # Exits stand first.
+            break
         last += 1
     is_over = managed.is_of_the_day and days.is_over[t]
     if is_over:

@@ -6,7 +6,7 @@ reserving its own before the next is sized.
 
 from __future__ import annotations
 
-from backtester import costs, entries, protection, risk_rules
+from backtester import costs, entries, risk_rules
 from backtester.account import Book
 from backtester.entries import UNSIZED
 from backtester.terms import MICROS, Bars, Floats, Listed, Terms, micros
@@ -67,7 +67,7 @@ def size_at_open(
             stop[k], target[k] = next_stop[k], next_target[k]
             next_stop[k] = 0.0
         price = fill_rules.market_price(float(opens[t, k]), not is_short[k], bps)
-        if terms.bracket and not protection.fits_bracket(price, stop[k], target[k], is_short[k]):
+        if terms.bracket and not risk_rules.fits_bracket(price, stop[k], target[k], is_short[k]):
             # The broker takes no bracket whose stop or target the open has passed.
             refused[risk_rules.BRACKET_PRICES] += 1
             wanted[k] = 0.0

@@ -231,6 +231,8 @@ def _rules(limits: Limits, timeframe: Timeframe, strategy: str) -> Rules:
         strategy_capital=float(limits.strategy_capital.get(strategy, -1.0)),
         max_positions=limits.max_positions,
         max_orders_per_minute=limits.max_orders_per_minute,
+        max_age_us=bar * limits.max_signal_age_bars // _MICROSECOND,
+        allow_short=limits.allow_short,
         max_repeats=repeats,
         repeat_window_us=window // _MICROSECOND,
         max_order_value=float(limits.max_order_value),

@@ -6,7 +6,7 @@ that an entry of this bar woke meet the rest of it, from the entry's price on.
 
 from __future__ import annotations
 
-from backtester import account, entries, risk_rules
+from backtester import account, entries
 from backtester.account import Book
 from backtester.terms import STOP, TARGET, Bars, Days, Managed, Terms, micros
 from risk_manager import management
@@ -87,13 +87,6 @@ def meet_bar(
                 if terms.rules.pattern_day_trader:
                     entries.note_deal(book.dealt_on, book.day_trades, day, k, not buys)
     return cash, n_guard, n_fills
-
-
-def fits_bracket(price: float, stop: float, target: float, is_short: bool) -> bool:
-    """Whether stop and target still stand on their own sides of `price`."""
-    if is_short:
-        return risk_rules.fits_bracket(price, target, stop)
-    return risk_rules.fits_bracket(price, stop, target)
 
 
 def followed(

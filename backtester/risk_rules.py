@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from risk_manager.limits import LEAST_LEG_DISTANCE, PDT_DAY_TRADES, PDT_EQUITY, PDT_SESSIONS
-from risk_manager.sizing import OPEN_GAP
+from risk_manager.sizing import OPEN_GAP, SHORT_RESERVE
 from shared.domain.arithmetic import GRID, NOISE, quantised
 
 Floats = NDArray[np.float64]
@@ -24,44 +24,49 @@ Ints = NDArray[np.int64]
 ACCEPTED = 0
 MODE = 1
 SHORT_NOT_ALLOWED = 2
-EXIT_IN_PROGRESS = 3
-ALREADY_HELD = 4
-MARKET_HOURS = 5
-SYMBOL_HALTED = 6
-DRAWDOWN = 7
-DAILY_LOSS = 8
-COOL_DOWN = 9
-STOP_LOSS_GUARD = 10
-DAILY_TRADES = 11
-ORDERS_PER_MINUTE = 12
-REPEATED_EXECUTION = 13
-PATTERN_DAY_TRADER = 14
-BRACKET_PRICES = 15
-QUANTITY_ZERO = 16
-POSITION_SIZE = 17
-BUYING_POWER = 18
-PORTFOLIO_RISK = 19
-CORRELATION = 20
-ORDER_VALUE = 21
-ORDER_SHARES = 22
-FAT_FINGER = 23
-CONCURRENT_POSITIONS = 24
-GROSS_EXPOSURE = 25
-NET_EXPOSURE = 26
-SECTOR_EXPOSURE = 27
-STRATEGY_EXPOSURE = 28
-STRATEGY_CAPITAL = 29
-INTRADAY_MARGIN = 30
-NO_CASH = 31
-NOT_LENT = 32
-# The last two are a backtest's own: cash is short at the open, and nobody lends the shares.
+SUPERSEDED = 3
+SIGNAL_AGE = 4
+EXIT_IN_PROGRESS = 5
+ALREADY_HELD = 6
+MARKET_HOURS = 7
+SHORT_AVAILABILITY = 8
+SYMBOL_HALTED = 9
+DRAWDOWN = 10
+DAILY_LOSS = 11
+COOL_DOWN = 12
+STOP_LOSS_GUARD = 13
+DAILY_TRADES = 14
+ORDERS_PER_MINUTE = 15
+REPEATED_EXECUTION = 16
+PATTERN_DAY_TRADER = 17
+BRACKET_PRICES = 18
+QUANTITY_ZERO = 19
+POSITION_SIZE = 20
+BUYING_POWER = 21
+PORTFOLIO_RISK = 22
+CORRELATION = 23
+ORDER_VALUE = 24
+ORDER_SHARES = 25
+FAT_FINGER = 26
+CONCURRENT_POSITIONS = 27
+GROSS_EXPOSURE = 28
+NET_EXPOSURE = 29
+SECTOR_EXPOSURE = 30
+STRATEGY_EXPOSURE = 31
+STRATEGY_CAPITAL = 32
+INTRADAY_MARGIN = 33
+NO_CASH = 34
+# The last is a backtest's own: cash is short at the open.
 CODES = (
     "ACCEPTED",
     "MODE",
     "SHORT_NOT_ALLOWED",
+    "SUPERSEDED",
+    "SIGNAL_AGE",
     "EXIT_IN_PROGRESS",
     "ALREADY_HELD",
     "MARKET_HOURS",
+    "SHORT_AVAILABILITY",
     "SYMBOL_HALTED",
     "DRAWDOWN",
     "DAILY_LOSS",
@@ -88,7 +93,6 @@ CODES = (
     "STRATEGY_CAPITAL",
     "INTRADAY_MARGIN",
     "NO_CASH",
-    "NOT_LENT",
 )
 
 # How the wanted size is found; see `risk_manager.sizing.SizingMethod`.
@@ -109,9 +113,12 @@ class Record(NamedTuple):
     lost: float
 
 
-def fits_bracket(price: float, stop: float, target: float) -> bool:
+def fits_bracket(price: float, stop: float, target: float, is_short: bool) -> bool:
     """`limits.bracket_prices`."""
-    distance = min(price - stop, target - price)
+    if is_short:
+        distance = min(stop - price, price - target, target)
+    else:
+        distance = min(price - stop, target - price)
     return distance >= LEAST_LEG_DISTANCE - NOISE
 
 
@@ -187,17 +194,24 @@ def shares_by_size(equity: float, price: float, max_position_size: float) -> flo
     return max(0.0, equity * max_position_size / price)
 
 
-def shares_by_cash(available_cash: float, price: float) -> float:
-    """What free cash allows when the open may gap up."""
-    return max(0.0, available_cash / (price * (1.0 + OPEN_GAP)))
+def shares_by_cash(available_cash: float, price: float, is_short: bool) -> float:
+    """What free cash allows when the open may gap up, of which the broker blocks more for a short sale."""
+    gap = SHORT_RESERVE if is_short else OPEN_GAP
+    return max(0.0, available_cash / (price * (1.0 + gap)))
 
 
 def shares_by_risk(
-    equity: float, portfolio_risk: float, price: float, stop: float, max_portfolio_risk: float
+    equity: float,
+    portfolio_risk: float,
+    price: float,
+    stop: float,
+    max_portfolio_risk: float,
+    is_short: bool,
 ) -> float:
     """What may still be put at risk allows."""
+    distance = stop - price if is_short else price - stop
     headroom = max(0.0, equity * max_portfolio_risk - portfolio_risk)
-    return headroom / (price - stop) if price > stop else 0.0
+    return headroom / distance if distance > 0.0 else 0.0
 
 
 def shares_by_room(room: float, price: float) -> float:
@@ -220,6 +234,7 @@ def wanted_shares(
     bet: float,
     kelly_share: float,
     kelly_cap: float,
+    is_short: bool,
 ) -> float:
     """`sizing.wanted`: fractional shares that a method asks for, before any limit.
 
@@ -231,8 +246,9 @@ def wanted_shares(
     if method == FIXED_FRACTION:
         shares = equity * fraction / price
     elif method == RISK_PER_TRADE:
-        if price > stop:
-            shares = equity * risk_per_trade / (price - stop)
+        distance = stop - price if is_short else price - stop
+        if distance > 0.0:
+            shares = equity * risk_per_trade / distance
     elif method == VOLATILITY_TARGET:
         if volatility > 0.0:
             shares = equity * volatility_target / (volatility * price)

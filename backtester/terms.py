@@ -126,6 +126,9 @@ class Rules(NamedTuple):
     strategy_capital: float
     max_positions: int
     max_orders_per_minute: int
+    # For how many open hours a wish is worth acting on, microseconds, and whether shares may be sold short at all.
+    max_age_us: int
+    allow_short: bool
     # 0 where bars are too long for a symbol to be bought so often within the window.
     max_repeats: int
     repeat_window_us: int

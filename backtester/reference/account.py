@@ -17,11 +17,11 @@ from backtester import risk_rules
 from backtester.history import History
 from backtester.plan import DEFAULT_LIMITS, Plan
 from backtester.reference.sessions import calendar_of
-from backtester.terms import ENTRY, EXIT, MICROS, STOP, TARGET, micros
+from backtester.terms import BY_LIMITS, ENTRY, EXIT, MICROS, STOP, TARGET, micros
 from backtester.wishing import Wished
 from risk_manager import limits as rules
 from risk_manager.review import Venue
-from risk_manager.snapshot import Mark, Mode, RecentEntry, StopHit, Throttle, figure
+from risk_manager.snapshot import Mark, Mode, RecentEntry, StopHit, Throttle, Turn, figure
 from shared.domain.bar_blocks import from_epoch_us
 from shared.domain.calendar import NEW_YORK, TradingWindow
 from shared.domain.decisions import TradingMode
@@ -105,14 +105,19 @@ class Account:
             self.opens_at[0],
             self.close_after(self.opens_at[0]),
         )
-        self.limits = replace(self.plan.limits or DEFAULT_LIMITS, management=self.plan.managed)
+        given = self.plan.limits or DEFAULT_LIMITS
+        # The review turns nothing around whose entry is sized at the open.
+        allow_short = given.allow_short and self.terms.sizing == BY_LIMITS
+        self.limits = replace(given, management=self.plan.managed, allow_short=allow_short)
         self.mode = Mode(TradingMode.ACTIVE, 1, "first start", "backtest", self.opens_at[0])
         self.mark: Mark | None = None
         self.peak = self.terms.cash
-        # By symbol: stop and target as they stand; the newest entry; entries not yet sized; what they were sized at.
+        # By symbol: stop and target as they stand; the newest entry; entries not yet sized; those that wait for an exit;
+        # what they were sized at.
         self.stops: dict[Symbol, tuple[Decimal, Decimal]] = {}
         self.entered: dict[Symbol, Entered] = {}
         self.unsized: list[Intent] = []
+        self.turns: dict[Symbol, Turn] = {}
         self.sized_at: dict[Symbol, float] = {}
         self.entries_by_day: dict[int, int] = {}
         # The bars that have closed, newest last, by their row.

@@ -60,7 +60,7 @@ def wish_for_an_open(
     for check in decision.answer.checks:
         passed = check.passed
         if check.code == "BRACKET_PRICES" and stop is not None and target is not None:
-            passed = rules.bracket_prices(price, min(stop, target), max(stop, target)).passed
+            passed = rules.bracket_prices(price, stop, target, is_short=side is Side.SELL).passed
         elif check.code == "ALREADY_HELD":
             # What is owed and what is still to be sold short are not one sum to the review.
             is_held = bool(account.book.quantity_of(symbol)) and not turns
@@ -70,7 +70,7 @@ def wish_for_an_open(
         if check.code == "MARKET_HOURS" and passed and side is Side.SELL:
             passed = symbol not in account.plan.unlent
             if not passed:
-                failed.append("NOT_LENT")
+                failed.append("SHORT_AVAILABILITY")
                 continue
         if not passed:
             failed.append(check.code)
@@ -143,10 +143,8 @@ def send_unsized(account: Account, row: int, bars: dict[Symbol, TapeBar]) -> Non
         opened = bars[intent.symbol].open
         short = intent.side is Side.SELL
         price = fill_rules.market_price(opened, not short, account.terms.slippage_bps)
-        lower, upper = intent.stop, intent.target
-        if short:
-            lower, upper = upper, lower
-        if account.terms.bracket and not rules.bracket_prices(price, lower, upper).passed:
+        bracket = rules.bracket_prices(price, intent.stop, intent.target, is_short=short)
+        if account.terms.bracket and not bracket.passed:
             account.refused[risk_rules.BRACKET_PRICES] += 1
             continue
         stop = intent.stop or 0.0

@@ -26,7 +26,7 @@ def send_entry(account: Account, approved: Approved) -> None:
     account.book.apply(
         Submit(
             approved.symbol,
-            Side.BUY,
+            approved.side,
             approved.quantity,
             OrderType.MARKET,
             TimeInForce.GTC,

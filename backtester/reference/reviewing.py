@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -24,6 +25,7 @@ from risk_manager.sizing import SizingMethod, TradeRecord
 from risk_manager.snapshot import Book as RiskBook
 from risk_manager.snapshot import (
     Holding,
+    Lending,
     Mark,
     Market,
     Mode,
@@ -31,9 +33,12 @@ from risk_manager.snapshot import (
     Protection,
     Recent,
     Throttle,
+    Turn,
+    Word,
     Working,
 )
 from shared.domain.decisions import Approved, Purpose, Refused, TradingMode
+from shared.domain.ids import turn_signal_id
 from shared.domain.money import parse_price
 from shared.domain.orders import OrderType, Side
 from shared.domain.signals import Direction, Evaluation, Signal
@@ -46,8 +51,10 @@ _KINDS = {Kind.DAY_END: DAY_END, Kind.REBALANCE: REBALANCE, Kind.SCALE_OUT: SCAL
 
 def review(account: Account, row: int, wishes: Sequence[Wish]) -> None:
     """Ask the risk manager, as live, and do what its answers say."""
-    outcome = asked(account, row, wishes)
+    signals = signals_of(account, row, wishes)
+    outcome = answered(account, row, signals)
     keep_mark(account, row, outcome)
+    keep_turns(account, outcome, signals)
     for decision in outcome.decisions:
         answer = decision.answer
         if isinstance(answer, Refused):
@@ -91,10 +98,34 @@ def moves(outcome: Reviewed) -> list[tuple[Symbol, Decimal]]:
     return [(move.symbol, move.stop_loss) for move in outcome.review.moved]
 
 
+def keep_turns(account: Account, outcome: Reviewed, signals: Sequence[Signal]) -> None:
+    """Note which entries wait for the exit of what they turn around, as the stored signals and decisions say live."""
+    by_id = {signal.signal_id: signal for signal in signals}
+    answers = {decision.answer.signal_id for decision in outcome.decisions}
+    decided = {decision.answer.symbol for decision in outcome.decisions}
+    account.turns = {
+        # Whatever is decided in the symbol ends the wait.
+        symbol: replace(turn, is_superseded=turn.is_superseded or symbol in decided)
+        for symbol, turn in account.turns.items()
+        if turn.signal.signal_id not in answers
+    }
+    for decision in outcome.decisions:
+        answer = decision.answer
+        if decision.is_approved and "turns_to" in decision.figures:
+            signal = by_id[answer.signal_id]
+            entry = replace(signal, signal_id=turn_signal_id(signal.signal_id))
+            account.turns[answer.symbol] = Turn(entry, signal.signal_id)
+
+
 def asked(account: Account, row: int, wishes: Sequence[Wish]) -> Reviewed:
     """What the risk manager answers to `wishes` at the close of `row`."""
+    return answered(account, row, signals_of(account, row, wishes))
+
+
+def signals_of(account: Account, row: int, wishes: Sequence[Wish]) -> tuple[Signal, ...]:
+    """What the strategy engine would store of `wishes` at the close of `row`."""
     panel, at = account.history.panel, account.ends_at[row]
-    signals = tuple(
+    return tuple(
         Signal(
             f"{row}-{symbol}",
             ACCOUNT,
@@ -111,8 +142,13 @@ def asked(account: Account, row: int, wishes: Sequence[Wish]) -> Reviewed:
         )
         for symbol, direction, conviction in wishes
     )
+
+
+def answered(account: Account, row: int, signals: tuple[Signal, ...]) -> Reviewed:
+    """What the risk manager answers to `signals` at the close of `row`."""
+    at = account.ends_at[row]
     return review_evaluation(
-        Evaluation(ACCOUNT, panel.timeframe, at, signals),
+        Evaluation(ACCOUNT, account.history.panel.timeframe, at, signals),
         risk_book(account, at),
         market(account),
         account.limits,
@@ -160,6 +196,7 @@ def risk_book(account: Account, at: datetime) -> RiskBook:
         working_of(
             account,
             order.symbol,
+            order.side,
             Purpose.EXIT if account.is_exit(order) else Purpose.ENTRY,
             order.remaining,
             None if account.is_exit(order) else account.stop_of(order.symbol),
@@ -170,7 +207,10 @@ def risk_book(account: Account, at: datetime) -> RiskBook:
     ]
     # How many shares these will be is not known yet, but they are on order.
     under_way += [
-        working_of(account, i.symbol, Purpose.ENTRY, Decimal(1), None, parse_price(i.reference))
+        # As of a purchase, whichever side it is: the rules that are asked about such entries do not look at it.
+        working_of(
+            account, i.symbol, Side.BUY, Purpose.ENTRY, Decimal(1), None, parse_price(i.reference)
+        )
         for i in account.unsized
     ]
     days = {
@@ -186,21 +226,29 @@ def risk_book(account: Account, at: datetime) -> RiskBook:
         account.mark or first_mark(account),
         days,
         recent(account, at),
+        turns=tuple(account.turns.values()),
+        lending=lending(account, at),
+    )
+
+
+def lending(account: Account, at: datetime) -> Lending:
+    """Every share is lent but those that the plan names; no history of the broker's list can be had."""
+    return Lending(
+        Word(True, at),
+        {symbol: Word(symbol not in account.plan.unlent, at) for symbol in account.symbols},
     )
 
 
 def working_of(
     account: Account,
     symbol: Symbol,
+    side: Side,
     purpose: Purpose,
     quantity: Decimal,
     stop: Decimal | None,
     price: Decimal,
 ) -> Working:
     """An order as the risk manager counts it."""
-    # As of a long position, also for a short one: the sizings that open those ask no rule that looks at the side, and
-    # `--sizing limits`, whose rules do, opens none (ADR 0035).
-    side = Side.BUY if purpose is Purpose.ENTRY else Side.SELL
     kind = OrderType.MARKET
     return Working(symbol, side, purpose, quantity, kind, None, None, stop, price, account.strategy)
 

@@ -142,17 +142,105 @@ def test_a_wish_for_the_other_side_sells_and_turns_at_one_open() -> None:
     assert outcome.equity[-1] == 11_000.0
 
 
-def test_what_nobody_lends_is_not_sold_short() -> None:
-    plan = replace(FREE, unlent=frozenset({Symbol("AA")}))
+def shorting(**limits: Any) -> Plan:
+    """`managed` with short sales, as the account's owner allows them."""
+    plan = managed()
+    assert plan.limits is not None
+    return replace(plan, limits=replace(plan.limits, allow_short=True, **limits))
 
-    assert kinds(traded(a_history([50.0] * 4), [(0, SHORT)], plan)) == []
 
+@pytest.mark.parametrize("plan", [FREE, shorting()])
+def test_what_nobody_lends_is_not_sold_short(plan: Plan) -> None:
+    plan = replace(plan, unlent=frozenset({Symbol("AA")}))
 
-def test_the_risk_manager_allows_no_short_sale_as_live() -> None:
-    outcome = traded(a_history([50.0] * 4), [(0, SHORT)], Plan())
+    outcome = traded(a_history([50.0] * 4), [(0, SHORT)], plan)
 
     assert kinds(outcome) == []
-    assert outcome.refused.sum() == 1
+    assert outcome.refused[risk_rules.SHORT_AVAILABILITY] == outcome.refused.sum() == 1
+
+
+def test_without_the_owners_switch_the_limits_allow_no_short_sale_as_live() -> None:
+    outcome = traded(a_history([50.0] * 4), [(0, SHORT)], managed())
+
+    assert kinds(outcome) == []
+    assert outcome.refused[risk_rules.SHORT_NOT_ALLOWED] == outcome.refused.sum() == 1
+
+
+def test_sized_by_the_limits_a_short_sale_has_its_stop_above_and_its_target_below() -> None:
+    risen = traded(a_history([50, 50, 50, 61]), [(0, SHORT)], shorting())
+    fallen = traded(a_history([50, 50, 50, 39]), [(0, SHORT)], shorting())
+
+    assert kinds(risen) == [(1, ENTRY, 20.0, 50.0), (3, STOP, 20.0, 60.0)]
+    assert kinds(fallen) == [(1, ENTRY, 20.0, 50.0), (3, TARGET, 20.0, 40.0)]
+    assert risen.fill_side.tolist() == fallen.fill_side.tolist() == [SHORT, LONG]
+
+
+def test_what_the_broker_keeps_for_a_short_sale_is_no_buying_power() -> None:
+    # All of 10,000 dollars covers 185 shares at 50 dollars and 8 %; a purchase needs 4 % more than its price.
+    for direction, shares in ((SHORT, 185.0), (LONG, 192.0)):
+        outcome = traded(a_history([50.0] * 3), [(0, direction)], shorting(max_position_size=1.0))
+
+        assert kinds(outcome) == [(1, ENTRY, shares, 50.0)]
+
+
+@pytest.mark.parametrize(("one", "other"), [(LONG, SHORT), (SHORT, LONG)])
+def test_a_turn_is_answered_at_the_close_at_which_nothing_is_left_at_its_price(
+    one: int, other: int
+) -> None:
+    history = a_history([50, 50, 50, 48, 47, 47])
+
+    outcome = traded(history, [(0, one), (2, other)], shorting())
+
+    assert kinds(outcome) == [
+        (1, ENTRY, 20.0, 50.0),
+        (3, EXIT, 20.0, 50.0),
+        # A tenth of 10,000 dollars at the close of 48.
+        (4, ENTRY, 20.0, 48.0),
+    ]
+    assert outcome.fill_side.tolist() == [one, other, other]
+
+
+@pytest.mark.parametrize("newer", [FLAT, LONG, SHORT])
+def test_a_turn_is_given_up_when_a_newer_wish_for_the_symbol_comes(newer: int) -> None:
+    outcome = traded(a_history([50.0] * 7), [(0, LONG), (2, SHORT), (3, newer)], shorting())
+
+    assert outcome.refused[risk_rules.SUPERSEDED] == outcome.refused.sum() == 1
+    # The newer wish is answered by itself.
+    assert outcome.fill_side.tolist() == [LONG, SHORT, *([newer] if newer != FLAT else [])]
+    assert outcome.fill_row.tolist() == [1, 3, *([4] if newer != FLAT else [])]
+
+
+@pytest.mark.parametrize(("bars", "row"), [(2, 5), (1, None)])
+def test_an_exit_that_fills_in_part_stays_an_exit_and_the_turn_waits_or_ages_out(
+    bars: int, row: int | None
+) -> None:
+    history = a_history([50.0] * 8)
+    volume = history.panel.volume.copy()
+    volume[3] = 5.0
+    history = replace(history, panel=replace(history.panel, volume=volume))
+
+    outcome = traded(history, [(0, LONG), (2, SHORT)], shorting(max_signal_age_bars=bars))
+
+    entered = [(row, ENTRY, 20.0, 50.0)] if row else []
+    assert kinds(outcome) == [
+        (1, ENTRY, 20.0, 50.0),
+        (3, EXIT, 5.0, 50.0),
+        (4, EXIT, 15.0, 50.0),
+        *entered,
+    ]
+    assert outcome.refused[risk_rules.SIGNAL_AGE] == (row is None)
+
+
+def test_an_entry_that_no_bar_has_filled_is_taken_back_before_it_is_turned_around() -> None:
+    history = a_history([50.0] * 6)
+    volume = history.panel.volume.copy()
+    volume[1:3] = 0.0
+    history = replace(history, panel=replace(history.panel, volume=volume))
+
+    outcome = traded(history, [(0, LONG), (1, SHORT)], shorting())
+
+    assert kinds(outcome) == [(3, ENTRY, 20.0, 50.0)]
+    assert outcome.fill_side.tolist() == [SHORT]
 
 
 def test_a_split_changes_shares_and_prices_and_nobody_is_richer() -> None:

@@ -33,7 +33,7 @@ NO_SPLITS = np.empty((0, 0))
 fraction = st.sampled_from([0.001, 0.02, 0.05, 0.333, 1.0])
 
 
-@given(money, price, price, money, money, fraction, fraction)
+@given(money, price, price, money, money, fraction, fraction, st.booleans())
 def test_an_entry_is_as_large_as_the_risk_manager_makes_it(
     equity: float,
     price: float,
@@ -42,6 +42,7 @@ def test_an_entry_is_as_large_as_the_risk_manager_makes_it(
     risk: float,
     max_size: float,
     max_risk: float,
+    is_short: bool,
 ) -> None:
     theirs = size(
         equity=equity,
@@ -51,11 +52,12 @@ def test_an_entry_is_as_large_as_the_risk_manager_makes_it(
         portfolio_risk=risk,
         max_position_size=max_size,
         max_portfolio_risk=max_risk,
+        is_short=is_short,
     )
     ours = (
         risk_rules.shares_by_size(equity, price, max_size),
-        risk_rules.shares_by_cash(cash, price),
-        risk_rules.shares_by_risk(equity, risk, price, stop, max_risk),
+        risk_rules.shares_by_cash(cash, price, is_short),
+        risk_rules.shares_by_risk(equity, risk, price, stop, max_risk, is_short),
     )
 
     assert ours == (theirs.by_position_size, theirs.by_buying_power, theirs.by_portfolio_risk)
@@ -67,11 +69,11 @@ def test_shares_are_cut_to_whole_ones_alike(shares: float) -> None:
     assert risk_rules.whole(shares) == whole_shares(shares)
 
 
-@given(price, price, price)
-def test_brackets_fit_alike(price: float, stop: float, target: float) -> None:
+@given(price, price, price, st.booleans())
+def test_brackets_fit_alike(price: float, stop: float, target: float, is_short: bool) -> None:
     assert (
-        risk_rules.fits_bracket(price, stop, target)
-        == limits.bracket_prices(price, stop, target).passed
+        risk_rules.fits_bracket(price, stop, target, is_short)
+        == limits.bracket_prices(price, stop, target, is_short=is_short).passed
     )
 
 
@@ -169,6 +171,7 @@ def test_day_trades_are_judged_alike(day_trades: int, equity: float) -> None:
     st.none() | st.floats(0, 1e4),
     st.builds(TradeRecord, st.integers(0, 60), st.integers(0, 60), money, money),
     st.booleans(),
+    st.booleans(),
 )
 def test_each_method_wants_the_same_shares(
     method: SizingMethod,
@@ -180,6 +183,7 @@ def test_each_method_wants_the_same_shares(
     true_range: float | None,
     record: TradeRecord,
     scales: bool,
+    is_short: bool,
 ) -> None:
     plan = SizingPlan(method, fraction=0.3, scales_by_conviction=scales)
     theirs = wanted(
@@ -191,6 +195,7 @@ def test_each_method_wants_the_same_shares(
         volatility=volatility,
         true_range=true_range,
         record=record,
+        is_short=is_short,
     )
     ours = risk_rules.wanted_shares(
         risk_rules.METHODS.index(method.value),
@@ -207,6 +212,7 @@ def test_each_method_wants_the_same_shares(
         kelly(risk_rules.Record(record.wins, record.losses, record.won, record.lost)),  # type: ignore[arg-type]
         plan.kelly_share,
         plan.kelly_cap,
+        is_short,
     )
 
     assert ours == theirs.shares
@@ -240,6 +246,4 @@ def test_the_rules_as_numbers_measure_time_like_the_review() -> None:
             microseconds=1
         )
     assert [method.value for method in SizingMethod] == list(risk_rules.METHODS)
-    assert set(risk_rules.CODES) - {"ACCEPTED", "NO_CASH", "NOT_LENT"} <= {
-        code.value for code in limits.Code
-    }
+    assert set(risk_rules.CODES) - {"ACCEPTED", "NO_CASH"} <= {code.value for code in limits.Code}
