@@ -146,16 +146,17 @@ def record_of(fills: Floats, n_fills: int, n_columns: int) -> risk_rules.Record:
     lost = 0.0
     for i in range(max(0, n_fills - MOST_RECENT), n_fills):
         k = int(fills[1, i])
-        value = micros(fills[3, i] * fills[4, i])
+        side = fills[7, i]
+        paid = side * micros(fills[3, i] * fills[4, i]) + micros(fills[5, i])
         if fills[2, i] == SPLIT:
-            if held[k] > 0.0:
+            if held[k] != 0.0:
                 held[k] = quantised(held[k] + fills[3, i])
         elif fills[2, i] == ENTRY:
-            held[k] += fills[3, i]
-            cost[k] += value + micros(fills[5, i])
-        elif held[k] > 0.0:
-            held[k] = quantised(held[k] - fills[3, i])
-            cost[k] += micros(fills[5, i]) - value
+            held[k] += side * fills[3, i]
+            cost[k] += paid
+        elif held[k] != 0.0:
+            held[k] = quantised(held[k] + side * fills[3, i])
+            cost[k] += paid
             if held[k] == 0.0:
                 if cost[k] < 0.0:
                     wins += 1

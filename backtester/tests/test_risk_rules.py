@@ -1,17 +1,20 @@
 """Do the compiled forms of the risk manager's rules answer as the rules themselves?"""
 
 from dataclasses import replace
-from datetime import time, timedelta
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backtester import risk_rules
+from backtester import entries, kernel, risk_rules
 from backtester.plan import DEFAULT_LIMITS, Plan
 from backtester.terms import MICROS, micros
-from backtester.testing import a_calendar, a_market
+from backtester.testing import Case, a_calendar, a_market, some_wishes
 from risk_manager import limits
+from risk_manager.attribution import matched, records_of
 from risk_manager.review import Venue
 from risk_manager.sizing import (
     SizingMethod,
@@ -25,6 +28,9 @@ from risk_manager.sizing import (
 )
 from shared.domain.arithmetic import quantised, whole_shares
 from shared.domain.calendar import NEW_YORK, TradingWindow
+from shared.domain.lots import Execution
+from shared.domain.orders import Side
+from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 
 money = st.integers(0, 10**13).map(lambda micros: micros / 1e6)
@@ -216,6 +222,42 @@ def test_each_method_wants_the_same_shares(
     )
 
     assert ours == theirs.shares
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 40))
+def test_trades_on_both_sides_are_counted_as_the_risk_manager_attributes_them(
+    seed: int, before: int
+) -> None:
+    history = a_market(seed, 60, 2, minutes=False, wild=0.02, holes=0.0)
+    plan = Plan(limits=replace(DEFAULT_LIMITS, allow_short=True, max_portfolio_risk=1.0))
+    case = Case(history, some_wishes(seed, history, 0.3, 0.3), plan)
+    outcome = kernel.simulate(history.bars, case.wished.wishes, *case.given)
+    # The newest alone may begin in the middle of a trade.
+    fills = np.array(outcome[2:10], np.float64)[:, before:]
+    held: dict[Symbol, Decimal] = {}
+    executions = []
+    for i, (_, column, _, shares, price, fee, _, side) in enumerate(fills.T.tolist()):
+        symbol = history.panel.symbols[int(column)]
+        quantity = Decimal(repr(shares))
+        at = datetime(2024, 1, 2, tzinfo=UTC) + timedelta(minutes=i)
+        executions.append(
+            Execution(
+                str(i), str(i), "one", symbol, Side.BUY if side > 0 else Side.SELL, quantity,
+                Decimal(repr(price)), Decimal(repr(fee)), at,
+            )
+        )  # fmt: skip
+    for column, shares, side in zip(
+        outcome.fill_column, outcome.fill_shares, outcome.fill_side, strict=True
+    ):
+        symbol = history.panel.symbols[column]
+        held[symbol] = held.get(symbol, Decimal(0)) + Decimal(repr(float(side * shares)))
+
+    theirs = records_of(matched(executions, held).trades).get("one", TradeRecord())
+
+    ours = entries.record_of(fills, fills.shape[1], 2)
+    assert (ours.wins, ours.losses) == (theirs.wins, theirs.losses)
+    assert (ours.won, ours.lost) == pytest.approx((theirs.won, theirs.lost))
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 30), st.integers(2, 20))
