@@ -26,6 +26,7 @@ from risk_manager.testing import (
 from services.risk_manager.tests.test_service import Room
 from shared.adapters.http_api import make_app
 from shared.config import load_settings
+from shared.domain.orders import Side
 from shared.testing.time import CountingIds, InstantTimer
 
 pytestmark = pytest.mark.anyio
@@ -99,6 +100,29 @@ async def test_a_reader_changes_nothing(http: httpx.AsyncClient, path: str) -> N
     assert (await post(http, path, {"reason": "drill"}, READ)).status_code == 403
 
 
+async def test_the_portfolio_says_on_which_side_a_symbol_is(
+    http: httpx.AsyncClient, room: Room
+) -> None:
+    room.store.cash = Decimal(102_000)
+    room.store.holdings.append(a_holding("MSFT", -10, stop=105))
+    room.store.working.append(an_order("TSLA", 5, side=Side.SELL, stop_loss=105))
+    room.store.working.append(an_order("AAPL", 5, is_foreign=True))
+
+    shown = (await http.get("/risk/portfolio", headers=READ)).json()
+
+    sides = {each["symbol"]: (each["side"], each["quantity"]) for each in shown["positions"]}
+    assert sides == {"MSFT": ("short", "-10"), "TSLA": ("short", "0"), "AAPL": (None, "0")}
+
+
+async def test_a_validated_sale_of_nothing_held_is_no_short_sale(http: httpx.AsyncClient) -> None:
+    order = {"symbol": "MSFT", "side": "sell", "quantity": "5"}
+
+    answer = (await post(http, "/risk/validate", order, OPERATE)).json()
+
+    assert (answer["outcome"], answer["reason_code"]) == ("refused", "NO_POSITION")
+    assert (answer["side"], answer["purpose"]) == ("sell", "exit")
+
+
 async def test_the_portfolio_shows_figures_limits_and_ages(
     http: httpx.AsyncClient, room: Room
 ) -> None:
@@ -118,6 +142,7 @@ async def test_the_portfolio_shows_figures_limits_and_ages(
     assert (msft["symbol"], msft["quantity"], msft["market_value"]) == ("MSFT", "10", "1000")
     assert (msft["price"], msft["price_age_s"], msft["risk"]) == ("100", 0.0, "50")
     assert (tsla["quantity"], tsla["entering_quantity"]) == ("0", "5")
+    assert (msft["side"], tsla["side"]) == ("long", "long")
     usage = {limit["code"]: (limit["limit"], limit["usage"]) for limit in shown["limits"]}
     assert usage["POSITION_SIZE"] == (0.05, pytest.approx(1000 / 100000.5))
     assert usage["DRAWDOWN"] == (0.15, 0.0)

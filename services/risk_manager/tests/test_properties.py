@@ -485,6 +485,16 @@ class AccountMachine(RuleBasedStateMachine):
         if not self.held[symbol]:
             self.entries[symbol] = []
 
+    @precondition(lambda self: self.turns)
+    @rule(data=st.data())
+    def what_is_turned_around_has_left_when_a_bar_closes(self, data: st.DataObject) -> None:
+        """As most turns end; step by step that would seldom be drawn."""
+        symbol = data.draw(st.sampled_from(self.turns)).signal.symbol
+        self.live = [live for live in self.live if live.approved.symbol != symbol]
+        self.cash += self.held.pop(symbol, Decimal(0)) * self.worth(symbol)
+        self.entries.pop(symbol, None)
+        self.review([])
+
     @precondition(lambda self: self.live)
     @rule(data=st.data())
     def an_order_ends_unfilled(self, data: st.DataObject) -> None:

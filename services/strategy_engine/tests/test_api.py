@@ -223,6 +223,32 @@ def test_generating_twice_gives_the_same_ids_and_stores_nothing_twice(room: Room
     talk(room, conversation)
 
 
+def test_a_wish_to_be_short_is_shown_stored_and_the_same_each_time(room: Room) -> None:
+    engine = room.market.engine(MovingAverage(short_window=1, long_window=2, allow_short=True))
+    app = make_app("strategy_engine", load_settings(TOKENS), {}, InstantTimer())
+    catalogue = Catalogue({"moving_average": MovingAverage}, {})
+    app.include_router(
+        router(engine, catalogue, room.market.store, [], room.market.bars, room.market.clock)
+    )
+    for minute, close in enumerate([10, 11]):
+        room.market.keep(a_bar("AAPL", minute, close=close))
+    room.market.announce(a_bar("AAPL", 2, close=8))
+
+    async def conversation(http: httpx.AsyncClient) -> None:
+        generate = {"dry_run": False}
+        [strategy] = (await http.get("/strategies", headers=READ)).json()["items"]
+        shown = (await http.post("/signals/generate", json={}, headers=READ)).json()
+        stored = (await http.post("/signals/generate", json=generate, headers=OPERATE)).json()
+        again = (await http.post("/signals/generate", json=generate, headers=OPERATE)).json()
+
+        assert strategy["allows_shorts"] is True
+        assert [s["direction"] for s in shown["signals"]] == ["SHORT"]
+        assert shown["signals"] == stored["signals"] == again["signals"]
+
+    talk(Room(app, room.market, engine), conversation)
+    assert len(room.market.store.kept) == 1
+
+
 def test_generating_lets_the_pipeline_do_every_earlier_batch_first(room: Room) -> None:
     async def conversation(http: httpx.AsyncClient) -> None:
         for minute in range(3):

@@ -82,6 +82,25 @@ def test_a_crossover_becomes_a_signal_with_its_id_reason_and_figures() -> None:
     assert market.bells.rung == [BELL_EVALUATIONS]
 
 
+def test_a_cross_below_becomes_a_wish_to_be_short_where_the_strategy_allows_it() -> None:
+    market = Market()
+    for minute, close in enumerate([10, 11]):
+        market.keep(a_bar("AAPL", minute, close=close))
+    bar = a_bar("AAPL", 2, close=8)
+    market.announce(bar)
+
+    asyncio.run(
+        work_off(market.engine(MovingAverage(short_window=1, long_window=2, allow_short=True)))
+    )
+
+    [[signal]] = [evaluation.signals for evaluation in market.store.outbox]
+    assert signal.signal_id == signal_id("paper", "moving_average", "AAPL", "1Min", bar.end_at)
+    assert (signal.direction, signal.reference_price) == (Direction.SHORT, bar.close)
+    assert signal.reason == "SMA 1 crossed below SMA 2"
+    assert signal.figures == {"sma_short": "8", "sma_long": "9.5", "close": "8"}
+    assert [stored.signal for stored in market.store.kept] == [signal]
+
+
 def test_an_instant_without_wishes_still_leaves_an_evaluation() -> None:
     market = Market()
     for minute in range(3):

@@ -16,11 +16,17 @@ from shared.domain.decisions import Check
 from shared.domain.orders import Side
 from shared.domain.symbols import Symbol
 
+_SIDES: dict[Side | None, Literal["long", "short"]] = {Side.BUY: "long", Side.SELL: "short"}
+
 
 class PositionView(BaseModel):
-    """One symbol held or on order; shares, dollars, `weight` of equity."""
+    """One symbol held or on order; shares, dollars, `weight` of equity, below zero for what is owed.
+
+    `side` is that of what is held, else of our entries on order; null for orders of others alone.
+    """
 
     symbol: str
+    side: Literal["long", "short"] | None
     quantity: Text
     entering_quantity: Text
     leaving_quantity: Text
@@ -206,6 +212,7 @@ def _position_view(symbol: Symbol, held: Holding | None, portfolio: Portfolio) -
     value = quantity * per_share
     return PositionView(
         symbol=symbol,
+        side=_SIDES.get(exposure.side_of(symbol)),
         quantity=quantity,
         entering_quantity=exposure.entering.get(symbol, ZERO),
         leaving_quantity=exposure.leaving.get(symbol, ZERO),
