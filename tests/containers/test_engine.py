@@ -189,6 +189,23 @@ def test_the_name_of_the_first_build_stays_when_the_folder_gets_another(
     assert read_settings(instance.project / ".env")["COMPOSE_PROJECT_NAME"] == "trader"
 
 
+def test_the_simulator_is_built_with_the_others_so_that_no_demo_runs_an_older_one(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = instance.project / "asked"
+    script = ANSWERS.replace("VOLUME", "").replace("esac", f'*build*) echo "$*" >>{asked} ;;\nesac')
+    docker = runtime(instance, script, monkeypatch)
+
+    docker.build(lambda _: None)
+    docker.update(lambda _: None)
+
+    assert asked.read_text().splitlines() == [
+        "compose --profile demo build",
+        "compose pull --ignore-buildable",
+        "compose --profile demo build --pull",
+    ]
+
+
 def test_containers_are_not_made_for_a_home_that_they_would_not_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

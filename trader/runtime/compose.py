@@ -148,7 +148,7 @@ class ComposeRuntime:
         self._make_ready()
         say("building the images (some minutes the first time)")
         try:
-            self._compose("build", within_s=BUILD_WITHIN_S)
+            self._build()
         except StackError as error:
             raise StackError(f"{error}; RUNTIME=local runs without images") from None
 
@@ -158,11 +158,11 @@ class ComposeRuntime:
         say("fetching base images and building on them")
         try:
             self._compose("pull", "--ignore-buildable", within_s=BUILD_WITHIN_S)
-            self._compose("build", "--pull", within_s=BUILD_WITHIN_S)
+            self._build("--pull")
         except ProgramFailed as error:
             # New code of ours does not wait for a registry.
             say("not all could be fetched; building on the base images that are here")
-            self._compose("build", within_s=BUILD_WITHIN_S)
+            self._build()
             raise ProgramFailed(
                 f"the images are built from the code that is here, on base images as they were: {error}; "
                 "make restart uses them, make update fetches newer ones another time"
@@ -241,6 +241,11 @@ class ComposeRuntime:
         flags = ("--follow",) if following else ()
         words = self._words("logs", "--tail", str(lines), *flags, *names)
         return Client(words, self._told(), self.instance.project)
+
+    def _build(self, *words: str) -> None:
+        # With the simulator: left out, the next demo would run the one of an older version.
+        demo = () if self.demo else DEMO_WORDS
+        self._compose(*demo, "build", *words, within_s=BUILD_WITHIN_S)
 
     def _in_migrate(self, *words: str) -> None:
         self._make_ready()
