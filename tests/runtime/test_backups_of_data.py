@@ -18,6 +18,7 @@ from shared.testing.bar_stores import NOON, a_bar, a_block
 from trader.runtime import backups
 from trader.runtime.errors import StackError
 from trader.runtime.instance import Instance
+from trader.runtime.restoring import restore_data
 
 APPENDS = 150
 
@@ -47,7 +48,7 @@ def test_a_backup_taken_while_files_are_merged_holds_every_bar_from_before_it(
         if not collector.is_alive():
             break
 
-    backups.restore_data(instance, file, lambda _: None)
+    restore_data(instance, file, lambda _: None)
 
     (restored,) = store.contents(Timeframe.MINUTE)
     assert before.bars <= restored.bars <= APPENDS
@@ -86,7 +87,7 @@ def test_history_elsewhere_is_backed_up_and_put_back_where_it_was(tmp_path: Path
     kept = backups.back_up_data(instance, lambda _: None)
     append(store, 1)
 
-    backups.restore_data(instance, kept, lambda _: None)
+    restore_data(instance, kept, lambda _: None)
 
     assert store.contents(Timeframe.MINUTE)[0].bars == 1
     before = ParquetBars(tmp_path / "elsewhere" / "bars" / "before_restore" / "paper")
@@ -107,7 +108,7 @@ class Restoring:
     def restore(self) -> list[str]:
         """What it said."""
         said: list[str] = []
-        backups.restore_data(self.instance, self.file, said.append)
+        restore_data(self.instance, self.file, said.append)
         return said
 
     def bars(self, below: str = ".") -> list[int]:
@@ -252,7 +253,7 @@ def test_the_settings_of_a_stack_with_a_home_of_its_own_are_the_ones_that_are_ke
 
     file = backups.back_up_data(instance, lambda _: None)
     own.unlink()
-    restored = backups.restore_data(instance, file, lambda _: None)
+    restored = restore_data(instance, file, lambda _: None)
 
     assert restored == instance.home / ".env.restored"
     assert restored.read_text() == "TRADING_SYMBOLS=MSFT\n"

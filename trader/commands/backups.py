@@ -11,16 +11,20 @@ from typing import Annotated, Any
 
 import typer
 
-from shared.adapters.halt_file import HaltFile
 from trader.commands.asking import YesOption, confirm
 from trader.commands.database import refuse_while_services_run
-from trader.runtime import backups
+from trader.runtime import backups, restoring
 from trader.runtime.instance import Instance
+from trader.runtime.interface import Runtime
 from trader.runtime.runtimes import runtime_of
 
 app = typer.Typer()
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+THEN = (
+    "make start (the books are compared with the broker), look at trader orders and trader positions, then "
+    'trader resume --reason "restored"'
+)
 
 
 @app.command()
@@ -54,6 +58,10 @@ def restore(
         bool,
         typer.Option("--drill", help="Only prove that it restores; what is in use stays."),
     ] = False,
+    back: Annotated[
+        bool,
+        typer.Option("--back", help="Take what the last restore of a database replaced into use."),
+    ] = False,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -63,12 +71,15 @@ def restore(
     """
     instance = Instance.of_project()
     runtime = runtime_of(instance)
+    if back:
+        _put_back(runtime, yes, as_json)
+        return
     chosen = file or backups.newest(instance, backups.DATABASE_KIND)
     kind = backups.kind_of(chosen)
     if kind == backups.DATA_KIND:
         refuse_while_services_run(runtime)
         confirm(f"market data is replaced by what {chosen.name} holds", yes)
-        settings = backups.restore_data(instance, chosen, _say)
+        settings = restoring.restore_data(instance, chosen, _say)
         words = (
             f"market data is back; the settings of the backup are in {settings}: compare them with "
             ".env and take over what you want"
@@ -78,14 +89,13 @@ def restore(
     if not drill:
         refuse_while_services_run(runtime)
         confirm(f"the database is replaced by what {chosen.name} holds", yes)
-        HaltFile(instance.halt_file).throw(f"the database was restored from {chosen.name}")
     with runtime.database(_say):
         # On a new machine there are none yet, and what is restored belongs to them.
         runtime.make_roles()
         if drill:
-            tables = backups.drill(runtime, chosen, _say)
+            tables = restoring.drill(runtime, chosen, _say)
         else:
-            tables = backups.restore_database(runtime, chosen, _say)
+            tables = restoring.restore_database(runtime, chosen, _say)
     rows = sum(found.rows for found in tables.values())
     document = {"file": str(chosen), "tables": len(tables), "rows": rows, "drill": drill}
     if drill:
@@ -93,10 +103,22 @@ def restore(
     else:
         words = (
             f"restored {len(tables)} tables, {rows} rows, every hash as written. Trading is halted: "
-            "make start (the books are compared with the broker), look at trader orders and trader "
-            'positions, then trader resume --reason "restored"'
+            f"{THEN}. What was in use is kept until the next restore: make restore ARGS=--back"
         )
     _result(document, as_json, words)
+
+
+def _put_back(runtime: Runtime, yes: bool, as_json: bool) -> None:
+    refuse_while_services_run(runtime)
+    confirm("the database is replaced by what the last restore had replaced", yes)
+    with runtime.database(_say):
+        runtime.make_roles()
+        restoring.put_back(runtime, _say)
+    words = (
+        "what the last restore had replaced is in use again, and what was in use is kept in its place. "
+        f"Trading is halted: {THEN}"
+    )
+    _result({"back": True}, as_json, words)
 
 
 def _say(words: str) -> None:

@@ -14,8 +14,9 @@ from trader.commands.asking import YesOption, confirm
 from trader.runtime.backups import back_up_database
 from trader.runtime.credentials import SUPERUSER
 from trader.runtime.errors import AlreadyRunning, StackError
-from trader.runtime.instance import DATABASE, SERVICES, Instance
+from trader.runtime.instance import DASHBOARD, DATABASE, SERVICES, Instance
 from trader.runtime.interface import Runtime
+from trader.runtime.restoring import begin_anew, refuse_broken_off
 from trader.runtime.runtimes import runtime_of
 
 app = typer.Typer()
@@ -55,19 +56,20 @@ def reset(yes: YesOption = False, as_json: JsonOption = False) -> None:
     with runtime.database(_say):
         # Not brought up to date first: it may be one that cannot be.
         runtime.make_roles()
+        refuse_broken_off(runtime)
         kept = back_up_database(runtime, _say)
-        _sql(runtime, f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
-        runtime.migrate()
+        begin_anew(runtime, _say)
         revision = _revision(runtime)
     words = f"the database is empty, at step {revision}; what it held is in {kept}"
     _result({"revision": revision, "backup": str(kept)}, as_json, words)
 
 
 def refuse_while_services_run(runtime: Runtime) -> None:
-    """Raise AlreadyRunning when a service runs that could write meanwhile."""
+    """Raise AlreadyRunning when something runs that could write meanwhile, or holds the database open."""
     if not runtime.runs:
         return
-    running = [each.name for each in runtime.status() if each.pid and each.name in SERVICES]
+    holders = (*SERVICES, DASHBOARD)
+    running = [each.name for each in runtime.status() if each.pid and each.name in holders]
     if running:
         raise AlreadyRunning(f"{', '.join(running)} run; stop them first with make stop")
 
@@ -76,7 +78,7 @@ def _revision(runtime: Runtime) -> str:
     return _sql(runtime, "SELECT version_num FROM alembic_version", DATABASE)
 
 
-def _sql(runtime: Runtime, statement: str, database: str = "postgres") -> str:
+def _sql(runtime: Runtime, statement: str, database: str) -> str:
     client = runtime.postgres_client("psql", SUPERUSER, database, terminal=False)
     done = subprocess.run(  # noqa: S603  our own client; the statement is ours
         client.command("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement),

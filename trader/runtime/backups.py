@@ -1,9 +1,7 @@
-"""What is in a backup, and does it restore?
+"""What is in a backup, and which are kept?
 
 One file each, readable by its owner alone: the database as pg_dump's archive with the hash of every table,
-taken from one and the same snapshot; or market data with the settings. A restored database is compared with
-those hashes beside the one in use, and takes its place only when all agree; the old one is kept until the
-next restore. Market data is unpacked whole before any of it changes places; what lay there is kept as well.
+taken from one and the same snapshot; or market data with the settings. How one is put back: `restoring`.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +27,7 @@ from shared.adapters.durable_files import DRAFT, WRITER_LOCK
 from shared.config import load_settings
 from shared.domain.errors import InvalidInput, Misconfigured
 from trader.runtime.clients import Client
-from trader.runtime.credentials import OWNER, SUPERUSER
+from trader.runtime.credentials import SUPERUSER
 from trader.runtime.errors import NotFound, StackError, TimedOut
 from trader.runtime.instance import DATABASE, Instance
 from trader.runtime.places import settings_file_of
@@ -41,7 +39,6 @@ Say = Callable[[str], None]
 
 DATABASE_KIND, DATA_KIND = "database", "data"
 KINDS = (DATABASE_KIND, DATA_KIND)
-DRILL, BEFORE = f"{DATABASE}_restored", f"{DATABASE}_before_restore"
 WITHIN_S = 3600
 # How often the market data is listed again while it changes.
 LISTINGS = 20
@@ -115,7 +112,7 @@ def back_up_database(runtime: Source, say: Say, *, role: str = SUPERUSER) -> Pat
         with _snapshot(runtime, role) as (snapshot, hashes):
             client = runtime.postgres_client("pg_dump", role, DATABASE, terminal=False)
             with dump.open("wb") as out:
-                _run(
+                run_tool(
                     client.command("--format=custom", f"--snapshot={snapshot}"),
                     client.environment,
                     stdout=out,
@@ -173,163 +170,15 @@ def tables_in(file: Path) -> dict[str, TableHash]:
     }
 
 
-def drill(runtime: Runtime, file: Path, say: Say) -> dict[str, TableHash]:
-    """Restore a database backup beside the database in use and compare every table; then drop it.
-
-    Raises:
-        StackError: a table differs from what was written, or the archive cannot be read.
-    """
-    try:
-        return _restored_beside(runtime, file, say)
-    finally:
-        _sql(runtime, f"DROP DATABASE IF EXISTS {DRILL} WITH (FORCE)")
-
-
-def restore_database(runtime: Runtime, file: Path, say: Say) -> dict[str, TableHash]:
-    """Put a database backup in the place of the database, once every table agrees with it.
-
-    What was in use before is kept as a database of its own until the next restore.
-
-    Raises:
-        StackError: see `drill`. Misconfigured: no step leads from the backup to this version; what was in use still is.
-    """
-    try:
-        hashes = _restored_beside(runtime, file, say)
-    except BaseException:
-        _sql(runtime, f"DROP DATABASE IF EXISTS {DRILL} WITH (FORCE)")
-        raise
-    say("putting it in the place of the database")
-    _sql(runtime, f"DROP DATABASE IF EXISTS {BEFORE} WITH (FORCE)")
-    known = f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"  # noqa: S608  a constant
-    was_there = bool(_sql(runtime, known))
-    if was_there:
-        _sql(runtime, f"ALTER DATABASE {DATABASE} RENAME TO {BEFORE}")
-    _sql(runtime, f"ALTER DATABASE {DRILL} RENAME TO {DATABASE}")
-    try:
-        runtime.migrate()
-    except Misconfigured as error:
-        if not was_there:
-            raise
-        # What this version cannot use must not take the place of what it can.
-        _sql(runtime, f"DROP DATABASE {DATABASE} WITH (FORCE)")
-        _sql(runtime, f"ALTER DATABASE {BEFORE} RENAME TO {DATABASE}")
-        raise Misconfigured(
-            f"{file.name} was not put back and the database in use is as it was; of what it holds: {error}"
-        ) from None
-    return hashes
-
-
-def restore_data(instance: Instance, file: Path, say: Say) -> Path:
-    """Put back market history; what was there is kept in `before_restore` beside it, until the next restore.
-
-    The settings are laid beside `.env`.
-
-    Returns:
-        The file that now holds the backup's settings.
-
-    Raises:
-        StackError: it cannot be done. History is as it was, or what was said names where it lies.
-    """
-    say("unpacking")
-    place = instance.parquet
-    fresh = place / UNPACKED
-    shutil.rmtree(fresh, ignore_errors=True)
-    try:
-        fresh.mkdir(mode=0o700, parents=True)
-        with tarfile.open(file) as archive:
-            archive.extractall(fresh, filter="data")
-        settings = settings_file_of(instance.project, instance.home).with_name(".env.restored")
-        if (fresh / ".env").exists():
-            handle = os.open(settings, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, OWNER_ONLY)
-            with os.fdopen(handle, "wb") as out:
-                out.write((fresh / ".env").read_bytes())
-        if (fresh / "parquet").exists():
-            _keep_replaced(place, _replaced(place, fresh / "parquet"))
-            say(f"what was there before is in {place / KEPT}")
-    except (OSError, tarfile.TarError) as error:
-        raise StackError(f"{file.name} cannot be unpacked: {error}") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        for left in sorted(place.glob(f"{ASIDE}*")):
-            say(f"a restore was broken off: take from {left} what is missing, then remove it")
-    return settings
-
-
 def hashes_of(runtime: Runtime, database: str) -> dict[str, TableHash]:
     """The hash of every table of `database` as it is now."""
     client = runtime.postgres_client("psql", SUPERUSER, database, terminal=False)
     words = client.command("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1")
-    answer = _run(words, client.environment, stdin=HASHES.encode())
+    answer = run_tool(words, client.environment, stdin=HASHES.encode())
     return _parsed(answer.decode().splitlines())
 
 
-def _restored_beside(runtime: Runtime, file: Path, say: Say) -> dict[str, TableHash]:
-    expected = tables_in(file)
-    say(f"restoring {file.name} beside the database in use")
-    _sql(runtime, f"DROP DATABASE IF EXISTS {DRILL} WITH (FORCE)")
-    _sql(
-        runtime,
-        f"CREATE DATABASE {DRILL} OWNER {OWNER} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'",
-    )
-    client = runtime.postgres_client("pg_restore", SUPERUSER, DRILL, terminal=False)
-    with tarfile.open(file) as archive, tempfile.TemporaryFile() as dump:
-        member = archive.extractfile("database.dump")
-        if member is None:
-            raise StackError(f"{file.name} holds no database")
-        shutil.copyfileobj(member, dump)
-        dump.seek(0)
-        _run(client.command(f"--dbname={DRILL}", "--exit-on-error"), client.environment, stdin=dump)
-    say("comparing every table")
-    found = hashes_of(runtime, DRILL)
-    differing = sorted(
-        name for name in {*expected, *found} if expected.get(name) != found.get(name)
-    )
-    if differing:
-        raise StackError(
-            f"{file.name} does not restore to what was written ({', '.join(differing[:5])} differ); "
-            "take another backup, nothing was changed"
-        )
-    return found
-
-
-def _replaced(place: Path, fresh: Path) -> Path:
-    """Have all history in `place` change places with that in `fresh`; the folder that then holds the old one.
-
-    All of it or nothing: a failure moves back what was moved. What cannot be moved back is still in that folder.
-    """
-    aside = Path(tempfile.mkdtemp(prefix=ASIDE, dir=place))
-    with ExitStack() as undo:
-        # Without a word where it is not empty: somebody's history.
-        undo.callback(_remove_if_empty, aside)
-        for source, target in ((place, aside), (fresh, place)):
-            for entry in sorted(path for path in source.iterdir() if not _is_ours(path.name)):
-                moved = target / entry.name
-                entry.rename(moved)
-                undo.callback(moved.rename, entry)
-        undo.pop_all()
-    return aside
-
-
-def _keep_replaced(place: Path, aside: Path) -> None:
-    """Give `aside` the name of what was there before; what an earlier restore had kept goes."""
-    kept = place / KEPT
-    try:
-        if kept.exists():
-            shutil.rmtree(kept)
-        aside.rename(kept)
-    except OSError as error:
-        raise StackError(
-            f"market data is back, but {kept} cannot be replaced ({error.strerror}): remove it; what was "
-            f"there before is in {aside}"
-        ) from error
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with suppress(OSError):
-        folder.rmdir()
-
-
-def _is_ours(name: str) -> bool:
+def is_ours(name: str) -> bool:
     """Whether what is called so in the folder of history is none."""
     return name in NOT_HISTORY or name.startswith(ASIDE)
 
@@ -373,19 +222,18 @@ def _parsed(lines: list[str]) -> dict[str, TableHash]:
     return {name: TableHash(int(count), f"{one}-{two}") for name, count, one, two in rows}
 
 
-def _sql(runtime: Runtime, statement: str) -> str:
-    client = runtime.postgres_client("psql", SUPERUSER, "postgres", terminal=False)
-    words = client.command("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement)
-    return _run(words, client.environment).decode().strip()
-
-
-def _run(
+def run_tool(
     words: list[str],
     environment: Mapping[str, str],
     *,
     stdin: bytes | Any = None,
     stdout: Any = subprocess.PIPE,
 ) -> bytes:
+    """Run one of PostgreSQL's own client programs and return what it says.
+
+    Raises:
+        StackError: it cannot be run, or has failed; its first words are quoted. TimedOut: it has not ended.
+    """
     given: dict[str, Any] = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
     if stdin is None:
         given = {"stdin": subprocess.DEVNULL}
@@ -529,7 +377,7 @@ def _files_below(folder: Path) -> set[Path]:
     return {
         name
         for name in found
-        if name.suffix != DRAFT and name.name != WRITER_LOCK and not _is_ours(name.parts[0])
+        if name.suffix != DRAFT and name.name != WRITER_LOCK and not is_ours(name.parts[0])
     }
 
 

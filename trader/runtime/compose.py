@@ -28,10 +28,18 @@ from trader.runtime.credentials import SUPERUSER, password_of
 from trader.runtime.engine import ask, docker_command, require_versions
 from trader.runtime.errors import AlreadyRunning, NotRunning, ProgramFailed, StackError
 from trader.runtime.first_run import append_setting, read_settings
-from trader.runtime.instance import DASHBOARD, POSTGRES, PROGRAMS, REDIS, SIMULATOR, Instance
+from trader.runtime.instance import (
+    DASHBOARD,
+    DATABASE,
+    POSTGRES,
+    PROGRAMS,
+    REDIS,
+    SIMULATOR,
+    Instance,
+)
 from trader.runtime.interface import RuntimeName, Usage
 from trader.runtime.ports import LOOPBACK, Ports, is_free, port_setting, require_free
-from trader.runtime.schema import ROLES_ONLY
+from trader.runtime.schema import OF_DATABASE, ROLES_ONLY
 from trader.runtime.stack import SERVERS, last_of, probe
 from trader.runtime.supervisor import ProgramState
 from trader.runtime.tunnel import relay_words, tunnel
@@ -204,9 +212,9 @@ class ComposeRuntime:
         """See `Runtime`."""
         self._in_migrate(*SCHEMA, ROLES_ONLY)
 
-    def migrate(self) -> None:
+    def migrate(self, database: str = DATABASE) -> None:
         """See `Runtime`."""
-        self._in_migrate()
+        self._in_migrate(*SCHEMA, OF_DATABASE, database)
 
     def postgres_client(self, tool: str, role: str, database: str, *, terminal: bool) -> Client:
         """See `Runtime`."""

@@ -29,6 +29,8 @@ from trader.runtime.places import (
 from trader.runtime.ports import LOOPBACK, Ports, port_setting
 
 DATABASE = "trading"
+# What the last restore has replaced.
+BEFORE = f"{DATABASE}_before_restore"
 # In the order in which data passes through them; the simulator stands for the world outside.
 SERVICES = SERVICE_ROLES
 SIMULATOR = "simulator"

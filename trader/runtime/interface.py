@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from trader.runtime.clients import Client
-from trader.runtime.instance import Instance
+from trader.runtime.instance import DATABASE, Instance
 from trader.runtime.supervisor import ProgramState
 
 
@@ -92,11 +92,15 @@ class Runtime(Protocol):
         ...
 
     def make_roles(self) -> None:
-        """Make the roles, and the database where there is none; the server must be up."""
+        """Make the roles, and the database where there has never been one; the server must be up."""
         ...
 
-    def migrate(self) -> None:
-        """Bring roles and tables up to date; the server must be up."""
+    def migrate(self, database: str = DATABASE) -> None:
+        """Bring roles and the tables of a database up to date; the server must be up.
+
+        Raises:
+            Misconfigured: no step leads from it to this version, and it is as it was.
+        """
         ...
 
     def postgres_client(self, tool: str, role: str, database: str, *, terminal: bool) -> Client:

@@ -14,7 +14,7 @@ from shared.domain.errors import Misconfigured
 from trader.runtime import clients, postgres
 from trader.runtime.binaries import postgres_binaries
 from trader.runtime.clients import Client, python_words
-from trader.runtime.instance import POSTGRES, REDIS, SERVICES, SIMULATOR, Instance
+from trader.runtime.instance import DATABASE, POSTGRES, REDIS, SERVICES, SIMULATOR, Instance
 from trader.runtime.interface import RuntimeName, Usage
 from trader.runtime.ports import LOOPBACK
 from trader.runtime.redis import find_server
@@ -134,9 +134,9 @@ class LocalRuntime:
         """See `Runtime`."""
         postgres.make_roles(self.instance)
 
-    def migrate(self) -> None:
+    def migrate(self, database: str = DATABASE) -> None:
         """See `Runtime`."""
-        postgres.bootstrap(self.instance)
+        postgres.bootstrap(self.instance, database)
 
     def postgres_client(self, tool: str, role: str, database: str, *, terminal: bool) -> Client:
         """See `Runtime`."""

@@ -18,7 +18,7 @@ from trader.runtime import schema
 from trader.runtime.account import can_enter, open_place, server_account
 from trader.runtime.binaries import postgres_binaries
 from trader.runtime.credentials import SUPERUSER, password_of
-from trader.runtime.instance import Instance
+from trader.runtime.instance import DATABASE, Instance
 from trader.runtime.launch import executable_of
 from trader.runtime.ports import LOOPBACK
 from trader.runtime.schema import Server, bring_up_to_date, can_connect
@@ -109,13 +109,13 @@ def remove_cluster(instance: Instance) -> None:
         data.parent.rmdir()
 
 
-def bootstrap(instance: Instance) -> None:
+def bootstrap(instance: Instance, database: str = DATABASE) -> None:
     """Make the roles and the database, and bring its tables up to date; doing it again changes nothing."""
-    bring_up_to_date(_server(instance), instance.project / "migrations")
+    bring_up_to_date(_server(instance), instance.project / "migrations", database)
 
 
 def make_roles(instance: Instance) -> None:
-    """Make the roles, and the database where there is none; what is in it stays as it is."""
+    """See `schema.make_roles`."""
     schema.make_roles(_server(instance))
 
 

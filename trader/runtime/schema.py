@@ -25,15 +25,20 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared.config import load_settings
 from shared.domain.errors import Misconfigured
 from trader.runtime.credentials import BACKUP, LOGIN_ROLES, OWNER, SUPERUSER, password_of
-from trader.runtime.instance import DATABASE
+from trader.runtime.instance import BEFORE, DATABASE
 
 T = TypeVar("T")
 
 CONNECT_WITHIN_S = 10
 EXIT_MISCONFIGURED = 4
 ROLES_ONLY = "--roles"
+OF_DATABASE = "--database"
 # Where the image keeps the steps.
 MIGRATIONS = Path("/app/migrations")
+BROKEN_OFF = (
+    f"the database in use is missing since a restore was broken off, and all of it is kept as {BEFORE}: make "
+    "restore ARGS=--back puts it back, make restore restores the newest backup instead"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +55,22 @@ class Server:
 
 
 def make_roles(server: Server) -> None:
-    """Make the roles, and the database where there is none; what is in it stays as it is."""
+    """Make the roles, and the database where there has never been one; what is in it stays as it is."""
     _in_own_loop(_make_roles(server))
 
 
-def bring_up_to_date(server: Server, migrations: Path) -> None:
-    """Make the roles and the database, and bring its tables up to date."""
+def bring_up_to_date(server: Server, migrations: Path, database: str = DATABASE) -> None:
+    """Make the roles and the database, and bring the tables of `database` up to date.
+
+    Raises:
+        Misconfigured: no step leads from it to this version, or it is the one in use and a broken off restore
+            has left it missing or empty. It is as it was.
+    """
     make_roles(server)
+    _in_own_loop(_open(server, database))
     config = Config()
     config.set_main_option("script_location", str(migrations))
-    address = f"{server.host}:{server.port}/{DATABASE}"
+    address = f"{server.host}:{server.port}/{database}"
     config.attributes["url"] = f"postgresql+asyncpg://{OWNER}:{server.password(OWNER)}@{address}"
     with ThreadPoolExecutor(1) as own_thread:
         # Its environment script starts an event loop, which a caller may already be inside of.
@@ -109,22 +120,43 @@ async def _make_roles(server: Server) -> None:
                 f"PASSWORD '{server.password(role)}'"
             )
         await connection.execute(f"GRANT pg_read_all_data TO {BACKUP}")
-        known = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE)
-        if known is None:
+        there = await _databases(connection)
+        if DATABASE not in there and BEFORE not in there:
             await connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
-        await connection.execute(f"ALTER DATABASE {DATABASE} OWNER TO {OWNER}")
-        await connection.execute(f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC")
+    finally:
+        await connection.close(timeout=CONNECT_WITHIN_S)
+
+
+async def _open(server: Server, database: str) -> None:
+    """Let the roles, and nobody else, into `database`."""
+    connection = await _connect_as_superuser(server, "postgres")
+    try:
+        there = await _databases(connection)
+        is_replaced = database == DATABASE and BEFORE in there
+        if is_replaced and database not in there:
+            raise Misconfigured(BROKEN_OFF)
+        await connection.execute(f"ALTER DATABASE {database} OWNER TO {OWNER}")
+        await connection.execute(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
         await connection.execute(
-            f"GRANT CONNECT ON DATABASE {DATABASE} TO {', '.join(LOGIN_ROLES)}"
+            f"GRANT CONNECT ON DATABASE {database} TO {', '.join(LOGIN_ROLES)}"
         )
     finally:
         await connection.close(timeout=CONNECT_WITHIN_S)
-    connection = await _connect_as_superuser(server, DATABASE)
+    connection = await _connect_as_superuser(server, database)
     try:
+        if is_replaced and not await connection.fetchval(
+            "SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+        ):
+            # Made by an earlier version where it had lost the one in use.
+            raise Misconfigured(BROKEN_OFF)
         await connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
         await connection.execute(f"GRANT ALL ON SCHEMA public TO {OWNER}")
     finally:
         await connection.close(timeout=CONNECT_WITHIN_S)
+
+
+async def _databases(connection: Any) -> set[str]:
+    return {row["datname"] for row in await connection.fetch("SELECT datname FROM pg_database")}
 
 
 async def _connect_as_superuser(server: Server, database: str) -> Any:
@@ -145,7 +177,7 @@ def _in_own_loop(work: Coroutine[Any, Any, T]) -> T:
 
 
 def main(words: Sequence[str]) -> int:
-    """Bring the database of the settings up to date, or make its roles alone."""
+    """Bring the database of the settings up to date, or that which is named, or make the roles alone."""
     try:
         settings = load_settings()
         settings.require("db_password")
@@ -154,7 +186,8 @@ def main(words: Sequence[str]) -> int:
         if ROLES_ONLY in words:
             make_roles(server)
             return 0
-        bring_up_to_date(server, MIGRATIONS)
+        database = words[1] if OF_DATABASE in words[:1] else DATABASE
+        bring_up_to_date(server, MIGRATIONS, database)
     except Misconfigured as error:
         print(f"migrate: {error}", file=sys.stderr)
         return EXIT_MISCONFIGURED

@@ -4,10 +4,14 @@ import asyncio
 import io
 import json
 import os
+import shutil
+import signal
 import stat
 import subprocess
+import sys
 import tarfile
 from collections.abc import Coroutine, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,11 +27,12 @@ from shared.domain.errors import Rejected
 from shared.testing.time import FakeClock
 from trader.cli import main
 from trader.exits import ExitCode
-from trader.runtime import backups
-from trader.runtime.credentials import BACKUP, OWNER
-from trader.runtime.errors import NotFound, StackError
-from trader.runtime.instance import DATABASE, Instance
+from trader.runtime import backups, restoring
+from trader.runtime.credentials import BACKUP, OWNER, SUPERUSER
+from trader.runtime.errors import AlreadyRunning, NotFound, StackError
+from trader.runtime.instance import BEFORE, DATABASE, Instance
 from trader.runtime.local import LocalRuntime
+from trader.runtime.ports import port_setting
 from trader.runtime.stack import LocalStack
 from trader.runtime.waiting import wait_until
 from trader.testing.connections import connected
@@ -44,6 +49,38 @@ def execute(instance: Instance, statement: str) -> None:
             await connection.execute(statement)
 
     asyncio.run(work())
+
+
+def superuser(instance: Instance, statement: str) -> None:
+    client = LocalRuntime(instance).postgres_client("psql", SUPERUSER, "postgres", terminal=False)
+    words = client.command("-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", statement)
+    subprocess.run(words, env=dict(client.environment), check=True, capture_output=True)
+
+
+def a_ledger(instance: Instance, name: str) -> Path:
+    """Write `name` into the database in use; a backup of it."""
+    execute(instance, f"CREATE TABLE {name} AS SELECT 1 AS n")
+    execute(
+        instance,
+        "INSERT INTO trade_executor.adjustments (account, key, symbol, quantity, reason, evidence, entered_at) "
+        f"VALUES ('a', '{name}', 'AAPL', 1, 'r', '{{}}', '2026-01-05T21:00:00Z')",
+    )
+    return backups.back_up_database(LocalRuntime(instance), silent)
+
+
+def ledgers(instance: Instance) -> dict[str, list[str]]:
+    """What tests have written into each database that there is."""
+    runtime = LocalRuntime(instance)
+    found = {}
+    for name in (DATABASE, BEFORE, restoring.BESIDE):
+        with suppress(StackError):
+            tables = backups.hashes_of(runtime, name)
+            found[name] = [
+                each.removeprefix("public.")
+                for each in tables
+                if each.startswith("public.") and each != "public.alembic_version"
+            ]
+    return found
 
 
 def in_the_services_loop(work: Coroutine[Any, Any, Any]) -> Any:
@@ -64,7 +101,7 @@ def test_a_backup_is_its_owners_alone_and_a_drill_finds_every_table_as_written(
 
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
-    found = backups.drill(runtime, file, silent)
+    found = restoring.drill(runtime, file, silent)
     assert found == backups.hashes_of(runtime, DATABASE)
     assert "trade_executor.fills" in found
 
@@ -86,7 +123,7 @@ def test_the_schedulers_nightly_backup_is_written_by_a_role_that_may_only_read_a
 
     [file] = (tmp_path / "backups").iterdir()
     assert (figures["file"], figures["bytes"]) == (file.name, file.stat().st_size)
-    found = backups.drill(runtime, file, silent)
+    found = restoring.drill(runtime, file, silent)
     assert figures["tables"] == len(found)
     assert "trade_executor.fills" in found
 
@@ -180,7 +217,7 @@ def test_a_backup_with_one_row_less_than_written_is_refused(
         other.addfile(whole.getmember("database.dump"), whole.extractfile("database.dump"))
 
     with pytest.raises(StackError, match=r"trade_executor\.fills differ"):
-        backups.drill(runtime, forged, silent)
+        restoring.drill(runtime, forged, silent)
 
 
 def test_a_file_that_is_no_backup_is_refused_in_a_sentence(
@@ -190,7 +227,7 @@ def test_a_file_that_is_no_backup_is_refused_in_a_sentence(
     stranger.write_text("nothing")
 
     with pytest.raises(Exception, match=r"x\.tar is no backup of this system"):
-        backups.drill(runtime, stranger, silent)
+        restoring.drill(runtime, stranger, silent)
 
 
 def test_only_as_many_backups_stay_as_the_setting_says(servers: Servers, tmp_path: Path) -> None:
@@ -222,15 +259,27 @@ def test_two_backups_within_a_second_have_names_of_their_own(
     assert sorted(backups.folder_of(instance).iterdir()) == made
 
 
-@pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Instance]:
-    """A project of the test's own behind the commands, with its database running."""
-    instance = Instance.create(tmp_path / "home")
-    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: instance))
+@pytest.fixture(scope="module")
+def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    """Servers whose database these tests may replace."""
+    instance = Instance.create(tmp_path_factory.mktemp("own") / "home")
     stack = LocalStack(instance, [], owned=True)
     stack.start()
+    superuser(instance, f"CREATE DATABASE fresh TEMPLATE {DATABASE} OWNER {OWNER}")
     yield instance
     stack.remove()
+
+
+@pytest.fixture
+def own(own_servers: Instance, monkeypatch: pytest.MonkeyPatch) -> Instance:
+    """A project of the test's own behind the commands, with its database running, and nothing in it."""
+    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: own_servers))
+    for name in (DATABASE, BEFORE, restoring.BESIDE):
+        superuser(own_servers, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    superuser(own_servers, f"CREATE DATABASE {DATABASE} TEMPLATE fresh OWNER {OWNER}")
+    shutil.rmtree(backups.folder_of(own_servers))
+    own_servers.halt_file.unlink(missing_ok=True)
+    return own_servers
 
 
 def test_a_restored_database_takes_the_place_of_the_other_and_trading_stays_halted(
@@ -248,7 +297,7 @@ def test_a_restored_database_takes_the_place_of_the_other_and_trading_stays_halt
     assert json.loads(capsys.readouterr().out)["drill"] is False
     runtime = LocalRuntime(own)
     assert backups.hashes_of(runtime, DATABASE)["public.kept"].rows == 3
-    assert backups.hashes_of(runtime, backups.BEFORE)["public.kept"].rows == 0
+    assert backups.hashes_of(runtime, BEFORE)["public.kept"].rows == 0
     assert "was restored from" in own.halt_file.read_text()
     # The next upgrade's steps make schemas of their own in it.
     execute(own, "CREATE SCHEMA later")
@@ -292,10 +341,198 @@ def test_a_reset_keeps_what_no_step_leads_on_from_and_a_restore_does_not_let_tha
     said = json.loads(capsys.readouterr().out)
     runtime = LocalRuntime(own)
     assert "public.kept" not in backups.hashes_of(runtime, DATABASE)
-    assert "public.kept" in backups.drill(runtime, Path(said["backup"]), silent)
+    assert "public.kept" in restoring.drill(runtime, Path(said["backup"]), silent)
 
     empty = backups.hashes_of(runtime, DATABASE)
     assert main(["restore", said["backup"], "--yes"]) == ExitCode.USAGE
 
     assert "was not put back and the database in use is as it was" in capsys.readouterr().err
     assert backups.hashes_of(runtime, DATABASE) == empty
+
+
+def test_a_refused_restore_leaves_what_an_earlier_one_has_kept(
+    own: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = a_ledger(own, "first")
+    execute(own, "DROP TABLE first")
+    execute(own, "CREATE TABLE second AS SELECT 1 AS n")
+    assert main(["restore", str(good), "--yes"]) == ExitCode.OK
+    execute(
+        own, "CREATE TABLE third AS SELECT 1 AS n; UPDATE alembic_version SET version_num = '9999'"
+    )
+    newer = backups.back_up_database(LocalRuntime(own), silent)
+    own.halt_file.unlink()
+    before = ledgers(own)
+
+    assert main(["restore", str(newer), "--yes"]) == ExitCode.USAGE
+
+    assert "was not put back" in capsys.readouterr().err
+    assert ledgers(own) == before == {DATABASE: ["first", "third"], BEFORE: ["second"]}
+    assert not own.halt_file.exists()
+
+
+def test_what_a_restore_replaced_is_taken_into_use_again_and_back(
+    own: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["restore", "--back", "--yes"]) == ExitCode.NOT_FOUND
+    good = a_ledger(own, "first")
+    execute(own, "CREATE TABLE second AS SELECT 1 AS n")
+    assert main(["restore", str(good), "--yes"]) == ExitCode.OK
+    own.halt_file.unlink()
+    assert main(["restore", "--back"]) == ExitCode.USAGE
+
+    assert main(["restore", "--back", "--yes"]) == ExitCode.OK
+
+    assert ledgers(own) == {DATABASE: ["first", "second"], BEFORE: ["first"]}
+    assert "was put back" in own.halt_file.read_text()
+    assert main(["restore", "--back", "--yes"]) == ExitCode.OK
+    assert ledgers(own) == {DATABASE: ["first"], BEFORE: ["first", "second"]}
+
+
+class Stopped(BaseException):
+    """Ctrl-C, or a machine that goes down, at the moment of a word."""
+
+
+@pytest.mark.prove
+def test_a_restore_that_is_stopped_at_any_word_has_happened_or_has_not(own: Instance) -> None:
+    runtime, good = LocalRuntime(own), a_ledger(own, "first")
+    execute(own, "CREATE TABLE second AS SELECT 1 AS n")
+    restoring.restore_database(runtime, good, silent)
+    execute(own, "CREATE TABLE third AS SELECT 1 AS n")
+    before = ledgers(own)
+    steps = []
+
+    for at in range(10):
+        said: list[str] = []
+
+        def say(words: str, said: list[str] = said, at: int = at) -> None:
+            said.append(words)
+            if len(said) > at:
+                raise Stopped
+
+        try:
+            restoring.restore_database(runtime, good, say)
+        except Stopped:
+            steps.append(said[-1])
+            assert ledgers(own) == before
+        else:
+            break
+
+    assert [words.split()[0] for words in steps] == [
+        "restoring",
+        "comparing",
+        "bringing",
+        "putting",
+    ]
+    assert ledgers(own) == {DATABASE: ["first"], BEFORE: ["first", "third"]}
+
+
+@pytest.mark.prove
+def test_a_database_that_is_held_open_is_not_replaced_and_nothing_is_lost(own: Instance) -> None:
+    runtime, good = LocalRuntime(own), a_ledger(own, "first")
+    restoring.restore_database(runtime, good, silent)
+    execute(own, "CREATE TABLE second AS SELECT 1 AS n")
+    before = ledgers(own)
+
+    async def held() -> None:
+        async with connected(own, OWNER):
+            with pytest.raises(StackError, match="being accessed by other users"):
+                await asyncio.to_thread(restoring.restore_database, runtime, good, silent)
+
+    asyncio.run(held())
+
+    assert ledgers(own) == before
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_what_a_broken_off_restore_has_kept_is_never_passed_over(
+    own: Instance, capsys: pytest.CaptureFixture[str], emptied: bool
+) -> None:
+    # As versions left it that exchanged the names one by one.
+    good = a_ledger(own, "first")
+    execute(own, "CREATE TABLE second AS SELECT 1 AS n")
+    superuser(own, f"ALTER DATABASE {DATABASE} RENAME TO {BEFORE}")
+    if emptied:
+        superuser(own, f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
+
+    assert main(["db", "migrate"]) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert f"kept as {BEFORE}: make restore ARGS=--back puts it back" in said
+    assert main(["restore", str(good), "--yes"]) == ExitCode.OK
+    assert ledgers(own) == {DATABASE: ["first"], BEFORE: ["first", "second"]}
+    assert main(["restore", "--back", "--yes"]) == ExitCode.OK
+    assert ledgers(own) == {DATABASE: ["first", "second"], BEFORE: ["first"]}
+
+
+def test_a_reset_asks_for_what_a_broken_off_restore_has_kept_first(
+    own: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_ledger(own, "first")
+    superuser(own, f"ALTER DATABASE {DATABASE} RENAME TO {BEFORE}")
+
+    assert main(["db", "reset", "--yes"]) == ExitCode.USAGE
+
+    assert "a restore was broken off" in capsys.readouterr().err
+    assert ledgers(own) == {BEFORE: ["first"]}
+
+
+def test_two_restores_at_once_do_not_meet(own: Instance) -> None:
+    runtime, good = LocalRuntime(own), a_ledger(own, "first")
+    refused = []
+
+    def say(_: str) -> None:
+        with pytest.raises(AlreadyRunning, match="another restore or drill is under way"):
+            restoring.drill(runtime, good, silent)
+        refused.append(True)
+
+    restoring.restore_database(runtime, good, say)
+
+    assert refused
+    assert ledgers(own)[DATABASE] == ["first"]
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(600)
+def test_a_restore_that_is_killed_at_any_moment_loses_nothing(own: Instance) -> None:
+    good = a_ledger(own, "first")
+    execute(own, "CREATE TABLE second AS SELECT 1 AS n")
+    assert main(["restore", str(good), "--yes"]) == ExitCode.OK
+    execute(own, "CREATE TABLE third AS SELECT 1 AS n")
+    not_yet = {DATABASE: ["first", "third"], BEFORE: ["first", "second"]}
+    done = {DATABASE: ["first"], BEFORE: ["first", "third"]}
+    ports = {port_setting(name): str(port) for name, port in own.ports.as_mapping().items()}
+    told = {**os.environ, **ports, "TRADING_HOME": str(own.home), "RUNTIME": "local"}
+    outcomes = []
+
+    for words, later_s in [(n, 0.0) for n in range(1, 5)] + [(4, n / 10) for n in range(1, 6)]:
+        with subprocess.Popen(
+            [sys.executable, "-m", "trader", "restore", str(good), "--yes"],
+            env=told, stderr=subprocess.PIPE, start_new_session=True, text=True,
+        ) as process:  # fmt: skip
+            assert process.stderr is not None
+            said = [process.stderr.readline().strip() for _ in range(words)]
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=later_s)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        # A statement that the server has begun ends by itself.
+        with suppress(subprocess.CalledProcessError):
+            superuser(own, f"ALTER DATABASE {DATABASE} CONNECTION LIMIT -1")
+        found = {name: tables for name, tables in ledgers(own).items() if name != restoring.BESIDE}
+        outcomes.append((said[-1], later_s, process.returncode, found == done))
+        assert found in (not_yet, done), outcomes
+        if found == done and process.returncode == 0:
+            break
+        if found == done:
+            assert main(["restore", "--back", "--yes"]) == ExitCode.OK
+            execute(own, "CREATE TABLE IF NOT EXISTS third AS SELECT 1 AS n")
+            not_yet, done = ledgers(own), {DATABASE: ["first"], BEFORE: ["first", "third"]}
+
+    print(*outcomes, sep="\n")
+    assert {said.split()[0] for said, *_ in outcomes} == {
+        "restoring",
+        "comparing",
+        "bringing",
+        "putting",
+    }
+    assert outcomes[-1][-1]
