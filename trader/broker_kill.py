@@ -21,9 +21,12 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class Killed:
-    """What became of the orders: how many were seen open first, and which still are."""
+    """What became of the orders: how many the broker was found to have, and which are still open.
 
-    seen: int
+    `found` is None where it has not said which it was cancelling.
+    """
+
+    found: int | None
     still_open: tuple[str, ...]
     # Why the broker could not be asked at the end; None where it answered.
     trouble: str | None
@@ -45,13 +48,16 @@ def cancel_everything(
     Raises:
         Misconfigured: the broker does not take the keys.
     """
-    seen: set[str] = set()
-    last = Killed(0, (), "the broker was not reached")
+    named: set[str] | None = set()
+    last = Killed(None, (), "the broker was not reached")
 
     def ask() -> bool:
-        nonlocal last
+        nonlocal last, named
         try:
-            _allowed(http.request("DELETE", "/v2/orders", timeout=_ANSWER_WITHIN_S))
+            asked = _allowed(http.request("DELETE", "/v2/orders", timeout=_ANSWER_WITHIN_S))
+            # Those it has just been told to cancel; the list of open ones no longer has them.
+            told = _ids_in(asked)
+            named = None if named is None or told is None else named | told
             found = _allowed(
                 http.request(
                     "GET",
@@ -62,14 +68,21 @@ def cancel_everything(
             ).json()
             still = tuple(sorted(str(order["id"]) for order in found))
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-            last = Killed(len(seen), last.still_open, f"the broker gave no answer: {error}")
+            last = Killed(last.found, last.still_open, f"the broker gave no answer: {error}")
             return False
-        seen.update(still)
-        last = Killed(len(seen), still, None)
+        last = Killed(None if named is None else len(named.union(still)), still, None)
         return not still
 
     wait_until(ask)
     return last
+
+
+def _ids_in(response: httpx.Response) -> set[str] | None:
+    try:
+        return {str(order["id"]) for order in response.json()}
+    except (ValueError, KeyError, TypeError):
+        # What became of the orders is looked up in any case.
+        return None
 
 
 def _allowed(response: httpx.Response) -> httpx.Response:

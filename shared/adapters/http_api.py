@@ -43,6 +43,7 @@ from shared.domain.errors import (
     TradingError,
     Unproven,
 )
+from shared.domain.ids import broker_mark
 from shared.ports import Timer
 
 # Ten thousand symbols of ten letters fit.
@@ -228,10 +229,11 @@ class SettingsNow(BaseModel):
 
 
 class Version(BaseModel):
-    """Which build answers."""
+    """Which build answers, and which broker's keys it was told, if any (see `ids.broker_mark`)."""
 
     service: str
     version: str
+    broker_mark: str | None = None
 
 
 def make_app(
@@ -298,8 +300,12 @@ def make_app(
 
     @app.get("/version", tags=["operation"], dependencies=[requires(Role.READ)])
     async def version() -> Version:
-        """Which build answers."""
-        return Version(service=service, version=app.version)
+        """Which build answers, and with which keys at the broker; `trader kill` asks that."""
+        key = settings.alpaca_api_key
+        mark = (
+            None if key is None else broker_mark(settings.alpaca_base_url, key.get_secret_value())
+        )
+        return Version(service=service, version=app.version, broker_mark=mark)
 
     @app.get(
         "/metrics",

@@ -24,6 +24,11 @@ def _digest(*parts: str) -> str:
     return base64.b32encode(raw).decode().lower().rstrip("=")[:26]
 
 
+def broker_mark(url: str, key: str) -> str:
+    """A short name for whom `key` stands for at the broker behind `url`; neither can be told from it."""
+    return "brk-" + _digest(url.rstrip("/"), key)
+
+
 def signal_id(
     account: str, strategy: str, symbol: str, timeframe: str, bar_end_at: datetime
 ) -> str:

@@ -315,6 +315,7 @@ def test_the_description_lists_routes_and_the_version_is_the_distributions() -> 
     assert ask("GET", "/version", "read", app=app).json() == {
         "service": "risk_manager",
         "version": app.version,
+        "broker_mark": None,
     }
 
 

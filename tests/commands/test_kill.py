@@ -7,7 +7,8 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ import pytest
 
 from shared.adapters.exchange_calendar import load_calendar
 from shared.config import load_settings
+from shared.domain.ids import broker_mark
 from shared.domain.symbols import Symbol
 from simulator.generator import make_synthetic_tape
 from simulator.testing import RunningSimulator, running_simulator
+from trader.broker_kill import Killed, cancel_everything
 from trader.cli import main
 from trader.commands.stored import account_in_use
 from trader.runtime.instance import Instance
@@ -153,6 +156,10 @@ def test_a_broker_that_refuses_the_keys_keeps_no_order_alive_at_another(
     document = json.loads(said.out)
     assert (document["confirmed"], document["still_open"]) == (False, [])
     assert document["trouble"].startswith(f"{door.url}: the broker does not take these keys")
+    assert {each["broker"]: each["confirmed"] for each in document["accounts"]} == {
+        door.url: False,
+        broker.url: True,
+    }
     assert "the broker does not take these keys" in said.err
     assert [each["status"] for each in broker.book()["orders"]] == ["canceled"]
 
@@ -167,6 +174,8 @@ def test_all_orders_are_cancelled_and_the_halt_stands_without_any_database(
 
     said = json.loads(capsys.readouterr().out)
     assert (said["confirmed"], said["halted"], said["still_open"]) == (True, True, [])
+    # Counted, though none of them was open any more when the broker was asked what is.
+    assert [each["orders_found"] for each in said["accounts"]] == [2]
     assert (home / "control" / "halt").read_text() == "the database is gone"
     assert [o["status"] for o in broker.book()["orders"]] == ["canceled", "canceled"]
 
@@ -196,7 +205,7 @@ def test_a_broker_that_cannot_be_reached_is_said_and_the_halt_stands(
     assert main(["kill", "--within", "1"]) == 5
 
     said = capsys.readouterr().out
-    assert "cannot confirm yet" in said
+    assert "cannot confirm" in said
     assert "gave no answer" in said
     assert instance.halt_file.exists()
 
@@ -278,29 +287,147 @@ def test_orders_at_the_venue_of_a_running_demo_are_cancelled_whatever_the_settin
     assert account_in_use(instance, load_settings({})) == load_settings({}).trading_account
 
 
-def test_orders_at_the_venue_of_a_demo_in_containers_are_cancelled_while_its_simulator_listens(
+class Executor(ThreadingHTTPServer):
+    """Who listens on the executor's port, and says to whom it shows its token for whom it sends."""
+
+    def __init__(self, answers: dict[str, dict[str, str]]) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                found = answers.get(self.path)
+                if found is None:
+                    # Hangs up without a word.
+                    return
+                shown = self.path == "/health" or self.headers["Authorization"] == "Bearer theirs"
+                self.send_response(200 if shown else 401)
+                self.end_headers()
+                self.wfile.write(json.dumps(found if shown else {}).encode())
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+
+@contextmanager
+def listening(answers: dict[str, dict[str, str]]) -> Iterator[int]:
+    with Executor(answers) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def an_executor(url: str, key: str) -> dict[str, dict[str, str]]:
+    health, mark = {"service": "trade_executor"}, broker_mark(url, key)
+    return {"/health": health, "/version": {**health, "broker_mark": mark}}
+
+
+def told_a_container(home: Path, url: str, key: str, name: str = "trade_executor") -> None:
+    file = home / "settings" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    keys = f"ALPACA_API_KEY={key}\nALPACA_SECRET_KEY=s\n"
+    file.write_text(f"ALPACA_BASE_URL={url}\n{keys}API_TOKEN_READ=theirs\n", encoding="utf-8")
+
+
+STRANGER = {"/health": {"service": "somebody"}}
+SILENT: dict[str, dict[str, str]] = {}
+OLDER = {"/health": {"service": "trade_executor"}, "/version": {"service": "trade_executor"}}
+
+
+@pytest.mark.parametrize(
+    ("holder", "asked", "code"),
+    [
+        ("PKTOLD", {"PKKILL", "PKTOLD"}, 0),
+        # It was told so before the keys were changed, and goes on with them.
+        ("PKEARLIER", {"PKKILL", "PKEARLIER"}, 0),
+        # The settings' own, of which the kill command has another pair.
+        ("PKMAIN", {"PKKILL"}, 0),
+        # What was written is of a stack that no longer runs.
+        ("PKUNKNOWN", {"PKKILL"}, 5),
+        (STRANGER, {"PKKILL"}, 0),
+        # Better one account too many than an order that lives on, and never a word of certainty.
+        (SILENT, {"PKKILL", "PKTOLD", "PKEARLIER"}, 5),
+        (OLDER, {"PKKILL", "PKTOLD", "PKEARLIER"}, 5),
+        (None, {"PKKILL"}, 0),
+    ],
+)
+def test_what_an_executors_container_was_told_counts_when_who_holds_its_port_was_told_so(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Output,
+    holder: str | dict[str, dict[str, str]] | None,
+    asked: set[str],
+    code: int,
+) -> None:
+    with a_door() as door, ExitStack() as stack:
+        answers = an_executor(door.url, holder) if isinstance(holder, str) else holder
+        port = (
+            Ports.free().trade_executor
+            if answers is None
+            else stack.enter_context(listening(answers))
+        )
+        ports = replace(Ports.free(), trade_executor=port)
+        instance = Instance.create(tmp_path / "home", ports, settings_at(door.url))
+        monkeypatch.setattr(Instance, "of_project", lambda: instance)
+        told_a_container(instance.home, door.url, "PKTOLD")
+        told_a_container(instance.home, door.url, "PKEARLIER", "trade_executor.earlier")
+
+        assert main(["kill", "--json"]) == code
+
+        assert door.asked == asked
+    said = json.loads(capsys.readouterr().out)
+    assert said["confirmed"] is (code == 0)
+    assert (said["trouble"] is None) is (code == 0)
+
+
+def test_orders_at_the_venue_of_a_demo_in_containers_are_cancelled_as_well(
     tmp_path: Path, broker: RunningSimulator, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
-    listens, nobody = httpx.URL(broker.url).port, Ports.free().simulator
-    assert listens is not None
-    told = tmp_path / "home" / "settings" / "trade_executor"
-    told.parent.mkdir(parents=True)
+    simulator = httpx.URL(broker.url).port
+    assert simulator is not None
     # By the name that it has among containers, which this machine cannot look up.
-    told.write_text(
-        "ALPACA_BASE_URL=http://simulator:8006\nALPACA_API_KEY=PKDEMO\nALPACA_SECRET_KEY=s\n",
-        encoding="utf-8",
-    )
+    inside = "http://simulator:8006"
     order(broker)
-    made = {
-        port: Instance.create(tmp_path / "home", Ports(simulator=port))
-        for port in (listens, nobody)
-    }
-
-    monkeypatch.setattr(Instance, "of_project", lambda: made[nobody])
-    assert main(["kill", "--json"]) == 4
-    assert "nothing was cancelled" in capsys.readouterr().err
-    monkeypatch.setattr(Instance, "of_project", lambda: made[listens])
-    assert main(["kill", "--json"]) == 0
-
+    with listening(an_executor(inside, "PKDEMO")) as port:
+        ports = replace(Ports.free(), trade_executor=port, simulator=simulator)
+        instance = Instance.create(tmp_path / "home", ports)
+        told_a_container(instance.home, inside, "PKDEMO")
+        monkeypatch.setattr(Instance, "of_project", lambda: instance)
+        assert main(["kill", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["confirmed"] is True
     assert [each["status"] for each in broker.book()["orders"]] == ["canceled"]
+
+    # Once nobody holds the port, what is written there is of no stack, and there are no keys.
+    assert main(["kill", "--json"]) == 4
+    assert "nothing was cancelled" in capsys.readouterr().err
+
+
+def test_keys_that_cannot_be_read_are_not_passed_over_where_a_demo_is_confirmed(
+    tmp_path: Path, broker: RunningSimulator, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    settings = {**settings_at("https://api.alpaca.markets"), "ALPACA_PAPER_TRADING": "maybe"}
+    instance = Instance.create(tmp_path / "home", settings=settings)
+    monkeypatch.setattr(Instance, "of_project", lambda: instance)
+    running_executor(instance, broker.url, "PKDEMO")
+    order(broker)
+
+    assert main(["kill", "--json"]) == 4
+
+    said = capsys.readouterr()
+    assert json.loads(said.out)["confirmed"] is False
+    assert "nothing was cancelled at the account of the settings: ALPACA_PAPER_TRADING" in said.err
+    assert [each["status"] for each in broker.book()["orders"]] == ["canceled"]
+
+
+def test_a_broker_that_does_not_say_what_it_cancels_is_asked_what_is_open_all_the_same() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, text="" if request.method == "DELETE" else "[]")
+
+    with httpx.Client(base_url="http://b", transport=httpx.MockTransport(answer)) as http:
+        killed = cancel_everything(http, lambda done: done())
+
+    assert killed == Killed(None, (), None)
+    assert killed.is_confirmed

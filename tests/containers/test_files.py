@@ -1,6 +1,7 @@
 """The container files keep their promises, on machines without any Docker as well."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from shared.domain.errors import Misconfigured
 from trader.runtime.compose import (
     prepare,
     told_to_containers,
+    told_to_executors,
     was_told_of_the_simulator,
     why_postgres_refuses,
 )
@@ -164,6 +166,18 @@ def test_the_folder_of_the_containers_secrets_is_closed_to_others(instance: Inst
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {file.name for file in folder.iterdir()} == {*compose()["secrets"]}
     assert "CONTAINER_USER=" in (instance.project / ".env").read_text()
+
+
+def test_what_an_executor_was_told_before_its_keys_changed_is_kept_for_the_kill_command(
+    instance: Instance,
+) -> None:
+    prepare(instance)
+    other = replace(instance, settings={**instance.settings, "ALPACA_API_KEY": "the-next-key"})
+    prepare(other)
+    prepare(other)
+
+    told = [each["ALPACA_API_KEY"] for each in told_to_executors(other)]
+    assert told == ["the-next-key", "the-trading-key"]
 
 
 def test_composes_own_commands_go_on_with_what_was_started_last(instance: Instance) -> None:

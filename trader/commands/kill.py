@@ -1,14 +1,15 @@
 """Stop trading when nothing answers any more: `trader kill`.
 
 It asks no service and no database. First the halt file, which every executor on this machine looks for before it sends;
-then every open order at the broker is cancelled, protective ones too. The risk manager records it once it runs again.
+then every open order at the broker is cancelled, protective ones too, at each account for which something of this
+system may have sent any (see `broker_accounts`). The risk manager records it once it runs again.
 """
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
@@ -16,33 +17,37 @@ import httpx
 import typer
 
 from shared.adapters.halt_file import HaltFile
-from shared.config import load_settings
 from shared.domain.errors import Misconfigured
+from trader.broker_accounts import (
+    SETTINGS,
+    Account,
+    holder_of_the_port,
+    of_container,
+    of_local_executor,
+    of_settings,
+)
 from trader.broker_kill import Killed, cancel_everything
 from trader.exits import ExitCode
-from trader.runtime.compose import told_to_executor
 from trader.runtime.errors import StackError
 from trader.runtime.instance import Instance
 from trader.runtime.places import halt_file_in, home_in
-from trader.runtime.running import told_to
 from trader.runtime.waiting import wait_until
 
 app = typer.Typer()
 
-
-@dataclass(frozen=True, slots=True)
-class _Broker:
-    """Where to ask, and a pair of keys there."""
-
-    url: str
-    key: str = field(repr=False)
-    secret: str = field(repr=False)
+# The settings', a local executor's, a container's as it is told now and as it was.
+MOST_ACCOUNTS = 4
+NO_KEYS = (
+    "missing setting ALPACA_KILL_API_KEY, ALPACA_KILL_SECRET_KEY (or the main pair): "
+    "set them in .env, or cancel on the broker's own page"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What became of the orders at one broker; `refused` is why it does not take the keys."""
+    """What became of the orders at one account; `refused` is why its broker does not take the keys."""
 
+    account: Account
     killed: Killed
     refused: str | None
 
@@ -74,13 +79,18 @@ def kill(
         raise Misconfigured(f"trading is halted, but nothing was cancelled: {error}") from None
     switch = HaltFile(instance.halt_file)
     if dry_run:
-        brokers = _brokers(instance)
+        known, wrong = _known(instance)
+        accounts, doubt = of_container(instance, known, holder_of_the_port(instance))
+        accounts = [*_one_of_each(known), *accounts]
+        if not accounts:
+            raise wrong or Misconfigured(NO_KEYS)
         _say(
             {
                 "dry_run": True,
                 "halt_file": str(switch.path),
-                "broker": " ".join(dict.fromkeys(broker.url for broker in brokers)),
+                "broker": " ".join(dict.fromkeys(each.url for each in accounts)),
                 "is_halted": switch.note() is not None,
+                "doubt": doubt if wrong is None else str(wrong),
             },
             as_json,
         )
@@ -92,104 +102,121 @@ def kill(
         halted: str | None = f"{switch.path} cannot be written: {error.strerror}"
     else:
         halted = None
-    try:
-        brokers = _brokers(instance)
-    except Misconfigured as error:
-        done = "trading is halted" if halted is None else halted
-        raise Misconfigured(f"{done}, but nothing was cancelled: {error}") from None
-    # All at once: one that hangs keeps no other waiting.
-    with ThreadPoolExecutor(len(brokers)) as threads:
-        results = list(threads.map(partial(_cancelled, within=within), brokers))
-    killed = _together(results)
-    _say(_document(killed, switch, halted), as_json)
+    done = "trading is halted" if halted is None else halted
+    known, wrong = _known(instance)
+    # All at once: one that hangs keeps no other waiting, and nobody waits for who holds a port.
+    with ThreadPoolExecutor(MOST_ACCOUNTS) as threads:
+        asked = [threads.submit(_cancelled, each, within=within) for each in _one_of_each(known)]
+        accounts, doubt = of_container(instance, known, holder_of_the_port(instance))
+        asked += [threads.submit(_cancelled, each, within=within) for each in accounts]
+        results = [each.result() for each in asked]
+    if not results:
+        why = wrong or Misconfigured(NO_KEYS if doubt is None else f"{NO_KEYS}; {doubt}")
+        raise Misconfigured(f"{done}, but nothing was cancelled: {why}")
+    is_confirmed = (
+        doubt is None and wrong is None and all(each.killed.is_confirmed for each in results)
+    )
+    if as_json:
+        print(json.dumps(_document(results, is_confirmed, doubt, switch, halted), sort_keys=True))
+    else:
+        _tell(results, doubt, switch, halted)
     if halted is not None:
         raise StackError(f"{halted}; stop the executor by hand: trader down trade_executor")
+    if wrong is not None:
+        raise Misconfigured(
+            f"{done}, but nothing was cancelled at the account of {SETTINGS}: {wrong}"
+        )
     if refused := [result.refused for result in results if result.refused is not None]:
-        raise Misconfigured("; ".join(refused))
-    if not killed.is_confirmed:
+        raise Misconfigured("; ".join(dict.fromkeys(refused)))
+    if not is_confirmed:
         raise typer.Exit(ExitCode.TIMED_OUT)
 
 
-def _brokers(instance: Instance) -> list[_Broker]:
-    """Where orders may be open: at the settings' broker, and where the running executor sends.
-
-    A demo trades at the simulated venue whatever the settings say, and keys may have become those of another account
-    since the executor was started. Nothing but the broker's own settings is read: a mistake in any other must not keep
-    orders alive.
-
-    Raises:
-        Misconfigured: there are keys for no broker at all.
-    """
-    running = told_to(instance, "trade_executor") or told_to_executor(instance)
+def _known(instance: Instance) -> tuple[list[Account], Misconfigured | None]:
+    """All pairs of keys of the settings and of the executor that runs here; and what is wrong with the settings'."""
+    wrong = None
     try:
-        own = _pairs(instance.settings)
-    except Misconfigured:
-        if not running:
-            raise
-        return _pairs(running)[:1]
-    try:
-        theirs = _pairs(running)[:1] if running else []
-    except Misconfigured:
-        theirs = []
-    # Both pairs of the settings are of one account, and programs are told of the main pair alone.
-    return [own[0], *(broker for broker in theirs if broker not in own)]
+        own = of_settings(instance.settings)
+    except Misconfigured as error:
+        own, wrong = [], error
+    there = {(each.url, each.key) for each in own}
+    local = of_local_executor(instance)
+    return [*own, *(each for each in local if (each.url, each.key) not in there)], wrong
 
 
-def _pairs(told: Mapping[str, str]) -> list[_Broker]:
-    """The pairs of keys in `told`, that of the kill command first. Raises Misconfigured where there is none."""
-    settings = load_settings(
-        {name: text for name, text in told.items() if name.startswith("ALPACA_")}
-    )
-    pairs = (
-        (settings.alpaca_kill_api_key, settings.alpaca_kill_secret_key),
-        (settings.alpaca_api_key, settings.alpaca_secret_key),
-    )
-    found = [
-        _Broker(settings.alpaca_base_url, key.get_secret_value(), secret.get_secret_value())
-        for key, secret in pairs
-        if key is not None and secret is not None
-    ]
-    if found:
-        return found
-    raise Misconfigured(
-        "missing setting ALPACA_KILL_API_KEY, ALPACA_KILL_SECRET_KEY (or the main pair): "
-        "set them in .env, or cancel on the broker's own page"
-    )
+def _one_of_each(known: Sequence[Account]) -> list[Account]:
+    """Both pairs of the settings are of one account; the first is the kill command's own."""
+    own = [each for each in known if each.told_by == SETTINGS]
+    return [*own[:1], *(each for each in known if each.told_by != SETTINGS)]
 
 
-def _cancelled(broker: _Broker, *, within: float) -> _Asked:
-    """Cancel everything at `broker`; that it does not take the keys is an answer, since there may be others to ask."""
-    headers = {"APCA-API-KEY-ID": broker.key, "APCA-API-SECRET-KEY": broker.secret}
-    with httpx.Client(base_url=broker.url, headers=headers) as http:
+def _cancelled(account: Account, *, within: float) -> _Asked:
+    """Cancel everything at `account`; that it does not take the keys is an answer, since there may be others to ask."""
+    headers = {"APCA-API-KEY-ID": account.key, "APCA-API-SECRET-KEY": account.secret}
+    with httpx.Client(base_url=account.url, headers=headers) as http:
         try:
             killed = cancel_everything(http, partial(wait_until, within_s=within))
         except Misconfigured as error:
-            return _Asked(Killed(0, (), f"{broker.url}: {error}"), str(error))
-    if killed.trouble is None:
-        return _Asked(killed, None)
-    return _Asked(replace(killed, trouble=f"{broker.url}: {killed.trouble}"), None)
+            return _Asked(account, Killed(None, (), str(error)), str(error))
+    return _Asked(account, killed, None)
 
 
-def _together(results: Sequence[_Asked]) -> Killed:
-    """One answer about all brokers; it is confirmed when each of them is."""
-    troubles = [asked.killed.trouble for asked in results if asked.killed.trouble is not None]
-    return Killed(
-        sum(asked.killed.seen for asked in results),
-        tuple(order for asked in results for order in asked.killed.still_open),
-        "; ".join(troubles) or None,
-    )
-
-
-def _document(killed: Killed, switch: HaltFile, halted: str | None) -> dict[str, object]:
+def _document(
+    results: Sequence[_Asked],
+    is_confirmed: bool,
+    doubt: str | None,
+    switch: HaltFile,
+    halted: str | None,
+) -> dict[str, object]:
+    troubles = [
+        f"{each.account.url}: {each.killed.trouble}"
+        for each in results
+        if each.killed.trouble is not None
+    ]
     return {
         "dry_run": False,
         "halt_file": str(switch.path),
         "halted": halted is None,
-        "orders_seen": killed.seen,
-        "confirmed": killed.is_confirmed,
-        "still_open": list(killed.still_open),
-        "trouble": killed.trouble,
+        "accounts": [
+            {
+                "broker": each.account.url,
+                "keys_of": each.account.told_by,
+                "orders_found": each.killed.found,
+                "still_open": list(each.killed.still_open),
+                "confirmed": each.killed.is_confirmed,
+            }
+            for each in results
+        ],
+        "confirmed": is_confirmed,
+        "still_open": [order for each in results for order in each.killed.still_open],
+        "trouble": "; ".join([*troubles, *([doubt] if doubt else [])]) or None,
     }
+
+
+def _tell(
+    results: Sequence[_Asked], doubt: str | None, switch: HaltFile, halted: str | None
+) -> None:
+    print(f"halted by {switch.path}" if halted is None else f"not halted: {halted}")
+    for each in results:
+        killed = each.killed
+        print(f"{each.account.url}, keys of {each.account.told_by}: {_outcome(killed)}")
+        for order in killed.still_open:
+            print(f"  still open: {order}")
+    if doubt is not None:
+        print(f"cannot confirm: {doubt}")
+
+
+def _outcome(killed: Killed) -> str:
+    found = {None: "all orders", 1: "1 order"}.get(killed.found, f"{killed.found} orders")
+    if killed.trouble is not None:
+        return f"cannot confirm: {killed.trouble}"
+    if killed.still_open:
+        return f"cannot confirm yet: {found} told to cancel, {len(killed.still_open)} still open"
+    return (
+        f"confirmed: no order is open, {found} cancelled"
+        if killed.found
+        else "confirmed: no order is open"
+    )
 
 
 def _say(document: dict[str, object], as_json: bool) -> None:
@@ -198,6 +225,3 @@ def _say(document: dict[str, object], as_json: bool) -> None:
         return
     for name, value in document.items():
         print(f"{name}: {value}")
-    still = document.get("still_open")
-    if isinstance(still, list) and (still or document.get("trouble")):
-        print(f"cannot confirm yet: {len(still)}")

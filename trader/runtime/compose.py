@@ -38,7 +38,7 @@ from trader.runtime.instance import (
     Instance,
 )
 from trader.runtime.interface import RuntimeName, Usage
-from trader.runtime.ports import LOOPBACK, Ports, is_free, port_setting, require_free
+from trader.runtime.ports import LOOPBACK, Ports, port_setting, require_free
 from trader.runtime.schema import OF_DATABASE, ROLES_ONLY
 from trader.runtime.stack import SERVERS, last_of, probe
 from trader.runtime.supervisor import ProgramState
@@ -62,6 +62,9 @@ SCHEMA = ("python", "-m", "trader.runtime.schema")
 INSIDE = Ports(postgres=5432, redis=6379)
 SIMULATOR_URL = f"http://{SIMULATOR}:{INSIDE.simulator}"
 TRADE_EXECUTOR = "trade_executor"
+# A container that runs goes on with what it was told when it was started, whatever is written meanwhile.
+EARLIER = f"{TRADE_EXECUTOR}.earlier"
+KEYS_AT = ("ALPACA_BASE_URL", "ALPACA_API_KEY", "ALPACA_SECRET_KEY")
 FOLDERS = ("parquet", "logs", "control", "simulator", "backups", "backtests")
 STATES = {"running": "RUNNING", "restarting": "BACKOFF", "exited": "STOPPED", "created": "STOPPED"}
 COMMAND_WITHIN_S = 600
@@ -143,6 +146,7 @@ class ComposeRuntime:
         if others:
             self._compose("stop", *others)
         self._compose("--profile", "*", "down")
+        (self.instance.home / SETTINGS_FOLDER / EARLIER).unlink(missing_ok=True)
 
     def answers(self, name: str) -> bool:
         """See `Runtime`."""
@@ -413,8 +417,12 @@ def prepare(instance: Instance, *, demo: bool = False) -> None:
     folder = instance.home / SETTINGS_FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
+    was = _told_in_file(instance, TRADE_EXECUTOR)
     for name, text in told_to_containers(told).items():
         _write(folder / name, text)
+    now = _told_in_file(instance, TRADE_EXECUTOR)
+    if was and [was.get(key) for key in KEYS_AT] != [now.get(key) for key in KEYS_AT]:
+        _write(folder / EARLIER, _lines(was))
     env = instance.project / ".env"
     if USER_SETTING not in read_settings(env) and env.exists():
         # For whoever calls Docker Compose by hand.
@@ -445,16 +453,21 @@ def why_postgres_refuses(log: str) -> str | None:
     return f"{reason}; its volume is untouched, make logs-service SERVICE={POSTGRES} has the rest"
 
 
-def told_to_executor(instance: Instance) -> Mapping[str, str]:
-    """What the executor's container was told, with addresses of this machine; empty where none seems to run.
+def told_to_executors(instance: Instance) -> list[Mapping[str, str]]:
+    """What the executor's container was told, and what it was told before the keys changed; of none: empty.
 
-    Asks no engine: it is for who must act while nothing answers, and whoever publishes a port holds it here.
+    The files outlive the container, so who believes them must ask it. They are read without any engine, for whoever
+    must act while nothing answers.
     """
-    told = _told_in_file(instance, TRADE_EXECUTOR)
+    found = (_told_in_file(instance, name) for name in (TRADE_EXECUTOR, EARLIER))
+    return [told for told in found if told]
+
+
+def seen_from_here(instance: Instance, told: Mapping[str, str]) -> Mapping[str, str]:
+    """What a container was told, with the simulator's address as this machine reaches it."""
     if told.get("ALPACA_BASE_URL") != SIMULATOR_URL:
-        return {} if is_free(instance.port_of(TRADE_EXECUTOR)) else told
-    port = instance.port_of(SIMULATOR)
-    return {} if is_free(port) else {**told, "ALPACA_BASE_URL": f"http://{LOOPBACK}:{port}"}
+        return told
+    return {**told, "ALPACA_BASE_URL": instance.url_of(SIMULATOR)}
 
 
 def was_told_of_the_simulator(instance: Instance) -> bool:

@@ -1,0 +1,157 @@
+"""At which accounts may orders of this system be open?
+
+At that of the settings, at that of the executor that runs on this machine, and at that of the executor's
+container: a demo trades at the simulated venue whatever the settings say, and keys may have become those of
+another account since an executor was started. What a container was told stands in a file that outlives it, so
+it counts only where who holds the executor's port says that it was told so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import httpx
+
+from shared.config import load_settings
+from shared.domain.errors import Misconfigured
+from shared.domain.ids import broker_mark
+from trader.runtime.compose import seen_from_here, told_to_executors
+from trader.runtime.instance import Instance
+from trader.runtime.ports import is_free
+from trader.runtime.running import told_to
+
+EXECUTOR = "trade_executor"
+SETTINGS, LOCAL, CONTAINER = "the settings", "the running executor", "the executor's container"
+ANSWER_WITHIN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Where to ask, and a pair of keys there; `told_by` says in words who has them."""
+
+    told_by: str
+    url: str
+    key: str = field(repr=False)
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who listens on the executor's port: an executor or a stranger, and with which keys where it says so."""
+
+    is_executor: bool
+    mark: str | None
+
+
+def of_settings(told: Mapping[str, str], told_by: str = SETTINGS) -> list[Account]:
+    """The pairs of keys in `told`, that of the kill command first; they are of one account.
+
+    Nothing but the broker's own settings is read: a mistake in any other must not keep orders alive.
+
+    Raises:
+        Misconfigured: one of these is wrong.
+    """
+    settings = load_settings(
+        {name: text for name, text in told.items() if name.startswith("ALPACA_")}
+    )
+    pairs = (
+        (settings.alpaca_kill_api_key, settings.alpaca_kill_secret_key),
+        (settings.alpaca_api_key, settings.alpaca_secret_key),
+    )
+    return [
+        Account(
+            told_by, settings.alpaca_base_url, key.get_secret_value(), secret.get_secret_value()
+        )
+        for key, secret in pairs
+        if key is not None and secret is not None
+    ]
+
+
+def of_local_executor(instance: Instance) -> list[Account]:
+    """The account of the executor that runs as a process here; empty where none does."""
+    return _readable(told_to(instance, EXECUTOR), LOCAL)
+
+
+def of_container(
+    instance: Instance, known: list[Account], holder: Holder | None
+) -> tuple[list[Account], str | None]:
+    """The account of the executor's container beside those `known`, by who holds the executor's port.
+
+    Args:
+        known: all pairs of the settings, since the executor is told another than the kill command has; and the
+            local executor's.
+
+    Returns:
+        The accounts, and in words what keeps the answer from being sure; None where it is.
+    """
+    if holder is None or not holder.is_executor:
+        return [], None
+    told = told_to_executors(instance)
+    if holder.mark is None:
+        if any(account.told_by == LOCAL for account in known):
+            # That one holds the port, and its process was proven to be ours.
+            return [], None
+        doubt = f"the executor on port {instance.port_of(EXECUTOR)} does not say with which keys it sends"
+        return _readable_all(instance, told), doubt
+    if holder.mark in _marks(known):
+        return [], None
+    if found := [each for each in told if holder.mark in _marks(_readable(each, CONTAINER))]:
+        return _readable_all(instance, found), None
+    return [], (
+        f"the executor on port {instance.port_of(EXECUTOR)} sends with keys that are not known here: cancel on "
+        "that account's own page"
+    )
+
+
+def holder_of_the_port(instance: Instance) -> Holder | None:
+    """Who listens where the executor does; None where nobody does."""
+    if is_free(instance.port_of(EXECUTOR)):
+        return None
+    tokens = [instance.settings, *told_to_executors(instance)]
+    read = dict.fromkeys(each["API_TOKEN_READ"] for each in tokens if "API_TOKEN_READ" in each)
+    try:
+        with httpx.Client(
+            base_url=instance.url_of(EXECUTOR), timeout=ANSWER_WITHIN_S, trust_env=False
+        ) as http:
+            health = http.get("/health")
+            if _text(health, "service") != EXECUTOR:
+                return Holder(is_executor=False, mark=None)
+            marks = (
+                _text(
+                    http.get("/version", headers={"Authorization": f"Bearer {token}"}),
+                    "broker_mark",
+                )
+                for token in read
+            )
+            return Holder(is_executor=True, mark=next((mark for mark in marks if mark), None))
+    except httpx.HTTPError:
+        # One that hangs may still have orders open.
+        return Holder(is_executor=True, mark=None)
+
+
+def _text(response: httpx.Response, name: str) -> str | None:
+    try:
+        document = response.json()
+    except ValueError:
+        return None
+    found = document.get(name) if isinstance(document, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _marks(accounts: list[Account]) -> set[str]:
+    return {broker_mark(account.url, account.key) for account in accounts}
+
+
+def _readable_all(instance: Instance, told: list[Mapping[str, str]]) -> list[Account]:
+    return [
+        account for each in told for account in _readable(seen_from_here(instance, each), CONTAINER)
+    ]
+
+
+def _readable(told: Mapping[str, str], told_by: str) -> list[Account]:
+    try:
+        # Programs are told of the main pair alone.
+        return of_settings(told, told_by)[:1]
+    except Misconfigured:
+        return []
