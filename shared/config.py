@@ -556,7 +556,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     except ValidationError as error:
         for detail in error.errors(include_input=False, include_url=False):
             where = str(detail["loc"][0]).upper() if detail["loc"] else "settings"
-            text = detail["msg"].removeprefix("Value error, ")
+            text = setting_values.complaint(detail["type"], detail["msg"])
             complaints.append(text if where == "settings" else f"{where}: {text}")
         raise Misconfigured("; ".join(complaints)) from None
     if complaints:

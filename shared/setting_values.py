@@ -12,6 +12,19 @@ from shared.domain.symbols import Symbol, parse_symbol
 from shared.domain.timeframes import Timeframe, parse_timeframe
 from shared.storage import parse_address
 
+# What pydantic names by the first word of a complaint's type, and how a person writes it.
+_WRITTEN_LIKE = {
+    "bool": "write true or false",
+    "int": "write a whole number, like 10",
+    "time": "write a time of day, like 09:30",
+}
+
+
+def complaint(kind: str, message: str) -> str:
+    """What to write in the place of a value that was refused as `kind`, with `message` in pydantic's words."""
+    words = message.removeprefix("Value error, ").replace("Input should be", "must be")
+    return _WRITTEN_LIKE.get(kind.partition("_")[0], words)
+
 
 def strip_comment(value: object) -> object:
     """Drop what follows ` #`, since Compose and shells hand inline comments on in different ways."""

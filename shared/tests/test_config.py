@@ -117,6 +117,21 @@ def test_every_wrong_setting_is_named_in_one_sentence() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "mend"),
+    [
+        ("TRADING_START_TIME", "25:00", "write a time of day, like 09:30"),
+        ("ALPACA_PAPER_TRADING", "perhaps", "write true or false"),
+        ("RETENTION_BACKUPS", "1.5", "write a whole number, like 10"),
+        ("DB_PORT", "70000", "must be less than or equal to 65535"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_told_with_how_to_write_it(
+    name: str, value: str, mend: str
+) -> None:
+    assert complaint(**{name: value}) == f"{name}: {mend}"
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("RISK_MAX_POSITION_SIZE", "0"),
