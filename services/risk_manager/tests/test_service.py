@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import pytest
 
+from risk_manager.limits import Limits
 from risk_manager.ports import Inbound
 from risk_manager.service import Halted, RiskManager
 from risk_manager.snapshot import Market, Price
@@ -20,6 +21,7 @@ from risk_manager.testing import (
     MSFT,
     NOW,
     a_holding,
+    a_lending,
     a_manual_order,
     a_mode,
     a_signal,
@@ -31,6 +33,7 @@ from risk_manager.testing import (
 from services.risk_manager.tests.memory_store import MemoryStore
 from shared.domain.decisions import TradingMode
 from shared.domain.errors import Unavailable
+from shared.domain.orders import Side
 from shared.domain.signals import Direction
 from shared.domain.symbols import Symbol
 from shared.messages import BELL_REVIEWS
@@ -89,12 +92,13 @@ class Room:
     halt: FakeHalt = field(default_factory=FakeHalt)
     clock: FakeClock = field(default_factory=lambda: FakeClock(NOW))
     timer: FakeTimer = field(default_factory=FakeTimer)
+    limits: Limits = field(default_factory=some_limits)
 
     def __post_init__(self) -> None:
         self.manager = RiskManager(
             self.store,
             self.prices,
-            some_limits(),
+            self.limits,
             a_venue(),
             self.bells,
             self.clock,
@@ -128,6 +132,28 @@ async def test_prices_are_those_of_the_evaluations_instant_also_when_read_later(
     await room.manager.work()
 
     assert room.prices.asked == [(NOW, frozenset({AAPL, MSFT}), True)]
+
+
+async def test_a_turn_has_its_history_at_hand_though_its_bar_brings_no_wish() -> None:
+    room = Room(limits=some_limits(allow_short=True))
+    room.store.holdings += [a_holding("AAPL", stop=95), a_holding("MSFT", stop=95)]
+    room.store.lending = a_lending("AAPL")
+    later = NOW + timedelta(minutes=1)
+    room.send(an_evaluation(a_signal(direction=Direction.SHORT)))
+    await room.manager.work()
+    room.store.executor_reads()
+    room.store.holdings.pop(0)
+    room.send(an_evaluation(at=later))
+
+    await room.manager.work()
+
+    # First read as for any bar without wishes; the turn was seen under the lock, and then with history.
+    assert room.prices.asked[-2:] == [
+        (later, frozenset({AAPL, MSFT}), False),
+        (later, frozenset({AAPL, MSFT}), True),
+    ]
+    (decision,) = await room.store.decisions(limit=1, source=room.store.reviews[-1].source)
+    assert (decision.decision.is_approved, decision.decision.answer.side) == (True, Side.SELL)
 
 
 async def test_long_histories_are_read_only_where_an_entry_may_need_them() -> None:

@@ -275,6 +275,23 @@ def test_flatten_buys_back_what_is_owed_and_leaves_the_orders_of_others() -> Non
     assert (approved.symbol, approved.side, approved.quantity) == (AAPL, Side.BUY, Decimal(10))
 
 
+def test_a_breach_buys_back_what_is_owed_and_opens_no_turn() -> None:
+    book = a_book(
+        cash=81_000,
+        holdings=[a_holding("MSFT", -10, stop=105)],
+        last_mark=a_mark(100_000, 100_000),
+        turns=[a_turn(short(at=NOW - MINUTE))],
+        lending=a_lending("AAPL"),
+    )
+
+    outcome = reviewed(book=book, limits=allowing(flatten_on_breach=True))
+
+    assert [(a.symbol, a.side, a.purpose) for a in outcome.review.approved] == [
+        (MSFT, Side.BUY, Purpose.EXIT)
+    ]
+    assert [r.reason_code for r in outcome.review.refused] == [Code.DRAWDOWN]
+
+
 def test_a_persons_sale_opens_no_short_position() -> None:
     order = a_manual_order(side=Side.SELL)
     book = a_book(lending=a_lending("AAPL"))
