@@ -16,6 +16,7 @@ from typing import Any
 from risk_manager.positions import Kind
 from shared.adapters.parquet import ParquetBars
 from shared.domain.decisions import TradingMode
+from shared.domain.ids import wish_of
 from shared.domain.lots import ZERO, match
 from shared.domain.money import plain
 from shared.domain.symbols import Symbol
@@ -268,7 +269,7 @@ class Explainer:
 
     async def _origin(self, decision: Row, missing: list[str]) -> tuple[Row | None, Row | None]:
         """Who wished for it, and the bar that a strategy decided on."""
-        signals = await self._rows(_SIGNAL, id=decision["signal_id"])
+        signals = await self._rows(_SIGNAL, id=wish_of(decision["signal_id"]))
         if signals:
             signal = signals[0]
             bar = await self._bar(signal, missing)

@@ -43,6 +43,13 @@ def turn_signal_id(signal: str) -> str:
     return TURN_PREFIX + signal.removeprefix(SIGNAL_PREFIX)
 
 
+def wish_of(signal: str) -> str:
+    """The wish that an answer under that id stands for: that of a turn's entry was answered by its exit before."""
+    if not signal.startswith(TURN_PREFIX):
+        return signal
+    return SIGNAL_PREFIX + signal.removeprefix(TURN_PREFIX)
+
+
 def source_of_instant(timeframe: str, end_at: datetime) -> str:
     """The name of all that follows from the bars of one instant: its evaluation, its review, and their log lines."""
     return f"evaluation:{timeframe}:{end_at.astimezone(UTC).isoformat()}"

@@ -14,6 +14,8 @@ from shared.domain.ids import (
     client_order_id,
     manual_signal_id,
     signal_id,
+    turn_signal_id,
+    wish_of,
 )
 
 AT = datetime(2026, 1, 15, 15, 1, tzinfo=UTC)
@@ -73,3 +75,11 @@ def test_orders_of_one_signal_differ_by_leg_and_generation_and_fit_the_broker(
 @given(a=texts, b=texts)
 def test_manual_orders_are_named_by_their_idempotency_key(a: str, b: str) -> None:
     assert (manual_signal_id("paper", a) == manual_signal_id("paper", b)) == (a == b)
+
+
+def test_the_entry_of_a_turn_has_an_id_of_its_own_that_leads_back_to_its_wish() -> None:
+    entry = turn_signal_id(SIGNAL)
+
+    assert entry != SIGNAL
+    assert wish_of(entry) == wish_of(SIGNAL) == SIGNAL
+    assert wish_of(MANUAL) == MANUAL

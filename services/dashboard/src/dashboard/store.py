@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.adapters.postgres import Database
+from shared.domain.ids import wish_of
 
 Row = dict[str, Any]
 # An instant, which source, and the place there.
@@ -355,8 +356,8 @@ class PostgresReads:
         return await self._first(_DECISION, id=any_id)
 
     async def signal(self, signal_id: str) -> Row | None:
-        """One wish of a strategy, whole."""
-        return await self._first(_SIGNAL, id=signal_id)
+        """The wish of a strategy that an answer under that id stands for, whole."""
+        return await self._first(_SIGNAL, id=wish_of(signal_id))
 
     async def signals(
         self, rows: int = 300, symbol: str | None = None, before: int | None = None

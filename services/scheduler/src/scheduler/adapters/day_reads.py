@@ -38,11 +38,12 @@ _REFUSED = """
 _APPROVED = """
     SELECT count(*) FROM risk_manager.v_decisions
     WHERE account = :account AND outcome = 'approved' AND decided_at >= :start_at AND decided_at < :end_at"""
-# The largest first: what moved most money is read first.
+# The largest first: what moved most money is read first. The entry of a turn has its reason from the wish that its exit
+# was the answer to, as `wish_of` names it.
 _DECISIONS = """
     SELECT d.decided_at, d.symbol, d.purpose, d.side, d.quantity, d.reference_price, d.strategy, s.reason AS why
     FROM risk_manager.v_decisions d
-    LEFT JOIN strategy_engine.v_signals s ON s.account = d.account AND s.signal_id = d.signal_id
+    LEFT JOIN strategy_engine.v_signals s ON s.account = d.account AND s.signal_id = regexp_replace(d.signal_id, '^trn-', 'sig-')
     WHERE d.account = :account AND d.outcome = 'approved' AND d.decided_at >= :start_at
       AND d.decided_at < :end_at
     ORDER BY d.quantity * d.reference_price DESC NULLS LAST, d.id LIMIT 12"""
