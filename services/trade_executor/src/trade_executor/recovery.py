@@ -226,6 +226,8 @@ class Reconciler:
         await self._prove_absence(report, listed, booked.unexplained)
         await self._book_activities(since)
         await self._compare_holdings(report, since)
+        if report.positions_agree:
+            await self._store.protection.withdraw_surplus(at=self._clock.now())
         await self._store.protection.cover_bare_positions(at=self._clock.now())
         await self._lending.look_if_answered()
         await self._store.terms.mark_reconciled(epoch=self._epoch, at=began_at)

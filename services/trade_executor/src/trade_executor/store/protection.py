@@ -61,6 +61,42 @@ class Protection(Tables):
 
         return await self._db.run(work)
 
+    async def withdraw_surplus(self, *, at: datetime) -> bool:
+        """Ask to cancel stops and targets of more shares than are held or owed; True when there are some.
+
+        When somebody else has closed a position, a broker that buys a short one in for instance, they would open one on
+        the other side. What is left of the position is planned for anew where they end.
+        """
+
+        async def work(connection: AsyncConnection) -> bool:
+            asked = await self._all(
+                connection,
+                f"""WITH guards AS (
+                        SELECT o.broker_order_id, o.symbol, o.side, o.type, o.quantity - o.filled_quantity AS rest
+                        FROM {SCHEMA}.orders o
+                        JOIN {SCHEMA}.intents i ON i.account = o.account AND i.client_order_id = o.intent_id
+                        WHERE o.account = :account AND o.status NOT IN {FINAL}
+                          AND (i.purpose = 'protect'
+                            OR i.purpose = 'entry' AND o.side <> i.side AND i.state NOT IN {LIVE})),
+                    surplus AS (
+                        SELECT g.symbol, g.side FROM guards g
+                        LEFT JOIN {SCHEMA}.v_positions p ON p.account = :account AND p.symbol = g.symbol
+                        WHERE g.type IN ('stop', 'stop_limit') AND NOT EXISTS (
+                            SELECT FROM {SCHEMA}.orders late WHERE late.account = :account
+                              AND late.symbol = g.symbol AND late.booked_quantity < late.filled_quantity)
+                        GROUP BY g.symbol, g.side, p.quantity
+                        HAVING sum(g.rest) > greatest(0,
+                            CASE g.side WHEN 'sell' THEN 1 ELSE -1 END * coalesce(p.quantity, 0)))
+                    UPDATE {SCHEMA}.orders SET cancel_asked_at = :at
+                    WHERE account = :account AND cancel_asked_at IS NULL AND broker_order_id IN (
+                        SELECT broker_order_id FROM guards JOIN surplus USING (symbol, side))
+                    RETURNING broker_order_id""",
+                at=at,
+            )
+            return bool(asked)
+
+        return await self._db.run(work)
+
     async def plan(
         self, connection: AsyncConnection, symbols: Iterable[Symbol], at: datetime
     ) -> bool:

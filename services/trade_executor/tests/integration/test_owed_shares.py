@@ -1,0 +1,218 @@
+"""What is owed is kept, guarded and bought back as exactly as what is held."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.trade_executor.tests.integration.test_activities import cash_entries, holds, told
+from services.trade_executor.tests.integration.test_reconciliation import (
+    AAPL,
+    MSFT,
+    TEN,
+    Desk,
+    Play,
+    play,
+)
+from shared.domain.decisions import Purpose
+from shared.domain.orders import IntentState, OrderStatus, Side
+from trade_executor.lifecycle import End
+
+__all__ = ["play"]
+
+SHORT: dict[str, Any] = {
+    "side": Side.SELL,
+    "stop_loss": Decimal(110),
+    "take_profit": Decimal(80),
+}
+COVER: dict[str, Any] = {
+    "side": Side.BUY,
+    "purpose": Purpose.EXIT,
+    "stop_loss": None,
+    "take_profit": None,
+}
+
+
+async def guards(desk: Desk) -> list[tuple[str, Decimal, Decimal | None, Decimal | None]]:
+    """(side, shares, target, stop) of what rests at the venue, targets first."""
+    rows = await desk.store.reads.find_orders(limit=50)
+    assert rows
+    opened = [o for o in desk.floor.book.open_orders() if o.status is not OrderStatus.HELD]
+    return sorted(
+        ((o.side.value, o.quantity, o.limit_price, o.stop_price) for o in opened),
+        key=lambda one: one[3] is not None,
+    )
+
+
+async def protect(desk: Desk) -> None:
+    """Send the protection that was planned, as the sender would."""
+    for intent in (await desk.store.outgoing.work_at(desk.clock.now())).due:
+        await desk.store.outgoing.begin_sending(
+            intent, quantity=intent.quantity, epoch=desk.epoch, now=desk.clock.now()
+        )
+        await desk.booker.book([await desk.broker.submit(intent.request(), lambda: None)])
+
+
+async def reduce_only(desk: Desk) -> None:
+    """Trading goes to REDUCING."""
+
+    async def write(connection: AsyncConnection) -> None:
+        await connection.execute(
+            text(
+                "INSERT INTO risk_manager.modes (account, version, mode, previous, reason, actor, "
+                "restarts_peak, changed_at) VALUES (:a, 2, 'REDUCING', 'ACTIVE', 't', 't', false, :at)"
+            ),
+            {"a": desk.account, "at": desk.clock.now()},
+        )
+
+    await desk.risk.run(write)
+
+
+async def cancel_what_was_asked(desk: Desk) -> int:
+    """Cancel what the sender would; how many orders."""
+    asked = (await desk.store.outgoing.work_at(desk.clock.now())).cancels
+    for order in asked:
+        await desk.broker.cancel(order.broker_order_id)
+    await desk.compare()
+    return len(asked)
+
+
+def test_a_wish_to_be_out_makes_way_and_buys_back_what_is_owed_then(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held("sig-1", **SHORT)
+        wish = await desk.decided("sig-2", **COVER)
+        obstacles = await desk.store.outgoing.make_way(wish, at=desk.clock.now())
+        assert {(o.side, o.type) for o in obstacles.open_orders} == {
+            (Side.BUY, "limit"), (Side.BUY, "stop"),
+        }  # fmt: skip
+        # The target fills in part before the cancel arrives.
+        desk.floor.bar(79, volume=40)
+        await cancel_what_was_asked(desk)
+        left = await desk.store.outgoing.make_way(wish, at=desk.clock.now())
+        assert (left.none, left.position) == (True, Decimal(-6))
+        await desk.store.outgoing.begin_sending(
+            wish, quantity=Decimal(6), epoch=desk.epoch, now=desk.clock.now()
+        )
+        sent = replace(wish, quantity=Decimal(6))
+        await desk.booker.book([await desk.broker.submit(sent.request(), lambda: None)])
+        desk.floor.bar(90)
+        report = await desk.compare()
+        assert (report.positions_agree, report.cash_agrees) == (True, True)
+        assert (await desk.store.ledger.holdings())[0] == {}
+
+    play(scenario, allow_short=True)
+
+
+def test_a_stop_that_was_lost_while_nobody_looked_stands_above_again(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held("sig-1", **SHORT)
+        for order in desk.floor.book.open_orders():
+            await desk.broker.cancel(order.id)
+        await desk.compare()
+        await protect(desk)
+        assert await guards(desk) == [
+            ("buy", TEN, Decimal(80), None),
+            ("buy", TEN, None, Decimal(110)),
+        ]
+
+    play(scenario, allow_short=True)
+
+
+def test_unless_trading_is_active_no_short_sale_leaves_and_what_is_owed_may_be_bought_back(
+    play: Play,
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held("sig-1", **SHORT)
+        entry = await desk.decided("sig-2", **{**SHORT, "symbol": MSFT})
+        cover = await desk.decided("sig-3", **COVER)
+        await reduce_only(desk)
+        sold = await desk.store.outgoing.verdict(entry, epoch=desk.epoch, now=desk.clock.now())
+        bought = await desk.store.outgoing.verdict(cover, epoch=desk.epoch, now=desk.clock.now())
+        assert sold == End(IntentState.CANCELLED_UNSENT, "trading mode is REDUCING")
+        assert not isinstance(bought, End)
+
+    play(scenario, allow_short=True)
+
+
+def test_a_short_position_that_the_broker_buys_in_is_booked_and_told_and_its_stops_are_withdrawn(
+    play: Play,
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held("sig-1", **SHORT)
+        book = desk.floor.book
+        legs = book.open_orders()
+        # A broker that buys in asks no resting order.
+        for leg in legs:
+            book.orders[leg.id] = replace(leg, status=OrderStatus.HELD)
+        bought_in = desk.by_somebody_else(Side.BUY, 10)
+        desk.floor.bar(105)
+        for leg in legs:
+            book.orders[leg.id] = leg
+        report = await desk.compare()
+        assert (report.positions_agree, report.cash_agrees) == (True, True)
+        assert (await desk.fills())[-1] == ("AAPL", "buy", TEN)
+        [difference] = await desk.differences()
+        assert difference == ("EXTERNAL_ORDER", "AAPL", "no such order", "buy 10 market filled")
+        assert bought_in is not None
+        # Hit now, the stop would buy ten shares that nobody owes.
+        assert await cancel_what_was_asked(desk) == 2
+        assert book.open_orders() == []
+        await protect(desk)
+        assert book.open_orders() == []
+
+    play(scenario, allow_short=True)
+
+
+def test_stops_of_what_somebody_else_bought_back_in_part_guard_the_rest(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held("sig-1", **SHORT)
+        book = desk.floor.book
+        legs = book.open_orders()
+        for leg in legs:
+            book.orders[leg.id] = replace(leg, status=OrderStatus.HELD)
+        desk.by_somebody_else(Side.BUY, 7)
+        desk.floor.bar(105)
+        for leg in legs:
+            book.orders[leg.id] = leg
+        await desk.compare()
+        await cancel_what_was_asked(desk)
+        await protect(desk)
+        assert await guards(desk) == [
+            ("buy", Decimal(3), Decimal(80), None),
+            ("buy", Decimal(3), None, Decimal(110)),
+        ]
+        # And nothing is withdrawn that fits.
+        await desk.compare()
+        assert (await desk.store.outgoing.work_at(desk.clock.now())).cancels == ()
+
+    play(scenario, allow_short=True)
+
+
+def test_a_split_makes_what_is_owed_larger_and_moves_the_exits(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held("sig-1", **SHORT)
+        holds(desk, AAPL, -20)
+        told(desk, "SPLIT", symbol="AAPL", qty="-10")
+        report = await desk.compare()
+        assert report.positions_agree
+        assert (await desk.store.ledger.holdings())[0] == {AAPL: Decimal(-20)}
+        [entry] = await desk.store.reads.find_orders(limit=1)
+        assert (entry["stop_loss"], entry["take_profit"]) == (Decimal(55), Decimal(40))
+
+    play(scenario, allow_short=True)
+
+
+def test_a_dividend_of_shares_sold_short_is_paid(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held("sig-1", **SHORT)
+        told(desk, "DIV", symbol="AAPL", qty="-10", net_amount="-5.10", per_share_amount="0.51")
+        desk.floor.book.cash -= Decimal("5.10")
+        report = await desk.compare()
+        assert report.cash_agrees
+        assert ("DIV", Decimal("-5.10")) in await cash_entries(desk)
+
+    play(scenario, allow_short=True)
