@@ -19,6 +19,7 @@ from shared.domain.decisions import TradingMode
 from shared.domain.ids import wish_of
 from shared.domain.lots import ZERO, match
 from shared.domain.money import plain
+from shared.domain.orders import Side, deed
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe, parse_timeframe
 from trader.replay.truth import Truth
@@ -374,15 +375,20 @@ class Explainer:
         return bool(rows) and rows[0]["position"] >= decision["review_id"]
 
     async def _result(self, chain: Chain) -> Row:
-        """Dollars that these orders' shares earned, first in first out, and shares they still hold."""
+        """Dollars that these orders' shares earned, first in first out, and shares they still hold (or owe, below zero)."""
         executions = await self._truth.executions(Symbol(chain.decision["symbol"]))
         found = match(executions)
         mine = {row["execution_id"] for row in chain.fills}
-        orders = {row["broker_order_id"] for row in chain.fills if row["side"] == "buy"}
+        opening = chain.decision["side"] if chain.decision["purpose"] == "entry" else None
+        orders = {row["broker_order_id"] for row in chain.fills if row["side"] == opening}
         brought = [c for c in found.closings if c.opened.execution.order_id in orders]
-        # Of an entry: what its shares brought, whoever sold them. Of an exit: what its sale did.
+        # Of an entry: what its shares brought, whoever closed them. Of an exit: what it did itself.
         closings = brought or [c for c in found.closings if c.closed.execution.execution_id in mine]
-        held = (lot.quantity for lot in found.open_lots if lot.execution.order_id in orders)
+        held = (
+            lot.quantity * lot.execution.side.sign
+            for lot in found.open_lots
+            if lot.execution.order_id in orders
+        )
         return {
             "realised_pnl": sum((c.gain for c in closings if c.gain is not None), ZERO),
             "shares_still_held": sum(held, ZERO),
@@ -394,6 +400,10 @@ class Explainer:
 
 def _sentence(decision: Mapping[str, Any]) -> str:
     what = f"{decision['strategy']} wished for an {decision['purpose']}"
+    side = decision["side"]
+    if side is not None:
+        does = deed(Side(side), opens=decision["purpose"] == "entry")
+        what += "" if does == side else f" (to {does})"
     if decision["outcome"] == "approved":
         return f"{what}, and {plain(decision['quantity'])} shares were approved"
     repeats = decision["figures"].get("repeats")

@@ -31,6 +31,13 @@ class Side(StrEnum):
         return Side.SELL if self is Side.BUY else Side.BUY
 
 
+def deed(side: Side, *, opens: bool) -> str:
+    """What an order does, in people's words; `opens` says whether it opens a position or makes one larger."""
+    if opens:
+        return "sell short" if side is Side.SELL else "buy"
+    return "buy back" if side is Side.BUY else "sell"
+
+
 class OrderType(StrEnum):
     """How the price is found."""
 

@@ -202,7 +202,7 @@ def flatten(
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Sell every position at the market, as soon as the exchange is open.
+    """Close every position at the market, as soon as the exchange is open: sell what is held, buy back what is owed.
 
     Example: trader flatten --reason "end of the test" --yes
     """

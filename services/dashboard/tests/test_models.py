@@ -154,6 +154,40 @@ def test_a_stop_for_fewer_shares_than_are_held_says_so() -> None:
     assert (row.cells["stop"].tone, row.cells["stop"].sub) == ("warn", "4 of 10")
 
 
+def test_what_is_owed_has_its_stop_above_and_its_target_below_and_gains_when_it_is_worth_less() -> (
+    None
+):
+    legs = [
+        a_resting_order("AAPL", stop, target, "10", side)
+        for side, stop, target in [
+            ("buy", "115", None), ("buy", "110", None), ("buy", None, "85"), ("buy", None, "90"),
+            # A sale that would open more protects nothing.
+            ("sell", "95", None),
+        ]
+    ]  # fmt: skip
+    items = [position("AAPL", "-10", "-950", "50"), position("MSFT", "1", "950", "-30")]
+
+    row = positions.rows(items, positions.by_symbol(legs), Decimal(10_000), may_close=True)[0]
+
+    shown = {name: (cell.text, cell.tone, cell.sub) for name, cell in row.cells.items()}
+    assert shown["quantity"] == ("\u221210", "", "short")
+    assert (shown["stop"][0], shown["target"][0]) == ("110.00", "90.00")
+    assert shown["gain"] == ("+50.00", "good", "+5.00 %")
+    assert (shown["value"][0], shown["weight"][0]) == ("\u2212950.00", "\u22129.5 %")
+    # Of both sides together, and never of their difference.
+    assert positions.stats(items, {})["open"] == texts.Cell("+20.00", "good", "+1.05 %")
+
+
+def test_an_order_says_whether_it_sells_short_or_buys_back() -> None:
+    def said(side: str, purpose: str) -> str:
+        order = {**an_intent("FILLED", "10"), "side": side, "purpose": purpose}
+        return orders.rows([order], may_cancel=False)[0].cells["side"].text
+
+    assert said("sell", "entry") == "sell short"
+    assert [said("buy", purpose) for purpose in ("exit", "protect")] == ["buy back", "buy back"]
+    assert (said("buy", "entry"), said("sell", "exit")) == ("buy", "sell")
+
+
 def test_a_position_without_a_price_is_worth_a_dash_and_not_zero() -> None:
     row = positions.rows([position("AAPL", "10", None, None)], {}, Decimal(1), may_close=False)[0]
 

@@ -189,3 +189,26 @@ def test_a_day_on_which_nothing_moved_is_a_flat_line() -> None:
     page = as_html(replace(DAY, marks=[(AT, Decimal(5)), (AT + timedelta(minutes=1), Decimal(5))]))
 
     assert '<polyline points="0.0,150.0 820.0,150.0"' in page
+
+
+def test_short_sales_are_told_from_sales_wherever_they_stand() -> None:
+    entry = {**DAY.decisions[0], "side": "sell"}
+    day = replace(
+        DAY,
+        decisions=[entry],
+        fills=[{**fill(), "side": "sell", "opens": True}, {**fill(), "opens": False}],
+        positions=[{"symbol": "AAPL", "quantity": Decimal(-10)}],
+        executions=[
+            executed(1, Side.SELL, "100", AT - timedelta(minutes=1)), executed(2, Side.BUY, "90", AT),
+        ],
+    )  # fmt: skip
+    text = as_text(day)
+    for words in (
+        "entry, sell short 10",
+        "sell short",
+        "buy back",
+        "-10 (sold short)",
+        "10 short",
+        "+99.00",
+    ):
+        assert words in text, words

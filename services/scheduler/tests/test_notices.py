@@ -367,6 +367,23 @@ def test_a_blocked_provider_is_told_by_its_name_once_a_day_and_key() -> None:
     assert len({each.key for each in told}) == 2
 
 
+def test_a_short_sale_and_what_buys_it_back_are_called_that() -> None:
+    def told_of(side: str, opens: bool | None) -> str:
+        fill = {
+            "execution_id": "x", "symbol": "AAPL", "side": side, "quantity": "10", "price": "100", "fee": "0",
+            "executed_at": NOON, "opens": opens,
+        }  # fmt: skip
+        return next(each.title for each in tell(fills=[fill]) if each.event is Event.FILL)
+
+    assert told_of("sell", True) == "Filled: sell short 10 AAPL"
+    assert told_of("buy", False) == "Filled: buy back 10 AAPL"
+    assert (told_of("buy", True), told_of("sell", False)) == (
+        "Filled: buy 10 AAPL", "Filled: sell 10 AAPL",
+    )  # fmt: skip
+    # Somebody else's: nobody says what it was meant for.
+    assert told_of("buy", None) == "Filled: buy 10 AAPL"
+
+
 def test_what_is_down_refused_missed_or_differs_is_told_with_the_figures() -> None:
     order = {"client_order_id": "c1", "symbol": "AAPL", "side": "buy", "quantity": "10.00"}
     told = tell(

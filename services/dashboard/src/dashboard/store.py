@@ -99,7 +99,7 @@ _INTENT = f"{_INTENT_COLUMNS} WHERE account = :account AND client_order_id = :id
 _PROTECTION = """
     SELECT symbol, type, side, status, quantity - filled_quantity AS quantity, stop_price, limit_price
     FROM trade_executor.v_orders
-    WHERE account = :account AND (stop_price IS NOT NULL OR parent_order_id IS NOT NULL)
+    WHERE account = :account AND (stop_price IS NOT NULL OR parent_order_id IS NOT NULL OR order_class = 'oco')
       AND status NOT IN ('filled', 'canceled', 'expired', 'replaced', 'rejected')
     ORDER BY sequence LIMIT 2000
 """

@@ -23,10 +23,13 @@ def a_check(
     }
 
 
-def a_resting_order(symbol: str, stop: str | None, limit: str | None, quantity: str = "10") -> Any:
+def a_resting_order(
+    symbol: str, stop: str | None, limit: str | None, quantity: str = "10", side: str = "sell"
+) -> Any:
     """A stop or a target at the broker."""
     return {
         "symbol": symbol,
+        "side": side,
         "quantity": Decimal(quantity),
         "stop_price": stop and Decimal(stop),
         "limit_price": limit and Decimal(limit),

@@ -17,6 +17,7 @@ from typing import Any
 from shared.domain.calendar import NEW_YORK
 from shared.domain.lots import Closing, Execution, match
 from shared.domain.money import plain
+from shared.domain.orders import Side, deed
 
 MOST_ROWS = 40
 _CURVE_WIDTH, _CURVE_HEIGHT = 820, 150
@@ -113,10 +114,7 @@ def sections(day: Day) -> list[Section]:
         Section(
             "Held after the close",
             ("Symbol", "Shares"),
-            [
-                (str(each["symbol"]), _number(each["quantity"]))
-                for each in day.positions[:MOST_ROWS]
-            ],
+            [_held(each) for each in day.positions[:MOST_ROWS]],
             "Nothing.",
             of=len(day.positions),
         ),
@@ -218,6 +216,11 @@ def _realised(day: Day) -> list[tuple[str, str]]:
     ]
 
 
+def _held(row: Row) -> tuple[str, ...]:
+    owed = " (sold short)" if row["quantity"] < 0 else ""
+    return (str(row["symbol"]), f"{_number(row['quantity'])}{owed}")
+
+
 def _closing(each: Closing) -> tuple[str, ...]:
     opened, closed = each.opened.execution, each.closed.execution
     gain = each.gain
@@ -225,7 +228,7 @@ def _closing(each: Closing) -> tuple[str, ...]:
         f"{opened.executed_at.astimezone(NEW_YORK):%m-%d %H:%M}",
         _time(closed.executed_at),
         str(closed.symbol),
-        _number(each.quantity),
+        f"{_number(each.quantity)} short" if each.is_short else _number(each.quantity),
         DASH if opened.price is None else _price(opened.price),
         DASH if closed.price is None else _price(closed.price),
         DASH if gain is None else f"{gain:+,.2f}",
@@ -291,7 +294,8 @@ def _costs(day: Day) -> list[tuple[str, str]]:
 def _decision(row: Row) -> tuple[str, ...]:
     price = row["reference_price"]
     value = DASH if price is None else f"{row['quantity'] * price:,.0f}"
-    order = f"{row['purpose']} {row['side']} {_number(row['quantity'])}"
+    words = deed(Side(row["side"]), opens=row["purpose"] == "entry")
+    order = f"{row['purpose']}, {words} {_number(row['quantity'])}"
     return (
         _time(row["decided_at"]),
         str(row["symbol"]),
@@ -302,10 +306,11 @@ def _decision(row: Row) -> tuple[str, ...]:
 
 
 def _fill(row: Row) -> tuple[str, ...]:
+    opens = row.get("opens")
     return (
         _time(row["executed_at"]),
         str(row["symbol"]),
-        str(row["side"]),
+        str(row["side"]) if opens is None else deed(Side(row["side"]), opens=opens),
         _number(row["quantity"]),
         _price(row["price"]),
         _price(row["fee"]),

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from shared.domain.calendar import NEW_YORK
 from shared.domain.notices import USUAL, Event, Manner, Priority
+from shared.domain.orders import Side, deed
 
 LONGEST_TITLE = 120
 LONGEST_TEXT = 2_000
@@ -310,7 +311,10 @@ def _figures(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _order(row: Mapping[str, Any]) -> str:
-    return f"{row['side']} {_plain(row['quantity'])} {row['symbol']}"
+    # Nobody says of an order that is not ours whether it opens or closes.
+    opens = row.get("opens")
+    words = row["side"] if opens is None else deed(Side(row["side"]), opens=opens)
+    return f"{words} {_plain(row['quantity'])} {row['symbol']}"
 
 
 def _day(at: datetime) -> str:

@@ -98,11 +98,12 @@ def build(visit: Visit) -> Refresh:
         quantity = next(
             (p["quantity"] for p in held[0].get("items", []) if p["symbol"] == name), None
         )
-        stood = candles.spans(intents, fills, moves, number(quantity) or Decimal(0))
+        shares = number(quantity) or Decimal(0)
+        stood = candles.spans(intents, fills, moves, shares)
         splits = actions[0].get("items", [])
         chart.show(candles.options(items, lines, signals, fills, resting, stood, splits))
-        stop, _ = positions.stop_of(resting)
-        stats.show(candles.stats(items, quantity, stop, positions.target_of(resting)))
+        stop, _ = positions.stop_of(resting, shares)
+        stats.show(candles.stats(items, quantity, stop, positions.target_of(resting, shares)))
 
     return refresh
 

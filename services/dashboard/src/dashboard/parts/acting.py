@@ -61,7 +61,7 @@ def resume(visit: Visit) -> None:
 
 
 def flatten(visit: Visit) -> None:
-    """Sell everything."""
+    """Get out of everything."""
 
     async def do(given: dict[str, str]) -> str:
         said = await visit.act("risk_manager", "/risk/flatten", given, once=True)

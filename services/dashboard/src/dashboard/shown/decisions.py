@@ -30,6 +30,7 @@ from dashboard.shown.texts import (
     state,
     title,
     tone,
+    wished,
     words,
 )
 from shared.domain.lots import Execution, match
@@ -129,7 +130,9 @@ def sentence(decision: Mapping[str, Any]) -> str:
             protected = (
                 f", stop {price(decision['stop_loss'])}, target {price(decision['take_profit'])}"
             )
-        return f"{wish}: {words(decision['side'])} {shares(decision['quantity'])} shares approved{protected}."
+        return (
+            f"{wish}: {wished(decision)} {shares(decision['quantity'])} shares approved{protected}."
+        )
     return f"{wish}: refused, because {words(decision['reason'])}."
 
 
@@ -208,7 +211,7 @@ def _order_steps(links: Links) -> list[tuple[str, Any, str, str, str]]:
     known = {each["broker_order_id"] for each in links.orders}
     for each in links.intents:
         to = f"/orders?id={each['client_order_id']}"
-        what = f"{words(each['purpose'])} {words(each['side'])} {shares(each['quantity'])}: {words(each['state']).lower()}"
+        what = f"{words(each['purpose'])} {wished(each)} {shares(each['quantity'])}: {words(each['state']).lower()}"
         steps.append(("Order", each["created_at"], what, to, ""))
         if each["sent_at"] is not None:
             steps.append(("Sent", each["sent_at"], words(each["client_order_id"]), to, ""))
@@ -290,7 +293,8 @@ def result(decision_id: str, fills: Sequence[Mapping[str, Any]], *, is_whole: bo
     )
     earned = sum(gains, Decimal(0))
     told = [f"{signed(earned)} USD after fees"] if gains else []
-    told += [f"{shares(held)} shares still held"] if held else []
+    is_owed = any(lot.execution.side is Side.SELL for lot in matching.open_lots)
+    told += [f"{shares(held)} shares still {'owed' if is_owed else 'held'}"] if held else []
     return Cell("; ".join(told) or "nothing closed yet", tone(earned))
 
 

@@ -19,6 +19,7 @@ from dashboard.shown.texts import (
     side,
     state,
     title,
+    wished,
     words,
 )
 
@@ -66,7 +67,7 @@ def rows(intents: Sequence[Mapping[str, Any]], *, may_cancel: bool) -> list[Row]
             {
                 "at": moment(each["created_at"]),
                 "symbol": Cell(words(each["symbol"])),
-                "side": side(each["side"]),
+                "side": side(wished(each)),
                 "kind": Cell(
                     f"{words(each['type'])} {words(each['purpose'])}",
                     sub="bracket" if each["order_class"] == "bracket" else "",
@@ -88,7 +89,7 @@ def rows(intents: Sequence[Mapping[str, Any]], *, may_cancel: bool) -> list[Row]
 
 def told(intent: Mapping[str, Any]) -> str:
     """One order in a few words."""
-    return f"{words(intent['purpose'])} {words(intent['side'])} {shares(intent['quantity'])} {words(intent['symbol'])}"
+    return f"{words(intent['purpose'])} {wished(intent)} {shares(intent['quantity'])} {words(intent['symbol'])}"
 
 
 def legs(orders: Sequence[Mapping[str, Any]]) -> list[Row]:
@@ -124,7 +125,7 @@ def facts(intent: Mapping[str, Any]) -> dict[str, Cell]:
         "id": Cell(words(intent["client_order_id"])),
         "decision": Cell(words(intent["decision_id"])),
         "wish": Cell(
-            f"{title(intent['purpose'])}: {words(intent['side'])} {shares(intent['quantity'])} {words(intent['symbol'])}",
+            f"{title(intent['purpose'])}: {wished(intent)} {shares(intent['quantity'])} {words(intent['symbol'])}",
             sub=f"{words(intent['type'])}, {words(intent['time_in_force'])}",
         ),
         "protection": Cell(

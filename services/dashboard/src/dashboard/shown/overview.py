@@ -31,6 +31,7 @@ from dashboard.shown.texts import (
     state,
     title,
     tone,
+    wished,
     words,
 )
 
@@ -168,9 +169,7 @@ def activity(intents: Sequence[Mapping[str, Any]]) -> list[Row]:
             {
                 "at": moment(each["created_at"]),
                 "symbol": Cell(words(each["symbol"])),
-                "what": Cell(
-                    f"{words(each['purpose'])} {words(each['side'])} {shares(each['quantity'])}"
-                ),
+                "what": Cell(f"{words(each['purpose'])} {wished(each)} {shares(each['quantity'])}"),
                 "state": state(each["state"]),
                 "filled": figure(each["filled_quantity"], shares(each["filled_quantity"])),
             },

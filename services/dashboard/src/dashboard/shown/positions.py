@@ -53,22 +53,31 @@ def by_symbol(protection: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping
     return found
 
 
-def stop_of(orders: Sequence[Mapping[str, Any]]) -> tuple[Decimal | None, Decimal]:
-    """The nearest stop's price and how many shares stops cover."""
-    stops = [order for order in orders if order["stop_price"] is not None]
+def stop_of(orders: Sequence[Mapping[str, Any]], held: Decimal) -> tuple[Decimal | None, Decimal]:
+    """The nearest stop's price and how many shares stops cover: below what is held, above what is owed."""
+    stops = [order for order in _exits(orders, held) if order["stop_price"] is not None]
     covered = sum((number(order["quantity"]) or Decimal(0) for order in stops), Decimal(0))
     prices = [order["stop_price"] for order in stops]
-    return (max(prices) if prices else None), covered
+    nearest = min if held < 0 else max
+    return (nearest(prices) if prices else None), covered
 
 
-def target_of(orders: Sequence[Mapping[str, Any]]) -> Decimal | None:
-    """The nearest target's price."""
+def target_of(orders: Sequence[Mapping[str, Any]], held: Decimal) -> Decimal | None:
+    """The nearest target's price: above what is held, below what is owed."""
     prices = [
         order["limit_price"]
-        for order in orders
+        for order in _exits(orders, held)
         if order["limit_price"] is not None and order["stop_price"] is None
     ]
-    return min(prices) if prices else None
+    nearest = max if held < 0 else min
+    return nearest(prices) if prices else None
+
+
+def _exits(orders: Sequence[Mapping[str, Any]], held: Decimal) -> Sequence[Mapping[str, Any]]:
+    """Those of `orders` that would close the position: a stop that buys more protects nothing."""
+    if held == 0:
+        return orders
+    return [order for order in orders if order["side"] == ("buy" if held < 0 else "sell")]
 
 
 def stats(items: Sequence[Mapping[str, Any]], protection: Protection) -> dict[str, Cell]:
@@ -77,6 +86,8 @@ def stats(items: Sequence[Mapping[str, Any]], protection: Protection) -> dict[st
     gains = [number(each["unrealised_pnl"]) for each in items]
     unpriced = sum(value is None for value in values)
     value = sum((v for v in values if v is not None), Decimal(0))
+    # What shares sold short are worth counts against the value; the result is measured on both sides alike.
+    gross = sum((abs(v) for v in values if v is not None), Decimal(0))
     gain = sum((g for g in gains if g is not None), Decimal(0))
     bare = [each["symbol"] for each in items if _is_bare(each, protection)]
     return {
@@ -84,7 +95,7 @@ def stats(items: Sequence[Mapping[str, Any]], protection: Protection) -> dict[st
             count(len(items)), sub=f"{count(unpriced)} without a price" if unpriced else ""
         ),
         "value": Cell(money(value)),
-        "open": Cell(signed(gain), tone(gain), sub=signed_percent(gain / value if value else None)),
+        "open": Cell(signed(gain), tone(gain), sub=signed_percent(gain / gross if gross else None)),
         "bare": Cell(
             count(len(bare)),
             BAD if bare else "",
@@ -104,14 +115,14 @@ def rows(
     found = []
     for each in items:
         orders = protection.get(each["symbol"], ())
-        stop, covered = stop_of(orders)
-        target = target_of(orders)
-        held = number(each["quantity"]) or Decimal(0)
+        held = _held(each)
+        stop, covered = stop_of(orders, held)
+        target = target_of(orders, held)
         value = number(each["market_value"])
         gain = number(each["unrealised_pnl"])
         cost = None if value is None or gain is None else value - gain
         weight = value / equity if value is not None and equity else None
-        short = stop is not None and covered < abs(held)
+        is_partly_bare = stop is not None and covered < abs(held)
         found.append(
             Row(
                 words(each["symbol"]),
@@ -133,8 +144,8 @@ def rows(
                     else figure(
                         stop,
                         price(stop),
-                        WARN if short else "",
-                        f"{shares(covered)} of {shares(abs(held))}" if short else "",
+                        WARN if is_partly_bare else "",
+                        f"{shares(covered)} of {shares(abs(held))}" if is_partly_bare else "",
                     ),
                     "target": figure(target, price(target)),
                 },
@@ -145,4 +156,8 @@ def rows(
 
 
 def _is_bare(position: Mapping[str, Any], protection: Protection) -> bool:
-    return stop_of(protection.get(position["symbol"], ()))[0] is None
+    return stop_of(protection.get(position["symbol"], ()), _held(position))[0] is None
+
+
+def _held(position: Mapping[str, Any]) -> Decimal:
+    return number(position["quantity"]) or Decimal(0)

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from shared.domain.calendar import NEW_YORK
+from shared.domain.orders import Side, deed
 
 DASH = "\N{EN DASH}"
 GOOD, BAD, WARN, MUTED, ACCENT, PLAIN = "good", "bad", "warn", "muted", "accent", ""
@@ -275,7 +276,22 @@ def state(value: object) -> Cell:
     return Cell(text.replace("_", " ").lower(), _STATES.get(text, MUTED), chip=True, sort=text)
 
 
-_SIDES = {"buy": GOOD, "sell": BAD, "LONG": GOOD, "SHORT": BAD, "FLAT": MUTED}
+_SIDES = {
+    "buy": GOOD,
+    "buy back": GOOD,
+    "sell": BAD,
+    "sell short": BAD,
+    "LONG": GOOD,
+    "SHORT": BAD,
+    "FLAT": MUTED,
+}
+
+
+def wished(order: Mapping[str, Any]) -> str:
+    """What an order of that side and purpose does: buy, sell, sell short or buy back."""
+    text = words(order["side"])
+    known = text in (Side.BUY, Side.SELL)
+    return deed(Side(text), opens=order["purpose"] == "entry") if known else text
 
 
 def side(value: object) -> Cell:

@@ -48,9 +48,11 @@ _DECISIONS = """
       AND d.decided_at < :end_at
     ORDER BY d.quantity * d.reference_price DESC NULLS LAST, d.id LIMIT 12"""
 _FILLS = """
-    SELECT executed_at, symbol, side, quantity, price, fee FROM trade_executor.v_fills
-    WHERE account = :account AND executed_at >= :start_at AND executed_at < :end_at
-    ORDER BY id LIMIT 2000"""
+    SELECT f.executed_at, f.symbol, f.side, f.quantity, f.price, f.fee, i.purpose = 'entry' AND i.side = f.side AS opens
+    FROM trade_executor.v_fills f
+    LEFT JOIN trade_executor.v_intents i ON i.account = f.account AND i.client_order_id = f.client_order_id
+    WHERE f.account = :account AND f.executed_at >= :start_at AND f.executed_at < :end_at
+    ORDER BY f.id LIMIT 2000"""
 _FEES = """
     SELECT coalesce(sum(fee), 0) FROM trade_executor.v_fills
     WHERE account = :account AND executed_at >= :start_at AND executed_at < :end_at"""

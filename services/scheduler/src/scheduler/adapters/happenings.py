@@ -18,20 +18,26 @@ _QUERIES = {
         SELECT version, mode, reason, actor, changed_at FROM risk_manager.v_modes
         WHERE account = :account AND changed_at >= :since ORDER BY version DESC LIMIT 50""",
     "fills": """
-        SELECT execution_id, symbol, side, quantity, price, fee, executed_at FROM trade_executor.v_fills
-        WHERE account = :account AND executed_at >= :since ORDER BY id DESC LIMIT 200""",
+        SELECT f.execution_id, f.symbol, f.side, f.quantity, f.price, f.fee, f.executed_at,
+               i.purpose = 'entry' AND i.side = f.side AS opens
+        FROM trade_executor.v_fills f
+        LEFT JOIN trade_executor.v_intents i ON i.account = f.account AND i.client_order_id = f.client_order_id
+        WHERE f.account = :account AND f.executed_at >= :since ORDER BY f.id DESC LIMIT 200""",
     "stops": """
         SELECT DISTINCT ON (f.broker_order_id) f.broker_order_id, f.symbol, f.side, o.filled_quantity AS quantity,
-               f.price, f.executed_at
+               f.price, f.executed_at, i.purpose = 'entry' AND i.side = f.side AS opens
         FROM trade_executor.v_fills f
         JOIN trade_executor.v_orders o ON o.account = f.account AND o.broker_order_id = f.broker_order_id
+        LEFT JOIN trade_executor.v_intents i ON i.account = f.account AND i.client_order_id = f.client_order_id
         WHERE f.account = :account AND f.executed_at >= :since AND o.stop_price IS NOT NULL
         ORDER BY f.broker_order_id, f.id DESC LIMIT 200""",
     "unknown": """
-        SELECT client_order_id, symbol, side, quantity, sent_at FROM trade_executor.v_intents
+        SELECT client_order_id, symbol, side, quantity, sent_at, purpose = 'entry' AS opens
+        FROM trade_executor.v_intents
         WHERE account = :account AND state = 'UNKNOWN' ORDER BY sequence LIMIT 200""",
     "rejected": """
-        SELECT client_order_id, symbol, side, quantity, reason, ended_at FROM trade_executor.v_intents
+        SELECT client_order_id, symbol, side, quantity, reason, ended_at, purpose = 'entry' AS opens
+        FROM trade_executor.v_intents
         WHERE account = :account AND state = 'REJECTED' AND ended_at >= :since
         ORDER BY sequence DESC LIMIT 200""",
     "differences": """
