@@ -41,11 +41,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from benchmarks.risk_account import ACCOUNT, announce, lay_account, take_over
-from risk_manager.__main__ import OBJECTS_BEFORE_COLLECTION
 from risk_manager.market import StoredMarket
 from risk_manager.ports import MarketReader
 from risk_manager.review import review_manual
-from risk_manager.service import RiskManager
+from risk_manager.service import OBJECTS_BEFORE_COLLECTION, RiskManager
 from risk_manager.snapshot import Book, Market
 from risk_manager.store import PostgresStore
 from risk_manager.testing import (

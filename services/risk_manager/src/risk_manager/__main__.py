@@ -10,7 +10,7 @@ from risk_manager.api import make_router
 from risk_manager.limits import Limits
 from risk_manager.market import StoredMarket
 from risk_manager.review import Venue
-from risk_manager.service import RiskManager
+from risk_manager.service import OBJECTS_BEFORE_COLLECTION, RiskManager
 from risk_manager.sizing import SizingMethod
 from risk_manager.store import SCHEMA, PostgresStore
 from shared.adapters.clocks import MonotonicTimer, RandomIds, clock_for
@@ -24,10 +24,6 @@ from shared.adapters.redis import RedisBells, RedisLatestBars, open_redis, redis
 from shared.config import Settings
 from shared.messages import BELL_BARS, BELL_EVALUATIONS, BELL_MANUAL
 from shared.stage import keep_working
-
-# A decision holds thousands of objects for a moment. At Python's own threshold it stops several times to look through
-# them for garbage, and now and then through all there are, which was seen to take up to 7 ms.
-OBJECTS_BEFORE_COLLECTION = 10_000
 
 
 async def run(settings: Settings) -> None:

@@ -58,6 +58,9 @@ from shared.messages import BELL_REVIEWS
 from shared.ports import Bells, Clock, HaltSwitch, Timer
 
 _log = structlog.get_logger(__name__)
+# A decision holds thousands of objects for a moment. At Python's own threshold it stops several times to look through
+# them for garbage, and now and then through all there are, which was seen to take up to 7 ms.
+OBJECTS_BEFORE_COLLECTION = 10_000
 # The account may gain a symbol between the look at its prices and the lock; it hardly does so twice.
 _TRIES = 5
 # The finest quantity that the broker counts in.
