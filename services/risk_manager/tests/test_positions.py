@@ -148,13 +148,16 @@ def test_a_position_on_its_way_out_keeps_its_stop_and_one_that_is_wished_for_aga
     assert [move.symbol for move in moved] == [MSFT]
 
 
-@given(
+any_run_of_closes = given(
     stop=st.floats(1, 1_000),
     prices=st.lists(st.floats(1, 1_000), min_size=1, max_size=30),
     trailing=st.sampled_from([0.0, 0.01, 0.3]),
     atr=st.sampled_from([0.0, 2.5]),
     true_range=st.one_of(st.just(0.0), st.floats(0.01, 50)),
 )
+
+
+@any_run_of_closes
 def test_stops_never_fall_and_never_reach_the_price(
     stop: float, prices: list[float], trailing: float, atr: float, true_range: float
 ) -> None:
@@ -165,13 +168,7 @@ def test_stops_never_fall_and_never_reach_the_price(
         stop = later
 
 
-@given(
-    stop=st.floats(1, 1_000),
-    prices=st.lists(st.floats(1, 1_000), min_size=1, max_size=30),
-    trailing=st.sampled_from([0.0, 0.01, 0.3]),
-    atr=st.sampled_from([0.0, 2.5]),
-    true_range=st.one_of(st.just(0.0), st.floats(0.01, 50)),
-)
+@any_run_of_closes
 def test_stops_of_what_is_owed_never_rise_and_never_reach_the_price(
     stop: float, prices: list[float], trailing: float, atr: float, true_range: float
 ) -> None:
