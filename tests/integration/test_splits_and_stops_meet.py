@@ -22,9 +22,8 @@ from shared.domain.corporate_actions import Split
 from shared.domain.orders import OrderTerms
 from shared.domain.symbols import Symbol
 from simulator.orders import Cancel
-from trader.testing.servers import account, servers, settings_for
 
-__all__ = ["account", "calendar", "play", "servers", "settings_for"]
+__all__ = ["calendar", "play"]
 
 ON = date(2026, 1, 6)
 TEN_FOR_ONE = Split(AAPL, ON, Decimal(10), Decimal(1))

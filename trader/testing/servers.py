@@ -2,7 +2,8 @@
 
 Started by the local runtime itself and migrated to the newest step, so tests meet the very servers that
 trade. Tests share the pair and never meet: each has an account label of its own, under which every
-row and key of it is kept.
+row and key of it is kept. The root conftest gives the fixtures to every folder; a folder that imports
+them would start a pair of its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The real servers, for the tests of this folder."""
+"""For the tests of this folder: their event loop and the world on real servers."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -8,9 +8,7 @@ import pytest
 from services.risk_manager.tests.integration.postgres_world import PostgresWorld
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import open_database
-from trader.testing.servers import SettingsFor, account, servers, settings_for
-
-__all__ = ["account", "servers", "settings_for"]
+from trader.testing.servers import SettingsFor
 
 
 @pytest.fixture

@@ -44,9 +44,7 @@ from trade_executor.market import Bounds
 from trade_executor.service import Executor, Parts
 from trade_executor.store import Store
 from trade_executor.store.leases import PostgresLeases
-from trader.testing.servers import SettingsFor, account, servers, settings_for
-
-__all__ = ["account", "servers", "settings_for"]
+from trader.testing.servers import SettingsFor
 
 WITHIN_S = 25.0
 KEY = SecretStr("PKTEST")
