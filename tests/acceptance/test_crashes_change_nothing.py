@@ -35,7 +35,11 @@ from trader.runtime.waiting import machine_seconds
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 # Long enough for entries and exits of all five generated symbols, short enough to run several times.
-INSTANTS = 110
+INSTANTS = 68
+# Every place and misfortune takes two instants.
+ALL_CELLS_INSTANTS = 110
+# From the first orders on, in even steps up to the end.
+FIRST_AT, EVERY = 16, 6
 PLAN = ReplayPlan(seed=7)
 # Small windows, so that most instants have something to decide.
 BUSY = {"STRATEGY_PARAMS": "short_window=3,long_window=8"}
@@ -43,24 +47,27 @@ BUSY = {"STRATEGY_PARAMS": "short_window=3,long_window=8"}
 Disturb = Callable[[Replay, int], None]
 
 
-def _play(home: Path, disturb: Disturb) -> Outcome:
-    return asyncio.run(_play_on(home, disturb))
+def _play(home: Path, disturb: Disturb, count: int = INSTANTS) -> Outcome:
+    return asyncio.run(_play_on(home, disturb, count))
 
 
-async def _play_on(home: Path, disturb: Disturb) -> Outcome:
+async def _play_on(home: Path, disturb: Disturb, count: int) -> Outcome:
     """Play the session; `disturb` is called while the services are at work, with the instants played."""
     async with replaying(home, PLAN, BUSY) as replay:
         await replay.run(
-            until=after_instants(INSTANTS),
-            on_wait=lambda _: disturb(replay, replay.instants),
+            until=after_instants(count), on_wait=lambda _: disturb(replay, replay.instants)
         )
         await assert_ledger_is_the_venues_book(replay)
         return outcome(await replay.venue.book())
 
 
+def nothing_at_all(_replay: Replay, _instants: int) -> None:
+    """A session without a fault."""
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    result = _play(tmp_path_factory.mktemp("undisturbed") / "home", lambda *_: None)
+    result = _play(tmp_path_factory.mktemp("undisturbed") / "home", nothing_at_all)
     assert all(result), "the session must trade, or the comparison would be empty"
     return result
 
@@ -68,7 +75,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 def test_each_process_killed_in_turn(undisturbed: Outcome, tmp_path: Path) -> None:
     victims = [*SERVICES, REDIS, POSTGRES, SIMULATOR]
     # Spread over the part of the session in which there are orders and positions.
-    due = [(20 + 10 * turn, victim) for turn, victim in enumerate(victims)]
+    due = [(FIRST_AT + EVERY * turn, victim) for turn, victim in enumerate(victims)]
 
     def kill(replay: Replay, instants: int) -> None:
         if due and instants >= due[0][0]:
@@ -79,7 +86,7 @@ def test_each_process_killed_in_turn(undisturbed: Outcome, tmp_path: Path) -> No
 
 
 def test_redis_emptied_twenty_times(undisturbed: Outcome, tmp_path: Path) -> None:
-    due = list(range(20, 100, 4))
+    due = list(range(FIRST_AT, INSTANTS, 2))[:20]
 
     def flush(replay: Replay, instants: int) -> None:
         if due and instants >= due[0]:
@@ -94,7 +101,10 @@ def test_redis_emptied_twenty_times(undisturbed: Outcome, tmp_path: Path) -> Non
 def test_each_program_told_to_end_in_turn_ends_by_itself_with_its_work_whole(
     undisturbed: Outcome, tmp_path: Path, figure: Figure
 ) -> None:
-    due = [(20 + 10 * turn, name) for turn, name in enumerate((*SERVICES, DASHBOARD, SIMULATOR))]
+    due = [
+        (FIRST_AT + EVERY * turn, name)
+        for turn, name in enumerate((*SERVICES, DASHBOARD, SIMULATOR))
+    ]
 
     def end(replay: Replay, instants: int) -> None:
         if not due or instants < due[0][0]:
@@ -181,7 +191,7 @@ class Deaths:
 
     due: deque[tuple[str, str, str]]
     dying: subprocess.Popen[bytes] | None = None
-    next_at: int = 20
+    next_at: int = FIRST_AT
 
     def __call__(self, replay: Replay, instants: int) -> None:
         if self.dying is not None:
@@ -221,8 +231,9 @@ def test_deaths_between_a_bar_and_its_review(undisturbed: Outcome, tmp_path: Pat
 @pytest.mark.prove
 @pytest.mark.timeout(1_800)
 def test_every_place_before_the_executor_with_every_misfortune(
-    undisturbed: Outcome, tmp_path: Path, figure: Figure
+    tmp_path: Path, figure: Figure
 ) -> None:
+    undisturbed = _play(tmp_path / "undisturbed", nothing_at_all, ALL_CELLS_INSTANTS)
     cells = [
         (service, place, misfortune)
         for misfortune in MISFORTUNES
@@ -230,6 +241,6 @@ def test_every_place_before_the_executor_with_every_misfortune(
         for place in places
     ]
     deaths = Deaths(deque(cells))
-    assert _play(tmp_path / "home", deaths) == undisturbed
+    assert _play(tmp_path / "home", deaths, ALL_CELLS_INSTANTS) == undisturbed
     assert not deaths.due, f"never died: {deaths.due}"
     figure(f"crash cells before the executor: {len(cells)} passed")
