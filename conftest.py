@@ -13,12 +13,27 @@ settings.register_profile("prove", deadline=None, max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "submission"))
 
 MARKS_BY_FOLDER = ("integration", "acceptance")
-LONGEST_FIRST = {"acceptance": 0, "browser": 1, "integration": 2}
+# Whole stacks, then what compiles, then whatever needs servers: by what they cost a processor.
+LONGEST_FIRST = (
+    "tests/acceptance/test_crashes_change_nothing.py",
+    "tests/browser/test_dashboard.py",
+    "services/data_collector/tests/integration/test_against_the_simulator.py",
+    "backtester/tests/test_compiled.py",
+    "tests/acceptance",
+    "tests/runtime/integration",
+    "services/trade_executor/tests/integration",
+)
+
+
+def _turn(item: pytest.Item) -> int:
+    path = item.path.relative_to(item.config.rootpath).as_posix()
+    named = (turn for turn, place in enumerate(LONGEST_FIRST) if path.startswith(place))
+    return next(named, len(LONGEST_FIRST) + ("/integration/" not in path))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # Whole stacks take longest and begin first, so that no worker waits for the last of them alone.
-    items.sort(key=lambda item: LONGEST_FIRST.get(item.path.parent.name, len(LONGEST_FIRST)))
+    # What takes longest begins first, so that no worker waits for the last of it alone.
+    items.sort(key=_turn)
     for item in items:
         for folder in MARKS_BY_FOLDER:
             if folder in item.path.parts:
