@@ -34,6 +34,7 @@ import orjson
 import psutil
 import pyarrow as pa
 import pyarrow.parquet
+from numpy.typing import NDArray
 
 from benchmarks.store import market_of, names_of
 from shared.adapters.exchange_calendar import load_calendar
@@ -91,16 +92,25 @@ def tape_of_minutes(
     symbols: tuple[Symbol, ...], minutes: int, calendar: TradingCalendar, opens_at: datetime
 ) -> Tape:
     """Every symbol in every minute from `opens_at` on, made as the replay gets there."""
+    newest: NDArray[np.int64] | None = None
 
     def stretch(first: int) -> Segment:
+        nonlocal newest
         count = min(_STRETCH, minutes - first)
         starts = to_epoch_us(opens_at + timedelta(minutes=first)) + 60_000_000 * np.arange(count)
         block = market_of(symbols, starts, first)
         # By minute, then symbol, as a tape has them; the block is by symbol, then minute.
         turned = {
-            name: getattr(block, name).reshape(len(symbols), count).T.reshape(-1)
+            name: getattr(block, name).reshape(len(symbols), count).T
             for name in ("start_us", "end_us", "open", "high", "low", "close", "volume")
         }
+        # Each stretch goes on where the last one ended: bars far from those before are refused as bad prints, and to
+        # write down thousands of refusals is another measurement.
+        step = 0 if newest is None else newest - turned["close"][0]
+        for price in ("open", "high", "low", "close"):
+            turned[price] = turned[price] + step
+        newest = turned["close"][-1]
+        turned = {name: column.reshape(-1) for name, column in turned.items()}
         return Segment(
             symbol=np.tile(np.arange(len(symbols), dtype=np.int32), count),
             opens_us=turned["start_us"],
