@@ -185,8 +185,8 @@ test-coverage: install-dev-deps ## Run all tests and report which lines they rea
 	@$(PYTEST) $(WORKERS) -m "not prove" --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 .PHONY: prove
-prove: install-dev-deps ## Run the long tests and print their figures
-	@HYPOTHESIS_PROFILE=prove $(PYTEST) -m prove -rA $(ARGS)
+prove: install-dev-deps ## Run the long tests part by part and print their figures (ARGS="tests/browser -k pages")
+	@$(PYTHON_BIN) -m tests.proving $(ARGS)
 
 .PHONY: format
 format: install-dev-deps ## Format the code
