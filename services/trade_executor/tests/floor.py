@@ -80,6 +80,8 @@ class FloorBroker:
     asked: list[str] = field(default_factory=list)
     # Told beside trades, as the broker writes it; what they do to shares and cash the test does by hand.
     activities_told: list[dict[str, Any]] = field(default_factory=list)
+    # A list of open orders has neither the stops of pairs, which are held, nor entries that have ended, and nests nothing.
+    lists_what_stands: bool = False
 
     @property
     def _book(self) -> Book:
@@ -153,6 +155,12 @@ class FloorBroker:
             if after is not None and order.submitted_at <= after:
                 continue
             top = order if order.status.value == "replaced" else self._book.parent_of(order)
+            if status == "open" and self.lists_what_stands:
+                if order.status.value == "held" or order.role.value == "stop":
+                    continue
+                raw = orjson.loads(orjson.dumps(venue_wire.order(order, None)))
+                found[order.id] = wire.read_order(raw)
+                continue
             found[top.id] = self._seen(top)
         return list(found.values())
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.trade_executor.tests.integration.test_reconciliation import (
+from services.trade_executor.tests.integration.recordkeeping import (
     AAPL,
     MSFT,
     Desk,

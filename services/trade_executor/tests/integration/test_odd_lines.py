@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import pytest
 
-from services.trade_executor.tests.integration.test_reconciliation import AAPL, Desk, Play, play
+from services.trade_executor.tests.integration.recordkeeping import AAPL, Desk, Play, play
 from shared.domain.ledger import Fill, fold_cash, fold_positions
 from shared.domain.orders import Side
 from shared.domain.symbols import Symbol

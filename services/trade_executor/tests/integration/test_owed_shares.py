@@ -9,8 +9,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.trade_executor.tests.integration.test_activities import cash_entries, holds, told
-from services.trade_executor.tests.integration.test_reconciliation import (
+from services.trade_executor.tests.integration.recordkeeping import (
     AAPL,
     MSFT,
     TEN,
@@ -18,6 +17,7 @@ from services.trade_executor.tests.integration.test_reconciliation import (
     Play,
     play,
 )
+from services.trade_executor.tests.integration.test_activities import cash_entries, holds, told
 from shared.domain.decisions import Purpose
 from shared.domain.orders import IntentState, OrderStatus, Side
 from trade_executor.lifecycle import End
