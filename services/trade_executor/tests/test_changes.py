@@ -188,7 +188,7 @@ def test_a_stop_moves_towards_the_price_on_either_side_and_a_target_anywhere_bey
     assert moved == replace(SHORT, stop_loss=Decimal(105))
 
 
-def test_the_exits_of_an_older_bracket_stay_since_nothing_would_take_their_place() -> None:
+def test_the_exits_of_an_older_bracket_stay_since_its_shares_may_be_sold() -> None:
     answer = exits_moved(
         GUARDED,
         held=Decimal(10),

@@ -35,7 +35,6 @@ from trade_executor.lifecycle import (
     End,
     ExecutorState,
     Go,
-    Holding,
     Intent,
     IntentPurpose,
     OrderRecord,
@@ -50,7 +49,6 @@ from trade_executor.lifecycle import (
     may_leave,
     merged,
     order_of_work,
-    protection_needed,
     quantity_to_exit,
 )
 
@@ -286,76 +284,7 @@ def test_work_goes_protection_then_exits_then_entries_each_as_decided() -> None:
     assert order_of_work(enumerate(kinds)) == [2, 1, 3, 0]
 
 
-# ---------------------------------------------------------------------- protection and exits
-
-
-def a_holding(**changes: Any) -> Holding:
-    holding = Holding(
-        quantity=Decimal(40),
-        live_intents=(),
-        open_orders=(),
-        last_bracket=an_intent(state=IntentState.CANCELED, filled_quantity=Decimal(40)),
-        bracket_shares=Decimal(40),
-        has_known_legs=True,
-        protections=0,
-        refused=0,
-    )
-    return replace(holding, **changes)
-
-
-def a_stop(shares: int, status: OrderStatus = OrderStatus.NEW) -> OrderRecord:
-    return a_record(
-        side=Side.SELL, type="stop", status=status, quantity=Decimal(shares), broker_order_id="b-9"
-    )
-
-
-def test_shares_without_a_stop_are_protected_as_far_as_they_are_held() -> None:
-    assert protection_needed(a_holding()) == 40
-    assert protection_needed(a_holding(quantity=Decimal(25))) == 25
-    assert protection_needed(a_holding(open_orders=(a_stop(30),))) == 10
-
-
-def test_a_live_oco_guards_its_shares_before_its_stop_was_ever_seen() -> None:
-    oco = an_exit(client_order_id="fat-x-p0", state=IntentState.ACKED, quantity=Decimal(40))
-    oco = replace(oco, purpose=IntentPurpose.PROTECT, order_class=OrderClass.OCO)
-    its_stop = replace(a_stop(40), intent_id="fat-x-p0")
-    assert protection_needed(a_holding(live_intents=(oco,))) == 0
-    assert protection_needed(a_holding(live_intents=(oco,), open_orders=(its_stop,))) == 0
-    smaller = replace(oco, quantity=Decimal(15))
-    assert protection_needed(a_holding(live_intents=(smaller,))) == 25
-    assert (
-        protection_needed(a_holding(live_intents=(replace(oco, state=IntentState.UNKNOWN),))) == 0
-    )
-
-
-def test_fractions_of_a_share_are_left_out_of_an_oco() -> None:
-    assert protection_needed(a_holding(quantity=Decimal("12.7"))) == 12
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"open_orders": (a_stop(40),)},
-        {"open_orders": (a_stop(40, OrderStatus.HELD),)},
-        {"live_intents": (an_exit(state=IntentState.PENDING),)},
-        {"live_intents": (an_intent(state=IntentState.PARTIAL),)},
-        {"last_bracket": None},
-        {"bracket_shares": Decimal(0)},
-        {"quantity": Decimal(0)},
-        {"quantity": Decimal(-40)},
-        {"refused": 3},
-        {
-            "has_known_legs": False,
-            "last_bracket": an_intent(state=IntentState.FILLED, filled_quantity=Decimal(40)),
-        },
-    ],
-    ids=[
-        "guarded", "legs wait", "an exit is under way", "the entry is open", "never bracketed", "its shares are sold", "flat",
-        "short", "refused again and again", "legs not seen yet",
-    ],
-)  # fmt: skip
-def test_nothing_is_protected_that_need_not_or_must_not_be(changes: dict[str, Any]) -> None:
-    assert protection_needed(a_holding(**changes)) == 0
+# ---------------------------------------------------------------------- exits
 
 
 def test_an_exit_never_sends_more_than_was_decided_or_is_held() -> None:

@@ -113,8 +113,8 @@ def exits_moved(
     """`entry` with another target or stop for what it brought, or why there is none; None leaves one as it is.
 
     What rests at the broker is cancelled then and an OCO takes its place: legs cannot be replaced while they are held or
-    the exchange is closed, and a chain of replacements was seen to stick. Only the newest bracket of a symbol is guarded
-    like that, and only while no other order in it is under way; else the exits stay where they are.
+    the exchange is closed, and a chain of replacements was seen to stick. Only the newest bracket of a symbol is surely
+    still held, and nothing is guarded anew while another order in it is under way; else the exits stay where they are.
     """
     name = entry.order_class.value
     if entry.order_class is not OrderClass.BRACKET or entry.purpose is not IntentPurpose.ENTRY:

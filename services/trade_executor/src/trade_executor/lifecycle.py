@@ -37,9 +37,6 @@ from trade_executor.preflight import problem_with
 ZERO = Decimal(0)
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 PROBE_OFFSETS_S = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
-_STOPS = frozenset({OrderType.STOP.value, OrderType.STOP_LIMIT.value})
-# A protective order that the broker keeps refusing is a person's business.
-MAX_PROTECTION_REFUSALS = 3
 
 
 class IntentPurpose(StrEnum):
@@ -434,63 +431,6 @@ def may_be_posted_again(intent: Intent, seen: Circumstances) -> bool:
 
 
 # ---------------------------------------------------------------------- what must be done
-
-
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """One symbol's situation as far as protection goes."""
-
-    quantity: Decimal
-    live_intents: tuple[Intent, ...]
-    open_orders: tuple[OrderRecord, ...]
-    last_bracket: Intent | None
-    # Of the shares that bracket bought: neither sold by its own orders, nor gone when less was held since.
-    bracket_shares: Decimal
-    # Whether the bracket's legs were ever seen; a filled entry without them is to be looked up, not guarded.
-    has_known_legs: bool
-    # OCOs made for that bracket so far, and how many of them the broker refused.
-    protections: int
-    refused: int
-
-
-def protection_needed(holding: Holding) -> Decimal:
-    """Shares that lost their stop and target and need an OCO now; 0 when none do.
-
-    Legs that wait for a completed entry count as protection, since the broker will arm them. While an
-    entry, an exit or another protection is under way, the last of their events decides.
-    """
-    entry = holding.last_bracket
-    if entry is None or entry.stop_loss is None or entry.take_profit is None:
-        return ZERO
-    guards = [
-        intent
-        for intent in holding.live_intents
-        if intent.purpose is IntentPurpose.PROTECT
-        and intent.state in (IntentState.ACKED, IntentState.PARTIAL)
-    ]
-    if len(guards) < len(holding.live_intents):
-        return ZERO
-    if holding.refused >= MAX_PROTECTION_REFUSALS:
-        return ZERO
-    if entry.state is IntentState.FILLED and not holding.has_known_legs:
-        return ZERO
-    held = holding.quantity * entry.side.sign
-    # A live OCO counts by its intent: the broker tells of its stop a moment after it tells of its target.
-    by_intent = {intent.client_order_id for intent in guards}
-    guarded = sum((intent.quantity - intent.filled_quantity for intent in guards), ZERO)
-    guarded += sum(
-        (
-            order.remaining
-            for order in holding.open_orders
-            if order.side is entry.side.opposite
-            and order.type in _STOPS
-            and order.intent_id not in by_intent
-        ),
-        ZERO,
-    )
-    bare = min(held, holding.bracket_shares) - guarded
-    # Fractions of a share cannot be in an OCO.
-    return Decimal(int(bare)) if bare >= 1 else ZERO
 
 
 def bar_has_closed_over(entry: Intent, instant_at: datetime) -> bool:

@@ -35,6 +35,8 @@ DEEP_EVERY_S = 30.0
 _ACTIVITIES_LATE = timedelta(days=7)
 _OVERLAP = timedelta(seconds=60)
 _HISTORY = timedelta(days=1)
+# The broker ends an order that is good till cancelled after 90 days.
+_ORDERS_LAST = timedelta(days=91)
 _MAX_SINGLE_LOOKS = 10
 _CONFIRM_AFTER_S = 1.0
 _LOOKS = 4
@@ -87,6 +89,8 @@ class Reconciler:
         self._asked_deep = True
         self._connections = 0
         self._stream_is_up = False
+        # Orders given at the broker whose kin was looked for in this term.
+        self._looked_for: set[str] = set()
         self._alone = asyncio.Lock()
         # Set once everything was compared for the first time in this term: nothing is sent before.
         self.compared = asyncio.Event()
@@ -166,7 +170,7 @@ class Reconciler:
     # ------------------------------------------------------------------ light
 
     async def _compare_open_orders(self, report: Report) -> None:
-        """One list covers all open orders; those of ours that are missing from it are looked up singly."""
+        """One list covers all open orders; those we know that are missing from it are looked up singly."""
         listed = await self._broker.orders(status="open")
         looked_up = await self._look_up_missing(listed, at_most=_MAX_SINGLE_LOOKS)
         booked = await self._door.book([*listed, *looked_up])
@@ -189,6 +193,18 @@ class Reconciler:
         ]
         for root in missing[:at_most]:
             order = await self._broker.order(root)
+            if order is not None:
+                found.append(order)
+                seen |= {one.broker_order_id for one in (order, *order.legs)}
+                complete.add(root)
+        # A leg that was replaced at the broker is not listed with the others any more.
+        gone = [
+            leg
+            for leg, root in await self._store.questions.open_legs()
+            if leg not in seen and root in complete
+        ]
+        for leg in gone[: at_most - len(found)]:
+            order = await self._broker.order(leg)
             if order is not None:
                 found.append(order)
         return found
@@ -218,11 +234,15 @@ class Reconciler:
         report.orders_seen = len(listed) + len(older) + len(looked_up)
         report.executions_seen = len(executions)
         report.fills_booked = len(booked.fills)
-        if booked.forgotten:
+        forgotten = (*booked.forgotten, *await self._find_families())
+        if forgotten:
             self._halt.throw(
-                f"the broker has {len(booked.forgotten)} orders of ours that the database does not know "
-                f"({booked.forgotten[0]}); was it restored from an older backup? Compare both, then resume"
+                f"the broker has {len(forgotten)} orders of ours that the database does not know "
+                f"({forgotten[0]}); was it restored from an older backup? Compare both, then resume"
             )
+        if booked.incomplete:
+            # Of orders that came with the account, too: what they filled before may be told only now.
+            await self._book_executions(report, await self._since())
         await self._prove_absence(report, listed, booked.unexplained)
         await self._book_activities(since)
         await self._compare_holdings(report, since)
@@ -237,6 +257,29 @@ class Reconciler:
             await self._say(ExecutorState.RECONCILING, "waiting for the trade stream")
         self.compared.set()
         self._sender_wake.set()
+
+    async def _find_families(self) -> tuple[str, ...]:
+        """Look once for what orders given at the broker are tied to; returns those of ours that nobody remembers.
+
+        A list of open orders shows the target of an entry that has ended alone, without its stop, which is held.
+        """
+        lonely = await self._store.guards.lonely() - self._looked_for
+        if not lonely:
+            return ()
+        try:
+            listed = await self._broker.orders(status="all", after=self._clock.now() - _ORDERS_LAST)
+        except Retryable as error:
+            _log.warning("stops given at the broker not found yet", reason=str(error))
+            return ()
+        families = [
+            order
+            for order in listed
+            if any(leg.broker_order_id in lonely for leg in order.legs)
+            or (order.broker_order_id in lonely and order.legs)
+        ]
+        booked = await self._door.book(families, is_whole=True)
+        self._looked_for |= lonely
+        return booked.forgotten
 
     async def _check_account(self) -> None:
         account = await self._broker.account()

@@ -9,6 +9,7 @@ unless look-ups under the same id have been answered.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Protocol
 
@@ -173,9 +174,17 @@ class Sender:
         found = await self._broker.order(root)
         if found is None:
             return False
-        await self._booker.book([found])
+        seen = {order.broker_order_id for order in (found, *found.legs)}
+        # A leg that was replaced at the broker is not listed with the others any more.
+        alone = [
+            await self._broker.order(record.broker_order_id)
+            for record in members
+            if record.broker_order_id not in seen
+        ]
+        looked_at = [found, *(order for order in alone if order is not None)]
+        await self._booker.book(looked_at)
         crashpoint("cancel.committed")
-        by_id = {order.broker_order_id: order for order in (found, *found.legs)}
+        by_id = {one.broker_order_id: one for order in looked_at for one in (order, *order.legs)}
         is_over = all(_has_ended(by_id.get(record.broker_order_id)) for record in members)
         if is_over:
             self._cancel_sent_s.pop(root, None)
@@ -341,6 +350,11 @@ class Sender:
         why = f"{error.status} {error.code}: {error.reason}"
         if error.status == _UNAUTHORIZED:
             self._halt.throw(f"the broker refuses the keys: {error.reason}")
+        if intent.purpose is IntentPurpose.EXIT:
+            # The refusal is recorded whether or not its cause is found.
+            with suppress(Retryable):
+                in_the_way = await self._store.guards.in_the_way_of(intent)
+                why += "" if in_the_way is None else f"; {in_the_way}"
         await self._store.outgoing.record_refusal(intent, why, at=self._clock.now())
 
     async def _shares_to_reduce(self, intent: Intent) -> Decimal | None:
@@ -353,10 +367,13 @@ class Sender:
             obstacles = await self._store.outgoing.make_way(intent, at=self._clock.now())
             names = [one.client_order_id for one in obstacles.unknown]
             blocking = [name for name in names if not self._probes.round_is_complete(name)]
-            if not obstacles.open_orders and not blocking:
+            in_the_way = obstacles.open_orders
+            if not in_the_way and not blocking:
+                in_the_way = await self._store.guards.withdraw(intent, at=self._clock.now())
+            if not in_the_way and not blocking:
                 self._waited_for.discard(intent.client_order_id)
                 return quantity_to_exit(intent, obstacles.position)
-            achieved = await self._cancel(obstacles.open_orders)
+            achieved = await self._cancel(in_the_way)
             achieved |= await self._probe(obstacles.unknown)
             if achieved:
                 continue

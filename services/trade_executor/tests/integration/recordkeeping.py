@@ -120,12 +120,12 @@ class Desk:
         return intent
 
     async def leaving(
-        self, signal: str = "out", quantity: Decimal = TEN, *, side: Side = Side.SELL
+        self, signal: str = "out", quantity: Decimal = TEN, *, side: Side = Side.SELL, **terms: Any
     ) -> Intent:
         """An exit as risk approved it."""
         return await self.decided(
             signal, side=side, purpose=Purpose.EXIT, quantity=quantity, stop_loss=None,
-            take_profit=None, time_in_force=TimeInForce.DAY,
+            take_profit=None, time_in_force=TimeInForce.DAY, **terms,
         )  # fmt: skip
 
     async def work(self) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import text
 
 from shared.domain.decisions import Purpose, Refused, StopMove
-from shared.domain.orders import OrderType, Side, TimeInForce
+from shared.domain.orders import OrderClass, OrderRequest, OrderType, Side, TimeInForce
 from shared.domain.signals import ManualOrder
 from shared.domain.symbols import Symbol
 from simulator.orders import BookRules
@@ -513,5 +513,41 @@ def test_shares_bought_bare_are_not_guarded_at_the_prices_of_an_older_bracket(
             await desk.step(6)
             assert [purpose for purpose, *_ in await desk.intents()] == ["entry", "entry"]
             assert desk.sim.book()["positions"]["AAPL"]["quantity"] == "5"
+
+    asyncio.run(scenario())
+
+
+def test_a_position_that_came_with_the_account_is_left_through_the_stop_that_guards_it(
+    make_desk: Any,
+) -> None:
+    async def scenario() -> None:
+        async with make_desk(started=False) as desk:
+            bought = OrderRequest(
+                "somebody-elses", Symbol("AAPL"), Side.BUY, Decimal(10), OrderType.MARKET,
+                TimeInForce.GTC, OrderClass.BRACKET, take_profit=Decimal(120), stop_loss=Decimal(90),
+            )  # fmt: skip
+            for _ in range(3):
+                await asyncio.to_thread(desk.sim.advance)
+            await desk.parts.broker.submit(bought, lambda: None)
+            for _ in range(3):
+                answer = await asyncio.to_thread(desk.sim.advance)
+            desk.clock.set(datetime.fromisoformat(answer["venue_at"]))
+            await desk.start()
+            await desk.review(desk.exit("sig-out"))
+
+            async def is_taken() -> bool:
+                return bool(await desk.intents() == [("exit", "ACKED", "AAPL", Decimal(10))])
+
+            await desk.until(is_taken, "the exit is taken")
+            for _ in range(3):
+                await asyncio.to_thread(desk.sim.advance)
+
+            async def is_flat() -> bool:
+                return not await desk.rows(
+                    "SELECT 1 FROM trade_executor.v_positions WHERE account = :a"
+                )
+
+            await desk.until(is_flat, "nothing is held any more")
+            assert desk.sim.book()["positions"] == {}
 
     asyncio.run(scenario())

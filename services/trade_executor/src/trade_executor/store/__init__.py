@@ -10,6 +10,7 @@ from shared.adapters.postgres import Database
 from trade_executor.slicing import Slicing, at_once
 from trade_executor.store.activities import Activities
 from trade_executor.store.differences import Differences
+from trade_executor.store.guards import Guards
 from trade_executor.store.ledger import Booked, Ledger
 from trade_executor.store.lending import Lendings
 from trade_executor.store.manual import ManualOrders
@@ -35,6 +36,7 @@ class Store:
         self.terms = Terms(db, account)
         self.reviews = Reviews(db, account, slicing)
         self.differences = Differences(db, account)
+        self.guards = Guards(db, account)
         self.protection = Protection(db, account, self.differences)
         self.outgoing = Outgoing(db, account, self.differences, self.protection)
         self.ledger = Ledger(db, account, self.differences, self.protection)

@@ -18,7 +18,7 @@ from shared.domain.activities import SPLITS, Activity, ShareMove
 from shared.domain.money import plain
 from shared.domain.symbols import Symbol
 from trade_executor.store.differences import Differences
-from trade_executor.store.tables import SCHEMA, ZERO, Tables, as_json
+from trade_executor.store.tables import SCHEMA, SOLD_BY_OWN_ORDERS, ZERO, Tables, as_json
 
 _CENT = Decimal("0.01")
 INSIDE_OPENING = "INSIDE_OPENING"
@@ -139,17 +139,19 @@ class Activities(Tables):
         """Put the exits of the newest entries, as many as brought the `held` shares, into the new ones."""
         rows = await self._all(
             connection,
-            f"""SELECT client_order_id, stop_loss, stop_loss_limit, take_profit, filled_quantity
-                FROM {SCHEMA}.intents
-                WHERE account = :account AND symbol = :symbol AND purpose = 'entry' AND filled_quantity > 0
-                ORDER BY sequence DESC LIMIT {_MOST_ENTRIES} FOR UPDATE""",
+            f"""SELECT i.client_order_id, i.stop_loss, i.stop_loss_limit, i.take_profit,
+                    i.filled_quantity - own.sold AS unsold
+                FROM {SCHEMA}.intents i, LATERAL ({SOLD_BY_OWN_ORDERS}) own
+                WHERE i.account = :account AND i.symbol = :symbol AND i.purpose = 'entry'
+                  AND i.filled_quantity > own.sold
+                ORDER BY i.sequence DESC LIMIT {_MOST_ENTRIES} FOR UPDATE OF i""",
             symbol=symbol,
         )
         brought = ZERO
         for row in rows:
             if brought >= held:
                 break
-            brought += row.filled_quantity
+            brought += row.unsold
             if row.stop_loss is None:
                 continue
             await self._do(
@@ -160,6 +162,25 @@ class Activities(Tables):
                 limit=_scaled(row.stop_loss_limit, ratio),
                 target=_scaled(row.take_profit, ratio),
                 id=row.client_order_id,
+            )
+        guards = await self._all(
+            connection,
+            f"""SELECT stop_order_id, quantity, stop_price, stop_limit_price, target_price
+                FROM {SCHEMA}.withdrawn_guards
+                WHERE account = :account AND symbol = :symbol FOR UPDATE""",
+            symbol=symbol,
+        )
+        for row in guards:
+            await self._do(
+                connection,
+                f"""UPDATE {SCHEMA}.withdrawn_guards SET quantity = :quantity, stop_price = :stop,
+                        stop_limit_price = :limit, target_price = :target
+                    WHERE account = :account AND stop_order_id = :id""",
+                quantity=row.quantity / ratio,
+                stop=_scaled(row.stop_price, ratio),
+                limit=_scaled(row.stop_limit_price, ratio),
+                target=_scaled(row.target_price, ratio),
+                id=row.stop_order_id,
             )
         # Planned in the old shares and not sent: the comparison that books the split plans it anew.
         await self._do(

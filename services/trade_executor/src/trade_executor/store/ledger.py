@@ -86,7 +86,8 @@ class _Batch:
     changed: set[str] = field(default_factory=set)
     fills: list[dict[str, Any]] = field(default_factory=list)
     unexplained: set[str] = field(default_factory=set)
-    external: list[tuple[OrderRecord, Mapping[str, Any]]] = field(default_factory=list)
+    # Somebody else's orders, each with what of it is to be shown.
+    external: list[tuple[OrderRecord, Sequence[BrokerOrder]]] = field(default_factory=list)
 
 
 class Ledger(Tables):
@@ -322,7 +323,9 @@ class Ledger(Tables):
             if intent is None and parent is None and not is_whole:
                 batch.unexplained.add(seen.broker_order_id)
                 return
-            if intent is None and parent is None and _was_over(seen, batch):
+            was_over = intent is None and parent is None and _was_over(seen, batch)
+            standing = [leg for leg in seen.legs if _stands(leg)]
+            if was_over and not standing:
                 return
             intent_id = None
             if intent is not None:
@@ -336,8 +339,14 @@ class Ledger(Tables):
                 side=None if intent is None else intent.side,
             )
             batch.changed.add(record.broker_order_id)
+            if was_over:
+                # It is kept for its legs' sake; what it filled is inside the opening figures.
+                record = replace(record, booked_quantity=record.filled_quantity)
             if intent_id is None and parent is None:
-                batch.external.append((record, seen.raw))
+                shown = standing if was_over else [seen]
+                if was_over and any(leg.broker_order_id in batch.records for leg in standing):
+                    shown = []  # they were told of when they were seen alone
+                batch.external.append((record, shown))
         else:
             news = merged(record, seen)
             if parent is not None and record.parent_order_id is None:
@@ -356,20 +365,27 @@ class Ledger(Tables):
             return
         rows = await self._all(
             connection,
-            f"""SELECT broker_order_id, execution_id, cumulative_quantity, quantity, price
+            f"""SELECT broker_order_id, execution_id, cumulative_quantity, quantity, price, executed_at
                 FROM {SCHEMA}.fills WHERE account = :account AND broker_order_id = ANY(:ids)""",
             ids=sorted({e.broker_order_id for e in executions}),
         )
         booked: dict[str, list[tuple[str, Decimal | None, Decimal, Decimal]]] = {}
+        since_opening: dict[str, Decimal] = {}
         for row in rows:
             booked.setdefault(row.broker_order_id, []).append(
                 (row.execution_id, row.cumulative_quantity, row.quantity, row.price)
             )
-        for execution in executions:
+            if batch.ledger_from is not None and row.executed_at > batch.ledger_from:
+                total = since_opening.get(row.broker_order_id, ZERO) + row.quantity
+                since_opening[row.broker_order_id] = total
+        within, later = _parted_by_opening(executions, batch)
+        for order_id, opening in within.items():
+            record = batch.records.get(order_id)
+            if record is not None:
+                self._count_opening(batch, record, opening + since_opening.get(order_id, ZERO))
+        for execution in later:
             record = batch.records.get(execution.broker_order_id)
             if record is None:
-                if batch.ledger_from is not None and execution.executed_at <= batch.ledger_from:
-                    continue  # it is inside the opening figures
                 batch.unexplained.add(execution.broker_order_id)
                 continue
             known = booked.setdefault(execution.broker_order_id, [])
@@ -400,6 +416,16 @@ class Ledger(Tables):
                     "at": batch.at,
                 }
             )
+
+    @staticmethod
+    def _count_opening(batch: _Batch, record: OrderRecord, booked: Decimal) -> None:
+        """What an order filled before the ledger began is inside the opening figures: counted, and no fill of ours."""
+        if booked <= record.booked_quantity:
+            return
+        batch.records[record.broker_order_id] = replace(
+            record, booked_quantity=booked, filled_quantity=max(record.filled_quantity, booked)
+        )
+        batch.changed.add(record.broker_order_id)
 
     def _follow_intents(self, batch: _Batch) -> None:
         """Move each intent to where its own order has come; legs do not move it."""
@@ -461,12 +487,16 @@ class Ledger(Tables):
                 payload=EXECUTION.encode(value),
                 at=batch.at,
             )
-        for record, raw in batch.external:
+        for record, shown in batch.external:
+            if not shown:
+                continue
             await self._differences.open_within(
                 connection, "EXTERNAL_ORDER", record.broker_order_id, record.symbol,
                 ours="no such order",
-                theirs=f"{record.side} {record.quantity} {record.type} {record.status}",
-                evidence=dict(raw), at=batch.at,
+                theirs="; ".join(
+                    f"{one.side or record.side} {one.quantity} {one.type} {one.status}" for one in shown
+                ),
+                evidence=dict(shown[0].raw), at=batch.at,
             )  # fmt: skip
 
     async def _mark(self, connection: AsyncConnection) -> None:
@@ -517,6 +547,30 @@ def _quantity_now(intent: Intent, record: OrderRecord) -> Decimal:
         return intent.quantity
     # What the replaced order filled is not this one's to fill any more.
     return min(intent.quantity, record.quantity)
+
+
+def _parted_by_opening(
+    executions: Sequence[BrokerExecution], batch: _Batch
+) -> tuple[dict[str, Decimal], list[BrokerExecution]]:
+    """Shares that orders not of ours had filled when the ledger began, as far as is told, and what is to be booked."""
+    within: dict[str, Decimal] = {}
+    later = []
+    for execution in executions:
+        record = batch.records.get(execution.broker_order_id)
+        is_ours = record is not None and record.intent_id is not None
+        if is_ours or batch.ledger_from is None or execution.executed_at > batch.ledger_from:
+            later.append(execution)
+            continue
+        told = within.get(execution.broker_order_id, ZERO)
+        within[execution.broker_order_id] = max(
+            told, execution.cumulative or told + execution.quantity
+        )
+    return within, later
+
+
+def _stands(order: BrokerOrder) -> bool:
+    status = known_status(order.status)
+    return status is None or not status.is_final
 
 
 def _was_over(seen: BrokerOrder, batch: _Batch) -> bool:

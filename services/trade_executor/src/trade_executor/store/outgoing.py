@@ -208,6 +208,8 @@ class Outgoing(Tables):
                 await self._end(
                     connection, intent, (IntentState.PENDING,), verdict.state, verdict.why, now
                 )
+                # What it had taken out of its way is put back at once.
+                await self._protection.plan(connection, {intent.symbol}, now)
             if not isinstance(verdict, Go):
                 return verdict
             row = await self._one(

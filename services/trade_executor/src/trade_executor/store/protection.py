@@ -1,6 +1,6 @@
 """Which shares lost their stop and target, and what is planned for them?
 
-`lifecycle.protection_needed` decides; here its circumstances are read and the intent is written, in the transaction
+`guarding.protection_needed` decides; here its circumstances are read and the intent is written, in the transaction
 of whatever laid the shares bare.
 """
 
@@ -16,31 +16,41 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.adapters.postgres import Database
 from shared.domain.ids import client_order_id
 from shared.domain.money import plain
-from shared.domain.orders import OrderClass, OrderType, TimeInForce
+from shared.domain.orders import OrderClass, OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
-from trade_executor.lifecycle import (
+from trade_executor.guarding import (
     MAX_PROTECTION_REFUSALS,
+    Bracket,
+    Cover,
+    Guard,
     Holding,
-    Intent,
-    IntentPurpose,
+    cover_of,
+    guarded_by_others,
     protection_needed,
 )
+from trade_executor.lifecycle import Intent, IntentPurpose
 from trade_executor.store.differences import Differences
+from trade_executor.store.guards import STANDS
 from trade_executor.store.tables import (
     FINAL,
     INSERT_INTENT,
     INTENT_COLUMNS,
     LIVE,
-    ORDER_COLUMNS,
+    ORDER_NAMES,
     SCHEMA,
+    SOLD_BY_OWN_ORDERS,
     ZERO,
     Tables,
     intent_of,
     order_of,
+    prefixed_intent_columns,
 )
 
 # Protection stands until it is used or withdrawn; this only bounds how long it may wait to be sent.
 _PROTECTION_LASTS = timedelta(days=90)
+# Of one symbol, with shares left in each; what more brackets hold is a person's business.
+_MOST_BRACKETS = 20
+_ORDER_COLUMNS = ", ".join(f"o.{name}" for name in ORDER_NAMES)
 
 
 class Protection(Tables):
@@ -106,17 +116,14 @@ class Protection(Tables):
             quantity = await self._position(connection, symbol)
             if quantity == 0 or await self._awaits_fills(connection, symbol):
                 continue
-            holding = await self._holding(connection, symbol, quantity)
-            bare = protection_needed(holding)
-            if bare > 0 and holding.last_bracket is not None:
-                await connection.execute(
-                    INSERT_INTENT,
-                    [
-                        _protection_row(
-                            self.account, holding.last_bracket, bare, holding.protections, at
-                        )
-                    ],
-                )
+            holding = await self._holding(connection, symbol, quantity, at)
+            rows = [
+                _protection_row(self.account, bracket.cover, shares, bracket.protections, at)
+                for bracket, shares in protection_needed(holding)
+                if bracket.cover is not None
+            ]
+            if rows:
+                await connection.execute(INSERT_INTENT, rows)
                 made_work = True
         return made_work
 
@@ -131,84 +138,181 @@ class Protection(Tables):
         return row is not None
 
     async def _holding(
-        self, connection: AsyncConnection, symbol: Symbol, quantity: Decimal
+        self, connection: AsyncConnection, symbol: Symbol, quantity: Decimal, at: datetime
     ) -> Holding:
-        entry = await self._one(
+        opened = await self._all(
             connection,
-            f"""SELECT {INTENT_COLUMNS} FROM {SCHEMA}.intents
-                WHERE account = :account AND symbol = :symbol AND order_class = 'bracket'
-                  AND purpose = 'entry' AND filled_quantity > 0
-                ORDER BY sequence DESC LIMIT 1""",
+            f"""SELECT {_ORDER_COLUMNS} FROM {SCHEMA}.orders o
+                WHERE o.account = :account AND o.symbol = :symbol AND o.status NOT IN {FINAL}
+                  AND (o.intent_id IS NOT NULL OR {STANDS})""",
             symbol=symbol,
         )
-        if entry is None:
-            return Holding(
-                quantity, (), (), None, ZERO, has_known_legs=False, protections=0, refused=0
-            )
+        orders = tuple(map(order_of, opened))
+        withdrawn = await self._withdrawn(connection, symbol, quantity)
+        # Those come last: what they were given for was held before what we bought.
+        left = abs(quantity) - guarded_by_others(quantity, orders, withdrawn)
+        brackets = await self._brackets(connection, symbol, quantity, left, at)
+        brackets += withdrawn
+        if not brackets:
+            return Holding(quantity, (), orders, ())
         live = await self._all(
             connection,
             f"""SELECT {INTENT_COLUMNS} FROM {SCHEMA}.intents
                 WHERE account = :account AND symbol = :symbol AND state IN {LIVE}""",
             symbol=symbol,
         )
-        opened = await self._all(
-            connection,
-            f"""SELECT {ORDER_COLUMNS} FROM {SCHEMA}.orders
-                WHERE account = :account AND symbol = :symbol AND status NOT IN {FINAL}""",
-            symbol=symbol,
-        )
-        counts = await self._one(
-            connection,
-            f"""SELECT count(*) AS made, count(*) FILTER (WHERE state = 'REJECTED') AS refused,
-                    EXISTS (SELECT FROM {SCHEMA}.orders WHERE account = :account
-                        AND parent_order_id = :entry_order) AS legs
-                FROM {SCHEMA}.intents
-                WHERE account = :account AND signal_id = :signal AND leg = 'protect'""",
-            signal=entry.signal_id,
-            entry_order=entry.broker_order_id,
-        )
-        assert counts is not None
-        return Holding(
-            quantity=quantity,
-            live_intents=tuple(map(intent_of, live)),
-            open_orders=tuple(map(order_of, opened)),
-            last_bracket=intent_of(entry),
-            bracket_shares=await self._bracket_shares(connection, intent_of(entry), quantity),
-            has_known_legs=counts.legs,
-            protections=int(counts.made),
-            refused=int(counts.refused),
-        )
+        return Holding(quantity, tuple(map(intent_of, live)), orders, tuple(brackets))
 
-    async def _bracket_shares(
-        self, connection: AsyncConnection, entry: Intent, quantity: Decimal
-    ) -> Decimal:
-        """Shares of `entry` that are still held: shares bought bare, or later, are not its to guard."""
+    async def _brackets(
+        self,
+        connection: AsyncConnection,
+        symbol: Symbol,
+        quantity: Decimal,
+        left: Decimal,
+        at: datetime,
+    ) -> list[Bracket]:
+        """Our brackets that `left` of the `quantity` held (signed) may have come from, newest first."""
+        found: list[Bracket] = []
+        before: int | None = None
+        while left > 0:
+            row = await self._one(
+                connection,
+                f"""SELECT i.sequence, {prefixed_intent_columns("i")}, own.sold,
+                        EXISTS (SELECT FROM {SCHEMA}.orders leg WHERE leg.account = i.account
+                            AND leg.parent_order_id = i.broker_order_id) AS has_known_legs
+                    FROM {SCHEMA}.intents i, LATERAL ({SOLD_BY_OWN_ORDERS}) own
+                    WHERE i.account = :account AND i.symbol = :symbol AND i.order_class = 'bracket'
+                      AND i.purpose = 'entry' AND i.filled_quantity > 0 AND own.sold < i.filled_quantity
+                      AND (CAST(:before AS bigint) IS NULL OR i.sequence < :before)
+                    ORDER BY i.sequence DESC LIMIT 1""",
+                symbol=symbol,
+                before=before,
+            )
+            if row is None:
+                return found
+            if len(found) == _MOST_BRACKETS:
+                await self._differences.open_within(
+                    connection, "PROTECTION_REFUSED", f"brackets of {symbol}", symbol,
+                    ours=f"stops of the newest {_MOST_BRACKETS} brackets are put back",
+                    theirs=f"{plain(left)} shares more are held", evidence={}, at=at,
+                )  # fmt: skip
+                return found
+            entry, before = intent_of(row), row.sequence
+            least = await self._least_since(
+                connection, entry.symbol, quantity,
+                f"""SELECT max(id) FROM {SCHEMA}.fills
+                    WHERE account = :account AND broker_order_id = :since""",
+                since=entry.broker_order_id,
+            )  # fmt: skip
+            if least * entry.side.sign <= 0:
+                return found  # nothing was held once since then, so nothing older is left
+            shares = min(entry.filled_quantity - row.sold, abs(least))
+            left -= shares
+            made, refused = await self._made(connection, entry.signal_id)
+            found.append(
+                Bracket(
+                    cover_of(entry, has_known_legs=row.has_known_legs),
+                    entry.signal_id,
+                    entry.side,
+                    shares,
+                    frozenset({entry.client_order_id}),
+                    made,
+                    refused,
+                )
+            )
+        return found
+
+    async def _withdrawn(
+        self, connection: AsyncConnection, symbol: Symbol, quantity: Decimal
+    ) -> list[Bracket]:
+        """Stops given at the broker that an exit took out of its way, while something is held since; newest first."""
+        rows = await self._all(
+            connection,
+            f"""SELECT g.*, e.decision_id AS exit_decision, (
+                    SELECT coalesce(sum(f.quantity), 0) FROM {SCHEMA}.fills f
+                    JOIN {SCHEMA}.orders o ON o.account = f.account AND o.broker_order_id = f.broker_order_id
+                    WHERE f.account = g.account AND f.symbol = g.symbol AND f.side = g.side
+                      AND f.booked_at >= g.withdrawn_at
+                      AND (o.broker_order_id IN (g.stop_order_id, g.target_order_id) OR o.intent_id IN (
+                          SELECT client_order_id FROM {SCHEMA}.intents i
+                          WHERE i.account = g.account AND i.signal_id = 'guard-' || g.stop_order_id))) AS sold
+                FROM {SCHEMA}.withdrawn_guards g
+                JOIN {SCHEMA}.intents e ON e.account = g.account AND e.client_order_id = g.exit_id
+                WHERE g.account = :account AND g.symbol = :symbol AND g.side = :side
+                ORDER BY g.withdrawn_at DESC, g.stop_order_id LIMIT {_MOST_BRACKETS}""",
+            symbol=symbol,
+            side=(Side.SELL if quantity > 0 else Side.BUY).value,
+        )
+        found = []
+        for row in rows:
+            least = await self._least_since(
+                connection, symbol, quantity,
+                f"""SELECT coalesce(max(id), 0) FROM {SCHEMA}.fills
+                    WHERE account = :account AND symbol = :symbol AND booked_at < :since""",
+                since=row.withdrawn_at,
+            )  # fmt: skip
+            if least * quantity <= 0:
+                break  # nothing was held once since then
+            guard = Guard(
+                row.stop_order_id, row.target_order_id, row.quantity, row.stop_price,
+                row.stop_limit_price, row.target_price,
+            )  # fmt: skip
+            made, refused = await self._made(connection, guard.signal_id)
+            found.append(
+                Bracket(
+                    Cover(
+                        guard.signal_id, row.exit_decision, symbol, Side(row.side), guard.stop,
+                        guard.stop_limit, guard.target, guard.stop,
+                    ),
+                    guard.signal_id,
+                    Side(row.side).opposite,
+                    max(ZERO, min(guard.quantity - row.sold, abs(least))),
+                    frozenset({guard.stop_order_id}),
+                    made,
+                    refused,
+                )
+            )  # fmt: skip
+        return found
+
+    async def _made(self, connection: AsyncConnection, signal_id: str) -> tuple[int, int]:
+        """How many orders took the place of a bracket's legs, and how many of them the broker refused."""
         row = await self._one(
             connection,
-            f"""WITH bought AS (
-                    SELECT max(id) AS last_id FROM {SCHEMA}.fills
-                    WHERE account = :account AND broker_order_id = :order_id),
-                later AS (
-                    SELECT f.intent_id, f.side, f.quantity,
-                           sum(CASE f.side WHEN :side THEN f.quantity ELSE -f.quantity END)
-                               OVER (ORDER BY f.id DESC) AS gained_since
-                    FROM {SCHEMA}.fills f, bought
-                    WHERE f.account = :account AND f.symbol = :symbol AND f.id > bought.last_id)
-                SELECT coalesce(max(gained_since), 0) AS gained,
-                       coalesce(sum(quantity) FILTER (WHERE side <> :side AND intent_id IN (
-                            SELECT client_order_id FROM {SCHEMA}.intents
-                            WHERE account = :account AND decision_id = :decision)), 0) AS sold
-                FROM later""",
-            order_id=entry.broker_order_id,
-            side=entry.side.value,
-            symbol=entry.symbol,
-            decision=entry.decision_id,
+            f"""SELECT count(*) AS made, count(*) FILTER (WHERE state = 'REJECTED') AS refused
+                FROM {SCHEMA}.intents
+                WHERE account = :account AND signal_id = :signal AND leg = 'protect'""",
+            signal=signal_id,
         )
         assert row is not None
-        # What was held when least was held since the entry filled.
-        least: Decimal = quantity * entry.side.sign - max(row.gained, ZERO)
-        unsold: Decimal = entry.filled_quantity - row.sold
-        return max(ZERO, min(unsold, least))
+        return int(row.made), int(row.refused)
+
+    async def _least_since(
+        self,
+        connection: AsyncConnection,
+        symbol: Symbol,
+        quantity: Decimal,
+        last_fill: str,
+        **since: Any,
+    ) -> Decimal:
+        """Signed shares held when least was held after a fill, 0 if there were none: what came later is others'.
+
+        Args:
+            last_fill: the statement that selects the id of that fill.
+        """
+        row = await self._one(
+            connection,
+            f"""SELECT coalesce(max(gained), 0) AS gained FROM (
+                    SELECT sum(CASE f.side WHEN :side THEN f.quantity ELSE -f.quantity END)
+                               OVER (ORDER BY f.id DESC) AS gained
+                    FROM {SCHEMA}.fills f
+                    WHERE f.account = :account AND f.symbol = :symbol AND f.id > ({last_fill})) AS later""",
+            symbol=symbol,
+            side=(Side.BUY if quantity > 0 else Side.SELL).value,
+            **since,
+        )
+        assert row is not None
+        least: Decimal = max(ZERO, abs(quantity) - max(ZERO, row.gained))
+        return least if quantity > 0 else -least
 
     async def note_refusal(
         self, connection: AsyncConnection, intent: Intent, reason: str, at: datetime
@@ -223,34 +327,36 @@ class Protection(Tables):
 
 
 def _protection_row(
-    account: str, entry: Intent, quantity: Decimal, generation: int, at: datetime
+    account: str, cover: Cover, quantity: Decimal, generation: int, at: datetime
 ) -> dict[str, Any]:
-    """An OCO with the entry's own stop and target for shares that lost theirs."""
+    """The order that guards shares which lost their stop: an OCO, or a stop alone where there was no target."""
+    has_target = cover.target is not None
+    kind = OrderType.STOP if cover.stop_limit is None else OrderType.STOP_LIMIT
     return {
         "account": account,
-        "id": client_order_id(account, entry.signal_id, IntentPurpose.PROTECT.value, generation),
-        "decision_id": entry.decision_id,
-        "signal_id": entry.signal_id,
-        "symbol": entry.symbol,
-        "side": entry.side.opposite.value,
+        "id": client_order_id(account, cover.signal_id, IntentPurpose.PROTECT.value, generation),
+        "decision_id": cover.decision_id,
+        "signal_id": cover.signal_id,
+        "symbol": cover.symbol,
+        "side": cover.side.value,
         "purpose": IntentPurpose.PROTECT.value,
         "leg": IntentPurpose.PROTECT.value,
         "generation": generation,
-        "type": OrderType.LIMIT.value,
+        "type": (OrderType.LIMIT if has_target else kind).value,
         "time_in_force": TimeInForce.GTC.value,
-        "order_class": OrderClass.OCO.value,
+        "order_class": (OrderClass.OCO if has_target else OrderClass.SIMPLE).value,
         "quantity": quantity,
-        "limit_price": entry.take_profit,
-        "stop_price": None,
-        "stop_loss": entry.stop_loss,
-        "take_profit": entry.take_profit,
+        "limit_price": cover.target if has_target else cover.stop_limit,
+        "stop_price": None if has_target else cover.stop,
+        "stop_loss": cover.stop if has_target else None,
+        "take_profit": cover.target,
         "trail_price": None,
         "trail_percent": None,
-        "stop_loss_limit": entry.stop_loss_limit,
+        "stop_loss_limit": cover.stop_limit if has_target else None,
         "extended_hours": False,
         "replaces": None,
         "notional": None,
-        "reference_price": entry.reference_price,
+        "reference_price": cover.reference_price,
         "act_from": at,
         "act_until": at + _PROTECTION_LASTS,
         "at": at,

@@ -36,6 +36,20 @@ class Questions(Tables):
 
         return await self._db.run(work)
 
+    async def open_legs(self) -> list[tuple[str, str]]:
+        """Legs that are open as far as we know, each with its first order."""
+
+        async def work(connection: AsyncConnection) -> list[tuple[str, str]]:
+            rows = await self._all(
+                connection,
+                f"""SELECT broker_order_id, parent_order_id FROM {SCHEMA}.orders
+                    WHERE account = :account AND status NOT IN {FINAL} AND parent_order_id IS NOT NULL
+                    ORDER BY sequence LIMIT 1000""",
+            )
+            return [(row.broker_order_id, row.parent_order_id) for row in rows]
+
+        return await self._db.run(work)
+
     async def oldest_open_question_at(self) -> datetime | None:
         """Since when executions or outcomes are missing; None when nothing is."""
 

@@ -148,6 +148,16 @@ ORDER_NAMES = (
 ORDER_COLUMNS = ", ".join(ORDER_NAMES)
 
 
+# Of an entry `i`: shares that its legs, and the orders that took their place, have sold again.
+SOLD_BY_OWN_ORDERS = f"""
+    SELECT coalesce(sum(f.quantity), 0) AS sold
+    FROM {SCHEMA}.intents own_order
+    JOIN {SCHEMA}.orders o ON o.account = own_order.account AND o.intent_id = own_order.client_order_id
+    JOIN {SCHEMA}.fills f ON f.account = o.account AND f.broker_order_id = o.broker_order_id
+    WHERE own_order.account = i.account AND own_order.decision_id = i.decision_id
+      AND own_order.symbol = i.symbol AND f.side <> i.side"""
+
+
 def prefixed_intent_columns(alias: str) -> str:
     """An intent's columns where its table is called `alias`."""
     return ", ".join(f"{alias}.{name}" for name in INTENT_NAMES)

@@ -1,0 +1,223 @@
+"""Which stops guard the shares of a symbol, which shares lost theirs, and what would put them back?
+
+Stops and targets are legs of our brackets, orders of ours that took their place, or orders that somebody gave at the
+broker: before the ledger was begun, or beside us. Nothing here reads a clock, a table or a socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from shared.domain.orders import IntentState, OrderType, Side
+from shared.domain.symbols import Symbol
+from trade_executor.lifecycle import Intent, IntentPurpose, OrderRecord
+
+ZERO = Decimal(0)
+_CENT = Decimal("0.01")
+STOPS = frozenset({OrderType.STOP.value, OrderType.STOP_LIMIT.value, OrderType.TRAILING_STOP.value})
+# A protective order that the broker keeps refusing is a person's business.
+MAX_PROTECTION_REFUSALS = 3
+
+
+# ---------------------------------------------------------------------- what lost its stop
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """A stop, and a target where there is one, as it is sent anew for shares that lost theirs; dollars per share."""
+
+    signal_id: str
+    # Of the entry; where nobody of ours decided on one, of the exit that took the stop out of its way.
+    decision_id: str
+    symbol: Symbol
+    # Of the order that guards: the other one than that of what is held.
+    side: Side
+    stop: Decimal
+    stop_limit: Decimal | None
+    target: Decimal | None
+    reference_price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Bracket:
+    """Shares that came with a stop of their own, and what was made of them since."""
+
+    # None where there is nothing to send in the place of what it came with.
+    cover: Cover | None
+    signal_id: str
+    side: Side
+    # Of those it came with: neither sold by its own orders, nor gone when less was held since.
+    shares: Decimal
+    # The intents whose orders, or the orders at the broker which, guard it.
+    guarded_by: frozenset[str]
+    # Orders that took the place of its legs so far, and how many of them the broker refused.
+    protections: int
+    refused: int
+
+
+def cover_of(entry: Intent, *, has_known_legs: bool) -> Cover | None:
+    """What guards shares of `entry` in the place of its legs; None when nothing can, or they are to be looked up first.
+
+    Args:
+        has_known_legs: whether its legs were ever seen: a filled entry without them is not bare but unknown.
+    """
+    if entry.stop_loss is None or entry.take_profit is None:
+        return None
+    if entry.state is IntentState.FILLED and not has_known_legs:
+        return None
+    return Cover(
+        entry.signal_id, entry.decision_id, entry.symbol, entry.side.opposite, entry.stop_loss,
+        entry.stop_loss_limit, entry.take_profit, entry.reference_price,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """One symbol's situation as far as protection goes."""
+
+    # Signed shares.
+    quantity: Decimal
+    live_intents: tuple[Intent, ...]
+    open_orders: tuple[OrderRecord, ...]
+    # Newest first; those that somebody gave at the broker last.
+    brackets: tuple[Bracket, ...]
+
+
+def guarded_by_others(
+    quantity: Decimal, opened: Iterable[OrderRecord], brackets: Iterable[Bracket]
+) -> Decimal:
+    """Shares of the `quantity` held (signed) that stops given at the broker guard, beside those of `brackets`."""
+    named = {name for bracket in brackets for name in bracket.guarded_by}
+    return sum(
+        (
+            order.remaining
+            for order in opened
+            if order.intent_id is None
+            and order.broker_order_id not in named
+            and _is_stop_of(quantity, order)
+        ),
+        ZERO,
+    )
+
+
+def protection_needed(holding: Holding) -> list[tuple[Bracket, Decimal]]:
+    """Which brackets need a stop (and target) sent now, and for how many whole shares each; never more than is bare.
+
+    What was sold by others is taken from the oldest. Legs that wait for a completed entry count as protection, since
+    the broker will arm them. While an entry, an exit or another protection is under way, the last of their events
+    decides.
+    """
+    guards = [
+        intent
+        for intent in holding.live_intents
+        if intent.purpose is IntentPurpose.PROTECT
+        and intent.state in (IntentState.ACKED, IntentState.PARTIAL)
+    ]
+    if len(guards) < len(holding.live_intents):
+        return []
+    resting, guarded = _resting(holding, guards)
+    held = abs(holding.quantity)
+    free = held - guarded
+    left = held - guarded_by_others(holding.quantity, holding.open_orders, holding.brackets)
+    needed = []
+    for bracket in holding.brackets:
+        if holding.quantity * bracket.side.sign <= 0:
+            continue
+        own = max(ZERO, min(bracket.shares, left))
+        left -= own
+        # Fractions of a share cannot be guarded until cancelled.
+        bare = Decimal(int(min(own - resting[bracket.signal_id], free)))
+        if bare < 1 or bracket.cover is None or bracket.refused >= MAX_PROTECTION_REFUSALS:
+            continue
+        needed.append((bracket, bare))
+        free -= bare
+    return needed
+
+
+def _resting(holding: Holding, guards: Sequence[Intent]) -> tuple[dict[str, Decimal], Decimal]:
+    """Shares that stops at the broker guard: of each bracket by its signal, and in all."""
+    signals = {name: b.signal_id for b in holding.brackets for name in b.guarded_by}
+    signals |= {guard.client_order_id: guard.signal_id for guard in guards}
+    # A live one counts by its intent: the broker tells of its stop a moment after it tells of its target.
+    found = [(guard.client_order_id, guard.quantity - guard.filled_quantity) for guard in guards]
+    found += [
+        (order.intent_id or order.broker_order_id, order.remaining)
+        for order in holding.open_orders
+        if _is_stop_of(holding.quantity, order)
+        and order.intent_id not in {guard.client_order_id for guard in guards}
+    ]
+    resting = dict.fromkeys((bracket.signal_id for bracket in holding.brackets), ZERO)
+    for name, shares in found:
+        if signals.get(name) in resting:
+            resting[signals[name]] += shares
+    return resting, sum((shares for _, shares in found), ZERO)
+
+
+def _is_stop_of(quantity: Decimal, order: OrderRecord) -> bool:
+    return order.type in STOPS and order.side.sign * quantity < 0
+
+
+# ---------------------------------------------------------------------- what others gave at the broker
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A stop that somebody gave at the broker, and the target tied to it: all that it takes to put it back."""
+
+    stop_order_id: str
+    target_order_id: str | None
+    quantity: Decimal
+    stop: Decimal
+    stop_limit: Decimal | None
+    target: Decimal | None
+
+    @property
+    def signal_id(self) -> str:
+        """What stands for a signal where there was none: orders that put it back are named after it."""
+        return f"guard-{self.stop_order_id}"
+
+
+def guards_among(orders: Sequence[OrderRecord], lonely: Collection[str]) -> list[Guard] | str:
+    """The stops among `orders`, with their targets, or why one of them could not be put back once it was cancelled.
+
+    Args:
+        orders: the open ones of one symbol and side that somebody gave at the broker.
+        lonely: those tied to another order that was never seen.
+    """
+    guards = []
+    for stop in orders:
+        if stop.broker_order_id in lonely:
+            return f"what {stop.broker_order_id} is tied to is not known"
+        if stop.type not in STOPS:
+            continue
+        price = _on_grid(stop.stop_price)
+        if price is None or stop.remaining <= 0:
+            return f"the price or size of stop {stop.broker_order_id} is not known"
+        target = next((one for one in orders if _is_target_of(stop, one)), None)
+        guards.append(
+            Guard(
+                stop.broker_order_id,
+                None if target is None else target.broker_order_id,
+                stop.remaining,
+                price,
+                _on_grid(stop.limit_price) if stop.type == OrderType.STOP_LIMIT.value else None,
+                None if target is None else _on_grid(target.limit_price),
+            )
+        )
+    return guards
+
+
+def _is_target_of(stop: OrderRecord, order: OrderRecord) -> bool:
+    return order.type == OrderType.LIMIT.value and (
+        order.parent_order_id or order.broker_order_id
+    ) == (stop.parent_order_id or stop.broker_order_id)
+
+
+def _on_grid(price: Decimal | None) -> Decimal | None:
+    """A price that an order may bear: a stop that trails stands anywhere."""
+    if price is None:
+        return None
+    step = _CENT if price >= 1 else _CENT / 100
+    return max(price.quantize(step, ROUND_HALF_EVEN), step)
