@@ -32,6 +32,7 @@ from risk_manager.testing import (
     an_order,
     some_limits,
 )
+from shared.config import load_settings
 from shared.domain.decisions import Approved, Purpose, Refused, TradingMode
 from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.signals import Direction, Signal
@@ -241,6 +242,11 @@ def test_what_ends_a_purchase_ends_a_short_sale(book: Book, code: Code) -> None:
     limits = allowing(cool_down_bars=5, stop_guard_stops=4, stop_guard_bars=60)
 
     assert the_code(reviewed(short(), book=book, limits=limits)) == code
+
+
+def test_the_owners_switch_is_the_setting_and_off_unless_said() -> None:
+    assert not Limits.of(load_settings({})).allow_short
+    assert Limits.of(load_settings({"RISK_ALLOW_SHORT": "true"})).allow_short
 
 
 # ------------------------------------------------------------------ ways out

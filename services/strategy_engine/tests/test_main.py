@@ -524,7 +524,7 @@ def test_batches_out_of_order_are_each_decided_with_what_was_known_at_their_time
         ({"STRATEGY_PARAMS": "short_windw=5"}, "STRATEGY_PARAMS: .*did you mean short_window"),
         ({"STRATEGY_PARAMS": "short_window=60"}, "STRATEGY_PARAMS: .*must be below long_window"),
         ({"STRATEGY_PARAMS": "short_window"}, "STRATEGY_PARAMS: .*write name=value"),
-        ({"STRATEGY_PARAMS": "allow_short=true"}, "live trading opens no short positions"),
+        ({"STRATEGY_PARAMS": "allow_short=true"}, "two switches, .* RISK_ALLOW_SHORT=true"),
     ],
 )
 def test_a_wrong_strategy_setting_is_named_with_its_mend(
@@ -532,6 +532,15 @@ def test_a_wrong_strategy_setting_is_named_with_its_mend(
 ) -> None:
     with pytest.raises(Misconfigured, match=complaint):
         chosen_strategy(load_settings(environment), discover())
+
+
+def test_a_strategy_that_opens_short_positions_starts_where_both_switches_are_on() -> None:
+    switches = {"STRATEGY_PARAMS": "allow_short=true", "RISK_ALLOW_SHORT": "true"}
+
+    assert chosen_strategy(load_settings(switches), discover()).allows_shorts
+    assert not chosen_strategy(
+        load_settings({"RISK_ALLOW_SHORT": "true"}), discover()
+    ).allows_shorts
 
 
 def test_more_bars_than_memory_should_hold_are_refused_at_start() -> None:

@@ -19,8 +19,8 @@ def chosen_strategy(settings: Settings, catalogue: Catalogue) -> Strategy:
     """The strategy that the settings name, with their parameters.
 
     Raises:
-        Misconfigured: no such strategy or parameter, one that opens short positions, which live trading does not,
-            or more bars than memory should hold.
+        Misconfigured: no such strategy or parameter, one that opens short positions where the owner's switch is off, or
+            more bars than memory should hold.
     """
     try:
         kind = catalogue.find(settings.strategy_name)
@@ -30,10 +30,11 @@ def chosen_strategy(settings: Settings, catalogue: Catalogue) -> Strategy:
         strategy = kind(**read_assignments(settings.strategy_params))
     except InvalidInput as error:
         raise Misconfigured(f"STRATEGY_PARAMS: {error}") from None
-    if strategy.allows_shorts:
+    if strategy.allows_shorts and not settings.risk_allow_short:
         # Refused as a whole there, such a wish would leave the long position open that it means to close.
         raise Misconfigured(
-            "STRATEGY_PARAMS: live trading opens no short positions; set allow_short=false (backtests take it)"
+            "STRATEGY_PARAMS: short positions need two switches, allow_short=true here and RISK_ALLOW_SHORT=true; "
+            "set the second, or allow_short=false"
         )
     if strategy.bars_needed * len(settings.trading_symbols) > _MOST_VALUES:
         raise Misconfigured(

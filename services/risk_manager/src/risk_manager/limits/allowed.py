@@ -186,6 +186,7 @@ class Limits:
             pattern_day_trader_rule=settings.risk_pattern_day_trader_rule,
             halted_symbols=frozenset(settings.risk_halted_symbols),
             flatten_on_breach=settings.risk_flatten_on_breach,
+            allow_short=settings.risk_allow_short,
             sizing=SizingPlan.of(settings),
             management=ManagementPlan.of(settings),
         )
