@@ -29,7 +29,7 @@ class DeafClient:
 def test_an_ear_whose_client_swallows_a_cancellation_still_closes() -> None:
     async def main() -> None:
         bells = RedisBells(DeafClient(), "paper", InstantTimer())  # type: ignore[arg-type]
-        async with asyncio.timeout(5), bells.listen("signals"):
+        async with asyncio.timeout(30), bells.listen("signals"):
             # Once around the loop, so that the ear is waiting for its subscription.
             await asyncio.gather(asyncio.create_task(_nothing()))
 

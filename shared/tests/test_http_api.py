@@ -35,6 +35,7 @@ from shared.domain.errors import (
     Unavailable,
 )
 from shared.testing.time import InstantTimer
+from trader.runtime.ports import Ports
 
 SETTINGS = load_settings(
     {
@@ -346,9 +347,7 @@ def test_a_cancelled_server_answers_until_then_and_frees_its_port() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = Ports.free().scheduler
     asyncio.run(main(port))
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -404,9 +403,7 @@ def test_a_head_that_is_never_whole_holds_no_connection_and_others_are_answered(
         await asyncio.wait({task})
         return slow, other
 
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = Ports.free().scheduler
     slow, other = asyncio.run(main(port))
 
     assert slow.count(b"HTTP/1.1 200") == answers

@@ -172,6 +172,7 @@ def _fault(replay: Replay, **wish: object) -> None:
         f"{instance.url_of(SIMULATOR)}/admin/faults",
         json=wish,
         headers={"Authorization": f"Bearer {told}"},
+        timeout=60,
         trust_env=False,
     ).raise_for_status()
 

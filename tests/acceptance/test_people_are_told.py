@@ -77,11 +77,15 @@ class Account:
         token = self.instance.settings["SIMULATOR_ADMIN_TOKEN"]
         url = f"{self.instance.url_of(SIMULATOR)}{path}"
         headers = {"Authorization": f"Bearer {token}"}
-        httpx.request(method, url, json=body, headers=headers, trust_env=False).raise_for_status()
+        httpx.request(
+            method, url, json=body, headers=headers, timeout=60, trust_env=False
+        ).raise_for_status()
 
     def titles(self) -> list[str]:
         url = f"{self.instance.url_of(SIMULATOR)}/message?limit=200"
-        answer = httpx.get(url, headers={"X-Gotify-Key": "simulated-application"}, trust_env=False)
+        answer = httpx.get(
+            url, headers={"X-Gotify-Key": "simulated-application"}, timeout=60, trust_env=False
+        )
         return [each["title"] for each in answer.json()["messages"]]
 
     def require_told(self, beginning: str) -> None:

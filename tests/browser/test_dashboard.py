@@ -145,10 +145,11 @@ def test_hostile_text_is_shown_as_the_text_that_it_is(enter: Enter, live: Live) 
     page = person.page
     bearer = {"Authorization": f"Bearer {live.token('admin')}"}
     risk = live.instance.url_of("risk_manager")
-    version = httpx.get(f"{risk}/risk/limits", headers=bearer).json()["version"]
+    version = httpx.get(f"{risk}/risk/limits", headers=bearer, timeout=60).json()["version"]
     httpx.post(
         f"{risk}/risk/limits",
         headers=bearer,
+        timeout=60,
         json={"changes": {"max_positions": 19}, "version": version, "reason": HOSTILE},
     ).raise_for_status()
 
@@ -177,7 +178,7 @@ def test_a_limit_is_changed_and_orders_and_positions_are_ended_after_a_second_wo
     dialog = page.get_by_role("dialog")
     bearer = {"Authorization": f"Bearer {live.token('admin')}"}
     executor = live.instance.url_of("trade_executor")
-    position = httpx.get(f"{executor}/positions", headers=bearer).json()["items"][0]
+    position = httpx.get(f"{executor}/positions", headers=bearer, timeout=60).json()["items"][0]
     below = f"{float(position['average_price']) * 0.9:.2f}"
 
     person.open("/risk")
@@ -231,8 +232,10 @@ def test_an_event_is_on_the_page_within_a_second(enter: Enter, live: Live) -> No
     for wanted, path in (("reducing", "reduce"), ("active", "resume")) * 3:
         body: dict[str, Any] = {"reason": "measured"}
         if path == "resume":
-            body["version"] = httpx.get(f"{risk}/risk/mode", headers=bearer).json()["version"]
-        httpx.post(f"{risk}/risk/{path}", headers=bearer, json=body).raise_for_status()
+            body["version"] = httpx.get(f"{risk}/risk/mode", headers=bearer, timeout=60).json()[
+                "version"
+            ]
+        httpx.post(f"{risk}/risk/{path}", headers=bearer, timeout=60, json=body).raise_for_status()
         began_s = time.monotonic()  # noqa: TID251  # what is measured is the machine's time
         expect(mode).to_have_text(wanted)
         took.append(time.monotonic() - began_s)  # noqa: TID251
@@ -346,18 +349,18 @@ def test_a_dead_receiver_is_counted_above_every_page_while_trading_goes_on(
     undelivered = page.locator(".banner", has_text="Undelivered:")
     person.open("/orders")
     dead = {"kind": "status", "count": 10_000, "match": {"method": "POST", "path": "/message"}}
-    httpx.post(f"{venue}/admin/faults", json=dead, headers=conductor).raise_for_status()
+    httpx.post(f"{venue}/admin/faults", json=dead, headers=conductor, timeout=60).raise_for_status()
 
     try:
         said = {"reason": "nobody hears it"}
-        mode = httpx.post(f"{risk}/risk/reduce", json=said, headers=bearer).json()
+        mode = httpx.post(f"{risk}/risk/reduce", json=said, headers=bearer, timeout=60).json()
         said["version"] = mode["version"]
-        httpx.post(f"{risk}/risk/resume", json=said, headers=bearer).raise_for_status()
+        httpx.post(f"{risk}/risk/resume", json=said, headers=bearer, timeout=60).raise_for_status()
         expect(undelivered).to_contain_text(re.compile(r"Undelivered: \d+ notifications?\."), timeout=60_000)  # fmt: skip
         live.go_on(2)
         picture(person, "undelivered-1440-light")
     finally:
-        httpx.delete(f"{venue}/admin/faults", headers=conductor)
+        httpx.delete(f"{venue}/admin/faults", headers=conductor, timeout=60)
 
     expect(undelivered).to_be_hidden(timeout=120_000)
     person.open("/logs")

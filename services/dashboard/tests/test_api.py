@@ -339,7 +339,7 @@ def test_with_its_session_a_socket_ends_and_nothing_it_says_is_heard_any_more() 
         house.sessions.end(key)
         # It is in the queue before anybody has looked.
         socket.heard.put_nowait({"type": "websocket.receive", "text": "act"})
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 30)
         return socket.sent
 
     sent = asyncio.run(main())
@@ -360,7 +360,7 @@ def test_a_socket_ends_when_its_session_has_lasted_its_time() -> None:
             await house.timer.advance(IDLE_S / 2)
             if house.sessions.lives(session):
                 house.sessions.touch(session)
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 30)
         return socket.sent
 
     assert asyncio.run(main()) == ["websocket.accept", "websocket.close"]

@@ -12,6 +12,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from simulator.tape import Tape
 from simulator.testing import RunningSimulator, running_simulator
+from trader.runtime.waiting import wait_until
 
 KEYS = {"APCA-API-KEY-ID": "K", "APCA-API-SECRET-KEY": "S"}
 MINUTES = [(100.0, 101.0, 99.0, 100.5, 10_000), (100.5, 102.0, 100.0, 101.0, 10_000)] * 3
@@ -26,7 +27,7 @@ def simulator(make_tape: Callable[..., Tape]) -> Iterator[RunningSimulator]:
 
 @pytest.fixture
 def http(simulator: RunningSimulator) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=simulator.url, headers=KEYS, trust_env=False) as client:
+    with httpx.Client(base_url=simulator.url, headers=KEYS, trust_env=False, timeout=60) as client:
         yield client
 
 
@@ -36,7 +37,7 @@ def http(simulator: RunningSimulator) -> Iterator[httpx.Client]:
 def test_requests_without_keys_are_refused_and_health_needs_none(
     simulator: RunningSimulator,
 ) -> None:
-    with httpx.Client(base_url=simulator.url, trust_env=False) as nobody:
+    with httpx.Client(base_url=simulator.url, trust_env=False, timeout=60) as nobody:
         trading, data = nobody.get("/v2/account"), nobody.get("/v2/stocks/bars")
         health = nobody.get("/health")
 
@@ -456,10 +457,18 @@ def test_a_held_reply_comes_late_though_the_order_is_there(
     simulator.fault(kind="hold_reply", match={"method": "POST"}, delay_s=30)
 
     with pytest.raises(httpx.ReadTimeout):
-        http.post("/v2/orders", json={**BUY, "client_order_id": "held"}, timeout=0.2)
+        http.post(
+            "/v2/orders",
+            json={**BUY, "client_order_id": "held"},
+            timeout=httpx.Timeout(60, read=0.2),
+        )
 
-    found = http.get("/v2/orders:by_client_order_id", params={"client_order_id": "held"})
-    assert found.status_code == 200
+    def is_there() -> bool:
+        asked = {"client_order_id": "held"}
+        return http.get("/v2/orders:by_client_order_id", params=asked).status_code == 200
+
+    # Who gave up waiting may be quicker than a busy simulator, which has the order in hand.
+    assert wait_until(is_there, 30)
 
 
 def test_events_are_doubled_lost_and_broken(

@@ -80,7 +80,7 @@ def test_a_client_that_leaves_ends_its_connection() -> None:
 
     async def scenario() -> list[Any]:
         socket = Socket()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await connection_to(socket).serve(leave())
         return socket.sent
 

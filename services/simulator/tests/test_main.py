@@ -16,6 +16,7 @@ import pytest
 import simulator
 from shared.adapters.clocks import FileClock
 from simulator.__main__ import main, parse_arguments
+from trader.runtime.ports import Ports
 
 KEYS = {"APCA-API-KEY-ID": "K", "APCA-API-SECRET-KEY": "S"}
 BUY = {"symbol": "AAPL", "qty": "1", "side": "buy", "type": "market", "time_in_force": "day"}
@@ -25,8 +26,7 @@ class Program:
     """`python -m simulator`, started and looked after."""
 
     def __init__(self, *arguments: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = Ports.free().simulator
         source = Path(simulator.__file__).parent.parent
         root = source.parent.parent.parent
         environment = {**os.environ, "PYTHONPATH": f"{source}{os.pathsep}{root}"}
@@ -37,7 +37,7 @@ class Program:
             env=environment,
         )
         self.http = httpx.Client(
-            base_url=f"http://127.0.0.1:{self.port}", headers=KEYS, trust_env=False
+            base_url=f"http://127.0.0.1:{self.port}", headers=KEYS, trust_env=False, timeout=60
         )
         assert self.process.stderr is not None
         for line in self.process.stderr:
@@ -46,7 +46,7 @@ class Program:
         raise AssertionError("the simulator did not start")
 
     def wait_for(self, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        for _ in range(500):
+        for _ in range(3_000):
             state: dict[str, Any] = self.http.get("/admin/state").json()
             if reached(state):
                 return state
@@ -56,7 +56,7 @@ class Program:
     def end(self, number: int = signal.SIGTERM) -> int:
         self.http.close()
         self.process.send_signal(number)
-        code = self.process.wait(10)
+        code = self.process.wait(60)
         assert self.process.stderr is not None
         self.process.stderr.close()
         return code

@@ -94,7 +94,7 @@ class Simulator:
         return f"http://127.0.0.1:{self.port}"
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        response = httpx.post(f"{self.url}{path}", json=body, timeout=10, trust_env=False)
+        response = httpx.post(f"{self.url}{path}", json=body, timeout=60, trust_env=False)
         response.raise_for_status()
         return response.json()
 
@@ -145,7 +145,7 @@ class Process:
         token = self.settings["API_TOKEN_OPERATE"]
         headers = {"Authorization": f"Bearer {token}", **more.pop("headers", {})}
         url = f"http://127.0.0.1:{self.settings['DATA_COLLECTOR_PORT']}{path}"
-        return httpx.request(method, url, headers=headers, timeout=10, trust_env=False, **more)
+        return httpx.request(method, url, headers=headers, timeout=60, trust_env=False, **more)
 
     def is_ready(self) -> bool:
         assert self.process is not None

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
@@ -25,6 +24,7 @@ from shared.domain.decisions import Review
 from shared.domain.money import parse_price
 from shared.domain.signals import Evaluation
 from shared.domain.timeframes import Timeframe
+from trader.runtime.ports import Ports
 from trader.testing.servers import Servers
 
 pytestmark = pytest.mark.anyio
@@ -32,17 +32,11 @@ MINUTE = Timeframe.MINUTE.length
 TIMER = MonotonicTimer()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Room:
     """One risk manager as a process, told what the local runtime would tell it."""
 
     def __init__(self, servers: Servers, account: str, home: Path) -> None:
-        self.port = free_port()
+        self.port = Ports.free().risk_manager
         self.parquet = home / "parquet"
         self.clock = home / "clock"
         self.clock.write_bytes(to_epoch_us(NOW).to_bytes(8, "little", signed=True))
@@ -78,7 +72,7 @@ class Room:
     async def get(self, path: str) -> httpx.Response:
         """Ask until there is an answer; a process takes a moment to come up."""
         headers = {"Authorization": f"Bearer {self.token}"}
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}") as http:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=60) as http:
             async with asyncio.timeout(60):
                 while True:
                     with contextlib.suppress(httpx.TransportError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.domain.bar_blocks import to_epoch_us
+from trader.runtime.ports import Ports
 from trader.runtime.waiting import wait_until
 from trader.testing.servers import Servers
 
@@ -23,9 +23,7 @@ from trader.testing.servers import Servers
 def test_a_replays_jumps_are_missed_and_run_as_the_venues_clock_says(
     servers: Servers, account: str, tmp_path: Path
 ) -> None:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = Ports.free().scheduler
     clock = tmp_path / "clock"
 
     def set_clock(*day: int) -> None:
@@ -38,7 +36,7 @@ def test_a_replays_jumps_are_missed_and_run_as_the_venues_clock_says(
         headers = {"Authorization": f"Bearer {token}"}
         url = f"http://127.0.0.1:{port}{path}"
         request = urllib.request.Request(url, headers=headers, method=method)
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
     def answers(question: Callable[[], bool]) -> Callable[[], bool]:
@@ -88,5 +86,5 @@ def test_a_replays_jumps_are_missed_and_run_as_the_venues_clock_says(
         }
     finally:
         process.send_signal(signal.SIGTERM)
-        code = process.wait(20)
+        code = process.wait(60)
     assert code == 0

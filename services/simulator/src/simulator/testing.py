@@ -154,7 +154,9 @@ def running_simulator(
             raise TimeoutError("the simulator did not start")
         host = f"127.0.0.1:{door.getsockname()[1]}"
         headers = {} if admin_token is None else {"Authorization": f"Bearer {admin_token}"}
-        with httpx.Client(base_url=f"http://{host}", headers=headers, trust_env=False) as admin:
+        with httpx.Client(
+            base_url=f"http://{host}", headers=headers, trust_env=False, timeout=60
+        ) as admin:
             yield RunningSimulator(f"http://{host}", f"ws://{host}", admin)
     finally:
         loop.call_soon_threadsafe(server.stop)

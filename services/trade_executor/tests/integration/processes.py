@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -29,16 +28,11 @@ from shared.domain.symbols import Symbol
 from shared.messages import BELL_REVIEWS
 from shared.testing import crashing
 from shared.testing.reviews import announce_review
+from trader.runtime.ports import Ports
 from trader.testing.servers import Servers, SettingsFor
 
 WITHIN_S = 90.0
 TOKEN = "operate-token-of-the-test"
-
-
-def free_port() -> int:
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        return int(door.getsockname()[1])
 
 
 @dataclass
@@ -53,7 +47,7 @@ class Program:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 class Rig:
@@ -78,7 +72,7 @@ class Rig:
         self._bells = bells
         self._folder = folder
         self._stack = stack
-        self._venue_port = free_port()
+        self._venue_port = Ports.free().trade_executor
         self.programs: list[Program] = []
         self.venue = self._client(self._venue_port)
 
@@ -87,7 +81,7 @@ class Rig:
             base_url=f"http://127.0.0.1:{port}",
             trust_env=False,
             headers={"Authorization": f"Bearer {TOKEN}"},
-            timeout=10,
+            timeout=60,
         )
         self._stack.push_async_callback(client.aclose)
         return client
@@ -129,7 +123,7 @@ class Rig:
         arguments = ["-m", "trade_executor"]
         if crash_at is not None:
             arguments = [crashing.__file__, crash_at, "trade_executor"]
-        port = free_port()
+        port = Ports.free().trade_executor
         environment = {
             **self.servers.instance.environment("trade_executor"),
             "TRADING_ACCOUNT": self.account,
@@ -304,7 +298,7 @@ class Rig:
 def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.kill()
-    process.wait(10)
+    process.wait(60)
 
 
 @asynccontextmanager

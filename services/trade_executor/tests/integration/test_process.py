@@ -32,7 +32,7 @@ def test_a_killed_executor_comes_back_to_the_venues_own_book(play: OnRig) -> Non
             await rig.settle()
         assert (await rig.book())["positions"] == {}
         executor.signal(signal.SIGTERM)
-        assert executor.process.wait(10) == 0
+        assert executor.process.wait(60) == 0
 
     play(scenario)
 
@@ -65,7 +65,7 @@ def test_a_standby_takes_over_from_a_stopped_leader_that_cannot_send_once_it_wak
         assert [(row.epoch, row.posts) for row in sent] == [(second, 1)] * 4
 
         standby.kill()
-        await rig.until_epoch_after(second, within_s=5)
+        await rig.until_epoch_after(second, within_s=15)
         await rig.review("sig-out", wish="exit")
         await rig.until_orders(5)
         await rig.settle()
