@@ -112,7 +112,7 @@ def test_a_price_that_is_old_or_not_there_is_stale() -> None:
     assert not rules.stale_price(3 * MINUTE, MINUTE, 2).passed
     missing = rules.stale_price(None, MINUTE, 2)
     assert not missing.passed
-    assert missing.text == "there is no price, at most 2 are fresh"
+    assert missing.text == "there is no price at hand, at most 2 are fresh"
 
 
 def test_a_position_without_a_price_stops_entries_and_is_named() -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from risk_manager.market import StoredMarket
+from risk_manager.market import Patience, StoredMarket
 from risk_manager.share_counts import KNOWN_AHEAD, KNOWN_FOR
-from risk_manager.snapshot import Market
+from risk_manager.snapshot import Market, Price
 from risk_manager.testing import AAPL, MSFT, NOW
 from shared.domain.bar_blocks import block_of, to_epoch_us
 from shared.domain.bars import Bar
@@ -375,3 +375,87 @@ async def test_a_decision_waits_for_the_reading_ahead_and_outlives_its_failure(
     assert (
         isinstance((await asyncio.gather(ahead, return_exceptions=True))[0], Unavailable) is fails
     )
+
+
+# Who gets out is asked for here; the other is never over before a slow machine has answered.
+HASTY = Patience(leaving_s=0.02, entering_s=30)
+
+
+class Hanging(MemoryBars):
+    """Bars on a disk that may hang, or a bucket that may be away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers, self.entered, self.asked = Event(), Event(), 0
+        self.answers.set()
+        self.away = False
+
+    def version(self, timeframe: Any, *args: Any, **rest: Any) -> Any:
+        self.asked += 1
+        self.entered.set()
+        self.answers.wait(30)
+        if self.away:
+            raise Unavailable("the bucket gives no answer")
+        return super().version(timeframe, *args, **rest)
+
+
+@pytest.mark.parametrize("with_history", [False, True])
+async def test_who_wants_to_get_out_waits_for_no_store_and_is_told_the_last_known_prices(
+    with_history: bool,
+) -> None:
+    store = Hanging()
+    store.append(
+        block_of(Timeframe.MINUTE, [a_bar(AAPL, NOW, "100")]), provider="t", fetched_at=NOW
+    )
+    market = StoredMarket(Cache(), store, MemoryActions(), Timeframe.MINUTE, 5, HASTY)
+    before = await market.at(NOW, [AAPL], with_history=with_history)
+    later = NOW + MINUTE
+
+    store.answers.clear()
+    found = await market.at(later, [AAPL, MSFT], with_history=with_history, in_haste=True)
+    asked = store.asked
+    again = await market.at(later, [AAPL], with_history=with_history, in_haste=True)
+
+    assert before.unread is None
+    assert found.unread == "it has not answered within 0.02 s"
+    assert found.prices == {AAPL: Price(Decimal(100), NOW)}
+    assert found.asked == {AAPL, MSFT}
+    assert found.closes == {}
+    # Nobody else waits behind the one that hangs.
+    assert (again.unread, store.asked) == ("it has not answered for a while", asked)
+    store.answers.set()
+
+
+async def test_a_store_that_is_away_is_asked_anew_each_time_and_believed_once_it_is_back() -> None:
+    store = Hanging()
+    store.append(
+        block_of(Timeframe.MINUTE, [a_bar(AAPL, NOW, "100")]), provider="t", fetched_at=NOW
+    )
+    cache = Cache(a_bar(AAPL, NOW - MINUTE, "98"), a_bar(MSFT, NOW + MINUTE, "50"))
+    market = StoredMarket(cache, store, MemoryActions(), Timeframe.MINUTE, 5, Patience(30, 30))
+    store.away = True
+
+    found = await market.at(NOW, [AAPL, MSFT], with_history=False)
+    store.away = False
+    back = await market.at(NOW, [AAPL, MSFT], with_history=False)
+
+    assert found.unread == "the bucket gives no answer"
+    # The cache's newest, as old as it is; what ends later than the instant is not known yet.
+    assert found.prices == {AAPL: Price(Decimal(98), NOW - MINUTE)}
+    assert back.unread is None
+    assert back.prices == {AAPL: Price(Decimal(100), NOW)}
+
+
+async def test_in_a_replay_the_store_is_waited_for() -> None:
+    store = Hanging()
+    store.append(
+        block_of(Timeframe.MINUTE, [a_bar(AAPL, NOW, "100")]), provider="t", fetched_at=NOW
+    )
+    store.answers.clear()
+    market = StoredMarket(Cache(), store, MemoryActions(), Timeframe.MINUTE, 5)
+    reading = asyncio.create_task(market.at(NOW, [AAPL], with_history=False, in_haste=True))
+    assert await asyncio.to_thread(store.entered.wait, 30)
+
+    store.answers.set()
+
+    assert (await reading).prices[AAPL].amount == 100

@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from risk_manager.limits import Code, Limits
+from risk_manager.management import ManagementPlan
 from risk_manager.review import (
     Decision,
     Outcome,
@@ -443,6 +444,61 @@ def test_the_peak_rises_with_equity_and_never_falls() -> None:
 
     assert higher.mark.peak_equity == 120_000
     assert lower.mark.peak_equity == 100_000
+
+
+# -------------------------------------------------------- while the store of bars gives no answer
+
+
+def unread(**prices: float) -> Market:
+    """The last known prices, and nothing else."""
+    market = a_market(prices, NOW - timedelta(minutes=1))
+    return Market(market.asked, market.prices, unread="it has not answered within 0.5 s")
+
+
+def test_what_is_held_may_go_by_the_last_known_prices_and_nothing_is_bought_by_them() -> None:
+    book = a_book(
+        cash=50_000, holdings=[a_holding("AAPL", 500)], last_mark=a_mark(100_000, 100_000)
+    )
+
+    outcome = reviewed(
+        a_signal("AAPL", FLAT), a_signal("MSFT"), book=book, market=unread(AAPL=100, MSFT=100)
+    )
+
+    assert [(a.symbol, a.quantity) for a in outcome.review.approved] == [(AAPL, Decimal(500))]
+    assert [r.reason_code for r in outcome.review.refused] == [Code.STALE_PRICE]
+
+
+@pytest.mark.parametrize("price", [50, 200])
+def test_no_drawdown_and_no_peak_is_made_of_the_last_known_prices(price: float) -> None:
+    # Also of a price from before a split, which nobody could ask about.
+    book = a_book(
+        cash=50_000, holdings=[a_holding("AAPL", 500)], last_mark=a_mark(100_000, 100_000)
+    )
+    limits = some_limits(flatten_on_breach=True)
+
+    outcome = reviewed(book=book, market=unread(AAPL=price), limits=limits)
+    fresh = reviewed(book=book, market=a_market({"AAPL": price}), limits=limits)
+
+    assert (outcome.reduce_because, outcome.review.approved) == (None, ())
+    assert outcome.mark.peak_equity == 100_000
+    assert (fresh.reduce_because is None) is (price == 200)
+    assert fresh.mark.peak_equity == max(100_000, 50_000 + 500 * price)
+
+
+def test_by_the_last_known_prices_no_position_is_managed_but_by_the_clock() -> None:
+    plan = ManagementPlan(
+        trailing_stop=0.03, scale_out=((0.05, 0.5),), day_strategies=frozenset({"day"})
+    )
+    holdings = [a_holding("AAPL", 500, stop=95), a_holding("MSFT", 10, stop=95, strategy="day")]
+    book = a_book(cash=50_000, holdings=holdings, last_mark=a_mark(100_000, 100_000))
+    limits, late = some_limits(management=plan), CLOSE - timedelta(minutes=1)
+
+    outcome = reviewed(
+        book=book, market=unread(AAPL=200, MSFT=100), limits=limits, now=late, at=late
+    )
+
+    assert outcome.review.moved == ()
+    assert [(a.symbol, a.quantity) for a in outcome.review.approved] == [(MSFT, Decimal(10))]
 
 
 def test_resuming_below_the_limit_measures_the_peak_anew_once() -> None:

@@ -66,18 +66,27 @@ class Prices:
 
     asked: list[tuple[datetime, frozenset[Symbol], bool]] = field(default_factory=list)
     missing: frozenset[Symbol] = frozenset()
+    unread: str | None = None
+    hasty: list[bool] = field(default_factory=list)
 
     async def at(
-        self, instant_at: datetime, symbols: Iterable[Symbol], *, with_history: bool
+        self,
+        instant_at: datetime,
+        symbols: Iterable[Symbol],
+        *,
+        with_history: bool,
+        in_haste: bool = False,
     ) -> Market:
         wanted = frozenset(symbols)
         self.asked.append((instant_at, wanted, with_history))
+        self.hasty.append(in_haste)
         known = sorted(wanted - self.missing)
         return Market(
             wanted,
             {symbol: Price(Decimal(100), instant_at) for symbol in known},
             {symbol: some_closes(i) for i, symbol in enumerate(known)} if with_history else {},
             volumes={symbol: {0: 1e9} for symbol in known} if with_history else {},
+            unread=self.unread,
         )
 
     async def follow(self, instant_at: datetime) -> None:
@@ -154,6 +163,24 @@ async def test_a_turn_has_its_history_at_hand_though_its_bar_brings_no_wish() ->
     ]
     (decision,) = await room.store.decisions(limit=1, source=room.store.reviews[-1].source)
     assert (decision.decision.is_approved, decision.decision.answer.side) == (True, Side.SELL)
+
+
+async def test_an_account_valued_by_the_last_known_prices_leaves_no_mark_and_still_lets_go() -> (
+    None
+):
+    room = Room()
+    room.store.holdings.append(a_holding("AAPL", 10, stop=95))
+    room.prices.unread = "it has not answered"
+    room.send(an_evaluation(a_signal(direction=Direction.FLAT), a_signal("MSFT")))
+    room.send(an_evaluation(a_signal("MSFT"), at=NOW + timedelta(minutes=1)))
+
+    await room.manager.work()
+    await room.manager.work()
+
+    assert [a.symbol for a in room.store.reviews[0].approved] == [AAPL]
+    assert room.store.marks == []
+    # Whoever only wants to get in has time.
+    assert room.prices.hasty == [True, False]
 
 
 async def test_long_histories_are_read_only_where_an_entry_may_need_them() -> None:

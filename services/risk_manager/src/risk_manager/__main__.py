@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 from risk_manager.api import make_router
 from risk_manager.limits import Limits
-from risk_manager.market import StoredMarket
+from risk_manager.market import Patience, StoredMarket
 from risk_manager.review import Venue
 from risk_manager.service import OBJECTS_BEFORE_COLLECTION, RiskManager
 from risk_manager.sizing import SizingMethod
@@ -47,6 +47,7 @@ async def run(settings: Settings) -> None:
             bars.actions,
             settings.trading_timeframe,
             limits.correlation_bars + 1,
+            patience=None if settings.clock_file else Patience(),
         )
         manager = RiskManager(
             PostgresStore(

@@ -61,6 +61,13 @@ class ManagementPlan:
         )
 
     @property
+    def without_prices(self) -> ManagementPlan:
+        """What is left of it where no price is fresh: what goes by the clock alone."""
+        return ManagementPlan(
+            day_strategies=self.day_strategies, flat_before_close_s=self.flat_before_close_s
+        )
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing is done."""
         return not (

@@ -5,21 +5,29 @@ asked. The cache is taken at its word only where its bar ends at that very insta
 everything else is read from the store. What was read is kept for as long as the store says that it holds, and read
 ahead of the next decision when bars have come. All of it is in the shares of the instant's day, or a split would look
 like a crash, and twins from before it like strangers.
+
+Nobody waits for a store that hangs or is away, since what is held must be able to go: the answer is then made of the
+last known prices and says so. In a replay time stands still meanwhile, so there it waits for as long as it takes.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Hashable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import groupby
+from typing import Any
+
+import structlog
 
 from risk_manager.limits import Closes, KeptCloses
 from risk_manager.share_counts import KNOWN_AHEAD, KNOWN_FOR
 from risk_manager.snapshot import Market, Price
 from shared.domain.bar_blocks import BarBlock, from_epoch_us
 from shared.domain.corporate_actions import Adjustment, Split, adjusted, exchange_day
+from shared.domain.errors import TradingError, Unavailable
 from shared.domain.money import MICROS, from_micros
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
@@ -32,6 +40,15 @@ _MOST_FOLLOWED = 500
 _FOLLOWED_FOR = timedelta(days=1)
 # So long a decision waits for a reading ahead that has begun; then it reads what it needs by itself.
 _AHEAD_WITHIN_S = 0.5
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """For how many seconds the store is waited for: by a way out, and by who only wants to get in."""
+
+    leaving_s: float = 0.5
+    entering_s: float = 5.0
 
 
 class StoredMarket:
@@ -44,8 +61,9 @@ class StoredMarket:
         actions: ActionStore,
         timeframe: Timeframe,
         history_bars: int,
+        patience: Patience | None = None,
     ) -> None:
-        """`history_bars`: closes per symbol when history is wanted."""
+        """`history_bars`: closes per symbol when history is wanted. Without `patience` there is no end to it."""
         self._latest = latest
         self._store = store
         self._actions = actions
@@ -58,12 +76,73 @@ class StoredMarket:
         # Whose history was asked for, and about when, the latest last; and the reading ahead that is going on, if one is.
         self._followed: dict[Symbol, datetime] = {}
         self._ahead: asyncio.Task[None] | None = None
+        self._patience = patience
+        # What the last answers said, and the reading that has not come to its end.
+        self._last_known: dict[Symbol, Price] = {}
+        self._stuck: asyncio.Task[Market] | None = None
 
     async def at(
-        self, instant_at: datetime, symbols: Iterable[Symbol], *, with_history: bool
+        self,
+        instant_at: datetime,
+        symbols: Iterable[Symbol],
+        *,
+        with_history: bool,
+        in_haste: bool = False,
     ) -> Market:
         """See `ports.MarketReader`."""
         asked = sorted(set(symbols))
+        if self._patience is None:
+            return await self._as_stored(asked, instant_at, with_history=with_history)
+        within_s = self._patience.leaving_s if in_haste else self._patience.entering_s
+        try:
+            market = await self._within(
+                within_s, self._as_stored(asked, instant_at, with_history=with_history)
+            )
+        except (TradingError, OSError) as error:
+            _log.warning("the store of bars gives no answer; nothing is bought", reason=str(error))
+            return await self._without_store(asked, instant_at, str(error))
+        if len(self._last_known) > _MOST_KEPT:
+            self._last_known = {}
+        self._last_known |= market.prices
+        return market
+
+    async def _within(self, within_s: float, reading: Coroutine[Any, Any, Market]) -> Market:
+        """What `reading` says. Raises Unavailable when it takes longer, or an earlier one still does."""
+        if self._stuck is not None and not self._stuck.done():
+            # Another thread in vain, and as long a wait again, would help nobody.
+            reading.close()
+            raise Unavailable("it has not answered for a while")
+        self._stuck = asyncio.create_task(reading)
+        try:
+            await asyncio.wait({self._stuck}, timeout=within_s)
+        except asyncio.CancelledError:
+            self._stuck.cancel()
+            raise
+        if self._stuck.done():
+            return self._stuck.result()
+        # Whatever becomes of it has no reader any more.
+        self._stuck.add_done_callback(lambda task: task.cancelled() or task.exception())
+        raise Unavailable(f"it has not answered within {within_s:g} s")
+
+    async def _without_store(self, asked: list[Symbol], instant_at: datetime, why: str) -> Market:
+        known = dict(self._last_known)
+        assert self._patience is not None  # only then the store is given up
+        with suppress(TradingError, OSError, TimeoutError):
+            async with asyncio.timeout(self._patience.leaving_s):
+                for symbol, newest in (await self._latest.get(self._timeframe, asked)).items():
+                    price = Price(newest.bar.close, newest.bar.end_at)
+                    if symbol not in known or known[symbol].end_at < price.end_at:
+                        known[symbol] = price
+        prices = {
+            symbol: known[symbol]
+            for symbol in asked
+            if symbol in known and known[symbol].end_at <= instant_at
+        }
+        return Market(frozenset(asked), prices, unread=why)
+
+    async def _as_stored(
+        self, asked: list[Symbol], instant_at: datetime, *, with_history: bool
+    ) -> Market:
         if with_history:
             self._remember(asked, instant_at)
             if self._ahead is not None and not self._ahead.done():

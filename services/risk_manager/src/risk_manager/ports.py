@@ -251,9 +251,17 @@ class MarketReader(Protocol):
     """What the bars say at an instant."""
 
     async def at(
-        self, instant_at: datetime, symbols: Iterable[Symbol], *, with_history: bool
+        self,
+        instant_at: datetime,
+        symbols: Iterable[Symbol],
+        *,
+        with_history: bool,
+        in_haste: bool = False,
     ) -> Market:
-        """The newest price of each symbol by `instant_at`, and its closes when history is wanted."""
+        """The newest price of each symbol by `instant_at`, and its closes when history is wanted.
+
+        Never waits for long: see `Market.unread`. `in_haste`, somebody wants to get out, and it waits less.
+        """
         ...
 
     async def follow(self, instant_at: datetime) -> None:

@@ -153,6 +153,7 @@ class RiskManager:
             _symbols_of(body),
             _may_enter(body) or self.limits.management.atr_stop > 0.0,
             inbound,
+            in_haste=_may_leave(body),
         )
         return True
 
@@ -187,6 +188,8 @@ class RiskManager:
             return
         self._snapshot_at, self._next_snapshot_s = at, now_s + _SNAPSHOT_PAUSE_S
         seen = await self.portfolio()
+        if seen.exposure.market.unread is not None:
+            return
         document = snapshot_of(seen.at, seen.mark, seen.exposure, seen.figures, seen.attribution)
         await self._store.record_snapshot(seen.at, document)
 
@@ -347,6 +350,8 @@ class RiskManager:
         symbols: frozenset[Symbol],
         with_history: bool,
         inbound: Inbound | None,
+        *,
+        in_haste: bool = True,
     ) -> None:
         is_strategies = inbound is not None and isinstance(inbound.body, Evaluation)
         if self._symbols is None:
@@ -355,7 +360,7 @@ class RiskManager:
             # An entry that waits for the exit of what it turns around may be answered at any bar.
             sees_history = with_history or self._has_turns
             market = await self._market.at(
-                priced_at, self._symbols | symbols, with_history=sees_history
+                priced_at, self._symbols | symbols, with_history=sees_history, in_haste=in_haste
             )
 
             rows = self._refusals
@@ -378,7 +383,7 @@ class RiskManager:
                     under_lock,
                     at,
                     inbound=inbound,
-                    marks_equity=is_strategies,
+                    marks_equity=is_strategies and market.unread is None,
                 )
             except _SymbolsChanged:
                 continue
@@ -434,6 +439,13 @@ def _may_enter(body: Evaluation | ManualOrder) -> bool:
     if isinstance(body, ManualOrder):
         return body.side is Side.BUY
     return any(signal.direction is not Direction.FLAT for signal in body.signals)
+
+
+def _may_leave(body: Evaluation | ManualOrder) -> bool:
+    """Whether an answer may let something go, which must not wait."""
+    if isinstance(body, ManualOrder):
+        return body.side is Side.SELL
+    return any(signal.direction is Direction.FLAT for signal in body.signals) or not body.signals
 
 
 def _tell(outcome: Outcome) -> None:

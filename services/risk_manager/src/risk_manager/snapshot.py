@@ -359,7 +359,10 @@ class Market:
     """Prices at an instant, and the closes that correlations are made of, all in the shares of its day.
 
     `asked` are the symbols that were looked for: one of them without a price has none. `splits` are those around the
-    instant that the data knows of; `on` is its exchange day, None where nobody looked for splits.
+    instant that the data knows of; `on` is its exchange day, None where nobody looked for splits. `unread` says why
+    the store could not be asked: the prices are then the last known ones, each as old as it says and in the shares of
+    its own day, and there is nothing else. They do for leaving; what they make of equity is an estimate, by which
+    nothing is bought, no stop is moved and no loss or drawdown is judged.
     """
 
     asked: frozenset[Symbol]
@@ -371,6 +374,7 @@ class Market:
     volumes: Mapping[Symbol, Closes] = field(default_factory=dict)
     splits: Mapping[Symbol, tuple[Split, ...]] = field(default_factory=dict)
     on: date | None = None
+    unread: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -607,13 +611,15 @@ def mark(book: Book, exposure: Exposure, instant_at: datetime) -> Mark:
     """Value the account: the peak never falls, except where a person chose to measure it anew.
 
     The day begins with what the account was worth at the last mark before it, so that a gap at the open
-    counts among the day's losses.
+    counts among the day's losses. An estimate by prices of other moments makes no peak.
     """
     last = book.last_mark
     restarted = (
         last is not None and book.mode.restarts_peak and (last.mode_version < book.mode.version)
     )
-    peak = exposure.equity if last is None or restarted else max(last.peak_equity, exposure.equity)
+    peak = exposure.equity if last is None or restarted else last.peak_equity
+    if exposure.market.unread is None:
+        peak = max(peak, exposure.equity)
     return Mark(
         instant_at,
         book.cash,

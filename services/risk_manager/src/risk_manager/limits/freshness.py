@@ -47,7 +47,7 @@ def stale_price(age: timedelta | None, bar_length: timedelta, limit_bars: int) -
     Source: invariant I21 of the fault model, for the price as for the wish.
     """
     bars = age / bar_length if age is not None else float(limit_bars + 1)
-    text = f"the price is {bars:.2f} bars old" if age is not None else "there is no price"
+    text = f"the price is {bars:.2f} bars old" if age is not None else "there is no price at hand"
     return Check(
         Code.STALE_PRICE,
         bars <= limit_bars,

@@ -39,7 +39,8 @@ def decide_entry(wish: Wish, exposure: Exposure, case: Case) -> Decision:
     limits, venue, symbol = case.limits, case.venue, wish.symbol
     is_short = wish.side is Side.SELL
     span = entry_span(wish, case)
-    price = exposure.market.prices.get(symbol)
+    # The last known one of a store that gives no answer is nothing to buy by.
+    price = None if exposure.market.unread else exposure.market.prices.get(symbol)
     price_age = (
         None if price is None else venue.calendar.session_time_between(price.end_at, case.now)
     )

@@ -52,6 +52,8 @@ def review_evaluation(
     """Answer every signal of one instant."""
     # As they are under the account's lock: a change counts from the next decision on.
     limits = limits.with_stored(book.limit_changes)
+    if market.unread is not None:
+        limits = replace(limits, management=limits.management.without_prices)
 
     def wishes(exposure: Exposure) -> list[Wish]:
         exits = [s for s in evaluation.signals if leads_out(s, exposure, limits)]
@@ -143,7 +145,9 @@ def _review(
         0 if book.limit_change is None else book.limit_change.version,
         book.lending,
     )
-    breach = breach_of(case) if book.mode.mode is TradingMode.ACTIVE else None
+    # A loss that the last known prices make may be none: one that is there is found once the store answers.
+    may_judge = book.mode.mode is TradingMode.ACTIVE and market.unread is None
+    breach = breach_of(case) if may_judge else None
     wished = wishes(exposure)
     if breach is not None and limits.flatten_on_breach:
         # All is left, so nothing is there to be managed.
