@@ -142,11 +142,11 @@ def test_clock_and_calendar_are_compared_at_start_and_again_but_never_in_a_repla
         timekeeper = Timekeeper(
             catalogue(actions), room.store, calendar, room.clock, timer, CountingIds()
         )
-        task = asyncio.ensure_future(timekeeper.keep_beating(heart(timekeeper, "clock_check")))
+        task = asyncio.ensure_future(timekeeper.keep_beating(heart(timekeeper, "check_hours")))
         await timer.advance(1_000)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        return room.peers.calls, room.store.beats["clock_check"].detail
+        return room.peers.calls, room.store.beats["check_hours"].detail
 
     assert asyncio.run(scenario(is_replay=False)) == (
         ["check_hours"] * 2,
@@ -162,14 +162,14 @@ def test_clock_and_calendar_are_compared_at_start_and_again_but_never_in_a_repla
     ("now", "awake"),
     [
         (utc(2, 8, 59), set[str]()),
-        (utc(2, 9, 0), {"clock_check"}),
+        (utc(2, 9, 0), {"check_hours"}),
         (
             utc(2, 14, 30),
-            {"clock_check", "screens", "price_updates", "strategy_evaluation", "risk_checks"},
+            {"check_hours", "screens", "price_updates", "strategy_evaluation", "risk_checks"},
         ),
         (
             utc(2, 20, 50),
-            {"clock_check", "screens", "price_updates", "strategy_evaluation", "risk_checks"},
+            {"check_hours", "screens", "price_updates", "strategy_evaluation", "risk_checks"},
         ),
         (utc(2, 21, 0), {"price_updates", "strategy_evaluation", "risk_checks"}),
         (utc(3, 1, 0), set[str]()),

@@ -33,7 +33,6 @@ def test_a_whole_day_runs_each_job_once_in_the_days_order() -> None:
         ran = [(run.job_id, run.state.value) for run in room.store.rows.values()]
         assert ran == [
             ("market_data_catch_up", "DONE"),
-            ("check_hours", "DONE"),
             ("reconcile", "DONE"),
             ("portfolio_snapshot", "DONE"),
             ("daily_performance", "DONE"),
@@ -176,7 +175,6 @@ def test_what_may_pass_by_itself_is_tried_again_with_growing_pauses() -> None:
     async def scenario() -> None:
         room = Room(peers=FakePeers(failures=[Unavailable("down"), Unavailable("down")]))
         room.store.considered["market_data_catch_up"] = utc(2, 14, 20)
-        room.store.considered["check_hours"] = utc(2, 14, 20)
         timekeeper = await begun(room)
         await room.look_at(timekeeper, utc(2, 14, 20))
 
@@ -214,7 +212,6 @@ def test_a_job_is_not_tried_again_once_it_is_too_late_for_it() -> None:
         clock = FakeClock(MIDNIGHT)
         room = Room(clock=clock, peers=SlowPeers(failures=[Unavailable("down")] * 2, clock=clock))
         room.store.considered["market_data_catch_up"] = utc(2, 14, 20)
-        room.store.considered["check_hours"] = utc(2, 14, 20)
         timekeeper = await begun(room)
         await room.look_at(timekeeper, utc(2, 14, 20))
 

@@ -96,14 +96,10 @@ class Actions:
         return figures
 
     async def check_hours(self, _on: date) -> Figures:
-        """Compare calendar and clock with the broker's before the day begins."""
-        return await self._peers.check_hours()
-
-    async def clock_check(self, on: date) -> Figures:
-        """Compare them again while entries may leave."""
+        """Compare calendar and clock with the broker's, before and while entries may leave."""
         if self._is_replay:
             return {"compared": "nothing: the time of a replay is the venue's own"}
-        return await self.check_hours(on)
+        return await self._peers.check_hours()
 
     async def bar_retention(self, _on: date) -> Figures:
         """Remove bars past the retention."""

@@ -109,11 +109,11 @@ def _watching(actions: Actions) -> tuple[Job, ...]:
             every_s=900.0,
             phases=TRADING | {MarketPhase.PRE, MarketPhase.AFTER},
         ),
-        # The first one when it starts within these phases: a machine that wakes up in the middle of a session has missed `check_hours`.
+        # Begins with one as soon as it starts within these phases, since a machine may wake up in the middle of a session.
         BeatingJob(
-            "clock_check",
+            "check_hours",
             "Compare clock and calendar with the broker's; what differs takes no entry.",
-            actions.clock_check,
+            actions.check_hours,
             every_s=900.0,
             phases=TRADING | {MarketPhase.PRE},
         ),
@@ -128,12 +128,6 @@ def _by_calendar(actions: Actions) -> tuple[Job, ...]:
             "Fetch missing history of the tracked symbols.",
             actions.market_data_catch_up,
             Schedule(OnSessionDays("30 8 * * *"), Expiry.OPEN),
-        ),
-        CalendarJob(
-            "check_hours",
-            "Compare calendar and clock with the broker's; what differs takes no entry.",
-            actions.check_hours,
-            Schedule(AroundSession(Edge.OPEN, timedelta(minutes=-20)), Expiry.OPEN),
         ),
         CalendarJob(
             "reconcile",
