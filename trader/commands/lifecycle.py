@@ -19,7 +19,8 @@ from rich.table import Table
 from shared.config import Settings, load_settings
 from shared.domain.errors import Misconfigured, TradingError
 from trader.commands.checking import clock_complaint
-from trader.commands.live import tell_running, told_anew
+from trader.commands.live import tell_running, told_anew, with_other_log_level
+from trader.commands.service_api import ServiceApi
 from trader.exits import ExitCode
 from trader.runtime.clients import become
 from trader.runtime.compose import ComposeRuntime
@@ -92,10 +93,15 @@ def up(
         # The executor holds entries by itself then; whoever starts it should not learn that from a missing order.
         if executes and (complaint := clock_complaint(instance)) is not None:
             _say(f"trader: {complaint}")
+    services = [name for name in running if name in (*SERVICES, DASHBOARD)]
+    for name in with_other_log_level(ServiceApi(instance), services, settings.log_level):
+        _say(
+            f"{name} runs on at another LOG_LEVEL; trader config reload takes over {settings.log_level}"
+        )
     _result(
         {"started": missing, "already_running": sorted(running), "dry_run": dry_run},
         as_json,
-        f"{'would start' if dry_run else 'started'}: {', '.join(missing) or 'nothing, all run already (trader config reload takes over LOG_LEVEL)'}",
+        f"{'would start' if dry_run else 'started'}: {', '.join(missing) or 'nothing, all run already'}",
     )
 
 

@@ -4,13 +4,15 @@ What a service is told this way lasts until it ends; what is to last longer stan
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from shared.config import LIVE_SETTINGS
+from shared.domain.errors import TradingError
 from trader.commands.service_api import ServiceApi, Token
 from trader.runtime.errors import NotRunning
 from trader.runtime.instance import DASHBOARD, SERVICES, Instance
@@ -19,6 +21,7 @@ from trader.runtime.runtimes import runtime_of
 app = typer.Typer()
 
 READ_ONLY = "API_READ_ONLY"
+LIVE_PATH = "/settings/live"
 
 
 class Switch(StrEnum):
@@ -58,6 +61,17 @@ def told_anew(settings: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in wanted.items() if text or name != READ_ONLY}
 
 
+def with_other_log_level(api: ServiceApi, services: Iterable[str], wanted: str) -> list[str]:
+    """Those of the running `services` that log at another level than `wanted`; one that gives no answer is passed over."""
+    found = []
+    for name in services:
+        with suppress(TradingError):
+            settings = api.get(name, LIVE_PATH).get("settings")
+            if isinstance(settings, dict) and settings.get("LOG_LEVEL", wanted) != wanted:
+                found.append(name)
+    return found
+
+
 def tell_running(
     instance: Instance, wanted: Mapping[str, str], reason: str
 ) -> dict[str, list[str]]:
@@ -70,7 +84,7 @@ def tell_running(
     told: dict[str, list[str]] = {}
     for each in runtime_of(instance).status():
         if each.pid and each.name in (*SERVICES, DASHBOARD):
-            changed = api.post(each.name, "/settings/live", body, Token.ADMIN).get("changed")
+            changed = api.post(each.name, LIVE_PATH, body, Token.ADMIN).get("changed")
             told[each.name] = list(map(str, changed)) if isinstance(changed, list) else []
     if not told:
         raise NotRunning("no service runs here; start them with trader up")
