@@ -58,7 +58,6 @@ def test_every_service_has_the_rooms_that_a_reader_expects(service: str) -> None
         for room in (
             *(source / f"{name}.py" for name in ("__main__", "service", "api", "store")),
             *(tests / f"test_{name}.py" for name in ("main", "models", "api")),
-            tests / "integration" / "conftest.py",
         )
         if not (room.is_file() or (room.with_suffix("") / "__init__.py").is_file())
     ]
