@@ -175,7 +175,7 @@ def test_what_is_owed_has_its_stop_above_and_its_target_below_and_gains_when_it_
     assert shown["gain"] == ("+50.00", "good", "+5.00 %")
     assert (shown["value"][0], shown["weight"][0]) == ("\u2212950.00", "\u22129.5 %")
     # Of both sides together, and never of their difference.
-    assert positions.stats(items, {})["open"] == texts.Cell("+20.00", "good", "+1.05 %")
+    assert positions.stats(items, {})["open"] == texts.Cell("+20.00", "good", "+1.01 %")
 
 
 def test_an_order_says_whether_it_sells_short_or_buys_back() -> None:

@@ -117,8 +117,8 @@ def _order(visit: Visit) -> None:
 
     ask(
         "New order",
-        "It takes the same road through risk as any signal. A sale of what is not held opens a short position, which "
-        "RISK_ALLOW_SHORT has to allow; its stop stands above its target.",
+        "It takes the same road through risk as any signal. A sale closes what is held, and a purchase what was sold short; "
+        "by hand nothing is sold short.",
         [
             Asked("symbol", "Symbol"),
             Asked("side", "Side", choices=("buy", "sell")),

@@ -70,7 +70,7 @@ def rows(decisions: Sequence[Mapping[str, Any]]) -> list[Row]:
             {
                 "at": moment(each["decided_at"]),
                 "symbol": Cell(words(each["symbol"])),
-                "side": side(each["side"]),
+                "side": side(wished(each)),
                 "purpose": Cell(words(each["purpose"])),
                 "strategy": Cell(title(each["strategy"])),
                 "quantity": figure(each["quantity"], shares(each["quantity"])),

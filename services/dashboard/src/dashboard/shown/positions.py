@@ -86,16 +86,19 @@ def stats(items: Sequence[Mapping[str, Any]], protection: Protection) -> dict[st
     gains = [number(each["unrealised_pnl"]) for each in items]
     unpriced = sum(value is None for value in values)
     value = sum((v for v in values if v is not None), Decimal(0))
-    # What shares sold short are worth counts against the value; the result is measured on both sides alike.
-    gross = sum((abs(v) for v in values if v is not None), Decimal(0))
     gain = sum((g for g in gains if g is not None), Decimal(0))
+    # What shares sold short are worth counts against the value; the result is measured by what both sides took.
+    taken = sum(
+        (abs(v - g) for v, g in zip(values, gains, strict=True) if v is not None and g is not None),
+        Decimal(0),
+    )
     bare = [each["symbol"] for each in items if _is_bare(each, protection)]
     return {
         "count": Cell(
             count(len(items)), sub=f"{count(unpriced)} without a price" if unpriced else ""
         ),
         "value": Cell(money(value)),
-        "open": Cell(signed(gain), tone(gain), sub=signed_percent(gain / gross if gross else None)),
+        "open": Cell(signed(gain), tone(gain), sub=signed_percent(gain / taken if taken else None)),
         "bare": Cell(
             count(len(bare)),
             BAD if bare else "",
