@@ -70,9 +70,10 @@ class Book(NamedTuple):
     day_trades: Ints
     # How often each rule has refused an entry.
     refused: Ints
-    # Rows of an outcome's fills, and room to compare closes in.
+    # Rows of an outcome's fills; room to compare closes in, and to reckon each column's trades in.
     fills: Floats
     scratch: Floats
+    reckoned: Floats
 
 
 def opened(n_columns: int, n_days: int, rules: Rules, fills: Floats) -> Book:
@@ -80,6 +81,7 @@ def opened(n_columns: int, n_days: int, rules: Rules, fills: Floats) -> Book:
     n_repeating = n_columns if rules.max_repeats else 0
     n_day_trading = n_columns if rules.pattern_day_trader else 0
     n_days = n_days if rules.pattern_day_trader else 0
+    n_reckoned = n_columns if rules.method == risk_rules.KELLY else 0
     # By position, because the compiler takes no call with so many names.
     return Book(
         marking.numbers(n_columns),  # held
@@ -119,6 +121,7 @@ def opened(n_columns: int, n_days: int, rules: Rules, fills: Floats) -> Book:
         np.zeros(len(risk_rules.CODES), np.int64),  # refused
         fills,
         np.empty((3, rules.correlation_bars + 1)),  # scratch
+        np.empty((2, n_reckoned)),  # reckoned
     )
 
 

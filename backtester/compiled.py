@@ -17,6 +17,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic, overload, register_jitable
 
 from backtester import (
+    account,
     averages,
     compiling,
     deciding,
@@ -30,6 +31,14 @@ from backtester import (
 
 # Steps of the loop that are put in its place: to hand a book over costs as much as a step.
 _STEPS = (opening.size_at_open, entries.size_at_open, protection.meet_bar, deciding.answer_wishes)
+# Who makes arrays. In all others the compiler counts no references to them (and refuses one that makes an array after all):
+# whoever called keeps them alive, and a count up and down for each of thirty arrays costs more than the step they are handed to.
+_MAKERS = (account.opened, kernel.outcome_of, marking.numbers, marking.flags, marking.places)
+
+
+def _options(function: Callable[..., Any]) -> Any:
+    """How what compiled code calls is compiled; `_nrt` is Numba's name for counting references."""
+    return {"error_model": "numpy", "_nrt": function in _MAKERS}
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,9 +55,8 @@ def _replace_by(loop: Callable[..., Any]) -> Callable[..., Any]:
     return choose
 
 
-@intrinsic
-def _prefetch(typing_context: Any, figures: Any, row: Any, column: Any) -> Any:
-    """The processor's own instruction for `kernel.expect`; it reads nothing and so cannot fail."""
+def _to_be_read(typing_context: Any, figures: Any, row: Any, column: Any) -> Any:
+    """The processor's own instruction for `marking.expect`; it reads nothing and so cannot fail."""
     del typing_context
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
@@ -72,60 +80,42 @@ def _prefetch(typing_context: Any, figures: Any, row: Any, column: Any) -> Any:
     return types.none(figures, row, column), generate
 
 
-def _fetched_early(
-    opens: Any, volumes: Any, close: Any, sent: Any, row: Any, column: Any
-) -> Callable[..., Any]:
-    del opens, volumes, close, sent, row, column
+_prefetch: Any = intrinsic(_to_be_read)
 
-    def ask(opens: Any, volumes: Any, close: Any, sent: Any, row: Any, column: Any) -> None:
-        _prefetch(opens, row + 1, column)  # type: ignore[call-arg]
-        _prefetch(volumes, row + 1, column)
-        _prefetch(close, row, column)
-        _prefetch(sent, row, 0)
+
+def _fetched_early(
+    opens: Any, volumes: Any, close: Any, sent: Any, row: Any, column: Any, first: Any, last: Any
+) -> Callable[..., Any]:
+    del opens, volumes, close, sent, row, column, first, last
+
+    def ask(
+        opens: Any,
+        volumes: Any,
+        close: Any,
+        sent: Any,
+        row: Any,
+        column: Any,
+        first: Any,
+        last: Any,
+    ) -> None:
+        for w in range(first + marking.AHEAD, min(last + marking.AHEAD, len(row))):
+            t, k = row[w], column[w]
+            _prefetch(close, t, k)
+            _prefetch(sent, t, 0)
+            if t + 1 < len(close):
+                _prefetch(opens, t + 1, k)
+                _prefetch(volumes, t + 1, k)
 
     return ask
 
 
-@intrinsic
-def _without_owner(typing_context: Any, figures: Any) -> Any:
-    """The same arrays with nobody to count references for; see `marking.lent`."""
-    del typing_context
-
-    def bare(context: Any, builder: Any, kind: Any, value: Any) -> Any:
-        if isinstance(kind, types.BaseTuple):
-            for i, each in enumerate(kind.types):  # type: ignore[attr-defined]
-                part = bare(context, builder, each, builder.extract_value(value, i))
-                value = builder.insert_value(value, part, i)
-        elif isinstance(kind, types.Array):
-            array = context.make_array(kind)(context, builder, value)
-            array.meminfo = array.meminfo.type(None)
-            array.parent = array.parent.type(None)
-            value = array._getvalue()
-        return value
-
-    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        return bare(context, builder, signature.args[0], given[0])
-
-    return figures(figures), generate
-
-
-def _lent_out(figures: Any) -> Callable[..., Any]:
-    del figures
-
-    def lend(figures: Any) -> Any:
-        return _without_owner(figures)  # type: ignore[call-arg]
-
-    return lend
-
-
 # Before anything is compiled; its settings are attributes made while it is imported.
 vars(numba.config)["CACHE_DIR"] = str(compiling.folder())
-overload(marking.lent)(_lent_out)
 overload(marking.expect)(_fetched_early)
 for _rule in compiling.reach_of(compiling.DOORS).functions:
-    register_jitable(error_model="numpy", forceinline=_rule in _STEPS)(_rule)
+    register_jitable(**_options(_rule), forceinline=_rule in _STEPS)(_rule)
 for _wide, _loop in compiling.LOOPS:
-    overload(_wide, jit_options={"error_model": "numpy"})(_replace_by(_loop))
+    overload(_wide, jit_options=_options(_wide))(_replace_by(_loop))
 
 simulate = _compiled(kernel.simulate)
 round_trips = _compiled(trips.round_trips)

@@ -42,8 +42,8 @@ LOOPS: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = (
     (marking.first_meeting, marking.first_meeting_one_by_one),
     (marking.follow_peak, marking.follow_peak_one_by_one),
 )
-# Instructions to the processor or the compiler in compiled code, which have no lines of their own.
-_INSTRUCTIONS = (marking.lent, marking.expect)
+# An instruction to the processor in compiled code, which has no lines of its own.
+_INSTRUCTIONS = (marking.expect,)
 
 
 class Reach(NamedTuple):

@@ -271,6 +271,7 @@ def answer_wishes(
                 scale,
                 terms,
                 scratch,
+                book.reckoned,
             )
             shares, code = entries.size_at_close(
                 price,

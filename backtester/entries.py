@@ -136,10 +136,15 @@ def usual_volume(
     )
 
 
-def record_of(fills: Floats, n_fills: int, n_columns: int) -> risk_rules.Record:
-    """How the trades went that the newest fills made whole, as `risk_manager.attribution` has it."""
-    cost = np.zeros(n_columns)
-    held = np.zeros(n_columns)
+def record_of(fills: Floats, n_fills: int, reckoned: Floats) -> risk_rules.Record:
+    """How the trades went that the newest fills made whole, as `risk_manager.attribution` has it.
+
+    Args:
+        reckoned: room of shape (2, symbols) that is overwritten.
+    """
+    cost, held = reckoned[0], reckoned[1]
+    for k in range(len(cost)):
+        cost[k] = held[k] = 0.0
     wins = 0
     losses = 0
     won = 0.0
@@ -182,6 +187,7 @@ def wanted_by_method(
     scale: float,
     terms: Terms,
     scratch: Floats,
+    reckoned: Floats,
 ) -> float:
     """Shares that the method of the settings asks for, before any limit."""
     rules = terms.rules
@@ -199,7 +205,7 @@ def wanted_by_method(
             bars.high, bars.low, bars.close, factor, row, column, count, rules.atr_bars, scratch
         )
     elif rules.method == risk_rules.KELLY:
-        bet = sizing.kelly(record_of(fills, n_fills, bars.close.shape[1]))  # type: ignore[arg-type]
+        bet = sizing.kelly(record_of(fills, n_fills, reckoned))  # type: ignore[arg-type]
     return risk_rules.wanted_shares(
         rules.method,
         equity,

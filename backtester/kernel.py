@@ -21,6 +21,8 @@ sells that first, and its entry waits until nothing is left.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from backtester import (
@@ -44,6 +46,7 @@ from backtester.terms import (
     Actions,
     Bars,
     Days,
+    Floats,
     Listed,
     Outcome,
     Terms,
@@ -54,20 +57,59 @@ from shared.domain.arithmetic import quantised
 from simulator import fill_rules
 
 
+class End(NamedTuple):
+    """How it stands after the last bar, beside what book and equity hold; see `Outcome`. Money in micros."""
+
+    # False when the book's room for fills was not enough, and nothing here counts.
+    fits: bool
+    n_fills: int
+    cash: float
+    reduced_row: int
+    rows_held: int
+    worst: float
+    borrow_fees: float
+    dividends: float
+
+
 def simulate(
     bars: Bars, wishes: Wishes, days: Days, actions: Actions, listed: Listed, terms: Terms
 ) -> Outcome:
     """Trade `wishes` over `bars`. See the module's text for the order of things within a bar."""
     # Enough unless bars fill in many parts. Room that grows inside the loop would slow all of it down.
     room = 2 * len(wishes.row) + 5 * bars.close.shape[1] + 64
+    equity = np.empty(bars.close.shape[0])
     while True:
         book = account.opened(
             bars.close.shape[1], len(days.day_row), terms.rules, np.empty((8, room))
         )
-        fits, outcome = trade(bars, wishes, days, actions, listed, terms, book)
-        if fits:
-            return outcome
+        end = trade(bars, wishes, days, actions, listed, terms, book, equity)
+        if end.fits:
+            return outcome_of(end, book, equity)
         room *= 4
+
+
+def outcome_of(end: End, book: Book, equity: Floats) -> Outcome:
+    """What happened, out of what `trade` has written."""
+    n_fills = end.n_fills
+    fills = book.fills
+    return Outcome(
+        equity,
+        end.cash / MICROS,
+        fills[0, :n_fills].astype(np.int64),
+        fills[1, :n_fills].astype(np.int64),
+        fills[2, :n_fills].astype(np.int64),
+        fills[3, :n_fills].copy(),
+        fills[4, :n_fills].copy(),
+        fills[5, :n_fills].copy(),
+        fills[6, :n_fills].copy(),
+        fills[7, :n_fills].astype(np.int64),
+        book.refused,
+        end.reduced_row,
+        end.rows_held,
+        end.worst,
+        end.borrow_fees / MICROS,
+        end.dividends / MICROS,
+    )
 
 
 def trade(
@@ -78,19 +120,16 @@ def trade(
     listed: Listed,
     terms: Terms,
     book: Book,
-) -> tuple[bool, Outcome]:
-    """See `simulate`; False when the room for fills in `book`, an account that holds nothing yet, is not enough."""
-    bars, wishes, days, actions, listed, book = (
-        marking.lent(bars),
-        marking.lent(wishes),
-        marking.lent(days),
-        marking.lent(actions),
-        marking.lent(listed),
-        marking.lent(book),
-    )
+    equity: Floats,
+) -> End:
+    """See `simulate`. Nothing is made in here, only written: compiled, nobody need count who still looks at an array.
+
+    Args:
+        book: an account that holds nothing yet. `equity`: room for a value per bar.
+    """
     n_rows = bars.close.shape[0]
     n_wishes = len(wishes.row)
-    # Names of their own for what the loop reads: compiled, a look into a tuple costs a count of references.
+    # Names of their own for what the loop reads.
     opens, highs, lows, close, volumes = bars.open, bars.high, bars.low, bars.close, bars.volume
     straight, sent = close.reshape(-1), days.acts_on.reshape((n_rows, 1))
     wish_row, wish_column = wishes.row, wishes.column
@@ -103,7 +142,6 @@ def trade(
     is_managed, moves_stops = managing.is_active(terms.managed), managing.moves_stops(terms.managed)
     sells = managing.sells(terms.managed)
     fits = True
-    equity = np.empty(n_rows)
     # ------------------------------------------------------------------ the account
     cash = micros(terms.cash)
     borrow_fees = 0.0
@@ -395,12 +433,12 @@ def trade(
 
         # -------------------------------------------------------------- what was wished for at this close
         if t == next_row or n_turns:
+            answered = w
             w, n_queue, n_leaving, n_legs, n_turns, trade_day, trades_of_day = deciding.answer_wishes(
                 bars, wishes, days, factor, listed, terms, t, w, day, float(equity[t]), peak, reduced_row, book,
                 cash, n_live, n_queue, n_guard, n_fills, n_leaving, n_legs, n_turns, trade_day, trades_of_day,
             )  # fmt: skip
-            if w < n_wishes and wish_row[w] + 1 < n_rows:
-                marking.expect(opens, volumes, close, sent, wish_row[w], wish_column[w])
+            marking.expect(opens, volumes, close, sent, wish_row, wish_column, answered, w)
 
         if reduced_row == t and rules.flatten_on_breach:
             # Whoever may take no risk any more leaves everything, and what waits for an exit is over.
@@ -435,21 +473,4 @@ def trade(
             n_leaving, n_legs = account.under_way(book, n_live)
         t += 1
 
-    return fits, Outcome(
-        equity,
-        cash / MICROS,
-        fills[0, :n_fills].astype(np.int64),
-        fills[1, :n_fills].astype(np.int64),
-        fills[2, :n_fills].astype(np.int64),
-        fills[3, :n_fills].copy(),
-        fills[4, :n_fills].copy(),
-        fills[5, :n_fills].copy(),
-        fills[6, :n_fills].copy(),
-        fills[7, :n_fills].astype(np.int64),
-        book.refused.copy(),
-        reduced_row,
-        rows_held,
-        worst,
-        borrow_fees / MICROS,
-        dividends / MICROS,
-    )
+    return End(fits, n_fills, cash, reduced_row, rows_held, worst, borrow_fees, dividends)

@@ -7,7 +7,7 @@ the first.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -15,10 +15,10 @@ from backtester import risk_rules
 from backtester.terms import MICROS, Bools, Floats, Ints
 from shared.domain.arithmetic import NOISE
 
-Anything = TypeVar("Anything")
-
 # From so many bars on, looking at a part of an array costs less than it saves.
 _WORTH_A_SLICE = 8
+# So many wishes take longer than memory takes to answer, also where others keep it busy.
+AHEAD = 8
 
 
 def mark_rows(
@@ -342,20 +342,18 @@ def places_as_array(n: int) -> Ints:
     return np.empty(n, np.int64)
 
 
-def lent(figures: Anything) -> Anything:
-    """The same arrays, which whoever calls keeps alive.
-
-    The same object for the interpreter. Compiled, each function that takes an array counts one reference more and one less, at a
-    price of some nanoseconds each, which for a step's thirty arrays is more than the step itself; of these nobody counts any.
-    """
-    return figures
-
-
 def expect(
-    opens: Floats, volumes: Floats, close: Floats, sent: Ints, row: int, column: int
+    opens: Floats,
+    volumes: Floats,
+    close: Floats,
+    sent: Ints,
+    row: Ints,
+    column: Ints,
+    first: int,
+    last: int,
 ) -> None:
-    """Say that what `column` does at the close of `row` and at the open after it will be read soon.
+    """Wishes `first` to `last` - 1 were answered: say that what those `AHEAD` of them ask for will be read soon.
 
-    Nothing for the interpreter; compiled, the processor begins to fetch it. Over a million bars a fill costs two
-    waits for memory otherwise, which is half of its time.
+    Nothing for the interpreter; compiled, the processor begins to fetch it: the bar that decides and the open after it. Over a
+    million bars a fill costs two waits for memory otherwise, which is half of its time.
     """

@@ -255,7 +255,7 @@ def test_trades_on_both_sides_are_counted_as_the_risk_manager_attributes_them(
 
     theirs = records_of(matched(executions, held).trades).get("one", TradeRecord())
 
-    ours = entries.record_of(fills, fills.shape[1], 2)
+    ours = entries.record_of(fills, fills.shape[1], np.empty((2, 2)))
     assert (ours.wins, ours.losses) == (theirs.wins, theirs.losses)
     assert (ours.won, ours.lost) == pytest.approx((theirs.won, theirs.lost))
 
