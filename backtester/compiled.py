@@ -26,6 +26,7 @@ from backtester import (
     marking,
     opening,
     protection,
+    ranking,
     trips,
 )
 
@@ -122,3 +123,4 @@ round_trips = _compiled(trips.round_trips)
 crossings = _compiled(averages.crossings)
 means_of = _compiled(averages.means_of)
 crossings_of_means = _compiled(averages.crossings_of_means)
+ranked = _compiled(ranking.ranked)

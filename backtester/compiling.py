@@ -20,7 +20,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-from backtester import averages, kernel, marking, trips
+from backtester import averages, kernel, marking, ranking, trips
 
 # Longer than any machine takes; what is not ready then is made by whoever needs it.
 _PATIENCE_S = 600.0
@@ -31,6 +31,7 @@ DOORS: tuple[Callable[..., Any], ...] = (
     averages.crossings,
     averages.means_of,
     averages.crossings_of_means,
+    ranking.ranked,
 )
 # What the interpreter does its own way, many values at once or in lists, and what compiled code does in its place.
 LOOPS: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = (

@@ -22,20 +22,23 @@ def make() -> None:
     """Compile all there is, by using it on a few bars."""
     n = 60
     day = 738_000 + np.arange(n, dtype=np.int64)
-    close = np.round(100.0 + 10.0 * np.sin(np.arange(n) / 4.0), 2).reshape(n, 1)
-    panel = Panel(
-        Timeframe.DAY,
-        (Symbol("A"),),
-        close,
-        close + 1.0,
-        close - 1.0,
-        close.copy(),
-        np.full((n, 1), 1e6),
-    )
     opened = day * 86_400_000_000
-    history = History(panel, opened, opened + 60_000_000, day, day + 1, "made up")
     windows = {"short_window": 2, "long_window": 5}
-    backtest(MovingAverage(**windows), history, Plan(), compiled=True)
+    # Several symbols ask for more than one does.
+    for symbols in ((Symbol("A"), Symbol("B")), (Symbol("A"),)):
+        close = np.round(100.0 + 10.0 * np.sin(np.arange(n) / 4.0), 2)
+        close = np.repeat(close.reshape(n, 1), len(symbols), axis=1)
+        panel = Panel(
+            Timeframe.DAY,
+            symbols,
+            close,
+            close + 1.0,
+            close - 1.0,
+            close.copy(),
+            np.full(close.shape, 1e6),
+        )
+        history = History(panel, opened, opened + 60_000_000, day, day + 1, "made up")
+        backtest(MovingAverage(**windows), history, Plan(), compiled=True)
     sweep(MovingAverage, [windows], history, Plan(), workers=1)
 
 

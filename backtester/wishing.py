@@ -79,7 +79,7 @@ def _moving_average(strategy: Strategy, close: Floats) -> tuple[int, Ints, Ints,
 
     assert isinstance(strategy, MovingAverage)
     found: tuple[int, Ints, Ints, Bools, Floats] = crossings(
-        close, strategy.short_window, strategy.long_window, close.shape[1] > 1
+        close, strategy.short_window, strategy.long_window
     )
     return found
 
@@ -115,14 +115,14 @@ def wishes_of(
             # The reasons are words of the strategy's own, the same for every bar.
             assert isinstance(strategy, VectorStrategy)
             words = strategy.wishes(history.panel.until(0))
-            return in_order(
-                row[:n],
-                column[:n],
-                np.where(is_entry[:n], LONG, FLAT),
-                conviction[:n],
-                words.entry_reason,
-                words.exit_reason,
-            )
+            # Found bar by bar, each by symbol; those of one symbol are in order as they stand.
+            wishes = Wishes(row[:n], column[:n], is_entry[:n].astype(np.int64), conviction[:n])
+            if close.shape[1] > 1:
+                from backtester.compiled import ranked
+
+                order = ranked(wishes.row, wishes.direction, wishes.conviction)
+                wishes = Wishes(*(values[order] for values in wishes))
+            return Wished(wishes, words.entry_reason, words.exit_reason)
     if isinstance(strategy, VectorStrategy) and type(strategy) in COMPILED_FORMS:
         # The project's own, which ends: a thread would cost as much as its answer.
         return _from_panel(strategy, history)
@@ -340,7 +340,7 @@ def in_order(
 ) -> Wished:
     """Wishes that were found by row and column, in the order in which the risk manager takes them."""
     if len(column) and column.max() > 0:
-        # Exits first, then the most convinced, then by symbol.
+        # Exits first, then the most convinced, then by symbol; see `ranking`.
         rank = np.where(direction != FLAT, -conviction, -2.0)
         order = np.lexsort((column, rank, row))
         row, column, direction, conviction = (

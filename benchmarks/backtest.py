@@ -206,7 +206,7 @@ def in_symbol_order() -> "Strategy":
         from backtester.compiled import crossings
 
         n, row, column, is_up, conviction = crossings(
-            close, strategy.short_window, strategy.long_window, False
+            close, strategy.short_window, strategy.long_window
         )
         conviction[:n] = 1.0
         return n, row, column, is_up, conviction

@@ -79,11 +79,11 @@ def test_a_gap_or_a_price_beyond_exactness_is_left_to_the_panels() -> None:
 
     close = np.full((100, 2), 100.0)
     close[50, 1] = np.nan
-    assert crossings(close, 2, 5, True)[0] == -1
+    assert crossings(close, 2, 5)[0] == -1
     close[50, 1] = averages.TOLD_APART
-    assert crossings(close, 2, 5, True)[0] == -1
+    assert crossings(close, 2, 5)[0] == -1
     close[50, 1] = 100.0
-    assert crossings(close, 2, 5, True)[0] == 0
+    assert crossings(close, 2, 5)[0] == 0
 
 
 def test_a_sweep_finds_what_each_backtest_by_itself_finds() -> None:
