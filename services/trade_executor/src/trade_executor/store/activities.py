@@ -18,7 +18,7 @@ from shared.domain.activities import SPLITS, Activity, ShareMove
 from shared.domain.money import plain
 from shared.domain.symbols import Symbol
 from trade_executor.store.differences import Differences
-from trade_executor.store.tables import SCHEMA, SOLD_BY_OWN_ORDERS, ZERO, Tables, as_json
+from trade_executor.store.tables import INTENT_COLUMNS, SCHEMA, ZERO, Tables, as_json, intent_of
 
 _CENT = Decimal("0.01")
 INSIDE_OPENING = "INSIDE_OPENING"
@@ -139,29 +139,29 @@ class Activities(Tables):
         """Put the exits of the newest entries, as many as brought the `held` shares, into the new ones."""
         rows = await self._all(
             connection,
-            f"""SELECT i.client_order_id, i.stop_loss, i.stop_loss_limit, i.take_profit,
-                    i.filled_quantity - own.sold AS unsold
-                FROM {SCHEMA}.intents i, LATERAL ({SOLD_BY_OWN_ORDERS}) own
-                WHERE i.account = :account AND i.symbol = :symbol AND i.purpose = 'entry'
-                  AND i.filled_quantity > own.sold
-                ORDER BY i.sequence DESC LIMIT {_MOST_ENTRIES} FOR UPDATE OF i""",
+            f"""SELECT {INTENT_COLUMNS} FROM {SCHEMA}.intents
+                WHERE account = :account AND symbol = :symbol AND purpose = 'entry' AND filled_quantity > 0
+                ORDER BY sequence DESC LIMIT {_MOST_ENTRIES} FOR UPDATE""",
             symbol=symbol,
         )
+        entries = [intent_of(row) for row in rows]
+        sold = await self._sold_by_own_orders(connection, entries)
         brought = ZERO
-        for row in rows:
+        for entry in entries:
             if brought >= held:
                 break
-            brought += row.unsold
-            if row.stop_loss is None:
+            unsold = entry.filled_quantity - sold[entry.client_order_id]
+            brought += max(ZERO, unsold)
+            if entry.stop_loss is None or unsold <= 0:
                 continue
             await self._do(
                 connection,
                 f"""UPDATE {SCHEMA}.intents SET stop_loss = :stop, stop_loss_limit = :limit, take_profit = :target
                     WHERE account = :account AND client_order_id = :id""",
-                stop=_scaled(row.stop_loss, ratio),
-                limit=_scaled(row.stop_loss_limit, ratio),
-                target=_scaled(row.take_profit, ratio),
-                id=row.client_order_id,
+                stop=_scaled(entry.stop_loss, ratio),
+                limit=_scaled(entry.stop_loss_limit, ratio),
+                target=_scaled(entry.take_profit, ratio),
+                id=entry.client_order_id,
             )
         guards = await self._all(
             connection,

@@ -6,11 +6,13 @@ of whatever laid the shares bare.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import structlog
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.adapters.postgres import Database
@@ -38,18 +40,20 @@ from trade_executor.store.tables import (
     LIVE,
     ORDER_NAMES,
     SCHEMA,
-    SOLD_BY_OWN_ORDERS,
     ZERO,
     Tables,
     intent_of,
     order_of,
-    prefixed_intent_columns,
 )
 
+_log = structlog.get_logger(__name__)
 # Protection stands until it is used or withdrawn; this only bounds how long it may wait to be sent.
 _PROTECTION_LASTS = timedelta(days=90)
 # Of one symbol, with shares left in each; what more brackets hold is a person's business.
 _MOST_BRACKETS = 20
+# With none left as well, of one symbol that is never without a position.
+_MOST_LOOKED_AT = 500
+_PAGE = 100
 _ORDER_COLUMNS = ", ".join(f"o.{name}" for name in ORDER_NAMES)
 
 
@@ -174,53 +178,68 @@ class Protection(Tables):
         """Our brackets that `left` of the `quantity` held (signed) may have come from, newest first."""
         found: list[Bracket] = []
         before: int | None = None
-        while left > 0:
-            row = await self._one(
-                connection,
-                f"""SELECT i.sequence, {prefixed_intent_columns("i")}, own.sold,
-                        EXISTS (SELECT FROM {SCHEMA}.orders leg WHERE leg.account = i.account
-                            AND leg.parent_order_id = i.broker_order_id) AS has_known_legs
-                    FROM {SCHEMA}.intents i, LATERAL ({SOLD_BY_OWN_ORDERS}) own
-                    WHERE i.account = :account AND i.symbol = :symbol AND i.order_class = 'bracket'
-                      AND i.purpose = 'entry' AND i.filled_quantity > 0 AND own.sold < i.filled_quantity
-                      AND (CAST(:before AS bigint) IS NULL OR i.sequence < :before)
-                    ORDER BY i.sequence DESC LIMIT 1""",
-                symbol=symbol,
-                before=before,
-            )
-            if row is None:
-                return found
-            if len(found) == _MOST_BRACKETS:
-                await self._differences.open_within(
-                    connection, "PROTECTION_REFUSED", f"brackets of {symbol}", symbol,
-                    ours=f"stops of the newest {_MOST_BRACKETS} brackets are put back",
-                    theirs=f"{plain(left)} shares more are held", evidence={}, at=at,
+        looked_at, page = 0, 1
+        while left > 0 and looked_at < _MOST_LOOKED_AT:
+            rows = await self._entries(connection, symbol, before, page)
+            sold = await self._sold_by_own_orders(connection, [intent_of(row) for row in rows])
+            for row in rows:
+                entry = intent_of(row)
+                unsold = entry.filled_quantity - sold[entry.client_order_id]
+                if unsold <= 0 or left <= 0:
+                    continue
+                if len(found) == _MOST_BRACKETS:
+                    await self._differences.open_within(
+                        connection, "PROTECTION_REFUSED", f"brackets of {symbol}", symbol,
+                        ours=f"stops of the newest {_MOST_BRACKETS} brackets are put back",
+                        theirs=f"{plain(left)} shares more are held", evidence={}, at=at,
+                    )  # fmt: skip
+                    return found
+                least = await self._least_since(
+                    connection, symbol, quantity,
+                    f"""SELECT max(id) FROM {SCHEMA}.fills
+                        WHERE account = :account AND broker_order_id = :since""",
+                    since=entry.broker_order_id,
                 )  # fmt: skip
-                return found
-            entry, before = intent_of(row), row.sequence
-            least = await self._least_since(
-                connection, entry.symbol, quantity,
-                f"""SELECT max(id) FROM {SCHEMA}.fills
-                    WHERE account = :account AND broker_order_id = :since""",
-                since=entry.broker_order_id,
-            )  # fmt: skip
-            if least * entry.side.sign <= 0:
-                return found  # nothing was held once since then, so nothing older is left
-            shares = min(entry.filled_quantity - row.sold, abs(least))
-            left -= shares
-            made, refused = await self._made(connection, entry.signal_id)
-            found.append(
-                Bracket(
-                    cover_of(entry, has_known_legs=row.has_known_legs),
-                    entry.signal_id,
-                    entry.side,
-                    shares,
-                    frozenset({entry.client_order_id}),
-                    made,
-                    refused,
+                if least * entry.side.sign <= 0:
+                    return found  # nothing was held once since then, so nothing older is left
+                shares = min(unsold, abs(least))
+                left -= shares
+                made = await self._made(connection, entry.signal_id, entry.broker_order_id)
+                found.append(
+                    Bracket(
+                        cover_of(entry, has_known_legs=made.legs),
+                        entry.signal_id,
+                        entry.side,
+                        shares,
+                        frozenset({entry.client_order_id}),
+                        int(made.made),
+                        int(made.refused),
+                    )
                 )
-            )
+            if len(rows) < page:
+                return found
+            looked_at += page
+            # The newest alone explains most positions.
+            before, page = rows[-1].sequence, _PAGE
+        if left > 0:
+            _log.warning("older brackets are not looked at", symbol=symbol, looked_at=looked_at)
         return found
+
+    async def _entries(
+        self, connection: AsyncConnection, symbol: Symbol, before: int | None, most: int
+    ) -> Sequence[Row[Any]]:
+        """The newest filled brackets in a symbol, below the sequence `before`."""
+        return await self._all(
+            connection,
+            f"""SELECT sequence, {INTENT_COLUMNS} FROM {SCHEMA}.intents
+                WHERE account = :account AND symbol = :symbol AND order_class = 'bracket'
+                  AND purpose = 'entry' AND filled_quantity > 0
+                  AND (CAST(:before AS bigint) IS NULL OR sequence < :before)
+                ORDER BY sequence DESC LIMIT :most""",
+            symbol=symbol,
+            before=before,
+            most=most,
+        )
 
     async def _withdrawn(
         self, connection: AsyncConnection, symbol: Symbol, quantity: Decimal
@@ -257,7 +276,7 @@ class Protection(Tables):
                 row.stop_order_id, row.target_order_id, row.quantity, row.stop_price,
                 row.stop_limit_price, row.target_price,
             )  # fmt: skip
-            made, refused = await self._made(connection, guard.signal_id)
+            made = await self._made(connection, guard.signal_id, guard.stop_order_id)
             found.append(
                 Bracket(
                     Cover(
@@ -268,23 +287,28 @@ class Protection(Tables):
                     Side(row.side).opposite,
                     max(ZERO, min(guard.quantity - row.sold, abs(least))),
                     frozenset({guard.stop_order_id}),
-                    made,
-                    refused,
+                    int(made.made),
+                    int(made.refused),
                 )
             )  # fmt: skip
         return found
 
-    async def _made(self, connection: AsyncConnection, signal_id: str) -> tuple[int, int]:
-        """How many orders took the place of a bracket's legs, and how many of them the broker refused."""
+    async def _made(
+        self, connection: AsyncConnection, signal_id: str, order_id: str | None
+    ) -> Row[Any]:
+        """`made` and `refused` orders that took the place of a bracket's legs, and whether `legs` of its order were seen."""
         row = await self._one(
             connection,
-            f"""SELECT count(*) AS made, count(*) FILTER (WHERE state = 'REJECTED') AS refused
+            f"""SELECT count(*) AS made, count(*) FILTER (WHERE state = 'REJECTED') AS refused,
+                    EXISTS (SELECT FROM {SCHEMA}.orders WHERE account = :account
+                        AND parent_order_id = :order_id) AS legs
                 FROM {SCHEMA}.intents
                 WHERE account = :account AND signal_id = :signal AND leg = 'protect'""",
             signal=signal_id,
+            order_id=order_id,
         )
         assert row is not None
-        return int(row.made), int(row.refused)
+        return row
 
     async def _least_since(
         self,

@@ -112,6 +112,29 @@ class Tables:
         )
         return ZERO if row is None else row.quantity
 
+    async def _sold_by_own_orders(
+        self, connection: AsyncConnection, entries: Sequence[Intent]
+    ) -> dict[str, Decimal]:
+        """Shares of each of `entries` of one symbol, by client id, that its legs and what took their place sold again."""
+        if not entries:
+            return {}
+        rows = await self._all(
+            connection,
+            f"""SELECT i.decision_id, f.side, sum(f.quantity) AS shares
+                FROM {SCHEMA}.intents i
+                JOIN {SCHEMA}.orders o ON o.account = i.account AND o.intent_id = i.client_order_id
+                JOIN {SCHEMA}.fills f ON f.account = o.account AND f.broker_order_id = o.broker_order_id
+                WHERE i.account = :account AND i.symbol = :symbol AND i.decision_id = ANY(:decisions)
+                GROUP BY i.decision_id, f.side""",
+            symbol=entries[0].symbol,
+            decisions=[entry.decision_id for entry in entries],
+        )
+        shares = {(row.decision_id, row.side): row.shares for row in rows}
+        return {
+            entry.client_order_id: shares.get((entry.decision_id, entry.side.opposite.value), ZERO)
+            for entry in entries
+        }
+
 
 def statement_of(statement: str) -> TextClause:
     """The compiled statement of that text, made once."""
@@ -146,16 +169,6 @@ ORDER_NAMES = (
 )  # fmt: skip
 
 ORDER_COLUMNS = ", ".join(ORDER_NAMES)
-
-
-# Of an entry `i`: shares that its legs, and the orders that took their place, have sold again.
-SOLD_BY_OWN_ORDERS = f"""
-    SELECT coalesce(sum(f.quantity), 0) AS sold
-    FROM {SCHEMA}.intents own_order
-    JOIN {SCHEMA}.orders o ON o.account = own_order.account AND o.intent_id = own_order.client_order_id
-    JOIN {SCHEMA}.fills f ON f.account = o.account AND f.broker_order_id = o.broker_order_id
-    WHERE own_order.account = i.account AND own_order.decision_id = i.decision_id
-      AND own_order.symbol = i.symbol AND f.side <> i.side"""
 
 
 def prefixed_intent_columns(alias: str) -> str:
