@@ -12,9 +12,12 @@ import pytest
 
 from shared.adapters.parquet import ParquetBars
 from tests.acceptance.replaying import (
+    GOOG,
+    Outcome,
     assert_all_is_explained,
     assert_books_can_be_taken_out,
     assert_ledger_is_the_venues_book,
+    outcome,
     replaying,
 )
 from trader.explain import Explainer
@@ -106,6 +109,28 @@ def test_a_strategy_that_may_goes_long_short_and_flat_at_the_venue(tmp_path: Pat
             assert any(result and result["realised_pnl"] > 0 for result in results), results
 
     asyncio.run(scenario())
+
+
+def test_months_of_days_on_both_sides_give_the_same_orders_twice(tmp_path: Path) -> None:
+    """Each day's look at what is lent belongs to its day, however fast the machine is."""
+    told = {**BOTH_SIDES, "RISK_STOP_LOSS": "0.05", "RISK_TAKE_PROFIT": "0.1"}
+
+    async def played(home: Path) -> Outcome:
+        async with replaying(home, ReplayPlan(bars=GOOG, last=90), told) as replay:
+            await replay.run()
+            await assert_ledger_is_the_venues_book(replay)
+            await assert_all_is_explained(replay)
+            book = await replay.venue.book()
+            held = held_over_time(book)
+            assert max(held) > 0 > min(held)
+            refused = await replay.truth.latest(
+                "SELECT instant_at FROM risk_manager.v_decisions "
+                "WHERE account = :account AND reason_code = 'SHORT_AVAILABILITY'"
+            )
+            assert refused == [], "the broker lends every share on every day"
+            return outcome(book)
+
+    assert asyncio.run(played(tmp_path / "first")) == asyncio.run(played(tmp_path / "second"))
 
 
 def test_without_the_owners_switch_nothing_is_sold_short(tmp_path: Path) -> None:
