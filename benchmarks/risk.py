@@ -111,7 +111,12 @@ class Forgetful:
         )
 
     async def at(
-        self, instant_at: datetime, symbols: Iterable[Symbol], *, with_history: bool
+        self,
+        instant_at: datetime,
+        symbols: Iterable[Symbol],
+        *,
+        with_history: bool,
+        in_haste: bool = False,  # noqa: ARG002  # it reads for as long as it takes
     ) -> Market:
         """See `ports.MarketReader`."""
         return await self._reader().at(instant_at, symbols, with_history=with_history)
