@@ -52,7 +52,8 @@ SUPERVISOR_WITHIN_S = 20.0
 STOP_WITHIN_S = 90.0
 PROBE_WITHIN_S = 2.0
 LONGEST_QUOTE = 400
-LEAST_FREE_BYTES = 64 * 1024
+# Room for PostgreSQL's next file of its log; a program that fails with less has probably failed of that.
+LEAST_FREE_BYTES = 16 * 2**20
 SERVERS = (POSTGRES, REDIS)
 GIVEN_UP = "GIVEN_UP"
 
@@ -394,11 +395,13 @@ class LocalStack:
 
 def failure(instance: Instance, name: str, what: str) -> str:
     """One sentence about a program that did not come up: `what` happened, and its last words."""
-    if shutil.disk_usage(instance.home).free < LEAST_FREE_BYTES:
-        # Its last words had no room either.
-        return f"{name} {what}, since the disk of {instance.home} is full; make room there"
     log = instance.logs / f"{name}.out.log"
-    return f"{name} {what}; its last words in {log}: {last_line(log)}"
+    words = f"its last words in {log}: {last_line(log)}"
+    free = shutil.disk_usage(instance.home).free
+    if free < LEAST_FREE_BYTES:
+        # The words that would have told it may have had no room either.
+        return f"{name} {what}, and the disk of {instance.home} is full ({free // 2**20} MiB free); make room there ({words})"
+    return f"{name} {what}; {words}"
 
 
 def probe(port: int, path: str, token: str | None = None) -> int:
