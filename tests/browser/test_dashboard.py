@@ -157,8 +157,8 @@ def test_hostile_text_is_shown_as_the_text_that_it_is(enter: Enter, live: Live) 
         person.open(path)
         expect(page.get_by_text(HOSTILE).first).to_be_visible()
     for path in ("/orders", "/decisions", "/charts", "/backtests"):
-        for query in ("id", "symbol", "compare"):
-            person.open(f"{path}?{query}={HOSTILE}")
+        for query in ("id={0}", "symbol={0}&compare={0}"):
+            person.open(f"{path}?{query.format(HOSTILE)}")
     person.open("/orders")
     page.get_by_role("button", name="New order").click()
     dialog = page.get_by_role("dialog")
