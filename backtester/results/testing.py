@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from backtester.history import History
-from backtester.plan import Plan, read_sizing
+from backtester.plan import DEFAULT_LIMITS, Plan, read_sizing
 from backtester.results.diagnoses import Evidence
 from backtester.results.manifest import Request, manifest_of
 from backtester.results.tearsheet import Tearsheet, tearsheet_of
@@ -20,6 +20,7 @@ QUICK = {"short_window": 3, "long_window": 9}
 COSTLY = Plan(
     commission_bps=3.0, commission_per_share=0.01, slippage_bps=5.0, max_volume_share=0.05
 )
+SHORTING = replace(COSTLY, limits=replace(DEFAULT_LIMITS, allow_short=True), borrow_rate=0.0)
 FREELY = replace(COSTLY, limits=None, sizing=read_sizing("fraction=0.4"))
 
 

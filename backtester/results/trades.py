@@ -115,14 +115,14 @@ def trades_of(result: Result) -> list[Trade]:
             float(factor[exit_row, column] / factor[-1, column]) if factor.size else 1.0
         )
         kind = int(trips.kind[i])
-        entered, left_by = decided[i]
+        entered, decided_row, left_by = decided[i]
         why = _KINDS.get(kind)
         if kind == EXIT and left_by >= 0 and result.wished.wishes.row[left_by] < exit_row:
             why = result.wished.reason(left_by)
         if is_closed and why is not None:
             why = ", then ".join((*_sold_before(result, column, entry_row, exit_row, kind), why))
         into = result.wished.reason(entered) if entered >= 0 else ""
-        close = panel.close[result.wished.wishes.row[entered], column] if entered >= 0 else np.nan
+        close = panel.close[decided_row, column] if entered >= 0 else np.nan
         is_guarded = terms.bracket and not np.isnan(close)
         below, above = terms.stop_loss, terms.take_profit
         if is_short:
@@ -177,14 +177,17 @@ def _at(us: int) -> str:
     return from_epoch_us(us).isoformat()
 
 
-def _deciding_wishes(result: Result) -> list[tuple[int, int]]:
-    """For each trip the numbers of the wishes that opened it and that would close it; -1 where none explains it.
+def _deciding_wishes(result: Result) -> list[tuple[int, int, int]]:
+    """For each trip the wish that opened it, the row at whose close that was answered, and the wish that would close it.
 
-    An order fills in the symbol's next bar with volume, so what was decided since that of before the entry, the first
-    of it, is what filled. What closes is the first wish for something else after that.
+    Wishes by their numbers, -1 where none explains it. An order fills in the symbol's next bar with volume, so what was
+    decided since that of before the entry, the first of it, is what filled. Sized by the limits, one that turns a position around
+    has waited for the bar before the entry, in which the last of that went. What closes is the first wish for something else
+    after that.
     """
     wishes, trips = result.wished.wishes, result.trips
     tradable = result.history.panel.volume > 0.0
+    waits = result.plan.sizing.name == "limits"
     of_column: dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
     for k in np.unique(trips.column).tolist():
         mine = np.flatnonzero(wishes.column == k)
@@ -201,10 +204,14 @@ def _deciding_wishes(result: Result) -> list[tuple[int, int]]:
         while i < len(rows) and rows[i] < entry and wishes.direction[numbers[i]] != side:
             i += 1
         opened = int(numbers[i]) if i < len(rows) and rows[i] < entry else -1
+        answered = int(rows[i]) if opened >= 0 else -1
+        i = int(np.searchsorted(rows, before)) - 1
+        if opened < 0 and waits and i >= 0 and wishes.direction[numbers[i]] == side:
+            opened, answered = int(numbers[i]), before
         i = int(np.searchsorted(rows, entry))
         while i < len(rows) and wishes.direction[numbers[i]] == side:
             i += 1
-        found.append((opened, int(numbers[i]) if i < len(rows) else -1))
+        found.append((opened, answered, int(numbers[i]) if i < len(rows) else -1))
     return found
 
 

@@ -18,10 +18,11 @@ from backtester.results.significance import (
     probabilistic_sharpe,
 )
 from backtester.results.tearsheet import streaks
-from backtester.results.testing import COSTLY, FREELY, QUICK, a_sheet
+from backtester.results.testing import COSTLY, FREELY, QUICK, SHORTING, a_sheet
 from backtester.results.trades import trades_of
 from backtester.run import backtest
 from backtester.testing import a_market
+from shared.domain.arithmetic import to_tick
 from shared.domain.corporate_actions import CashDividend, Split
 from shared.domain.signals import Direction
 from strategy_engine.panels import FIGURES, Panel, View
@@ -31,11 +32,11 @@ from strategy_engine.strategy import Strategy, VectorStrategy, Wish, Wishes
 # ---------------------------------------------------------------------- what came from where
 
 
-@pytest.mark.parametrize("plan", [COSTLY, FREELY])
+@pytest.mark.parametrize("plan", [COSTLY, FREELY, SHORTING])
 @pytest.mark.parametrize("minutes", [False, True])
 def test_profits_add_up_whichever_way_they_are_cut(plan: Plan, minutes: bool) -> None:
     history = a_market(8, 500, 3, minutes=minutes, wild=0.02, holes=0.05)
-    sheet = a_sheet(MovingAverage(**QUICK), history, plan)
+    sheet = a_sheet(MovingAverage(**QUICK, allow_short=plan is SHORTING), history, plan)
     gained = float(sheet.result.summary["final_equity"] or 0) - plan.cash
     parts = sheet.attribution
 
@@ -251,6 +252,34 @@ class Seller(VectorStrategy):
         shorts[5::20] = True
         exits[15::20] = True
         return Wishes(np.zeros_like(known), exits & known, "in", "out", shorts=shorts & known)
+
+
+def test_a_turn_is_shown_with_the_wish_it_waited_since_and_the_close_it_was_answered_at() -> None:
+    market = a_market(8, 400, 3, minutes=False, wild=0.02, holes=0.0)
+    sheet = a_sheet(MovingAverage(**QUICK, allow_short=True), market, SHORTING)
+    assert SHORTING.limits is not None
+    lose, win = SHORTING.limits.stop_loss, SHORTING.limits.take_profit
+    wished = set(
+        zip(
+            sheet.result.wished.wishes.row.tolist(),
+            sheet.result.wished.wishes.column.tolist(),
+            strict=True,
+        )
+    )
+    symbols = market.panel.symbols
+    turned = [
+        trade
+        for trade in sheet.trades
+        if (trade.entry_row - 1, symbols.index(trade.symbol)) not in wished
+    ]
+
+    assert {trade.side for trade in turned} == {"long", "short"}
+    for trade in turned:
+        close = market.panel.close[trade.entry_row - 1, symbols.index(trade.symbol)]
+        is_short = trade.side == "short"
+        assert ("below" if is_short else "above") in trade.entry_reason
+        assert trade.stop == to_tick(close * (1 + lose if is_short else 1 - lose))
+        assert trade.target == to_tick(close * (1 - win if is_short else 1 + win))
 
 
 def test_short_trades_are_shown_from_their_own_side(market: History) -> None:
