@@ -238,6 +238,12 @@ def _without_fundamentals(history: History) -> list[str]:
     return []
 
 
+# What lets a refused entry through, where its code does not say it.
+_MENDS = {
+    "SHORT_NOT_ALLOWED": "; RISK_ALLOW_SHORT=true lets live trading sell short, and --sizing limits with it"
+}
+
+
 def _warnings(
     strategy: Strategy, history: History, wished: Wished, outcome: Outcome, trips: Trips
 ) -> Sequence[str]:
@@ -272,7 +278,7 @@ def _warnings(
         )
     for code, count in zip(risk_rules.CODES, outcome.refused.tolist(), strict=True):
         if count:
-            found.append(f"{count} entries were refused: {code}")
+            found.append(f"{count} entries were refused: {code}{_MENDS.get(code, '')}")
     if trips.closed < len(trips.column):
         left = len(trips.column) - trips.closed
         are = "position is" if left == 1 else "positions are"

@@ -39,10 +39,16 @@ def assumptions_of(plan: Plan, engine: Engine) -> list[str]:
         ),
         "Orders fill while the exchange is open, whole sessions long; halts and auctions are not modelled.",
     ]
-    if plan.sizing.name != "limits":
+    if plan.sizing.name != "limits" or (plan.limits is not None and plan.limits.allow_short):
+        turned = (
+            "decided where the exit has filled, as live"
+            if plan.sizing.name == "limits"
+            else "made at the very open of the exit; live, it follows a bar later, and only with RISK_ALLOW_SHORT"
+        )
         found.append(
             f"Whoever sells short borrows at {plan.borrow_rate:.4g} a year, in whole shares, and finds every symbol "
-            f"lent but {len(plan.unlent)} that were named; live trading opens no short position."
+            f"lent but {len(plan.unlent)} that were named; live, the broker's word of the day decides. The entry that turns "
+            f"a position around is {turned}."
         )
     if plan.limits is None:
         found.append(
@@ -52,7 +58,7 @@ def assumptions_of(plan: Plan, engine: Engine) -> list[str]:
     else:
         found.append(
             f"The risk rules of live trading hold: stops {plan.limits.stop_loss:.4g} below and targets "
-            f"{plan.limits.take_profit:.4g} above the deciding close, at most "
+            f"{plan.limits.take_profit:.4g} above the deciding close (the other way round for what is sold short), at most "
             f"{plan.limits.max_position_size:.4g} of equity in a symbol."
         )
         found.append(

@@ -282,6 +282,22 @@ def test_a_turn_is_shown_with_the_wish_it_waited_since_and_the_close_it_was_answ
         assert trade.target == to_tick(close * (1 - win if is_short else 1 + win))
 
 
+def test_a_run_says_what_keeps_it_from_selling_short_and_what_it_takes_for_granted_of_lending(
+    market: History,
+) -> None:
+    crossing = MovingAverage(**QUICK, allow_short=True)
+
+    forbidden = a_sheet(crossing, market, COSTLY)
+    allowed = a_sheet(crossing, market, SHORTING)
+
+    [warning] = [text for text in forbidden.result.warnings if "RISK_ALLOW_SHORT" in text]
+    assert "SHORT_NOT_ALLOWED" in warning
+    assert not [text for text in allowed.result.warnings if "RISK_ALLOW_SHORT" in text]
+    lent = "finds every symbol lent but 0 that were named"
+    assert not [text for text in forbidden.assumptions if lent in text]
+    assert [text for text in allowed.assumptions if lent in text and "as live" in text]
+
+
 def test_short_trades_are_shown_from_their_own_side(market: History) -> None:
     sheet = a_sheet(Seller(), market, replace(FREELY, max_volume_share=1.0))
 
