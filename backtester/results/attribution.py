@@ -206,6 +206,10 @@ def _late(result: Result, begins: NDArray[np.bool_]) -> int:
             mine = (outcome.fill_column == column) & (outcome.fill_kind == kind) & begins
             # A wish for the other side is an exit as well.
             decided = rows[(columns == column) & ((wishes.direction != FLAT) | (kind == EXIT))]
+            if kind == ENTRY and result.plan.sizing.name == "limits":
+                # One that turns a position around is decided where the last of that went.
+                left = (outcome.fill_column == column) & (outcome.fill_kind == EXIT)
+                decided = np.concatenate((decided, outcome.fill_row[left]))
             at = np.searchsorted(own, outcome.fill_row[mine])
             before = own[np.maximum(at - 1, 0)]
             late += int(np.count_nonzero(~np.isin(before, decided)))

@@ -274,6 +274,7 @@ def test_a_turn_is_shown_with_the_wish_it_waited_since_and_the_close_it_was_answ
     ]
 
     assert {trade.side for trade in turned} == {"long", "short"}
+    assert sheet.attribution.late_fills == 0
     for trade in turned:
         close = market.panel.close[trade.entry_row - 1, symbols.index(trade.symbol)]
         is_short = trade.side == "short"
