@@ -185,8 +185,11 @@ _TIGHT: dict[str, list[Any]] = {
 RULES = tuple(sorted(_TIGHT))
 
 
-def a_case(seed: int, tight: Collection[str] = ()) -> Case:
-    """A random backtest in which the rules of `tight` bind and the others mostly do not."""
+def a_case(seed: int, tight: Collection[str] = (), *, turns: bool = False) -> Case:
+    """A random backtest in which the rules of `tight` bind and the others mostly do not.
+
+    With `turns` it is sized by the limits, and what it wishes for is often the other side of what it holds.
+    """
     rng = np.random.default_rng([seed, 1])
 
     def one_of(*options: Any) -> Any:
@@ -201,10 +204,13 @@ def a_case(seed: int, tight: Collection[str] = ()) -> Case:
         wild=one_of(0.003, 0.02, 0.08),
         holes=one_of(0.0, 0.0, 0.1),
     )
-    wished = some_wishes(seed, history, one_of(0.05, 0.3), one_of(0.0, 0.25))
+    often, shorts = one_of(0.05, 0.3), one_of(0.0, 0.25)
+    often, shorts = (0.3, 0.3) if turns else (often, shorts)
+    wished = some_wishes(seed, history, often, shorts)
     if one_of(False, True):
         history = replace(history, actions=some_actions(seed, history))
     name = one_of("limits", "limits", "limits", "all_in", "fraction", "risk", "equal_weight")
+    name = "limits" if turns else name
     amount = {"all_in": 1.0, "equal_weight": 1 / one_of(1, 2, 4, 6)}.get(
         name, one_of(0.01, 0.1, 0.4)
     )
@@ -219,7 +225,7 @@ def a_case(seed: int, tight: Collection[str] = ()) -> Case:
         stop_guard_bars=one_of(3, 24),
         repeat_window_s=one_of(150, 600, 3_600),
         flatten_on_breach=one_of(False, True),
-        allow_short=one_of(False, True, True),
+        allow_short=one_of(False, True, True) or turns,
         management=ManagementPlan(
             trailing_stop=one_of(0.0, 0.0, 0.03),
             atr_stop=one_of(0.0, 0.0, 2.0),
@@ -240,7 +246,7 @@ def a_case(seed: int, tight: Collection[str] = ()) -> Case:
         **{**wide, **{each: one_of(*_TIGHT[each]) for each in sorted(tight)}},
     )
     plan = Plan(
-        cash=one_of(500.0, 20_000.0, 1_000_000.0),
+        cash=max(one_of(500.0, 20_000.0, 1_000_000.0), 20_000.0 if turns else 0.0),
         commission_bps=one_of(0.0, 5.0),
         commission_per_share=one_of(0.0, 0.0035),
         slippage_bps=one_of(0.0, 3.0, 50.0),
@@ -260,4 +266,4 @@ def a_case(seed: int, tight: Collection[str] = ()) -> Case:
 def cases() -> st.SearchStrategy[Case]:
     """Backtests of all kinds: bars, parameters and rules at random, few of which bind at a time."""
     tight = st.sets(st.sampled_from(RULES), max_size=4)
-    return st.builds(a_case, st.integers(0, 2**32 - 1), tight)
+    return st.builds(a_case, st.integers(0, 2**32 - 1), tight, turns=st.booleans())

@@ -1,10 +1,11 @@
 """Do the two engines do the same?"""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from backtester import kernel, reference
-from backtester.terms import Outcome
+from backtester import kernel, reference, risk_rules
+from backtester.terms import ENTRY, EXIT, Outcome
 from backtester.testing import RULES, STRATEGY, Case, a_case, cases
 
 
@@ -36,6 +37,25 @@ def test_the_fast_engine_trades_like_the_objects_that_trade_live(case: Case) -> 
 def test_each_rule_binds_alike_in_both_engines(rule: str) -> None:
     for seed in range(8):
         assert_same(*both(a_case(seed, [rule])))
+
+
+def test_turns_are_entered_given_up_and_age_out_alike_in_both_engines() -> None:
+    refused = np.zeros(len(risk_rules.CODES), np.int64)
+    turned = 0
+    for seed in range(24):
+        fast, slow = both(a_case(seed, turns=True))
+        assert_same(fast, slow)
+        refused += fast.refused
+        for column in np.unique(fast.fill_column):
+            mine = (fast.fill_column == column) & (fast.fill_kind <= EXIT)
+            kind, side = fast.fill_kind[mine], fast.fill_side[mine]
+            turned += int(
+                np.sum((kind[1:] == ENTRY) & (kind[:-1] == EXIT) & (side[1:] == side[:-1]))
+            )
+
+    assert turned > 10
+    assert refused[risk_rules.SUPERSEDED] > 0
+    assert refused[risk_rules.SIGNAL_AGE] > 0
 
 
 @pytest.mark.prove
