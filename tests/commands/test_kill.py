@@ -28,6 +28,7 @@ from trader.commands.stored import account_in_use
 from trader.runtime.instance import Instance
 from trader.runtime.launch import record_identity
 from trader.runtime.ports import Ports
+from trader.testing.projects import act_on
 
 Output = pytest.CaptureFixture[str]
 
@@ -49,7 +50,7 @@ def home(tmp_path: Path, broker: RunningSimulator, monkeypatch: pytest.MonkeyPat
         "ALPACA_KILL_SECRET_KEY": "secret",
     }
     instance = Instance.create(tmp_path / "home", settings=settings)
-    monkeypatch.setattr(Instance, "of_project", lambda: instance)
+    act_on(monkeypatch, instance)
     return instance.home
 
 
@@ -127,7 +128,7 @@ def test_the_account_of_the_running_executor_is_asked_too_when_its_keys_are_of_a
 ) -> None:
     with a_door() as door:
         instance = Instance.create(tmp_path / "home", settings=settings_at(door.url))
-        monkeypatch.setattr(Instance, "of_project", lambda: instance)
+        act_on(monkeypatch, instance)
         running_executor(instance, door.url, key)
 
         assert main(["kill"]) == 0
@@ -146,7 +147,7 @@ def test_a_broker_that_refuses_the_keys_keeps_no_order_alive_at_another(
     with a_door(revoked) as door:
         own, theirs = (door.url, broker.url) if revoked == "PKKILL" else (broker.url, door.url)
         instance = Instance.create(tmp_path / "home", settings=settings_at(own))
-        monkeypatch.setattr(Instance, "of_project", lambda: instance)
+        act_on(monkeypatch, instance)
         running_executor(instance, theirs, "PKDEMO")
         order(broker)
 
@@ -200,7 +201,7 @@ def test_a_broker_that_cannot_be_reached_is_said_and_the_halt_stands(
         "ALPACA_SECRET_KEY": "secret",
     }
     instance = Instance.create(tmp_path / "home", settings=settings)
-    monkeypatch.setattr(Instance, "of_project", lambda: instance)
+    act_on(monkeypatch, instance)
 
     assert main(["kill", "--within", "1"]) == 5
 
@@ -214,7 +215,7 @@ def test_without_keys_the_broker_is_not_asked_and_the_halt_stands_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     instance = Instance.create(tmp_path / "home")
-    monkeypatch.setattr(Instance, "of_project", lambda: instance)
+    act_on(monkeypatch, instance)
 
     assert main(["kill"]) == 4
 
@@ -229,7 +230,7 @@ def test_a_mistake_in_a_setting_of_something_else_keeps_no_order_alive(
 ) -> None:
     wrong = {**Instance.of_project().settings, "RISK_MAX_POSITION_SIZE": "lots", "RISK_MAXX": "1"}
     instance = Instance.create(home, settings=wrong)
-    monkeypatch.setattr(Instance, "of_project", lambda: instance)
+    act_on(monkeypatch, instance)
     order(broker)
 
     assert main(["kill", "--json"]) == 0
@@ -267,7 +268,7 @@ def test_orders_at_the_venue_of_a_running_demo_are_cancelled_whatever_the_settin
     tmp_path: Path, broker: RunningSimulator, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     instance = Instance.create(tmp_path / "home")
-    monkeypatch.setattr(Instance, "of_project", lambda: instance)
+    act_on(monkeypatch, instance)
     # The executor that runs was told of another venue than the settings; its process is played by this one.
     record = running_executor(instance, broker.url, "PKDEMO", TRADING_ACCOUNT="demo")
     order(broker)
@@ -371,7 +372,7 @@ def test_what_an_executors_container_was_told_counts_when_who_holds_its_port_was
         )
         ports = replace(Ports.free(), trade_executor=port)
         instance = Instance.create(tmp_path / "home", ports, settings_at(door.url))
-        monkeypatch.setattr(Instance, "of_project", lambda: instance)
+        act_on(monkeypatch, instance)
         told_a_container(instance.home, door.url, "PKTOLD")
         told_a_container(instance.home, door.url, "PKEARLIER", "trade_executor.earlier")
 
@@ -395,7 +396,7 @@ def test_orders_at_the_venue_of_a_demo_in_containers_are_cancelled_as_well(
         ports = replace(Ports.free(), trade_executor=port, simulator=simulator)
         instance = Instance.create(tmp_path / "home", ports)
         told_a_container(instance.home, inside, "PKDEMO")
-        monkeypatch.setattr(Instance, "of_project", lambda: instance)
+        act_on(monkeypatch, instance)
         assert main(["kill", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["confirmed"] is True
     assert [each["status"] for each in broker.book()["orders"]] == ["canceled"]
@@ -410,7 +411,7 @@ def test_keys_that_cannot_be_read_are_not_passed_over_where_a_demo_is_confirmed(
 ) -> None:
     settings = {**settings_at("https://api.alpaca.markets"), "ALPACA_PAPER_TRADING": "maybe"}
     instance = Instance.create(tmp_path / "home", settings=settings)
-    monkeypatch.setattr(Instance, "of_project", lambda: instance)
+    act_on(monkeypatch, instance)
     running_executor(instance, broker.url, "PKDEMO")
     order(broker)
 

@@ -15,13 +15,14 @@ from trader.runtime.errors import AlreadyRunning, NotRunning, TimedOut, UnknownP
 from trader.runtime.instance import Instance
 from trader.runtime.places import project_folder
 from trader.runtime.stack import LocalStack
+from trader.testing.projects import act_on
 
 
 @pytest.fixture
 def own_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instance:
     """A project of the test's own behind the commands, so that the person's is not touched."""
     instance = Instance.create(tmp_path / "home")
-    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: instance))
+    act_on(monkeypatch, instance)
     return instance
 
 
@@ -136,7 +137,7 @@ def test_a_placeholder_of_the_example_is_not_taken_for_a_key(
 ) -> None:
     settings = {"ALPACA_API_KEY": "your_alpaca_api_key", "ALPACA_SECRET_KEY": "real"}
     instance = Instance.create(tmp_path, settings=settings)
-    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: instance))
+    act_on(monkeypatch, instance)
 
     assert main(["config", "validate"]) == ExitCode.USAGE
     assert "ALPACA_API_KEY still holds the example's placeholder" in capsys.readouterr().err
@@ -147,7 +148,7 @@ def test_a_wrong_parameter_of_the_strategy_is_named_by_validate(
 ) -> None:
     keys = {"ALPACA_API_KEY": "a", "ALPACA_SECRET_KEY": "b", "STRATEGY_PARAMS": "short_windw=5"}
     instance = Instance.create(tmp_path / "home", settings=keys)
-    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: instance))
+    act_on(monkeypatch, instance)
 
     assert main(["config", "validate"]) == ExitCode.USAGE
     assert "STRATEGY_PARAMS: moving_average has no parameter 'short_windw'; did you mean" in (
@@ -159,7 +160,7 @@ def test_a_wrong_setting_is_named_by_validate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     instance = Instance.create(tmp_path, settings={"RISK_MAX_POSITON_SIZE": "0.1"})
-    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: instance))
+    act_on(monkeypatch, instance)
 
     assert main(["config", "validate"]) == ExitCode.USAGE
     assert "did you mean RISK_MAX_POSITION_SIZE?" in capsys.readouterr().err
@@ -175,7 +176,7 @@ def test_validate_names_all_that_is_wrong_or_missing_at_once(
         "RISK_DRAWDOWN_LIMIT": "7",
     }
     instance = Instance.create(tmp_path, settings=settings)
-    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: instance))
+    act_on(monkeypatch, instance)
 
     assert main(["config", "validate"]) == ExitCode.USAGE
 
@@ -209,7 +210,7 @@ def test_a_dry_run_starts_nothing(
 ) -> None:
     keys = {"ALPACA_API_KEY": "k", "ALPACA_SECRET_KEY": "s"}
     instance = Instance.create(tmp_path, settings=keys)
-    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: instance))
+    act_on(monkeypatch, instance)
 
     assert main(["up", "--dry-run", "--json"]) == ExitCode.OK
 
@@ -222,7 +223,7 @@ def test_a_token_that_can_be_guessed_is_refused_before_anything_starts(
 ) -> None:
     weak = {"ALPACA_API_KEY": "k", "ALPACA_SECRET_KEY": "s", "API_TOKEN_OPERATE": "changeme"}
     instance = Instance.create(tmp_path, settings=weak)
-    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: instance))
+    act_on(monkeypatch, instance)
 
     for words in (["up"], ["config", "validate"]):
         assert main(words) == ExitCode.USAGE

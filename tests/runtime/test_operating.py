@@ -25,6 +25,7 @@ from trader.runtime.interface import RuntimeName
 from trader.runtime.local import LocalRuntime
 from trader.runtime.places import project_folder
 from trader.runtime.waiting import wait_until
+from trader.testing.projects import act_on
 
 RESTARTED_WITHIN_S = 30
 A_DAY_S = 86_400
@@ -34,7 +35,7 @@ A_DAY_S = 86_400
 def own_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Instance:
     """A project of the test's own behind the commands, so that the person's is not touched."""
     instance = Instance.create(tmp_path / "home", project=tmp_path)
-    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: instance))
+    act_on(monkeypatch, instance)
     return instance
 
 
@@ -84,7 +85,6 @@ def test_doctor_names_each_thing_that_is_not_well(
 ) -> None:
     (own_project.home / "postgres").mkdir()
     (own_project.home / "postgres" / "PG_VERSION").write_text("16\n")
-    (own_project.project / ".env").touch(mode=0o644)
 
     assert main(["doctor", "--offline", "--json"]) == ExitCode.ERROR
 
@@ -93,9 +93,11 @@ def test_doctor_names_each_thing_that_is_not_well(
         for each in json.loads(capsys.readouterr().out)["findings"]
         if not each["well"]
     }
-    assert set(found) <= {"settings", "permissions", "database", "disk"}
+    assert set(found) <= {"settings", "database", "disk"}
     assert "ALPACA_API_KEY" in found["settings"]
-    assert "chmod 600" in found["permissions"]
+    (own_project.home / ".env").chmod(0o644)
+    open_to_others = {each.about: each.said for each in examine(own_project, offline=True)}
+    assert "chmod 600" in open_to_others["permissions"]
 
 
 class _BrokersClock(BaseHTTPRequestHandler):
@@ -157,7 +159,7 @@ def test_what_needs_a_running_system_says_so(
             own_project.ports,
             {**own_project.settings, **own},
         )
-        machine.setattr(Instance, "of_project", classmethod(lambda _: running))
+        act_on(machine, running)
 
         assert main(words) == ExitCode.NOT_RUNNING
     assert "start" in capsys.readouterr().err

@@ -30,6 +30,7 @@ from trader.commands.listing import cell
 from trader.exits import ExitCode
 from trader.runtime.instance import SIMULATOR, Instance
 from trader.runtime.interface import RuntimeName
+from trader.runtime.places import settings_file_of
 from trader.runtime.ports import is_free
 from trader.runtime.postgres import MAJOR_VERSION, data_folder
 from trader.runtime.runtimes import name_in_force, runtime_of
@@ -129,7 +130,7 @@ def _usable(instance: Instance) -> Settings | None:
 
 
 def _permissions(instance: Instance) -> str:
-    file = instance.project / ".env"
+    file = settings_file_of(instance.project, instance.home)
     if file.exists() and stat.S_IMODE(file.stat().st_mode) & 0o077:
         raise BrokenError(f"others may read {file}; run chmod 600 {file}")
     probe = instance.home / ".writable"

@@ -17,6 +17,7 @@ from trader.cli import main
 from trader.runtime.credentials import OWNER
 from trader.runtime.instance import Instance
 from trader.testing.connections import connected
+from trader.testing.projects import act_on
 from trader.testing.servers import Servers
 
 Output = pytest.CaptureFixture[str]
@@ -29,7 +30,7 @@ _INSERT = """
 
 @pytest.fixture(autouse=True)
 def project(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Instance, "of_project", lambda: servers.instance)
+    act_on(monkeypatch, servers.instance)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from tests.commands.integration.test_audit_on_postgres import Ledger
 from trader.cli import main
-from trader.runtime.instance import Instance
+from trader.testing.projects import act_on
 from trader.testing.servers import Servers
 
 Output = pytest.CaptureFixture[str]
@@ -16,7 +16,7 @@ Output = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def project(servers: Servers, account: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Instance, "of_project", lambda: servers.instance)
+    act_on(monkeypatch, servers.instance)
     # Beside the accounts of other tests one of which nothing is stored is refused.
     Ledger(servers.instance, account).write("a", "b")
 

@@ -17,7 +17,7 @@ import pytest
 
 from trader.cli import main
 from trader.exports import tax, tradenote
-from trader.runtime.instance import Instance
+from trader.testing.projects import act_on
 from trader.testing.servers import Servers
 
 Output = pytest.CaptureFixture[str]
@@ -52,7 +52,7 @@ TRADES = (
 
 @pytest.fixture(autouse=True)
 def project(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Instance, "of_project", lambda: servers.instance)
+    act_on(monkeypatch, servers.instance)
 
 
 @pytest.fixture

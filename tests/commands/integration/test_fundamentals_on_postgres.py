@@ -24,6 +24,7 @@ from shared.domain.symbols import Symbol
 from trader.cli import main
 from trader.exits import ExitCode
 from trader.runtime.instance import Instance
+from trader.testing.projects import act_on
 from trader.testing.servers import Servers, SettingsFor
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -111,7 +112,7 @@ def test_fundamentals_count_from_the_bar_that_could_know_them(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Instance, "of_project", lambda: servers.instance)
+    act_on(monkeypatch, servers.instance)
     monkeypatch.setenv("TRADING_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DATA_DIR", str(PROJECT / "data" / "parquet"))
     monkeypatch.setenv("TRADING_ACCOUNT", account)
@@ -226,7 +227,7 @@ def test_what_was_cut_off_is_said_and_the_newest_are_known(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Instance, "of_project", lambda: servers.instance)
+    act_on(monkeypatch, servers.instance)
     monkeypatch.setenv("TRADING_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TRADING_ACCOUNT", account)
     afternoon = datetime.combine(TAKEN_ON, datetime.min.time(), UTC) + timedelta(hours=18)

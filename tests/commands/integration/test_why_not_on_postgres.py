@@ -12,6 +12,7 @@ from tests.commands.integration.test_audit_on_postgres import Ledger
 from trader.cli import main
 from trader.runtime.instance import Instance
 from trader.testing.connections import connected
+from trader.testing.projects import act_on
 from trader.testing.servers import Servers
 
 Output = pytest.CaptureFixture[str]
@@ -73,7 +74,7 @@ class Stages:
 
 @pytest.fixture
 def stages(servers: Servers, account: str, monkeypatch: pytest.MonkeyPatch) -> Stages:
-    monkeypatch.setattr(Instance, "of_project", lambda: servers.instance)
+    act_on(monkeypatch, servers.instance)
     # Beside the accounts of other tests one of which nothing is stored is refused.
     Ledger(servers.instance, account).write("a")
     return Stages(servers.instance, account)

@@ -36,6 +36,7 @@ from trader.runtime.ports import port_setting
 from trader.runtime.stack import LocalStack
 from trader.runtime.waiting import wait_until
 from trader.testing.connections import connected
+from trader.testing.projects import act_on
 from trader.testing.servers import Servers
 
 
@@ -273,7 +274,7 @@ def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
 @pytest.fixture
 def own(own_servers: Instance, monkeypatch: pytest.MonkeyPatch) -> Instance:
     """A project of the test's own behind the commands, with its database running, and nothing in it."""
-    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: own_servers))
+    act_on(monkeypatch, own_servers)
     for name in (DATABASE, BEFORE, restoring.BESIDE):
         superuser(own_servers, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     superuser(own_servers, f"CREATE DATABASE {DATABASE} TEMPLATE fresh OWNER {OWNER}")

@@ -35,6 +35,7 @@ from trader.runtime.orphans import Identity, identity_in
 from trader.runtime.ports import LOOPBACK
 from trader.runtime.stack import GIVEN_UP, LocalStack
 from trader.runtime.waiting import wait_until
+from trader.testing.projects import act_on
 from trader.testing.servers import Servers
 
 PROGRAM_GONE_WITHIN_S = 30
@@ -465,7 +466,7 @@ def test_the_commands_start_show_and_stop_what_they_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     instance = Instance.create(tmp_path / "home")
-    monkeypatch.setattr(Instance, "of_project", classmethod(lambda _: instance))
+    act_on(monkeypatch, instance)
 
     def told(*words: str) -> Any:
         assert main([*words, "--json"]) == ExitCode.OK
