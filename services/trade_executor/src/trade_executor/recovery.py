@@ -283,7 +283,7 @@ class Reconciler:
 
     async def _check_account(self) -> None:
         account = await self._broker.account()
-        pinned = await self._store.ledger.pinned_account()
+        pinned = await self._store.opening.pinned_account()
         if pinned is None:
             await self._adopt()
         elif pinned != account.account_id:
@@ -309,7 +309,7 @@ class Reconciler:
             if [e.execution_id for e in before] == [e.execution_id for e in after]:
                 ledger_from = max((e.executed_at for e in after), default=since)
                 await self._store.activities.set_aside(told, at=self._clock.now())
-                await self._store.ledger.adopt(
+                await self._store.opening.adopt(
                     account, positions, ledger_from=ledger_from, at=self._clock.now()
                 )
                 return

@@ -265,6 +265,8 @@ def test_an_exit_that_is_too_late_once_its_way_is_clear_gives_back_what_it_took(
             ("exit", "EXPIRED_UNSENT", Decimal(0)), ("protect", "ACKED", Decimal(0)),
         ]  # fmt: skip
         assert desk.resting() == [("simple", "sell", "stop", TEN, "90")]
+        back = (await desk.store.reads.find_orders(limit=1))[0]
+        assert (back["purpose"], back["decision_id"]) == ("protect", "dec-out")
 
     play(scenario, stopped)
 

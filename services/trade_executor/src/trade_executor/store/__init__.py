@@ -14,6 +14,7 @@ from trade_executor.store.guards import Guards
 from trade_executor.store.ledger import Booked, Ledger
 from trade_executor.store.lending import Lendings
 from trade_executor.store.manual import ManualOrders
+from trade_executor.store.opening import Opening
 from trade_executor.store.outgoing import Outgoing
 from trade_executor.store.performance import Performances
 from trade_executor.store.protection import Protection
@@ -39,6 +40,7 @@ class Store:
         self.guards = Guards(db, account)
         self.protection = Protection(db, account, self.differences)
         self.outgoing = Outgoing(db, account, self.differences, self.protection)
+        self.opening = Opening(db, account)
         self.ledger = Ledger(db, account, self.differences, self.protection)
         self.activities = Activities(db, account, self.differences)
         self.questions = Questions(db, account)

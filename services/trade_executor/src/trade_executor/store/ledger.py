@@ -7,7 +7,7 @@ order of their keys.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -21,11 +21,10 @@ from shared.adapters.postgres import Database, Outbox, lock
 from shared.domain.errors import InvalidInput
 from shared.domain.ids import CLIENT_ORDER_PREFIX
 from shared.domain.ledger import Fill
-from shared.domain.money import plain
 from shared.domain.orders import IntentState, Side
 from shared.domain.symbols import Symbol
 from shared.messages import EXECUTION, EXECUTIONS
-from shared.ports import BrokerAccount, BrokerExecution, BrokerOrder
+from shared.ports import BrokerExecution, BrokerOrder
 from trade_executor.lifecycle import (
     Intent,
     OrderRecord,
@@ -46,7 +45,6 @@ from trade_executor.store.tables import (
     ZERO,
     Frame,
     Tables,
-    as_json,
     intent_of,
     order_of,
 )
@@ -103,66 +101,7 @@ class Ledger(Tables):
         # Written once when the account is adopted, so it may be remembered.
         self._opening: tuple[datetime, datetime] | None = None
 
-    # ------------------------------------------------------------------ the account
-
-    async def pinned_account(self) -> str | None:
-        """The broker account this label belongs to; None before the first adoption."""
-
-        async def work(connection: AsyncConnection) -> str | None:
-            row = await self._one(
-                connection,
-                f"SELECT broker_account_id FROM {SCHEMA}.accounts WHERE account = :account",
-            )
-            return None if row is None else str(row.broker_account_id)
-
-        return await self._db.run(work)
-
-    async def adopt(
-        self,
-        account: BrokerAccount,
-        positions: Mapping[Symbol, Decimal],
-        *,
-        ledger_from: datetime,
-        at: datetime,
-    ) -> None:
-        """Pin the broker's account and open the ledger with what it holds now. Once; later calls do nothing."""
-
-        async def work(connection: AsyncConnection) -> None:
-            await lock(connection, f"account:{self.account}")
-            row = await self._one(
-                connection,
-                f"""INSERT INTO {SCHEMA}.accounts (account, broker_account_id, adopted_at, ledger_from)
-                    VALUES (:account, :broker_id, :at, :ledger_from)
-                    ON CONFLICT (account) DO NOTHING RETURNING account""",
-                broker_id=account.account_id,
-                at=at,
-                ledger_from=ledger_from,
-            )
-            if row is None:
-                return
-            await self._do(
-                connection,
-                f"""INSERT INTO {SCHEMA}.cash_entries (account, key, amount, reason, evidence, entered_at)
-                    VALUES (:account, 'opening', :cash, 'OPENING_BALANCE', CAST(:evidence AS jsonb), :at)""",
-                cash=account.cash,
-                evidence=as_json(dict(account.raw)),
-                at=at,
-            )
-            for symbol, quantity in sorted(positions.items()):
-                await self._do(
-                    connection,
-                    f"""INSERT INTO {SCHEMA}.adjustments
-                            (account, key, symbol, quantity, reason, evidence, entered_at)
-                        VALUES (:account, :key, :symbol, :quantity, 'OPENING_POSITION',
-                                CAST(:evidence AS jsonb), :at)""",
-                    key=f"opening:{symbol}",
-                    symbol=symbol,
-                    quantity=quantity,
-                    evidence=as_json({"broker_quantity": plain(quantity)}),
-                    at=at,
-                )
-
-        await self._db.run(work)
+    # ------------------------------------------------------------------ what is held
 
     async def holdings(self) -> tuple[dict[Symbol, Decimal], Decimal, int]:
         """Positions, cash, and the id of the newest fill they contain, of one instant."""
