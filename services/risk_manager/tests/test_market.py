@@ -446,6 +446,26 @@ async def test_a_store_that_is_away_is_asked_anew_each_time_and_believed_once_it
     assert back.prices == {AAPL: Price(Decimal(100), NOW)}
 
 
+async def test_who_asks_while_another_reading_goes_on_waits_as_long_as_that_one() -> None:
+    store = Hanging()
+    store.append(
+        block_of(Timeframe.MINUTE, [a_bar(AAPL, NOW, "100")]), provider="t", fetched_at=NOW
+    )
+    store.answers.clear()
+    market = StoredMarket(Cache(), store, MemoryActions(), Timeframe.MINUTE, 5, Patience(30, 30))
+    first = asyncio.create_task(market.at(NOW, [AAPL], with_history=False))
+    assert await asyncio.to_thread(store.entered.wait, 30)
+
+    async def answer() -> None:
+        store.answers.set()
+
+    found = await asyncio.gather(
+        market.at(NOW, [AAPL], with_history=False, in_haste=True), answer(), first
+    )
+
+    assert [market.unread for market in found if market is not None] == [None, None]
+
+
 async def test_in_a_replay_the_store_is_waited_for() -> None:
     store = Hanging()
     store.append(

@@ -452,7 +452,7 @@ def test_the_peak_rises_with_equity_and_never_falls() -> None:
 def unread(**prices: float) -> Market:
     """The last known prices, and nothing else."""
     market = a_market(prices, NOW - timedelta(minutes=1))
-    return Market(market.asked, market.prices, unread="it has not answered within 0.5 s")
+    return Market(market.asked, market.prices, unread="it has not answered within 1 s")
 
 
 def test_what_is_held_may_go_by_the_last_known_prices_and_nothing_is_bought_by_them() -> None:

@@ -47,7 +47,8 @@ _log = structlog.get_logger(__name__)
 class Patience:
     """For how many seconds the store is waited for: by a way out, and by who only wants to get in."""
 
-    leaving_s: float = 0.5
+    # More than a reading ahead is waited for, or a way out that meets one would never see fresh prices.
+    leaving_s: float = 2 * _AHEAD_WITHIN_S
     entering_s: float = 5.0
 
 
@@ -77,7 +78,7 @@ class StoredMarket:
         self._followed: dict[Symbol, datetime] = {}
         self._ahead: asyncio.Task[None] | None = None
         self._patience = patience
-        # What the last answers said, and the reading that has not come to its end.
+        # What the last answers said, and the reading that was given up and has not come to its end.
         self._last_known: dict[Symbol, Price] = {}
         self._stuck: asyncio.Task[Market] | None = None
 
@@ -107,21 +108,23 @@ class StoredMarket:
         return market
 
     async def _within(self, within_s: float, reading: Coroutine[Any, Any, Market]) -> Market:
-        """What `reading` says. Raises Unavailable when it takes longer, or an earlier one still does."""
+        """What `reading` says. Raises Unavailable when it takes longer, or one that was given up still does."""
         if self._stuck is not None and not self._stuck.done():
             # Another thread in vain, and as long a wait again, would help nobody.
             reading.close()
             raise Unavailable("it has not answered for a while")
-        self._stuck = asyncio.create_task(reading)
+        task = asyncio.create_task(reading)
         try:
-            await asyncio.wait({self._stuck}, timeout=within_s)
+            await asyncio.wait({task}, timeout=within_s)
         except asyncio.CancelledError:
-            self._stuck.cancel()
+            task.cancel()
             raise
-        if self._stuck.done():
-            return self._stuck.result()
+        if task.done():
+            return task.result()
+        # Only now: others that read meanwhile, a page that shows the account, are no sign of a store that hangs.
+        self._stuck = task
         # Whatever becomes of it has no reader any more.
-        self._stuck.add_done_callback(lambda task: task.cancelled() or task.exception())
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())
         raise Unavailable(f"it has not answered within {within_s:g} s")
 
     async def _without_store(self, asked: list[Symbol], instant_at: datetime, why: str) -> Market:
