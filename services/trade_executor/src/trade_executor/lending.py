@@ -7,7 +7,6 @@ up when a term begins and once on every day of the exchange, and only where the 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
@@ -19,7 +18,7 @@ from shared.domain.calendar import NEW_YORK
 from shared.domain.errors import Retryable
 from shared.domain.money import plain
 from shared.domain.symbols import Symbol
-from shared.ports import BrokerAccount, Clock
+from shared.ports import BrokerAccount, Clock, Timer
 from trade_executor.market import Asset, problem_with_short
 from trade_executor.store import Store
 
@@ -28,6 +27,8 @@ _log = structlog.get_logger(__name__)
 # Source: https://docs.alpaca.markets/us/docs/account-plans
 LEAST_EQUITY = Decimal(2000)
 _CASH_ACCOUNT = "1"
+# The list is long, and asking for it takes from the budget of orders.
+RETRY_S = 10.0
 
 
 class Lender(Protocol):
@@ -67,43 +68,45 @@ def lent(assets: Iterable[Asset]) -> dict[Symbol, bool]:
 class LendingDesk:
     """Keeps what may be sold short for one term."""
 
-    def __init__(self, store: Store, lender: Lender | None, clock: Clock) -> None:
+    def __init__(self, store: Store, lender: Lender | None, clock: Clock, timer: Timer) -> None:
         """`lender`: None where the settings allow no short positions."""
         self._store = store
         self._lender = lender
         self._clock = clock
+        self._timer = timer
         self._seen_on: date | None = None
-        self._has_forgotten = False
-        self._alone = asyncio.Lock()
+        self._has_begun = False
+        self._not_before_s = 0.0
 
-    async def look(self) -> None:
-        """Write down what holds today, once a day.
-
-        Raises:
-            Retryable: nobody said it; what was written down before grows old.
-        """
-        async with self._alone:
-            if self._lender is None:
-                await self._forget()
-            elif self._seen_on != self._today():
-                await self._ask(self._lender)
+    async def begin(self) -> None:
+        """Make the first look work that has to be done, or forget what a term with other settings wrote down."""
+        if self._has_begun:
+            return
+        if self._lender is None:
+            await self._store.lending.forget()
+        else:
+            await self._store.lending.expect()
+        self._has_begun = True
 
     async def work(self) -> bool:
-        """Look, as a stage that has nothing left to do then."""
-        await self.look()
-        return False
-
-    async def look_if_answered(self) -> None:
-        """The same; without an answer the next look asks again."""
+        """Look, once a day; where nobody answers, again after a while. There is never more to do at once."""
+        lender = self._lender
+        if lender is None or self._seen_on == self._today():
+            return False
+        if self._timer.monotonic_s() < self._not_before_s:
+            return False
         try:
-            await self.look()
+            await self._look(lender)
         except Retryable as error:
+            # What was written down before grows old meanwhile, and is not believed then.
             _log.warning("nobody says what may be sold short", reason=str(error))
+            self._not_before_s = self._timer.monotonic_s() + RETRY_S
+        return False
 
     def _today(self) -> date:
         return self._clock.now().astimezone(NEW_YORK).date()
 
-    async def _ask(self, lender: Lender) -> None:
+    async def _look(self, lender: Lender) -> None:
         at, today = self._clock.now(), self._today()
         problem = why_no_short(await lender.account(), await lender.configurations())
         if problem is not None:
@@ -112,9 +115,3 @@ class LendingDesk:
         await self._store.lending.record(shares, may_short=problem is None, at=at)
         _log.info("shares are lent", symbols=sum(shares.values()), of=len(shares))
         self._seen_on = today
-
-    async def _forget(self) -> None:
-        # What an earlier term with other settings wrote down.
-        if not self._has_forgotten:
-            await self._store.lending.forget()
-            self._has_forgotten = True

@@ -249,7 +249,7 @@ class Reconciler:
         if report.positions_agree:
             await self._store.protection.withdraw_surplus(at=self._clock.now())
         await self._store.protection.cover_bare_positions(at=self._clock.now())
-        await self._lending.look_if_answered()
+        await self._lending.begin()
         await self._store.terms.mark_reconciled(epoch=self._epoch, at=began_at)
         if self._stream_is_up and connection == self._connections:
             await self._say(ExecutorState.READY, "compared with the broker")

@@ -111,7 +111,7 @@ class Executor:
         parts, epoch = self._parts, held.epoch
         _log.info("executing", account=parts.store.account, epoch=epoch)
         wake = Wake()
-        lending = LendingDesk(parts.store, parts.lender, parts.clock)
+        lending = LendingDesk(parts.store, parts.lender, parts.clock, parts.timer)
         reconciler = Reconciler(
             parts.store,
             parts.broker,

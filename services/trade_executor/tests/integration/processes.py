@@ -74,6 +74,8 @@ class Rig:
         self._stack = stack
         self._venue_port = Ports.free().trade_executor
         self.programs: list[Program] = []
+        # On which side entries are made.
+        self.opens = Side.BUY
         self.venue = self._client(self._venue_port)
 
     def _client(self, port: int) -> httpx.AsyncClient:
@@ -262,21 +264,23 @@ class Rig:
         """What risk approves in one instant: five shares of AAPL for each signal."""
         now = self.clock.now()
         is_entry = wish == "entry"
+        far_below, far_above = Decimal("0.01"), Decimal(100_000)
+        is_long = self.opens is Side.BUY
         approved = tuple(
             Approved(
                 decision_id=f"dec-{signal}",
                 signal_id=signal,
                 account=self.account,
                 symbol=Symbol("AAPL"),
-                side=Side.BUY if is_entry else Side.SELL,
+                side=self.opens if is_entry else self.opens.opposite,
                 purpose=Purpose(wish),
                 quantity=Decimal(5),
                 type=OrderType.MARKET,
                 time_in_force=TimeInForce.GTC,
                 limit_price=None,
                 stop_price=None,
-                stop_loss=Decimal("0.01") if is_entry else None,
-                take_profit=Decimal(100_000) if is_entry else None,
+                stop_loss=(far_below if is_long else far_above) if is_entry else None,
+                take_profit=(far_above if is_long else far_below) if is_entry else None,
                 reference_price=Decimal(100),
                 act_from=now,
                 act_until=now + timedelta(minutes=5),

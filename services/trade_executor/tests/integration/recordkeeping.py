@@ -219,7 +219,7 @@ def a_term(
     """Who compares, books and sends in one term, the trade stream being up."""
     timer, wake = MonotonicTimer(), Wake()
     reconciler = Reconciler(
-        store, broker, calendar, clock, InstantTimer(), wake, halt, LendingDesk(store, None, clock),
+        store, broker, calendar, clock, InstantTimer(), wake, halt, LendingDesk(store, None, clock, InstantTimer()),
         epoch=epoch,
     )  # fmt: skip
     booker = Booker(store, CountedBells(), clock, wake, reconciler.ask)

@@ -14,6 +14,7 @@ from redis import Redis
 
 from services.trade_executor.tests.integration.processes import OnRig, Program, Rig, on_rig
 from shared.crashpoints import EXECUTOR
+from shared.domain.orders import Side
 from shared.testing.figures import Figure
 from trader.runtime.instance import POSTGRES
 from trader.testing.servers import Servers, SettingsFor
@@ -144,3 +145,19 @@ def test_every_place_with_every_misfortune(play: OnRig, misfortune: str, figure:
 
     play(scenario)
     figure(f"crash cells in the executor, {misfortune}: {len(EXECUTOR)} passed")
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("misfortune", ["alone", "reply lost"])
+def test_every_place_on_the_way_into_a_short_position_and_out(
+    play: OnRig, misfortune: str, figure: Figure
+) -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.opens = Side.SELL
+        await rig.advance(3)
+        for cell, place in enumerate(EXECUTOR):
+            await live_through(rig, cell, place, misfortune)
+
+    play(scenario)
+    figure(f"crash cells of short sales in the executor, {misfortune}: {len(EXECUTOR)} passed")

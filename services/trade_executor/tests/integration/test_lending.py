@@ -18,7 +18,8 @@ TWO = ("AAPL", "MSFT")
 
 
 async def known(desk: Any) -> tuple[bool | None, dict[str, bool]]:
-    """As the risk manager reads it."""
+    """As the risk manager reads it, once the executor has done what it has to."""
+    await desk.rest()
     [account] = await desk.rows("SELECT * FROM trade_executor.v_accounts WHERE account = :a")
     shares = await desk.rows("SELECT * FROM trade_executor.v_lending WHERE account = :a")
     assert all(row.seen_at == account.lending_seen_at for row in shares)
@@ -43,7 +44,8 @@ def test_an_account_that_may_not_sell_short_says_no_and_no_share_is_lent(make_de
 
 def test_a_new_day_is_work_until_the_broker_was_asked_again(make_desk: Any) -> None:
     async def scenario() -> None:
-        async with make_desk(symbols=TWO, rules=LENDS, sells_short=True) as desk:
+        async with make_desk(symbols=TWO, rules=LENDS, sells_short=True, hurry=20.0) as desk:
+            assert await known(desk) == (True, {"AAPL": True, "MSFT": True})
             only_one = [{"symbol": "AAPL", "shortable": True, "easy_to_borrow": False}]
             await asyncio.to_thread(
                 desk.sim.fault, kind="status", status=503, count=1, match={"path": "/v2/assets"}
@@ -52,10 +54,8 @@ def test_a_new_day_is_work_until_the_broker_was_asked_again(make_desk: Any) -> N
                 desk.sim.fault, kind="status", status=200, count=1, match={"path": "/v2/assets"},
                 body=orjson.dumps(only_one).decode(),
             )  # fmt: skip
-            assert await known(desk) == (True, {"AAPL": True, "MSFT": True})
             desk.clock.set(desk.clock.now() + timedelta(days=1))
             assert await desk.has_work(desk.clock.now())
-            await desk.rest()
             # MSFT is named no more, so it is not lent any more.
             assert await known(desk) == (True, {"AAPL": False, "MSFT": False})
 

@@ -43,6 +43,8 @@ from trade_executor.market import Asset
 T = TypeVar("T")
 CONNECT_S = 2.0
 TOTAL_S = 5.0
+# For an answer of many megabytes, which nothing waits for.
+LONG_LIST_S = 30.0
 _MAX_ANSWER = 16 * 1024 * 1024
 _ORDERS_PAGE = 500
 _ACTIVITIES_PAGE = 100
@@ -264,9 +266,9 @@ class AlpacaBroker:
         return None if found is None else self._parsed(wire.read_asset, found)
 
     async def assets(self) -> list[Asset]:
-        """See `Lender`. One answer holds all."""
+        """See `Lender`. One answer holds all, ten thousand rows and more."""
         query = {"status": "active", "asset_class": "us_equity"}
-        listed = await self._get("/v2/assets", query)
+        listed = await self._get("/v2/assets", query, total_s=LONG_LIST_S)
         if not isinstance(listed, list):
             raise Unavailable("the broker sent no list where one was expected")
         found: list[Asset] = []
@@ -294,8 +296,10 @@ class AlpacaBroker:
         # A venue that passes over the bounds is not believed about what was not asked.
         return [session for session in listed if first_on <= session.on <= last_on]
 
-    async def _get(self, path: str, query: Mapping[str, str] = {}) -> Any:
-        status, content = await self._ask(Lane.QUERY, "GET", path, query)
+    async def _get(
+        self, path: str, query: Mapping[str, str] = {}, *, total_s: float | None = None
+    ) -> Any:
+        status, content = await self._ask(Lane.QUERY, "GET", path, query, total_s)
         if status != httpx.codes.OK:
             raise Unavailable(f"the broker answered {path} with {status}: {_excerpt(content)}")
         return _whole_json(path, content)
@@ -309,12 +313,19 @@ class AlpacaBroker:
         return _whole_json(path, content)
 
     async def _ask(
-        self, lane: Lane, method: str, path: str, query: Mapping[str, str]
+        self,
+        lane: Lane,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        total_s: float | None = None,
     ) -> tuple[int, bytes]:
         """One request that may safely be made again by whoever asked."""
         await self._gate.admit(lane)
         try:
-            status, headers, content = await self._exchange(method, path, params=dict(query))
+            status, headers, content = await self._exchange(
+                method, path, total_s=total_s, params=dict(query)
+            )
         except (httpx.HTTPError, OSError, TimeoutError) as error:
             raise Unavailable(
                 f"the broker gave no answer to {method} {path} ({type(error).__name__})"
@@ -331,11 +342,11 @@ class AlpacaBroker:
         return status, content
 
     async def _exchange(
-        self, method: str, path: str, **request: Any
+        self, method: str, path: str, *, total_s: float | None = None, **request: Any
     ) -> tuple[int, httpx.Headers, bytes]:
         """Status, headers and whole body of one answer, within the deadline."""
         try:
-            answer = await self._exchange_once(method, path, **request)
+            answer = await self._exchange_once(method, path, total_s, **request)
         except (httpx.HTTPError, OSError, TimeoutError):
             self._gate.failed()
             raise
@@ -346,10 +357,10 @@ class AlpacaBroker:
         return answer
 
     async def _exchange_once(
-        self, method: str, path: str, **request: Any
+        self, method: str, path: str, total_s: float | None, **request: Any
     ) -> tuple[int, httpx.Headers, bytes]:
         async with (
-            asyncio.timeout(TOTAL_S),
+            asyncio.timeout(TOTAL_S if total_s is None else total_s),
             self._http.stream(method, path, headers=_headers(request), **request) as response,
         ):
             content = bytearray()

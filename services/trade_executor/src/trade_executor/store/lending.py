@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.domain.symbols import Symbol
 from trade_executor.store.tables import SCHEMA, Tables
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Lendings(Tables):
@@ -44,6 +46,19 @@ class Lendings(Tables):
                     WHERE account = :account""",
                 may=may_short,
                 at=at,
+            )
+
+        await self._db.run(work)
+
+    async def expect(self) -> None:
+        """Where nothing was ever seen: seen so long ago that looking is due at once, and nobody believes it."""
+
+        async def work(connection: AsyncConnection) -> None:
+            await self._do(
+                connection,
+                f"""UPDATE {SCHEMA}.accounts SET lending_seen_at = :long_ago
+                    WHERE account = :account AND lending_seen_at IS NULL""",
+                long_ago=_LONG_AGO,
             )
 
         await self._db.run(work)
