@@ -183,6 +183,20 @@ async def test_an_account_valued_by_the_last_known_prices_leaves_no_mark_and_sti
     assert room.prices.hasty == [True, False]
 
 
+@pytest.mark.parametrize("allow_short", [False, True])
+async def test_a_purchase_that_may_buy_back_what_is_owed_does_not_wait_for_long_either(
+    allow_short: bool,
+) -> None:
+    room = Room(limits=some_limits(allow_short=allow_short))
+    room.send(a_manual_order("MSFT", at=NOW))
+    room.send(an_evaluation(a_signal("MSFT"), at=NOW + timedelta(minutes=1)))
+
+    await room.manager.work()
+    await room.manager.work()
+
+    assert room.prices.hasty == [True, allow_short]
+
+
 async def test_long_histories_are_read_only_where_an_entry_may_need_them() -> None:
     room = Room()
     room.send(an_evaluation(a_signal(direction=Direction.FLAT)))
