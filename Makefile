@@ -78,7 +78,7 @@ restart: install ## Restart all services, or one (SERVICE=name)
 	@$(TRADER) restart $(service) $(ARGS)
 
 .PHONY: dev
-dev: install ## Trade against the simulator; a service starts anew when its code changes
+dev: install ## Trade against the simulator, code changes start a service anew; local unless RUNTIME says
 	@$(TRADER) demo --reload --speed 60 $(ARGS)
 
 .PHONY: prod
