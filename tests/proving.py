@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-# One property may take long with so many examples.
-PROPERTIES = ("-m", "hypothesis and not prove", "-n", "auto", "--maxprocesses=4", "--timeout=3600")
-LONG = ("-m", "prove")
+# What is long by itself, or tries so many examples, may take a slow machine an hour.
+PATIENCE = "--timeout=3600"
+PROPERTIES = ("-m", "hypothesis and not prove", "-n", "auto", "--maxprocesses=4", PATIENCE)
+LONG = ("-m", "prove", PATIENCE)
 NOTHING_TO_RUN = 5
 
 

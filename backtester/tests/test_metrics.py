@@ -1,12 +1,13 @@
-"""Are the figures what their definitions say, by hand and by others' libraries?"""
+"""Are the figures what their definitions say, by hand and by others' libraries?
+
+Theirs are imported where they are asked: that takes seconds, which every process that collects tests would pay.
+"""
 
 from math import sqrt
 
-import empyrical  # type: ignore[import-untyped]  # it ships no types
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package of their own
 import pytest
-import quantstats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -101,6 +102,8 @@ def spread_out(curve: np.ndarray) -> bool:
 @given(curves.filter(spread_out))
 def test_definitions_agree_with_empyricals(curve: np.ndarray) -> None:
     """Daily periods, no riskless rate, a required return of zero."""
+    import empyrical  # type: ignore[import-untyped]  # it ships no types
+
     returns = metrics.daily_returns(100.0, curve)
     deepest = metrics.max_drawdown(100.0, curve)
     yearly = metrics.cagr(100.0, curve[-1], len(curve))
@@ -119,6 +122,8 @@ def test_definitions_agree_with_empyricals(curve: np.ndarray) -> None:
 @given(curves.filter(spread_out))
 def test_definitions_agree_with_quantstats(curve: np.ndarray) -> None:
     """All but the yearly return and what is made of it: theirs counts calendar days."""
+    import quantstats
+
     returns = metrics.daily_returns(100.0, curve)
     days = pd.bdate_range("2020-01-01", periods=len(curve))
     series = pd.Series(returns, index=days)
@@ -135,6 +140,8 @@ def test_definitions_agree_with_quantstats(curve: np.ndarray) -> None:
 @given(arrays(np.float64, st.integers(2, 40), elements=st.sampled_from([-30.0, -7.0, 4.0, 11.0])))
 def test_figures_of_trades_agree_with_quantstats(profits: np.ndarray) -> None:
     """Its figures of periods, with one trade in each."""
+    import quantstats
+
     series = pd.Series(profits / 1_000.0, index=pd.bdate_range("2020-01-01", periods=len(profits)))
 
     agree(metrics.win_rate(profits), quantstats.stats.win_rate(series))

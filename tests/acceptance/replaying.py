@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -17,6 +16,7 @@ from shared.adapters.parquet import ParquetBars
 from shared.adapters.postgres import open_database
 from shared.config import load_settings
 from shared.domain.lots import ZERO, match
+from shared.testing.goog import goog
 from trader.audit import Audit, verify
 from trader.explain import Explainer
 from trader.replay.rest import Phase, Step
@@ -27,7 +27,7 @@ from trader.runtime.stack import LocalStack
 # Orders, then fills, each as the tuple of what must be the same in every run.
 Outcome = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]
 
-GOOG = Path(str(importlib.resources.files("backtesting.test") / "GOOG.csv"))
+GOOG = goog()
 # Ids name the account, which differs from run to run; everything else must not.
 _SAME_IN_EVERY_RUN = (
     "symbol",

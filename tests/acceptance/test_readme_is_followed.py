@@ -6,7 +6,6 @@ the reader would have at the broker is one at the simulator. What each command t
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 import os
 import re
@@ -24,6 +23,7 @@ import httpx
 import pytest
 
 from shared.adapters.exchange_calendar import load_calendar
+from shared.testing.goog import goog
 from trader.runtime.places import project_folder
 from trader.runtime.ports import LOOPBACK, Ports, port_setting
 from trader.runtime.waiting import machine_seconds, wait_until
@@ -31,7 +31,7 @@ from trader.runtime.waiting import machine_seconds, wait_until
 pytestmark = [pytest.mark.acceptance, pytest.mark.prove, pytest.mark.timeout(3_600)]
 
 ROOT = project_folder()
-GOOG = Path(str(importlib.resources.files("backtesting.test") / "GOOG.csv"))
+GOOG = goog()
 CONTAINERS = "In containers"
 WITHIN_S = 1_200
 LOOKED_AT_WITHIN_S = 240

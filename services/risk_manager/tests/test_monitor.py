@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from math import log
 
-import empyrical  # type: ignore[import-untyped]  # it ships no types
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package of their own
 import pytest
@@ -60,6 +59,9 @@ def test_losses_agree_with_numpy() -> None:
 
 
 def test_losses_betas_and_drawdowns_agree_with_empyrical() -> None:
+    # Imported here: it takes seconds, which every process that collects tests would pay.
+    import empyrical  # type: ignore[import-untyped]  # it ships no types
+
     prices = frame()
     pnl = (prices[list(VALUES)].pct_change().dropna() * pd.Series(VALUES)).sum(axis=1)
     moves = prices.map(log).diff().dropna()

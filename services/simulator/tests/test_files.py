@@ -5,7 +5,6 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-import backtesting
 import numpy as np
 import polars as pl
 import pytest
@@ -16,10 +15,11 @@ from shared.domain.calendar import TradingCalendar
 from shared.domain.errors import InvalidInput
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
+from shared.testing.goog import goog
 from simulator.files import read_tape
 from simulator.tape import Tape
 
-GOOG = Path(backtesting.__file__).parent / "test" / "GOOG.csv"
+GOOG = goog()
 HEADER = "Date,Open,High,Low,Close,Adj Close,Volume\n"
 ROWS = "2026-01-05,10,11,9,10.5,10.5,1000\n2026-01-06,10.5,12,10,11,11,2000\n"
 # What a test does not name is the first sentence of a good Yahoo file.

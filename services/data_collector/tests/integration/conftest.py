@@ -33,7 +33,7 @@ from shared.testing.object_storage import new_bucket, object_storage
 from trader.runtime.ports import Ports
 from trader.testing.servers import Servers, SettingsFor
 
-_PATIENCE_S = 60.0
+_PATIENCE_S = 180.0
 # Sessions of January 2026; a fixed date, so that the exchange's holidays are known.
 FIRST_OPEN_AT = datetime(2026, 1, 13, 14, 30, tzinfo=UTC)
 
