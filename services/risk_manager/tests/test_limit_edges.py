@@ -159,3 +159,11 @@ def test_as_many_common_returns_as_are_needed_are_enough() -> None:
     )
 
     assert check.unit == "absolute correlation"
+
+
+def test_a_coefficient_is_never_beyond_one_for_rounding() -> None:
+    moves = np.random.default_rng(7).normal(0.0, 0.01, (50, 20))
+
+    for ours in moves.tolist():
+        assert -1.0 <= rules.correlation_of(ours, [-3.0 * move for move in ours]) < -0.999
+        assert 0.999 < rules.correlation_of(ours, [3.0 * move for move in ours]) <= 1.0

@@ -49,11 +49,10 @@ def bracket_prices(
     if stop is None and target is None:
         text = "no bracket, so nothing guards the shares and their whole value counts as at risk"
         return Check(Code.BRACKET_PRICES, True, LEAST_LEG_DISTANCE, LEAST_LEG_DISTANCE, "USD", text)
-    if one_is_enough and (stop is None) != (target is None):
-        distance = price - stop if stop is not None else (target or 0.0) - price
-        text = f"the one exit leaves {distance:.4f} around {price:g}, at least {LEAST_LEG_DISTANCE} is needed"
-        passed = distance >= LEAST_LEG_DISTANCE - NOISE
-        return Check(Code.BRACKET_PRICES, passed, LEAST_LEG_DISTANCE, distance, "USD", text)
+    if one_is_enough and stop is not None and target is None:
+        return _one_exit(price, price - stop)
+    if one_is_enough and stop is None and target is not None:
+        return _one_exit(price, target - price)
     if stop is None or target is None:
         text = "give both stop_loss and take_profit, or neither"
         return Check(Code.BRACKET_PRICES, False, LEAST_LEG_DISTANCE, 0.0, "USD", text)
@@ -67,6 +66,12 @@ def bracket_prices(
         f"stop {stop:g} and target {target:g} around {price:g} leave {distance:.4f}, "
         f"at least {LEAST_LEG_DISTANCE} is needed",
     )
+
+
+def _one_exit(price: float, distance: float) -> Check:
+    text = f"the one exit leaves {distance:.4f} around {price:g}, at least {LEAST_LEG_DISTANCE} is needed"
+    passed = distance >= LEAST_LEG_DISTANCE - NOISE
+    return Check(Code.BRACKET_PRICES, passed, LEAST_LEG_DISTANCE, distance, "USD", text)
 
 
 def _short_bracket_prices(price: float, stop: float | None, target: float | None) -> Check:
