@@ -54,10 +54,11 @@ class Result:
 
     def __str__(self) -> str:
         told = ", ".join(f"{count} {what}" for what, count in self.counts.items() if count)
+        told = told or (
+            "nothing to run" if self.code == NOTHING_TO_RUN else f"exit code {self.code}"
+        )
         word = "ok    " if self.holds else "FAILED"
-        lines = [
-            f"{word} {self.took_s:6.0f} s  {self.part.name} ({told or f'exit code {self.code}'})"
-        ]
+        lines = [f"{word} {self.took_s:6.0f} s  {self.part.name} ({told})"]
         return "\n".join([*lines, *(f"{'':18}{figure}" for figure in self.figures)])
 
 
