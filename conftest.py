@@ -2,7 +2,6 @@
 
 import os
 
-import psutil
 import pytest
 from hypothesis import settings
 
@@ -24,18 +23,6 @@ LONGEST_FIRST = (
     "tests/runtime/integration",
     "services/trade_executor/tests/integration",
 )
-
-
-# A whole stack and the worker that drives it take less than this.
-BYTES_OF_A_WORKER = 2 * 2**30
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than there are processors: whoever waits for a process leaves one idle."""
-    processors = os.cpu_count() or 1
-    fit = int(psutil.virtual_memory().total) // BYTES_OF_A_WORKER
-    return max(1, min(processors + 1, fit))
 
 
 def _turn(item: pytest.Item) -> int:
