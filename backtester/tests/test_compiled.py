@@ -26,6 +26,8 @@ from risk_manager.limits import LEAST_LEG_DISTANCE
 from strategy_engine.strategies.moving_average import MovingAverage
 
 
+# A busy machine without a cache compiles for minutes.
+@pytest.mark.timeout(1_200)
 @given(cases())
 def test_compiled_and_interpreted_trade_alike(case: Case) -> None:
     from backtester import compiled
