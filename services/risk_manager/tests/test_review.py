@@ -40,7 +40,7 @@ from risk_manager.testing import (
     some_limits,
 )
 from shared.domain.decisions import Approved, Purpose, Refused, TradingMode
-from shared.domain.orders import OrderTerms, OrderType, Side, TimeInForce
+from shared.domain.orders import OrderClass, OrderTerms, OrderType, Side, TimeInForce
 from shared.domain.signals import Direction, ManualOrder, Signal
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
@@ -598,6 +598,36 @@ def test_a_manual_buy_against_a_short_position_closes_it_and_no_more() -> None:
     assert covers.purpose is Purpose.EXIT
     assert isinstance(crosses, Refused)
     assert crosses.reason_code == Code.CROSSES_ZERO
+
+
+@pytest.mark.parametrize(
+    ("order_class", "code"),
+    [
+        (OrderClass.BRACKET, Code.OPENING_LEGS),
+        (OrderClass.OTO, Code.OPENING_LEGS),
+        (OrderClass.OCO, None),
+        (OrderClass.SIMPLE, None),
+        (None, None),
+    ],
+)
+@pytest.mark.parametrize(
+    ("side", "held", "stop", "target"), [(Side.BUY, -10, 95, 110), (Side.SELL, 10, 110, 95)]
+)
+def test_what_closes_a_position_brings_no_legs_that_would_open_one(
+    side: Side, held: int, stop: int, target: int, order_class: OrderClass | None, code: Code | None
+) -> None:
+    order = replace(
+        a_manual_order(side=side),
+        stop_loss=Decimal(stop),
+        take_profit=Decimal(target),
+        terms=OrderTerms(order_class=order_class),
+    )
+
+    answer = judged(order, a_book(holdings=[a_holding(quantity=held)]))
+
+    assert (answer.reason_code if isinstance(answer, Refused) else None) == code
+    if isinstance(answer, Refused):
+        assert "leave order_class out, or ask for oco" in answer.reason
 
 
 # ------------------------------------------------------------------ flatten

@@ -12,7 +12,7 @@ from datetime import datetime
 from risk_manager.limits.codes import Code
 from shared.domain.arithmetic import NOISE
 from shared.domain.decisions import Check, Purpose, TradingMode
-from shared.domain.orders import Side
+from shared.domain.orders import OrderClass, Side
 
 
 def mode(current: TradingMode, purpose: Purpose) -> Check:
@@ -109,6 +109,27 @@ def crosses_zero(buying: float, short: float) -> Check:
         buying,
         "shares",
         f"buying {buying:g} against a short position of {short:g}; buy at most that much",
+    )
+
+
+def opening_legs(order_class: OrderClass | None) -> Check:
+    """What closes a position brings no legs of its own: they would rest once it is gone, and open one anew.
+
+    A bracket's or OTO's legs stand on the other side than their order; both orders of an OCO close.
+
+    Source: Alpaca's bracket and OTO orders, whose legs become active when their order has filled.
+    """
+    opens = order_class not in (None, OrderClass.SIMPLE, OrderClass.OCO)
+    return Check(
+        Code.OPENING_LEGS,
+        not opens,
+        0.0,
+        float(opens),
+        "legs that open",
+        f"the legs of a {order_class} order would open a position once this exit has closed it; "
+        "leave order_class out, or ask for oco"
+        if opens
+        else "it brings no legs that open a position",
     )
 
 

@@ -37,6 +37,7 @@ def decide_exit(wish: Wish, exposure: Exposure, case: Case) -> Decision:
     else:
         checks.append(rules.crosses_zero(figure(quantity), figure(reducible)))
     checks += [
+        rules.opening_legs(wish.terms.order_class),
         rules.exit_in_progress(figure(leaving), figure(reducible)),
         rules.market_hours(*span),
         rules.quantity_zero(figure(quantity), least=rules.LEAST_FRACTION),
