@@ -52,5 +52,9 @@ def test_only_a_share_that_is_shortable_and_easy_to_borrow_is_lent() -> None:
     )
     hard = replace(yes, symbol=Symbol("GME"), is_easy_to_borrow=False)
     silent = replace(yes, symbol=Symbol("XOM"), is_easy_to_borrow=None)
+    idle = replace(yes, symbol=Symbol("IBM"), is_tradable=False)
+    gone = replace(yes, symbol=Symbol("TWTR"), status="inactive")
 
-    assert lent([yes, hard, silent]) == {"AAPL": True, "GME": False, "XOM": False}
+    assert lent([yes, hard, silent, idle, gone]) == {
+        "AAPL": True, "GME": False, "XOM": False, "IBM": False, "TWTR": False,
+    }  # fmt: skip

@@ -19,7 +19,7 @@ from shared.domain.errors import Retryable
 from shared.domain.money import plain
 from shared.domain.symbols import Symbol
 from shared.ports import BrokerAccount, Clock, Timer
-from trade_executor.market import Asset, problem_with_short
+from trade_executor.market import Asset, problem_with_dealing, problem_with_short
 from trade_executor.store import Store
 
 _log = structlog.get_logger(__name__)
@@ -61,8 +61,11 @@ def why_no_short(account: BrokerAccount, configurations: Mapping[str, Any]) -> s
 
 
 def lent(assets: Iterable[Asset]) -> dict[Symbol, bool]:
-    """Which of the shares may be sold short; what the broker leaves open may not."""
-    return {asset.symbol: problem_with_short(asset) is None for asset in assets}
+    """Which of the shares may be sold short, by the flags that a short sale is held against when it is sent."""
+    return {
+        asset.symbol: problem_with_dealing(asset) is None and problem_with_short(asset) is None
+        for asset in assets
+    }
 
 
 class LendingDesk:

@@ -83,14 +83,9 @@ def problem_with_asset(
         return Problem(
             "asset_unknown", f"the broker knows no share called {name}", "check the symbol"
         )
-    if asset.status is not None and asset.status != _ACTIVE:
-        return Problem(
-            "asset_inactive", f"the broker lists {name} as {asset.status[:32]}", "take another share"
-        )  # fmt: skip
-    if asset.is_tradable is False:
-        return Problem(
-            "asset_not_tradable", f"{name} is not tradable at this broker", "take another share"
-        )
+    problem = problem_with_dealing(asset)
+    if problem is not None:
+        return problem
     is_fraction = order.quantity != order.quantity.to_integral_value()
     if (is_fraction or order.notional is not None) and asset.is_fractionable is False:
         return Problem(
@@ -107,6 +102,20 @@ def problem_with_asset(
             "ask for whole shares, or leave extended_hours out",
         )  # fmt: skip
     return problem_with_short(asset) if opens_short else None
+
+
+def problem_with_dealing(asset: Asset) -> Problem | None:
+    """The first flag of the share that forbids any order in it; None when none does."""
+    name = asset.symbol
+    if asset.status is not None and asset.status != _ACTIVE:
+        return Problem(
+            "asset_inactive", f"the broker lists {name} as {asset.status[:32]}", "take another share"
+        )  # fmt: skip
+    if asset.is_tradable is False:
+        return Problem(
+            "asset_not_tradable", f"{name} is not tradable at this broker", "take another share"
+        )
+    return None
 
 
 def problem_with_short(asset: Asset) -> Problem | None:
