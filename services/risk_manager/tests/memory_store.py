@@ -155,9 +155,13 @@ class MemoryStore:
             if not is_turn or decision_id(turn_signal_id(wish)) in answered:
                 continue
             later = sources[sources.index(stored.source) + 1 :]
-            is_superseded = any(source.startswith("flatten:") for source in later) or any(
-                each.source in later and each.decision.answer.symbol == answer.symbol
-                for each in self._decisions
+            is_superseded = (
+                any(source.startswith("flatten:") for source in later)
+                or self.modes[-1].version > int(stored.decision.figures["mode_version"])
+                or any(
+                    each.source in later and each.decision.answer.symbol == answer.symbol
+                    for each in self._decisions
+                )
             )
             entry = replace(signals[wish], signal_id=turn_signal_id(wish))
             found.append(Turn(entry, wish, is_superseded))

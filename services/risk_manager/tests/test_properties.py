@@ -314,7 +314,7 @@ class AccountMachine(RuleBasedStateMachine):
         assert abs(outcome.mark.equity - self.equity()) < Decimal("0.001")
         self.last_mark = outcome.mark
         if outcome.reduce_because is not None:
-            self.mode, self.version = TradingMode.REDUCING, self.version + 1
+            self.change_mode(TradingMode.REDUCING)
         return outcome
 
     def equity(self) -> Decimal:
@@ -541,7 +541,12 @@ class AccountMachine(RuleBasedStateMachine):
     @rule(mode=st.sampled_from(TradingMode))
     def a_person_changes_the_mode(self, mode: TradingMode) -> None:
         if mode is not self.mode:
-            self.mode, self.version = mode, self.version + 1
+            self.change_mode(mode)
+
+    def change_mode(self, mode: TradingMode) -> None:
+        """Whoever does it means what waits too."""
+        self.mode, self.version = mode, self.version + 1
+        self.turns = [replace(turn, is_superseded=True) for turn in self.turns]
 
     @rule(
         name=st.sampled_from(["max_position_size", "max_gross_exposure", "max_portfolio_risk"]),

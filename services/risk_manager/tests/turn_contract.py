@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from risk_manager.limits import Code
+from risk_manager.modes import Change
 from risk_manager.review import Outcome, review_evaluation, review_flatten, review_manual, source_of
 from risk_manager.snapshot import Book
 from risk_manager.testing import (
@@ -21,7 +22,7 @@ from risk_manager.testing import (
     some_limits,
 )
 from services.risk_manager.tests.store_contract import World
-from shared.domain.decisions import Approved, Purpose, Refused
+from shared.domain.decisions import Approved, Purpose, Refused, TradingMode
 from shared.domain.orders import Side
 from shared.domain.signals import Direction, ManualOrder, Signal
 
@@ -53,7 +54,9 @@ async def close(world: World, number: int, *signals: Signal, price: float = 100)
         market = a_market({"AAPL": price}, at)
         return review_evaluation(evaluation, book, market, LIMITS, a_venue(), at)
 
-    outcome = await world.store.record(source_of(evaluation), decide, at, inbound=inbound)
+    outcome = await world.store.record(
+        source_of(evaluation), decide, at, inbound=inbound, marks_equity=True
+    )
     assert outcome is not None
     await world.executor_reads_all()
     return outcome
@@ -190,6 +193,42 @@ class TurnContract:
         assert outcome is not None
         assert outcome.decisions == ()
         answer = the_answer(await close(world, 2))
+
+        assert isinstance(answer, Refused)
+        assert answer.reason_code == Code.SUPERSEDED
+
+    @pytest.mark.parametrize("stopped", [TradingMode.HALTED, TradingMode.REDUCING])
+    async def test_what_was_stopped_and_resumed_since_opens_nothing_from_before(
+        self, world: World, stopped: TradingMode
+    ) -> None:
+        await turned(world)
+        for mode, version in ((stopped, None), (TradingMode.ACTIVE, 2)):
+            change = Change(mode, "a look first", "token:admin", minute(2), version)
+            await world.store.change_mode(change, LIMITS)
+
+        answer = the_answer(await close(world, 2))
+
+        assert isinstance(answer, Refused)
+        assert answer.reason_code == Code.SUPERSEDED
+
+    async def test_a_breach_in_the_review_of_its_exit_ends_a_turn_though_trading_is_resumed(
+        self, world: World
+    ) -> None:
+        await world.adopt(100_000)
+        await world.lends("AAPL")
+        bought = the_answer(await close(world, 0, wish(world, LONG, 0)))
+        assert isinstance(bought, Approved)
+        await world.fill(bought, "100")
+        # Fifty shares that were worth half as much as all else are worth nothing any more.
+        await close(world, 1, price=1_000)
+        leaving = the_answer(await close(world, 2, wish(world, SHORT, 2, price=1), price=1))
+        assert isinstance(leaving, Approved)
+        await world.fill(leaving, "1")
+        assert (await world.store.mode(minute(3))).mode is TradingMode.REDUCING
+        resumed = Change(TradingMode.ACTIVE, "seen", "token:admin", minute(3), 2)
+        await world.store.change_mode(resumed, LIMITS)
+
+        answer = the_answer(await close(world, 3))
 
         assert isinstance(answer, Refused)
         assert answer.reason_code == Code.SUPERSEDED

@@ -282,7 +282,7 @@ class Turn:
     """A wish for the other side of what was held: its exit was approved, its entry is answered once that has filled.
 
     `signal` bears the id that the answer to the entry has; `because` is the wish that it stands for. `is_superseded`: an
-    order by hand, a flatten or another exit in the symbol has been answered since.
+    order by hand, a flatten or another exit in the symbol has been answered since, or the mode has changed.
     """
 
     signal: Signal

@@ -86,13 +86,15 @@ def short_availability(account_may: bool | None, is_lent: bool | None) -> Check:
     )
 
 
-def superseded(is_wished_anew: bool) -> Check:
-    """An entry that waits for an exit is given up once anything newer is wished for in its symbol.
+def superseded(is_superseded: bool) -> Check:
+    """An entry that waits for an exit is given up once anything newer is meant for its symbol or for all trading.
 
     Source: rule R9 of the fault model: in doubt no new order.
     """
-    text = "a newer wish for the symbol has come" if is_wished_anew else "no newer wish has come"
-    return Check(Code.SUPERSEDED, not is_wished_anew, 0.0, float(is_wished_anew), "wishes", text)
+    text = "no newer wish has come"
+    if is_superseded:
+        text = "a newer wish for the symbol has come, or trading was stopped, resumed or flattened"
+    return Check(Code.SUPERSEDED, not is_superseded, 0.0, float(is_superseded), "wishes", text)
 
 
 def crosses_zero(buying: float, short: float) -> Check:

@@ -72,8 +72,12 @@ WITH turns AS (
            -- A flatten means everything, also what is about to be opened.
            OR EXISTS (SELECT FROM risk_manager.outbox o
                       WHERE o.account = :account AND o.id > d.review_id AND o.topic = '{REVIEWS}'
-                        AND o.key LIKE 'flatten:%') AS is_superseded
-    FROM (SELECT id, signal_id, symbol, review_id FROM risk_manager.decisions
+                        AND o.key LIKE 'flatten:%')
+           -- Who stops trading means what waits too: to resume it is no word for a wish from before.
+           OR EXISTS (SELECT FROM risk_manager.modes m
+                      WHERE m.account = :account AND m.version > coalesce(d.mode_version, 0)) AS is_superseded
+    FROM (SELECT id, signal_id, symbol, review_id, (figures ->> 'mode_version')::integer AS mode_version
+          FROM risk_manager.decisions
           WHERE account = :account AND {_TURNED}
           ORDER BY id DESC LIMIT {_MOST_TURNS}) d
     JOIN strategy_engine.v_signals s ON s.account = :account AND s.signal_id = d.signal_id
