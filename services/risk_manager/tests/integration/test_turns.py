@@ -17,6 +17,7 @@ from services.risk_manager.tests.turn_contract import (
     SHORT,
     TurnContract,
     close,
+    minute,
     the_answer,
     turned,
     wish,
@@ -97,3 +98,23 @@ async def test_a_stop_is_stored_moving_towards_the_price_alone(
     with pytest.raises(IntegrityError, match="stop_moves_check"):
         await world.execute("risk_manager", insert, **values, stop=Decimal(away))
     await world.execute("risk_manager", insert, **values, stop=Decimal(stop))
+
+
+async def test_turns_that_have_had_their_answer_hide_none_that_waits(world: PostgresWorld) -> None:
+    wished = await turned(world)
+    others = (
+        "INSERT INTO risk_manager.decisions (account, decision_id, signal_id, source, review_id, "
+        "instant_at, decided_at, outcome, strategy, symbol, side, purpose, quantity, type, "
+        "time_in_force, reference_price, act_from, act_until, trade_on, checks, figures) "
+        "SELECT account, 'dec-' || p || '-' || :account || n, p || '-' || :account || n, source, "
+        "review_id, instant_at, decided_at, outcome, strategy, 'MSFT', side, purpose, quantity, type, "
+        "time_in_force, reference_price, act_from, act_until, trade_on, checks, "
+        "CASE p WHEN 'sig' THEN figures ELSE figures - 'turns_to' END "
+        "FROM risk_manager.decisions, unnest(ARRAY['sig', 'trn']) p, generate_series(1, 201) n "
+        "WHERE account = :account AND signal_id = :wished"
+    )
+    await world.execute("risk_manager", others, wished=wished.signal_id)
+
+    assert [turn.because for turn in (await world.store.book(minute(2))).turns] == [
+        wished.signal_id
+    ]

@@ -58,8 +58,9 @@ _FINAL = listed(FINAL_STATUSES)
 # As the indexes over them say it.
 _SCALED_OUT = "outcome = 'approved' AND purpose = 'exit' AND strategy = 'scale_out'"
 _TURNED = "outcome = 'approved' AND purpose = 'exit' AND figures ->> 'turns_to' IS NOT NULL"
-# More symbols than are turned around at a time.
+# More symbols than are turned around at a time, and more turns than come while one waits.
 _MOST_TURNS = 200
+_NEWEST_TURNS = 1_000
 # How far the executor has read our reviews.
 _READ = """coalesce((SELECT position FROM trade_executor.v_cursors
                     WHERE account = :account AND source = 'risk_manager'), 0)"""
@@ -68,7 +69,9 @@ WITH turns AS (
     -- Exits that turn a position around, and whose entry has had no answer yet.
     SELECT d.id AS number, s.*, s.reference_price::text AS price,
            EXISTS (SELECT FROM risk_manager.decisions n
-                   WHERE n.account = :account AND n.symbol = d.symbol AND n.review_id > d.review_id)
+                   WHERE n.account = :account AND n.symbol = d.symbol AND n.review_id > d.review_id
+                     -- Said beside it for the index: no review that is newer has older decisions.
+                     AND n.id > d.id)
            -- A flatten means everything, also what is about to be opened.
            OR EXISTS (SELECT FROM risk_manager.outbox o
                       WHERE o.account = :account AND o.id > d.review_id AND o.topic = '{REVIEWS}'
@@ -76,15 +79,18 @@ WITH turns AS (
            -- Who stops trading means what waits too: to resume it is no word for a wish from before.
            OR EXISTS (SELECT FROM risk_manager.modes m
                       WHERE m.account = :account AND m.version > coalesce(d.mode_version, 0)) AS is_superseded
-    FROM (SELECT id, signal_id, symbol, review_id, (figures ->> 'mode_version')::integer AS mode_version
-          FROM risk_manager.decisions
-          WHERE account = :account AND {_TURNED}
+    FROM (SELECT * FROM (
+              SELECT id, signal_id, symbol, review_id, (figures ->> 'mode_version')::integer AS mode_version
+              FROM risk_manager.decisions
+              WHERE account = :account AND {_TURNED}
+              ORDER BY id DESC LIMIT {_NEWEST_TURNS}) newest
+          -- Asked one by one: a join would read all decisions.
+          WHERE (SELECT a.id FROM risk_manager.decisions a
+                 WHERE a.account = :account
+                   AND a.decision_id = 'dec-{TURN_PREFIX}' || substr(newest.signal_id, {len(SIGNAL_PREFIX) + 1})
+                ) IS NULL
           ORDER BY id DESC LIMIT {_MOST_TURNS}) d
-    JOIN strategy_engine.v_signals s ON s.account = :account AND s.signal_id = d.signal_id
-    WHERE NOT EXISTS (
-        SELECT FROM risk_manager.decisions a
-        WHERE a.account = :account
-          AND a.decision_id = 'dec-{TURN_PREFIX}' || substr(d.signal_id, {len(SIGNAL_PREFIX) + 1})))
+    JOIN strategy_engine.v_signals s ON s.account = :account AND s.signal_id = d.signal_id)
 """
 
 
