@@ -3,7 +3,8 @@
 At that of the settings, at that of the executor that runs on this machine, and at that of the executor's
 container: a demo trades at the simulated venue whatever the settings say, and keys may have become those of
 another account since an executor was started. What a container was told stands in a file that outlives it, so
-it counts only where who holds the executor's port says that it was told so.
+it counts only where who holds the executor's port says that it was told so. Where no executor holds it, one that is just
+down may have orders open all the same: that is said, and nothing is cancelled on a mere file's word.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from shared.config import load_settings
+from shared.config import PAPER_HOST, load_settings
 from shared.domain.errors import Misconfigured
 from shared.domain.ids import broker_mark
-from trader.runtime.compose import seen_from_here, told_to_executors
-from trader.runtime.instance import Instance
+from trader.runtime.compose import seen_from_here, told_to_executors, told_to_lost_executors
+from trader.runtime.instance import SIMULATOR, Instance
 from trader.runtime.ports import is_free
-from trader.runtime.running import told_to
+from trader.runtime.running import last_told_to, told_to
 
 EXECUTOR = "trade_executor"
 SETTINGS, LOCAL, CONTAINER = "the settings", "the running executor", "the executor's container"
@@ -86,7 +87,7 @@ def of_container(
         The accounts, and in words what keeps the answer from being sure; None where it is.
     """
     if holder is None or not holder.is_executor:
-        return [], None
+        return [], _lost(instance, known)
     told = told_to_executors(instance)
     if holder.mark is None:
         if any(account.told_by == LOCAL for account in known):
@@ -128,6 +129,25 @@ def holder_of_the_port(instance: Instance) -> Holder | None:
     except httpx.HTTPError:
         # One that hangs may still have orders open.
         return Holder(is_executor=True, mark=None)
+
+
+def _lost(instance: Instance, known: list[Account]) -> str | None:
+    """Where an executor that is down may have orders open with keys that are not `known`; None: nowhere."""
+    simulator, asked = instance.url_of(SIMULATOR), _marks(known)
+    places: dict[str, None] = {}
+    for told in (*told_to_lost_executors(instance), last_told_to(instance, EXECUTOR)):
+        here = seen_from_here(instance, told)
+        # As they stand there: that they cannot be used makes no order less open.
+        key = here.get("ALPACA_API_KEY")
+        url = here.get("ALPACA_BASE_URL") or f"https://{PAPER_HOST}"
+        if key and url != simulator and broker_mark(url, key) not in asked:
+            places[url] = None
+    if not places:
+        return None
+    return (
+        f"an executor that does not answer now was started with other keys for {', '.join(places)}: see that "
+        "account's own page, and cancel there; said until the system is started anew with the keys of now, or make stop"
+    )
 
 
 def _text(response: httpx.Response, name: str) -> str | None:

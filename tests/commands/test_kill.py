@@ -25,6 +25,7 @@ from simulator.testing import RunningSimulator, running_simulator
 from trader.broker_kill import Killed, cancel_everything
 from trader.cli import main
 from trader.commands.stored import account_in_use
+from trader.runtime.compose import note_stopped
 from trader.runtime.instance import Instance
 from trader.runtime.launch import record_identity
 from trader.runtime.ports import Ports
@@ -348,11 +349,12 @@ OLDER = {"/health": {"service": "trade_executor"}, "/version": {"service": "trad
         ("PKMAIN", {"PKKILL"}, 0),
         # What was written is of a stack that no longer runs.
         ("PKUNKNOWN", {"PKKILL"}, 5),
-        (STRANGER, {"PKKILL"}, 0),
+        # It is down, or may be started again any moment: the port does not say that no order of its is open.
+        (STRANGER, {"PKKILL"}, 5),
         # Better one account too many than an order that lives on, and never a word of certainty.
         (SILENT, {"PKKILL", "PKTOLD", "PKEARLIER"}, 5),
         (OLDER, {"PKKILL", "PKTOLD", "PKEARLIER"}, 5),
-        (None, {"PKKILL"}, 0),
+        (None, {"PKKILL"}, 5),
     ],
 )
 def test_what_an_executors_container_was_told_counts_when_who_holds_its_port_was_told_so(
@@ -382,6 +384,45 @@ def test_what_an_executors_container_was_told_counts_when_who_holds_its_port_was
     said = json.loads(capsys.readouterr().out)
     assert said["confirmed"] is (code == 0)
     assert (said["trouble"] is None) is (code == 0)
+
+
+def test_the_account_of_an_executor_that_is_down_is_named_and_not_confirmed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    with a_door() as door:
+        instance = Instance.create(tmp_path / "home", Ports.free(), settings_at(door.url))
+        act_on(monkeypatch, instance)
+        # A process that has ended, and is not the one of its record.
+        record = running_executor(instance, "https://api.alpaca.markets", "PKOTHER")
+        record_identity(record, os.getpid(), "/another/program")
+
+        assert main(["kill"]) == 5
+
+        assert door.asked == {"PKKILL"}
+        assert "keys for https://api.alpaca.markets" in capsys.readouterr().out
+
+        # The simulator's orders are nobody's loss.
+        running_executor(instance, instance.url_of("simulator"), "PKOTHER")
+        record_identity(record, os.getpid(), "/another/program")
+        assert main(["kill"]) == 0
+        # The settings' own are asked already.
+        running_executor(instance, door.url, "PKMAIN")
+        record_identity(record, os.getpid(), "/another/program")
+        assert main(["kill"]) == 0
+
+
+def test_containers_that_were_stopped_in_order_leave_no_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with a_door() as door:
+        instance = Instance.create(tmp_path / "home", Ports.free(), settings_at(door.url))
+        act_on(monkeypatch, instance)
+        told_a_container(instance.home, door.url, "PKTOLD")
+        assert main(["kill"]) == 5
+
+        note_stopped(instance)
+
+        assert main(["kill"]) == 0
 
 
 def test_orders_at_the_venue_of_a_demo_in_containers_are_cancelled_as_well(

@@ -11,9 +11,11 @@ import yaml
 from shared.config import load_settings, process_environment
 from shared.domain.errors import Misconfigured
 from trader.runtime.compose import (
+    note_stopped,
     prepare,
     told_to_containers,
     told_to_executors,
+    told_to_lost_executors,
     was_told_of_the_simulator,
     why_postgres_refuses,
 )
@@ -178,6 +180,20 @@ def test_what_an_executor_was_told_before_its_keys_changed_is_kept_for_the_kill_
 
     told = [each["ALPACA_API_KEY"] for each in told_to_executors(other)]
     assert told == ["the-next-key", "the-trading-key"]
+
+
+def test_keys_that_are_changed_after_an_orderly_stop_are_no_running_executors(
+    instance: Instance,
+) -> None:
+    prepare(instance)
+    note_stopped(instance)
+    assert told_to_executors(instance)
+    assert told_to_lost_executors(instance) == []
+
+    other = replace(instance, settings={**instance.settings, "ALPACA_API_KEY": "the-next-key"})
+    prepare(other)
+
+    assert [each["ALPACA_API_KEY"] for each in told_to_executors(other)] == ["the-next-key"]
 
 
 def test_composes_own_commands_go_on_with_what_was_started_last(instance: Instance) -> None:

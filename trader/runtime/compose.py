@@ -64,6 +64,8 @@ SIMULATOR_URL = f"http://{SIMULATOR}:{INSIDE.simulator}"
 TRADE_EXECUTOR = "trade_executor"
 # A container that runs goes on with what it was told when it was started, whatever is written meanwhile.
 EARLIER = f"{TRADE_EXECUTOR}.earlier"
+# Beside them once all was stopped in order. They stay, for a service that is taken up by hand.
+STOPPED = f"{TRADE_EXECUTOR}.stopped"
 KEYS_AT = ("ALPACA_BASE_URL", "ALPACA_API_KEY", "ALPACA_SECRET_KEY")
 FOLDERS = ("parquet", "logs", "control", "simulator", "backups", "backtests")
 STATES = {"running": "RUNNING", "restarting": "BACKOFF", "exited": "STOPPED", "created": "STOPPED"}
@@ -123,6 +125,9 @@ class ComposeRuntime:
         # Docker's own words name neither who holds the port nor the setting that moves it.
         require_free({name: self.instance.port_of(name) for name in published})
         self._make_ready()
+        if any(name not in SERVERS for name in names):
+            # Before any of them runs: when in doubt, there may be orders.
+            (self.instance.home / SETTINGS_FOLDER / STOPPED).unlink(missing_ok=True)
         if POSTGRES in names:
             say("starting postgres")
             self._start_postgres()
@@ -146,7 +151,7 @@ class ComposeRuntime:
         if others:
             self._compose("stop", *others)
         self._compose("--profile", "*", "down")
-        (self.instance.home / SETTINGS_FOLDER / EARLIER).unlink(missing_ok=True)
+        note_stopped(self.instance)
 
     def answers(self, name: str) -> bool:
         """See `Runtime`."""
@@ -421,7 +426,8 @@ def prepare(instance: Instance, *, demo: bool = False) -> None:
     for name, text in told_to_containers(told).items():
         _write(folder / name, text)
     now = _told_in_file(instance, TRADE_EXECUTOR)
-    if was and [was.get(key) for key in KEYS_AT] != [now.get(key) for key in KEYS_AT]:
+    has_run = not (folder / STOPPED).exists()
+    if was and has_run and [was.get(key) for key in KEYS_AT] != [now.get(key) for key in KEYS_AT]:
         _write(folder / EARLIER, _lines(was))
     env = instance.project / ".env"
     if USER_SETTING not in read_settings(env) and env.exists():
@@ -461,6 +467,21 @@ def told_to_executors(instance: Instance) -> list[Mapping[str, str]]:
     """
     found = (_told_in_file(instance, name) for name in (TRADE_EXECUTOR, EARLIER))
     return [told for told in found if told]
+
+
+def note_stopped(instance: Instance) -> None:
+    """Write down that all containers were stopped in order: what the executor's was told is of none that is just down."""
+    folder = instance.home / SETTINGS_FOLDER
+    if folder.exists():
+        (folder / STOPPED).touch()
+        (folder / EARLIER).unlink(missing_ok=True)
+
+
+def told_to_lost_executors(instance: Instance) -> list[Mapping[str, str]]:
+    """As `told_to_executors`, of containers that nobody has stopped in order; asked where none answers."""
+    if (instance.home / SETTINGS_FOLDER / STOPPED).exists():
+        return []
+    return told_to_executors(instance)
 
 
 def seen_from_here(instance: Instance, told: Mapping[str, str]) -> Mapping[str, str]:

@@ -19,6 +19,11 @@ def told_to(instance: Instance, program: str) -> Mapping[str, str]:
     identity = identity_in(instance.run / "records" / f"{program}.json")
     if identity is None or not identity.lives:
         return {}
+    return last_told_to(instance, program)
+
+
+def last_told_to(instance: Instance, program: str) -> Mapping[str, str]:
+    """The environment `program` was started with last, whether or not it lives; empty once all was stopped in order."""
     try:
         environment = json.loads(sheet_of(instance, program).read_bytes())["environment"]
     except (OSError, ValueError, KeyError, TypeError):
