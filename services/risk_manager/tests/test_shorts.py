@@ -433,6 +433,70 @@ def test_an_entry_that_has_waited_for_too_long_is_refused(holdings: tuple[Any, .
     assert the_code(reviewed(book=book)) == Code.SIGNAL_AGE
 
 
+@pytest.mark.parametrize(("patience", "tries"), [(1, 1), (2, 2), (3, 3)])
+def test_a_turn_is_tried_at_as_many_bars_as_a_signal_may_be_old_however_late_they_are_answered(
+    patience: int, tries: int
+) -> None:
+    wished = short(at=NOW)
+    book = a_book(turns=[a_turn(wished)], lending=a_lending("AAPL"))
+    approved: list[Approved] = []
+    for bar in range(1, 6):
+        ended_at = NOW + bar * MINUTE
+        outcome = review_evaluation(
+            an_evaluation(at=ended_at),
+            book,
+            a_market(PRICES, ended_at),
+            allowing(max_signal_age_bars=patience),
+            a_venue(),
+            ended_at + timedelta(seconds=2),
+        )
+        approved += outcome.review.approved
+        assert len(outcome.decisions) == 1
+
+    assert len(approved) == tries
+    # It may leave until the bar after its answer's is over, or while the wish is young.
+    assert [(a.act_from, a.act_until) for a in approved] == [
+        (NOW + bar * MINUTE + timedelta(seconds=2), NOW + max(patience, bar + 1) * MINUTE)
+        for bar in range(1, tries + 1)
+    ]
+
+
+def test_a_turn_that_is_not_out_at_its_last_bar_is_waited_for_no_longer_than_that() -> None:
+    wished = short(at=NOW)
+    turn = a_turn(wished)
+    book = a_book(holdings=[a_holding(quantity=3)], turns=[turn], lending=a_lending("AAPL"))
+
+    def codes(bar: int) -> list[str]:
+        ended_at = NOW + bar * MINUTE
+        outcome = review_evaluation(
+            an_evaluation(at=ended_at),
+            book,
+            a_market(PRICES, ended_at),
+            allowing(max_signal_age_bars=1),
+            a_venue(),
+            ended_at + timedelta(seconds=2),
+        )
+        return [refused.reason_code for refused in outcome.review.refused]
+
+    assert (codes(1), codes(2)) == ([], [Code.SIGNAL_AGE])
+
+
+def test_a_turn_that_is_answered_bars_too_late_is_too_old() -> None:
+    book = a_book(turns=[a_turn(short(at=NOW))], lending=a_lending("AAPL"))
+    ended_at = NOW + MINUTE
+
+    outcome = review_evaluation(
+        an_evaluation(at=ended_at),
+        book,
+        a_market(PRICES, ended_at),
+        allowing(),
+        a_venue(),
+        ended_at + 2 * MINUTE,
+    )
+
+    assert the_code(outcome) == Code.SIGNAL_AGE
+
+
 @pytest.mark.parametrize("newer", [LONG, FLAT, SHORT])
 def test_a_newer_wish_for_the_symbol_supersedes_a_turn(newer: Direction) -> None:
     turn = a_turn(short(at=NOW - MINUTE))

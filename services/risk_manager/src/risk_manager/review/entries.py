@@ -46,13 +46,10 @@ def decide_entry(wish: Wish, exposure: Exposure, case: Case) -> Decision:
     )
     trade_on = day_of(span[0]) if span[0] is not None else None
     counted = exposure.entries_by_day.get(trade_on, 0) if trade_on is not None else 0
+    # Who asks for an auction means the next one, however far away.
+    sent_at = case.now if has_own_hours(wish) else span[0] or case.now
     age = rules.signal_age(
-        # Who asks for an auction means the next one, however far away.
-        venue.calendar.session_time_between(
-            wish.wished_at, case.now if has_own_hours(wish) else span[0] or case.now
-        ),
-        venue.bar_length,
-        limits.max_signal_age_bars,
+        _age_when_sent(wish, sent_at, case), venue.bar_length, limits.max_signal_age_bars
     )
     checks = [
         rules.mode(case.mode, Purpose.ENTRY),
@@ -288,6 +285,28 @@ def entry_span(wish: Wish, case: Case) -> Span:
             window_ends = min(window_ends, last_at)
         if act_from >= window_ends:
             return None, None
-    age = venue.calendar.session_time_between(wish.wished_at, act_from)
-    left = max(venue.bar_length * case.limits.max_signal_age_bars - age, timedelta(0))
+    left = max(_sendable_for(wish, act_from, case), timedelta(0))
     return act_from, min(window_ends, act_from + left)
+
+
+def _age_when_sent(wish: Wish, sent_at: datetime, case: Case) -> timedelta:
+    """Open hours that have passed since it was wished for.
+
+    An entry that has waited for an exit is as old as at the bar that answers it, as in backtests: the seconds that an
+    answer takes would cost it a whole bar. One that comes a bar late or more is late.
+    """
+    between, answered_at = case.venue.calendar.session_time_between, case.mark.instant_at
+    if wish.is_superseded is None:
+        return between(wish.wished_at, sent_at)
+    age, delay = between(wish.wished_at, answered_at), between(answered_at, sent_at)
+    return age if delay < case.venue.bar_length else age + delay
+
+
+def _sendable_for(wish: Wish, act_from: datetime, case: Case) -> timedelta:
+    """Open hours from `act_from` until it is too old; one that has waited for an exit has the bar after its answer's."""
+    between, bar = case.venue.calendar.session_time_between, case.venue.bar_length
+    patience, answered_at = bar * case.limits.max_signal_age_bars, case.mark.instant_at
+    if wish.is_superseded is None:
+        return patience - between(wish.wished_at, act_from)
+    left = max(patience - between(wish.wished_at, answered_at), bar)
+    return left - between(answered_at, act_from)

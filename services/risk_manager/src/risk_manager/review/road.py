@@ -65,7 +65,7 @@ def review_evaluation(
             *management_wishes(
                 evaluation, {s.symbol for s in exits}, book, exposure, limits, venue
             ),
-            *turn_wishes(evaluation, book, exposure, limits, venue, now),
+            *turn_wishes(evaluation, book, exposure, limits, venue),
             *(entry_of(s, limits) for s in entries),
         ]
 

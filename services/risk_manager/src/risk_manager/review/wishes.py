@@ -78,7 +78,6 @@ def turn_wishes(
     exposure: Exposure,
     limits: Limits,
     venue: Venue,
-    now: datetime,
 ) -> list[Wish]:
     """The entries of turns whose exit has filled, at the present price, and those that are over, which will be refused.
 
@@ -90,8 +89,7 @@ def turn_wishes(
     for turn in sorted(book.turns, key=lambda turn: (turn.signal.symbol, turn.signal.signal_id)):
         signal = turn.signal
         symbol, price = signal.symbol, exposure.price(signal.symbol)
-        at = max(now, evaluation.instant_at)
-        age = venue.calendar.session_time_between(min(signal.bar_end_at, at), at)
+        age = venue.calendar.session_time_between(signal.bar_end_at, evaluation.instant_at)
         is_flat = not (
             exposure.there(symbol) or exposure.leaving.get(symbol) or exposure.unknown.get(symbol)
         )
