@@ -497,6 +497,25 @@ def test_a_turn_that_is_answered_bars_too_late_is_too_old() -> None:
     assert the_code(outcome) == Code.SIGNAL_AGE
 
 
+@pytest.mark.parametrize(
+    ("bar", "is_superseded", "codes"),
+    [(1, False, []), (1, True, [Code.SUPERSEDED]), (3, False, [Code.SIGNAL_AGE])],
+)
+def test_while_the_store_of_bars_is_away_a_turn_keeps_its_one_answer(
+    bar: int, is_superseded: bool, codes: list[Code]
+) -> None:
+    turn = a_turn(short(at=NOW), is_superseded=is_superseded)
+    book = a_book(turns=[turn], lending=a_lending("AAPL"))
+    ended_at = NOW + bar * MINUTE
+    market = replace(a_market(PRICES, NOW), unread="it has not answered within 1 s")
+
+    outcome = review_evaluation(
+        an_evaluation(at=ended_at), book, market, allowing(), a_venue(), ended_at
+    )
+
+    assert [refused.reason_code for refused in outcome.review.refused] == codes
+
+
 @pytest.mark.parametrize("newer", [LONG, FLAT, SHORT])
 def test_a_newer_wish_for_the_symbol_supersedes_a_turn(newer: Direction) -> None:
     turn = a_turn(short(at=NOW - MINUTE))

@@ -82,6 +82,7 @@ def turn_wishes(
     """The entries of turns whose exit has filled, at the present price, and those that are over, which will be refused.
 
     An exit that has filled in part is waited for as long as any signal may wait; what is left of it then stays an exit.
+    So is a store of bars that gives no answer: without a fresh price the one answer would be no.
     """
     anew = {signal.symbol for signal in evaluation.signals}
     patience = venue.bar_length * limits.max_signal_age_bars
@@ -94,7 +95,8 @@ def turn_wishes(
             exposure.there(symbol) or exposure.leaving.get(symbol) or exposure.unknown.get(symbol)
         )
         is_superseded = turn.is_superseded or symbol in anew
-        if is_superseded or is_flat or age > patience:
+        may_enter = is_flat and exposure.market.unread is None
+        if is_superseded or may_enter or age > patience:
             wish = entry_of(
                 replace(signal, reference_price=price or signal.reference_price), limits
             )
