@@ -602,3 +602,21 @@ def test_a_refused_way_out_leaves_no_turn() -> None:
 
     assert isinstance(decision.answer, Refused)
     assert decision.answer.reason_code == Code.EXIT_IN_PROGRESS
+
+
+# ------------------------------------------------------------------ sizes between two prices
+
+
+@pytest.mark.parametrize("market", [99.0, 100.0, 101.0])
+@pytest.mark.parametrize(
+    "plan", [SizingPlan(), SizingPlan(SizingMethod.RISK_PER_TRADE, risk_per_trade=0.0005)]
+)
+def test_a_short_that_was_sized_passes_the_rules_wherever_the_price_has_gone_since(
+    market: float, plan: SizingPlan
+) -> None:
+    limits = allowing(sizing=plan, max_position_size=1.0, max_portfolio_risk=0.0005)
+
+    size = the_size(reviewed(short(price=100), limits=limits, prices={"AAPL": market}))
+
+    # Fifty dollars on the way from the lower price to the stop at 105.
+    assert size == int(50 / (105 - min(100.0, market)))

@@ -116,6 +116,7 @@ def wanted(
     true_range: float | None,
     record: TradeRecord,
     is_short: bool = False,
+    risk_price: float | None = None,
 ) -> Wanted:
     """How many shares the plan's method asks for.
 
@@ -126,8 +127,9 @@ def wanted(
         true_range: average true range, dollars per share, None where unknown.
         record: of the strategy that wishes; Kelly alone asks for it.
         is_short: the shares are sold short, and the stop stands above the price.
+        risk_price: from where the way to the stop is measured, dollars per share; None for `price`.
     """
-    distance = stop - price if is_short else price - stop
+    distance = _way_to(stop, price if risk_price is None else risk_price, is_short=is_short)
     scale = conviction if plan.scales_by_conviction else 1.0
     figures: dict[str, float] = {"conviction_scale": scale}
     shares = 0.0
@@ -228,6 +230,7 @@ def size(
     rooms: Mapping[str, float] | None = None,
     by_method: float = inf,
     is_short: bool = False,
+    risk_price: float | None = None,
 ) -> Sizing:
     """The wanted shares, whole, as far as they keep every limit.
 
@@ -238,8 +241,9 @@ def size(
         by_method: shares that the method wants (fractional); infinite leaves the size to the limits.
         rooms: dollars that each further limit still lets this order be worth, by the limit's name.
         is_short: the shares are sold short: the stop stands above, and the broker blocks more than the sale brings.
+        risk_price: from where the way to the stop is measured, dollars per share; None for `price`.
     """
-    distance = stop - price if is_short else price - stop
+    distance = _way_to(stop, price if risk_price is None else risk_price, is_short=is_short)
     gap = SHORT_RESERVE if is_short else OPEN_GAP
     by_size = max(0.0, equity * max_position_size / price)
     by_cash = max(0.0, available_cash / (price * (1.0 + gap)))
@@ -249,6 +253,11 @@ def size(
     others = {name: max(0.0, room / price) for name, room in (rooms or {}).items()}
     least = min(by_method, by_size, by_cash, by_risk, *others.values())
     return Sizing(whole_shares(least), by_size, by_cash, by_risk, others, by_method)
+
+
+def _way_to(stop: float, price: float, *, is_short: bool) -> float:
+    """What a share loses until its stop is hit, dollars; 0 or less where the stop protects nothing."""
+    return stop - price if is_short else price - stop
 
 
 def stop_price(reference: float, stop_loss: float) -> float:

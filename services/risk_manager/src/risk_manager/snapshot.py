@@ -165,16 +165,17 @@ class Working:
         return self.quantity * price * gap
 
     def risk(self, market: Decimal | None) -> Decimal:
-        """Dollars lost if it fills at its price and its stop is hit; without a stop, all of it.
-
-        A short sale at the market may fill at the lower of then and now.
-        """
-        price = self.price(market)
+        """Dollars lost if it fills at its price and its stop is hit; without a stop, all of it."""
         if self.stop_loss is None:
-            return self.quantity * price
+            return self.quantity * self.price(market)
+        way = self.side.sign * (self.risk_price(market) - self.stop_loss)
+        return self.quantity * max(ZERO, way)
+
+    def risk_price(self, market: Decimal | None) -> Decimal:
+        """From where its way to the stop is measured: a short sale at the market may fill at the lower of then and now."""
         if self.side is Side.SELL and self.type is OrderType.MARKET and market is not None:
-            price = min(self.reference_price, market)
-        return self.quantity * max(ZERO, self.side.sign * (price - self.stop_loss))
+            return min(self.reference_price, market)
+        return self.price(market)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,9 @@ def quantity_of(
     """The shares that were asked for, or found by the sizing method under all limits; then with the arithmetic."""
     if wish.quantity is not None:
         return wish.quantity, None
-    price = candidate_of(wish, Decimal(1), reference).price(exposure.price(wish.symbol))
-    wish_for = _wanted(wish, figure(price), exposure, case)
+    one, market = candidate_of(wish, Decimal(1), reference), exposure.price(wish.symbol)
+    price, risk_price = one.price(market), figure(one.risk_price(market))
+    wish_for = _wanted(wish, figure(price), risk_price, exposure, case)
     sized = size(
         by_method=wish_for.shares,
         equity=figure(exposure.equity),
@@ -53,11 +54,12 @@ def quantity_of(
         max_portfolio_risk=case.limits.max_portfolio_risk,
         rooms=_rooms(wish, figure(price), exposure, case),
         is_short=wish.side is Side.SELL,
+        risk_price=risk_price,
     )
     return Decimal(sized.shares), Sized(sized, wish_for, case.limits.sizing.method)
 
 
-def _wanted(wish: Wish, price: float, exposure: Exposure, case: Case) -> Wanted:
+def _wanted(wish: Wish, price: float, risk_price: float, exposure: Exposure, case: Case) -> Wanted:
     """What the sizing method asks for, from the bars and trades that are known."""
     plan, market, symbol = case.limits.sizing, exposure.market, wish.symbol
     closes = market.closes.get(symbol, {})
@@ -84,6 +86,7 @@ def _wanted(wish: Wish, price: float, exposure: Exposure, case: Case) -> Wanted:
         else None,
         record=case.recent.records.get(wish.strategy, TradeRecord()),
         is_short=wish.side is Side.SELL,
+        risk_price=risk_price,
     )
 
 
