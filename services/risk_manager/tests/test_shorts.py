@@ -337,6 +337,18 @@ def test_orders_of_others_count_and_are_nothing_to_get_out_of() -> None:
     assert exposure.committed == 1_400
 
 
+def test_orders_of_others_do_not_make_a_share_dearer_that_nobody_prices() -> None:
+    book = a_book(
+        holdings=[a_holding(quantity=10, paid=100)],
+        working=[an_order(quantity=10, is_foreign=True)],
+    )
+
+    outcome = review_flatten("key", {}, book, a_market({}), allowing(), a_venue(), NOW)
+
+    approved = the_approval(outcome)
+    assert (approved.quantity, approved.reference_price) == (Decimal(10), Decimal(100))
+
+
 def test_an_order_of_somebody_else_ends_a_strategys_wish_to_hold() -> None:
     book = a_book(working=[an_order(is_foreign=True)])
 

@@ -62,6 +62,7 @@ def exit_span(case: Case) -> Span:
 
 def _last_value(symbol: Symbol, exposure: Exposure) -> Decimal | None:
     """Dollars per share at which a symbol without a market price is carried."""
-    shares = exposure.reducible(symbol)
+    # The value is that of the orders of others too.
+    shares = exposure.there(symbol)
     value = exposure.committed_value.get(symbol, ZERO)
     return value / shares if shares and value else None
