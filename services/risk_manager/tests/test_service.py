@@ -11,6 +11,7 @@ from decimal import Decimal
 import pytest
 
 from risk_manager.limits import Limits
+from risk_manager.management import ManagementPlan
 from risk_manager.ports import Inbound
 from risk_manager.service import Halted, RiskManager
 from risk_manager.snapshot import Market, Price
@@ -195,6 +196,16 @@ async def test_a_purchase_that_may_buy_back_what_is_owed_does_not_wait_for_long_
     await room.manager.work()
 
     assert room.prices.hasty == [True, allow_short]
+
+
+async def test_a_day_end_exit_among_purchases_does_not_wait_for_long_either() -> None:
+    plan = ManagementPlan(day_strategies=frozenset({"moving_average"}))
+    room = Room(limits=some_limits(management=plan))
+    room.send(an_evaluation(a_signal("MSFT")))
+
+    await room.manager.work()
+
+    assert room.prices.hasty == [True]
 
 
 async def test_long_histories_are_read_only_where_an_entry_may_need_them() -> None:

@@ -153,7 +153,7 @@ class RiskManager:
             _symbols_of(body),
             _may_enter(body) or self.limits.management.atr_stop > 0.0,
             inbound,
-            in_haste=_may_leave(body, allow_short=self.limits.allow_short),
+            in_haste=_may_leave(body, self.limits),
         )
         return True
 
@@ -441,11 +441,16 @@ def _may_enter(body: Evaluation | ManualOrder) -> bool:
     return any(signal.direction is not Direction.FLAT for signal in body.signals)
 
 
-def _may_leave(body: Evaluation | ManualOrder, *, allow_short: bool) -> bool:
-    """Whether an answer may let something go, which must not wait; a purchase may buy back what is owed."""
+def _may_leave(body: Evaluation | ManualOrder, limits: Limits) -> bool:
+    """Whether an answer may let something go, which must not wait.
+
+    A purchase may buy back what is owed, and any bar may be the one by which a day strategy's positions leave.
+    """
     if isinstance(body, ManualOrder) or not body.signals:
         return True
-    return allow_short or any(signal.direction is Direction.FLAT for signal in body.signals)
+    if limits.allow_short or limits.management.day_strategies:
+        return True
+    return any(signal.direction is Direction.FLAT for signal in body.signals)
 
 
 def _tell(outcome: Outcome) -> None:
