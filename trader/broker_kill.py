@@ -77,6 +77,29 @@ def cancel_everything(
     return last
 
 
+def account_id(http: httpx.Client, wait_until: Callable[[Callable[[], bool]], bool]) -> str | None:
+    """Which account the keys of `http` open, as the broker names it; None where it does not say in time.
+
+    Args:
+        http, wait_until: see `cancel_everything`.
+    Raises:
+        Misconfigured: the broker does not take the keys.
+    """
+    found: object = None
+
+    def ask() -> bool:
+        nonlocal found
+        try:
+            found = _allowed(http.get("/v2/account", timeout=_ANSWER_WITHIN_S)).json()
+        except (httpx.HTTPError, ValueError):
+            return False
+        return True
+
+    wait_until(ask)
+    name = found.get("id") if isinstance(found, dict) else None
+    return name if isinstance(name, str) else None
+
+
 def _ids_in(response: httpx.Response) -> set[str] | None:
     try:
         return {str(order["id"]) for order in response.json()}

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -77,18 +77,25 @@ def running_executor(instance: Instance, url: str, key: str, **told: str) -> Pat
 
 
 class Door(ThreadingHTTPServer):
-    """A broker without open orders, which writes down whose keys asked, and does not take the `revoked` one's."""
+    """A broker without open orders, which writes down whose keys asked for them, and does not take the `revoked` one's.
 
-    def __init__(self, revoked: str = "") -> None:
+    All keys are of one account, but for those that `accounts` names.
+    """
+
+    def __init__(self, revoked: str, accounts: Mapping[str, str]) -> None:
         asked = self.asked = set[str]()
 
         class Handler(BaseHTTPRequestHandler):
             def answer(self) -> None:
                 key = self.headers["APCA-API-KEY-ID"]
-                asked.add(key)
+                answer = b"[]"
+                if self.path == "/v2/account":
+                    answer = json.dumps({"id": accounts.get(key, "the-account")}).encode()
+                else:
+                    asked.add(key)
                 self.send_response(401 if key == revoked else 200)
                 self.end_headers()
-                self.wfile.write(b"[]")
+                self.wfile.write(answer)
 
             do_GET = do_DELETE = answer  # noqa: N815  http.server looks for these
 
@@ -100,8 +107,8 @@ class Door(ThreadingHTTPServer):
 
 
 @contextmanager
-def a_door(revoked: str = "") -> Iterator[Door]:
-    with Door(revoked) as door:
+def a_door(revoked: str = "", accounts: Mapping[str, str] | None = None) -> Iterator[Door]:
+    with Door(revoked, accounts or {}) as door:
         thread = threading.Thread(target=door.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -164,6 +171,33 @@ def test_a_broker_that_refuses_the_keys_keeps_no_order_alive_at_another(
     }
     assert "the broker does not take these keys" in said.err
     assert [each["status"] for each in broker.book()["orders"]] == ["canceled"]
+
+
+def test_pairs_of_the_settings_that_are_of_two_accounts_are_both_asked_and_confirm_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    with a_door(accounts={"PKKILL": "another"}) as door:
+        act_on(monkeypatch, Instance.create(tmp_path / "home", settings=settings_at(door.url)))
+
+        assert main(["kill", "--json"]) == 5
+
+        assert door.asked == {"PKKILL", "PKMAIN"}
+    said = json.loads(capsys.readouterr().out)
+    assert [each["confirmed"] for each in said["accounts"]] == [True, True]
+    assert said["confirmed"] is False
+    assert "ALPACA_KILL_API_KEY is of another account than ALPACA_API_KEY" in said["trouble"]
+
+
+def test_a_main_pair_that_is_refused_is_said_and_the_kill_pairs_account_is_confirmed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    with a_door(revoked="PKMAIN") as door:
+        act_on(monkeypatch, Instance.create(tmp_path / "home", settings=settings_at(door.url)))
+
+        assert main(["kill"]) == 0
+
+        assert door.asked == {"PKKILL"}
+    assert "note: the broker does not take ALPACA_API_KEY" in capsys.readouterr().out
 
 
 def test_all_orders_are_cancelled_and_the_halt_stands_without_any_database(

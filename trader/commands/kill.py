@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated
 
@@ -26,7 +26,7 @@ from trader.broker_accounts import (
     of_local_executor,
     of_settings,
 )
-from trader.broker_kill import Killed, cancel_everything
+from trader.broker_kill import Killed, account_id, cancel_everything
 from trader.exits import ExitCode
 from trader.runtime.errors import StackError
 from trader.runtime.instance import Instance
@@ -35,8 +35,9 @@ from trader.runtime.waiting import wait_until
 
 app = typer.Typer()
 
-# The settings', a local executor's, a container's as it is told now and as it was.
-MOST_ACCOUNTS = 4
+# The settings' two pairs, a local executor's, a container's as it is told now and as it was.
+MOST_ACCOUNTS = 5
+MAIN_PAIR = "the settings' main pair"
 NO_KEYS = (
     "missing setting ALPACA_KILL_API_KEY, ALPACA_KILL_SECRET_KEY (or the main pair): "
     "set them in .env, or cancel on the broker's own page"
@@ -50,6 +51,15 @@ class _Asked:
     account: Account
     killed: Killed
     refused: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _MainPair:
+    """What is to be said of the settings' main pair beside the kill command's own; `asked` where it was asked as well."""
+
+    asked: _Asked | None = None
+    doubt: str | None = None
+    note: str | None = None
 
 
 @app.command()
@@ -107,9 +117,13 @@ def kill(
     # All at once: one that hangs keeps no other waiting, and nobody waits for who holds a port.
     with ThreadPoolExecutor(MOST_ACCOUNTS) as threads:
         asked = [threads.submit(_cancelled, each, within=within) for each in _one_of_each(known)]
+        compared = threads.submit(_main_pair, known, within=within)
         accounts, doubt = of_container(instance, known, holder_of_the_port(instance))
         asked += [threads.submit(_cancelled, each, within=within) for each in accounts]
         results = [each.result() for each in asked]
+        pair = compared.result()
+    results += [pair.asked] if pair.asked is not None else []
+    doubt = "; ".join(each for each in (doubt, pair.doubt) if each is not None) or None
     if not results:
         why = wrong or Misconfigured(NO_KEYS if doubt is None else f"{NO_KEYS}; {doubt}")
         raise Misconfigured(f"{done}, but nothing was cancelled: {why}")
@@ -117,9 +131,12 @@ def kill(
         doubt is None and wrong is None and all(each.killed.is_confirmed for each in results)
     )
     if as_json:
-        print(json.dumps(_document(results, is_confirmed, doubt, switch, halted), sort_keys=True))
+        document = _document(results, is_confirmed, doubt, switch, halted)
+        print(json.dumps({**document, "note": pair.note}, sort_keys=True))
     else:
         _tell(results, doubt, switch, halted)
+        if pair.note is not None:
+            print(f"note: {pair.note}")
     if halted is not None:
         raise StackError(f"{halted}; stop the executor by hand: trader down trade_executor")
     if wrong is not None:
@@ -145,15 +162,53 @@ def _known(instance: Instance) -> tuple[list[Account], Misconfigured | None]:
 
 
 def _one_of_each(known: Sequence[Account]) -> list[Account]:
-    """Both pairs of the settings are of one account; the first is the kill command's own."""
+    """Both pairs of the settings are to be of one account (see `_main_pair`); the first is the kill command's own."""
     own = [each for each in known if each.told_by == SETTINGS]
     return [*own[:1], *(each for each in known if each.told_by != SETTINGS)]
 
 
+def _main_pair(known: Sequence[Account], *, within: float) -> _MainPair:
+    """Whether the main pair is of the account that the kill command's own pair opens; cancelled there where it is not."""
+    own = [each for each in known if each.told_by == SETTINGS]
+    if len(own) < 2:
+        return _MainPair()
+    kill, main = own[0], replace(own[1], told_by=MAIN_PAIR)
+    waiting = partial(wait_until, within_s=within)
+    try:
+        with _at(kill) as http:
+            kills = account_id(http, waiting)
+    except Misconfigured:
+        # Said by who cancels with them.
+        return _MainPair()
+    try:
+        with _at(main) as http:
+            # Whoever has not said the one in all that time is not waited for again.
+            mains = account_id(http, waiting) if kills is not None else None
+    except Misconfigured:
+        return _MainPair(
+            note="the broker does not take ALPACA_API_KEY, so whether it is of the account of ALPACA_KILL_API_KEY is "
+            "not known: look at the broker's own page"
+        )
+    if mains is None:
+        return _MainPair(
+            doubt="the broker did not say whether ALPACA_KILL_API_KEY is of the account of ALPACA_API_KEY"
+        )
+    if kills == mains:
+        return _MainPair()
+    return _MainPair(
+        _cancelled(main, within=within),
+        "ALPACA_KILL_API_KEY is of another account than ALPACA_API_KEY: take a pair of the one that trades",
+    )
+
+
+def _at(account: Account) -> httpx.Client:
+    headers = {"APCA-API-KEY-ID": account.key, "APCA-API-SECRET-KEY": account.secret}
+    return httpx.Client(base_url=account.url, headers=headers)
+
+
 def _cancelled(account: Account, *, within: float) -> _Asked:
     """Cancel everything at `account`; that it does not take the keys is an answer, since there may be others to ask."""
-    headers = {"APCA-API-KEY-ID": account.key, "APCA-API-SECRET-KEY": account.secret}
-    with httpx.Client(base_url=account.url, headers=headers) as http:
+    with _at(account) as http:
         try:
             killed = cancel_everything(http, partial(wait_until, within_s=within))
         except Misconfigured as error:
