@@ -39,10 +39,14 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who listens on the executor's port: an executor or a stranger, and with which keys where it says so."""
+    """Who listens on the executor's port: an executor, where it does not name another service, or a stranger.
+
+    `mark` is of the keys it sends with, where it says so; one that speaks no HTTP says nothing at all.
+    """
 
     is_executor: bool
     mark: str | None
+    speaks_http: bool = True
 
 
 def of_settings(told: Mapping[str, str], told_by: str = SETTINGS) -> list[Account]:
@@ -89,18 +93,27 @@ def of_container(
     if holder is None or not holder.is_executor:
         return [], _lost(instance, known)
     told = told_to_executors(instance)
+    port = instance.port_of(EXECUTOR)
     if holder.mark is None:
         if any(account.told_by == LOCAL for account in known):
             # That one holds the port, and its process was proven to be ours.
             return [], None
-        doubt = f"the executor on port {instance.port_of(EXECUTOR)} does not say with which keys it sends"
+        if not holder.speaks_http:
+            # No executor as we start them: what is written of those is no reason to cancel anything.
+            doubt = (
+                f"what listens on port {port}, the executor's, does not speak HTTP: see what it is"
+            )
+            return [], "; ".join(
+                each for each in (doubt, _lost(instance, known)) if each is not None
+            )
+        doubt = f"the executor on port {port} does not say with which keys it sends"
         return _readable_all(instance, told), doubt
     if holder.mark in _marks(known):
         return [], None
     if found := [each for each in told if holder.mark in _marks(_readable(each, CONTAINER))]:
         return _readable_all(instance, found), None
     return [], (
-        f"the executor on port {instance.port_of(EXECUTOR)} sends with keys that are not known here: cancel on "
+        f"the executor on port {port} sends with keys that are not known here: cancel on "
         "that account's own page"
     )
 
@@ -116,7 +129,7 @@ def holder_of_the_port(instance: Instance) -> Holder | None:
             base_url=instance.url_of(EXECUTOR), timeout=ANSWER_WITHIN_S, trust_env=False
         ) as http:
             health = http.get("/health")
-            if _text(health, "service") != EXECUTOR:
+            if _text(health, "service") not in (None, EXECUTOR):
                 return Holder(is_executor=False, mark=None)
             marks = (
                 _text(
@@ -126,6 +139,8 @@ def holder_of_the_port(instance: Instance) -> Holder | None:
                 for token in read
             )
             return Holder(is_executor=True, mark=next((mark for mark in marks if mark), None))
+    except httpx.RemoteProtocolError:
+        return Holder(is_executor=True, mark=None, speaks_http=False)
     except httpx.HTTPError:
         # One that hangs may still have orders open.
         return Holder(is_executor=True, mark=None)

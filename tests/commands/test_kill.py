@@ -369,6 +369,8 @@ def told_a_container(home: Path, url: str, key: str, name: str = "trade_executor
 
 
 STRANGER = {"/health": {"service": "somebody"}}
+# One that is overloaded, or still starting, may say no more.
+NAMELESS = {"/health": {"error": "busy"}}
 SILENT: dict[str, dict[str, str]] = {}
 OLDER = {"/health": {"service": "trade_executor"}, "/version": {"service": "trade_executor"}}
 
@@ -385,8 +387,10 @@ OLDER = {"/health": {"service": "trade_executor"}, "/version": {"service": "trad
         ("PKUNKNOWN", {"PKKILL"}, 5),
         # It is down, or may be started again any moment: the port does not say that no order of its is open.
         (STRANGER, {"PKKILL"}, 5),
+        # What speaks no HTTP is no executor of ours, but nobody knows.
+        (SILENT, {"PKKILL"}, 5),
         # Better one account too many than an order that lives on, and never a word of certainty.
-        (SILENT, {"PKKILL", "PKTOLD", "PKEARLIER"}, 5),
+        (NAMELESS, {"PKKILL", "PKTOLD", "PKEARLIER"}, 5),
         (OLDER, {"PKKILL", "PKTOLD", "PKEARLIER"}, 5),
         (None, {"PKKILL"}, 5),
     ],
@@ -445,18 +449,25 @@ def test_the_account_of_an_executor_that_is_down_is_named_and_not_confirmed(
         assert main(["kill"]) == 0
 
 
-def test_containers_that_were_stopped_in_order_leave_no_doubt(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("holder", "code"), [(None, 0), (STRANGER, 0), (NAMELESS, 5), (SILENT, 5)])
+def test_containers_that_were_stopped_in_order_leave_no_doubt_but_who_holds_their_port_may(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    holder: dict[str, dict[str, str]] | None,
+    code: int,
 ) -> None:
-    with a_door() as door:
-        instance = Instance.create(tmp_path / "home", Ports.free(), settings_at(door.url))
+    with a_door() as door, ExitStack() as stack:
+        ports = Ports.free()
+        if holder is not None:
+            ports = replace(ports, trade_executor=stack.enter_context(listening(holder)))
+        instance = Instance.create(tmp_path / "home", ports, settings_at(door.url))
         act_on(monkeypatch, instance)
         told_a_container(instance.home, door.url, "PKTOLD")
         assert main(["kill"]) == 5
 
         note_stopped(instance)
 
-        assert main(["kill"]) == 0
+        assert main(["kill"]) == code
 
 
 def test_orders_at_the_venue_of_a_demo_in_containers_are_cancelled_as_well(
