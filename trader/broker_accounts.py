@@ -128,7 +128,10 @@ def holder_of_the_port(instance: Instance) -> Holder | None:
         with httpx.Client(
             base_url=instance.url_of(EXECUTOR), timeout=ANSWER_WITHIN_S, trust_env=False
         ) as http:
-            health = http.get("/health")
+            try:
+                health = http.get("/health")
+            except httpx.RemoteProtocolError:
+                return Holder(is_executor=True, mark=None, speaks_http=False)
             if _text(health, "service") not in (None, EXECUTOR):
                 return Holder(is_executor=False, mark=None)
             marks = (
@@ -139,8 +142,6 @@ def holder_of_the_port(instance: Instance) -> Holder | None:
                 for token in read
             )
             return Holder(is_executor=True, mark=next((mark for mark in marks if mark), None))
-    except httpx.RemoteProtocolError:
-        return Holder(is_executor=True, mark=None, speaks_http=False)
     except httpx.HTTPError:
         # One that hangs may still have orders open.
         return Holder(is_executor=True, mark=None)
