@@ -6,6 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,8 +20,15 @@ from services.trade_executor.tests.integration.recordkeeping import (
 )
 from services.trade_executor.tests.integration.test_activities import cash_entries, holds, told
 from shared.domain.decisions import Purpose
-from shared.domain.orders import IntentState, OrderStatus, Side
-from trade_executor.lifecycle import End
+from shared.domain.orders import (
+    IntentState,
+    OrderClass,
+    OrderStatus,
+    OrderTerms,
+    OrderType,
+    Side,
+)
+from trade_executor.lifecycle import End, Go, Intent
 
 __all__ = ["play"]
 
@@ -35,6 +43,58 @@ COVER: dict[str, Any] = {
     "stop_loss": None,
     "take_profit": None,
 }
+
+
+_OCO = OrderTerms(order_class=OrderClass.OCO)
+PAIR: dict[str, Any] = {
+    "type": OrderType.LIMIT,
+    "stop_loss": Decimal(110),
+    "take_profit": Decimal(90),
+    "terms": _OCO,
+}
+LIMIT: dict[str, Any] = {"type": OrderType.LIMIT, "limit_price": Decimal(90)}
+STOP: dict[str, Any] = {"type": OrderType.STOP, "stop_price": Decimal(110)}
+TRAIL: dict[str, Any] = {
+    "type": OrderType.TRAILING_STOP,
+    "terms": OrderTerms(trail_percent=Decimal(10)),
+}
+
+
+def mirrored(terms: dict[str, Any]) -> dict[str, Any]:
+    """The same terms on the other side of a hundred dollars."""
+    return {
+        name: 200 - value if isinstance(value, Decimal) else value for name, value in terms.items()
+    }
+
+
+async def rests(desk: Desk, side: Side, terms: dict[str, Any], *, signal: str = "hand") -> Intent:
+    """An exit of all ten shares that a person gave, once what guarded them has made way."""
+    given = terms if side is Side.BUY else mirrored(terms)
+    intent = await desk.decided(signal, **{**COVER, "side": side, **given})
+    await desk.store.outgoing.make_way(intent, at=desk.clock.now())
+    for order in (await desk.store.outgoing.work_at(desk.clock.now())).cancels:
+        await desk.broker.cancel(order.broker_order_id)
+    await desk.booker.book(await desk.broker.orders(status="all"))
+    verdict = await desk.store.outgoing.begin_sending(
+        intent, quantity=TEN, epoch=desk.epoch, now=desk.clock.now()
+    )
+    assert isinstance(verdict, Go), verdict
+    await desk.booker.book([await desk.broker.submit(intent.request(), lambda: None)])
+    return intent
+
+
+async def closed_by_somebody_else(desk: Desk, side: Side, shares: int) -> None:
+    """Shares go without us; a broker that buys in, for instance, asks no resting order."""
+    book = desk.floor.book
+    resting = book.open_orders()
+    for order in resting:
+        book.orders[order.id] = replace(order, status=OrderStatus.HELD)
+    assert desk.by_somebody_else(side, shares) is not None
+    desk.floor.bar(105 if side is Side.BUY else 95)
+    for order in resting:
+        book.orders[order.id] = order
+    report = await desk.compare()
+    assert report.positions_agree
 
 
 async def guards(desk: Desk) -> list[tuple[str, Decimal, Decimal | None, Decimal | None]]:
@@ -188,6 +248,121 @@ def test_stops_of_what_somebody_else_bought_back_in_part_guard_the_rest(play: Pl
         # And nothing is withdrawn that fits.
         await desk.compare()
         assert (await desk.store.outgoing.work_at(desk.clock.now())).cancels == ()
+
+    play(scenario, allow_short=True)
+
+
+@pytest.mark.parametrize(
+    ("side", "by_hand"),
+    [(Side.BUY, PAIR), (Side.SELL, PAIR), (Side.BUY, LIMIT), (Side.SELL, STOP), (Side.BUY, TRAIL)],
+    ids=["buy-pair", "sell-pair", "buy-limit", "sell-stop", "buy-trail"],
+)
+def test_what_a_person_let_rest_to_close_a_position_is_withdrawn_once_somebody_else_has_closed_it(
+    play: Play, side: Side, by_hand: dict[str, Any]
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held("sig-1", **(SHORT if side is Side.BUY else {}))
+        await rests(desk, side, by_hand)
+        resting = desk.floor.book.open_orders()
+        assert {order.side for order in resting} == {side}
+        # It fits: both orders of a pair are for the same shares.
+        await desk.compare()
+        assert (await desk.store.outgoing.work_at(desk.clock.now())).cancels == ()
+        await closed_by_somebody_else(desk, side, 10)
+        # Hit now, it would open a position on the other side.
+        assert await cancel_what_was_asked(desk) == len(resting)
+        await protect(desk)
+        assert desk.floor.book.open_orders() == []
+
+    play(scenario, allow_short=True)
+
+
+def test_a_pair_by_hand_gives_way_to_stops_of_what_somebody_else_left(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held("sig-1", **SHORT)
+        await rests(desk, Side.BUY, PAIR)
+        await closed_by_somebody_else(desk, Side.BUY, 7)
+        assert await cancel_what_was_asked(desk) == 2
+        await protect(desk)
+        assert await guards(desk) == [
+            ("buy", Decimal(3), Decimal(80), None),
+            ("buy", Decimal(3), None, Decimal(110)),
+        ]
+
+    play(scenario, allow_short=True)
+
+
+def test_nothing_is_withdrawn_while_a_fill_is_not_booked(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held("sig-1", **SHORT)
+        intent = await rests(desk, Side.BUY, LIMIT)
+        ours = "WHERE account = :a AND intent_id = :i"
+
+        async def is_surplus(told: int) -> bool:
+            await desk.rows(
+                f"UPDATE trade_executor.orders SET quantity = 12, filled_quantity = :n {ours}",
+                i=intent.client_order_id,
+                n=told,
+            )
+            return await desk.store.protection.withdraw_surplus(at=desk.clock.now())
+
+        # How many are owed is not known before the share that was filled is booked.
+        assert not await is_surplus(1)
+        assert await is_surplus(0)
+
+    play(scenario, allow_short=True)
+
+
+def test_what_takes_the_place_of_a_resting_exit_is_not_counted_beside_it(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held("sig-1", **SHORT)
+        first = await rests(desk, Side.BUY, LIMIT)
+        second = await rests(desk, Side.BUY, LIMIT, signal="hand-2")
+        # The broker has taken the new one, and has not yet told that the old one is replaced.
+        await desk.rows(
+            "UPDATE trade_executor.orders SET status = 'pending_replace', cancel_asked_at = NULL "
+            "WHERE account = :a AND intent_id = :old",
+            old=first.client_order_id,
+        )
+        assert await desk.store.protection.withdraw_surplus(at=desk.clock.now())
+        await desk.rows(
+            "UPDATE trade_executor.orders SET cancel_asked_at = NULL WHERE account = :a",
+        )
+        await desk.rows(
+            "UPDATE trade_executor.intents SET replaces = :old WHERE account = :a AND client_order_id = :new",
+            old=first.client_order_id,
+            new=second.client_order_id,
+        )
+        assert not await desk.store.protection.withdraw_surplus(at=desk.clock.now())
+
+    play(scenario, allow_short=True)
+
+
+def test_legs_that_an_exit_brought_are_withdrawn_once_it_has_closed_the_position(
+    play: Play,
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held("sig-1", **SHORT)
+        # As one was approved before that was refused.
+        bracket = {
+            "stop_loss": Decimal(90),
+            "take_profit": Decimal(120),
+            "terms": OrderTerms(order_class=OrderClass.BRACKET),
+        }
+        intent = await rests(desk, Side.BUY, bracket)
+        # Cancelled before it fills, they would take their order along.
+        await desk.compare()
+        assert (await desk.store.outgoing.work_at(desk.clock.now())).cancels == ()
+        desk.floor.bar()
+        await desk.compare()
+        # The simulator has cancelled them by itself; a broker need not.
+        await desk.rows(
+            "UPDATE trade_executor.orders SET status = 'new' WHERE account = :a AND intent_id = :i "
+            "AND parent_order_id IS NOT NULL",
+            i=intent.client_order_id,
+        )
+        assert await desk.store.protection.withdraw_surplus(at=desk.clock.now())
+        assert len((await desk.store.outgoing.work_at(desk.clock.now())).cancels) == 2
 
     play(scenario, allow_short=True)
 

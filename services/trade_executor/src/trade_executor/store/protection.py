@@ -22,6 +22,7 @@ from shared.domain.orders import OrderClass, OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
 from trade_executor.guarding import (
     MAX_PROTECTION_REFUSALS,
+    STOPS,
     Bracket,
     Cover,
     Guard,
@@ -56,6 +57,41 @@ _MOST_LOOKED_AT = 500
 _PAGE = 100
 _ORDER_COLUMNS = ", ".join(f"o.{name}" for name in ORDER_NAMES)
 
+# What is tied together, a stop and its target, belongs to one intent and counts once: by its stop, if one is known.
+# Legs that wait for their order to fill close nothing yet, and cancelling one would cancel the order.
+# A replaced order ends when its successor is taken, which may be told first.
+_WITHDRAW_SURPLUS = f"""
+    WITH resting AS (
+        SELECT o.broker_order_id, o.intent_id, o.symbol, o.side, o.type,
+            coalesce(o.quantity, i.quantity) - o.filled_quantity AS rest
+        FROM {SCHEMA}.orders o
+        JOIN {SCHEMA}.intents i ON i.account = o.account AND i.client_order_id = o.intent_id
+        WHERE o.account = :account AND o.status NOT IN {FINAL}
+          AND CASE WHEN i.purpose = 'protect' THEN true
+                   WHEN o.side <> i.side THEN i.state NOT IN {LIVE}
+                   ELSE i.purpose = 'exit' AND o.type <> 'market' END
+          AND NOT EXISTS (
+              SELECT FROM {SCHEMA}.intents successor
+              JOIN {SCHEMA}.orders taken ON taken.account = successor.account
+                  AND taken.intent_id = successor.client_order_id AND taken.status NOT IN {FINAL}
+              WHERE successor.account = i.account AND successor.replaces = i.client_order_id)),
+    closing AS (
+        SELECT symbol, side, coalesce(max(rest) FILTER (WHERE type = ANY(:stops)), max(rest)) AS rest
+        FROM resting GROUP BY intent_id, symbol, side),
+    surplus AS (
+        SELECT c.symbol, c.side FROM closing c
+        LEFT JOIN {SCHEMA}.v_positions p ON p.account = :account AND p.symbol = c.symbol
+        WHERE NOT EXISTS (
+            SELECT FROM {SCHEMA}.orders late WHERE late.account = :account
+              AND late.symbol = c.symbol AND late.booked_quantity < late.filled_quantity)
+        GROUP BY c.symbol, c.side, p.quantity
+        HAVING sum(c.rest) > greatest(0,
+            CASE c.side WHEN 'sell' THEN 1 ELSE -1 END * coalesce(p.quantity, 0)))
+    UPDATE {SCHEMA}.orders SET cancel_asked_at = :at
+    WHERE account = :account AND cancel_asked_at IS NULL AND broker_order_id IN (
+        SELECT broker_order_id FROM resting JOIN surplus USING (symbol, side))
+    RETURNING broker_order_id"""
+
 
 class Protection(Tables):
     """Stops and targets for shares whose bracket could not keep them."""
@@ -76,37 +112,20 @@ class Protection(Tables):
         return await self._db.run(work)
 
     async def withdraw_surplus(self, *, at: datetime) -> bool:
-        """Ask to cancel stops and targets of more shares than are held or owed; True when there are some.
+        """Ask to cancel what rests to close more shares than are held or owed; True when there is some.
 
-        When somebody else has closed a position, a broker that buys a short one in for instance, they would open one on
-        the other side. What is left of the position is planned for anew where they end.
+        Stops and targets of ours, and exits that a person let rest: when somebody else has closed a position, a broker
+        that buys a short one in for instance, they would open one on the other side. What is left of the position is
+        planned for anew where they end. An exit at the market does not rest; it is sent for what is held then.
         """
 
         async def work(connection: AsyncConnection) -> bool:
-            asked = await self._all(
-                connection,
-                f"""WITH guards AS (
-                        SELECT o.broker_order_id, o.symbol, o.side, o.type, o.quantity - o.filled_quantity AS rest
-                        FROM {SCHEMA}.orders o
-                        JOIN {SCHEMA}.intents i ON i.account = o.account AND i.client_order_id = o.intent_id
-                        WHERE o.account = :account AND o.status NOT IN {FINAL}
-                          AND (i.purpose = 'protect'
-                            OR i.purpose = 'entry' AND o.side <> i.side AND i.state NOT IN {LIVE})),
-                    surplus AS (
-                        SELECT g.symbol, g.side FROM guards g
-                        LEFT JOIN {SCHEMA}.v_positions p ON p.account = :account AND p.symbol = g.symbol
-                        WHERE g.type IN ('stop', 'stop_limit') AND NOT EXISTS (
-                            SELECT FROM {SCHEMA}.orders late WHERE late.account = :account
-                              AND late.symbol = g.symbol AND late.booked_quantity < late.filled_quantity)
-                        GROUP BY g.symbol, g.side, p.quantity
-                        HAVING sum(g.rest) > greatest(0,
-                            CASE g.side WHEN 'sell' THEN 1 ELSE -1 END * coalesce(p.quantity, 0)))
-                    UPDATE {SCHEMA}.orders SET cancel_asked_at = :at
-                    WHERE account = :account AND cancel_asked_at IS NULL AND broker_order_id IN (
-                        SELECT broker_order_id FROM guards JOIN surplus USING (symbol, side))
-                    RETURNING broker_order_id""",
-                at=at,
-            )
+            asked = await self._all(connection, _WITHDRAW_SURPLUS, stops=sorted(STOPS), at=at)
+            if asked:
+                _log.warning(
+                    "orders at the broker would close more than is held or owed, and are withdrawn",
+                    cancelled=sorted(row.broker_order_id for row in asked),
+                )
             return bool(asked)
 
         return await self._db.run(work)
