@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from typing import Protocol
 
@@ -40,6 +41,7 @@ from trade_executor.lifecycle import (
     quantity_to_exit,
 )
 from trade_executor.store import Store
+from trade_executor.store.outgoing import Obstacles
 from trade_executor.vetting import Vetting
 from trade_executor.wake import Wake
 
@@ -364,16 +366,11 @@ class Sender:
         patience_s = 0.0 if intent.client_order_id in self._waited_for else _WAY_CLEAR_WITHIN_S
         give_up_s = self._timer.monotonic_s() + patience_s
         while True:
-            obstacles = await self._store.outgoing.make_way(intent, at=self._clock.now())
-            names = [one.client_order_id for one in obstacles.unknown]
-            blocking = [name for name in names if not self._probes.round_is_complete(name)]
-            in_the_way = obstacles.open_orders
-            if not in_the_way and not blocking:
-                in_the_way = await self._store.guards.withdraw(intent, at=self._clock.now())
-            if not in_the_way and not blocking:
+            obstacles = await self._in_the_way_of(intent)
+            if not self._blocked_by(obstacles):
                 self._waited_for.discard(intent.client_order_id)
                 return quantity_to_exit(intent, obstacles.position)
-            achieved = await self._cancel(in_the_way)
+            achieved = await self._cancel(obstacles.open_orders)
             achieved |= await self._probe(obstacles.unknown)
             if achieved:
                 continue
@@ -381,6 +378,22 @@ class Sender:
                 self._waited_for.add(intent.client_order_id)
                 return None
             await self._wake.wait(0.1)
+
+    async def _in_the_way_of(self, intent: Intent) -> Obstacles:
+        """What has to end before an exit may go; once nothing has, what is held by then."""
+        obstacles = await self._store.outgoing.make_way(intent, at=self._clock.now())
+        if self._blocked_by(obstacles):
+            return obstacles
+        taken = await self._store.guards.withdraw(intent, at=self._clock.now())
+        if taken:
+            return replace(obstacles, open_orders=taken)
+        # What was looked for may be gone because it has filled, after the position was read.
+        return await self._store.outgoing.make_way(intent, at=self._clock.now())
+
+    def _blocked_by(self, obstacles: Obstacles) -> bool:
+        return bool(obstacles.open_orders) or not all(
+            self._probes.round_is_complete(one.client_order_id) for one in obstacles.unknown
+        )
 
 
 def _has_ended(order: BrokerOrder | None) -> bool:

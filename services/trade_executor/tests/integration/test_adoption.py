@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +22,8 @@ from shared.domain.errors import OrderRejected, Unavailable
 from shared.domain.ledger import Position
 from shared.domain.orders import OrderClass, OrderType, Side, TimeInForce
 from simulator.orders import Cancel, Replace, Submit
+from trade_executor.lifecycle import Intent
+from trade_executor.store.outgoing import Obstacles
 
 __all__ = ["play"]
 
@@ -171,6 +173,27 @@ def test_somebodys_entry_that_has_not_filled_keeps_its_stop_and_target(play: Pla
         assert desk.resting() == [*waiting, ("simple", "sell", "market", TEN, None)]
 
     play(scenario, stopped)
+
+
+def test_an_exit_sells_nothing_that_somebodys_stop_sold_while_its_way_was_looked_at(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        make_way = desk.store.outgoing.make_way
+
+        async def and_the_stop_fills(intent: Intent, *, at: datetime) -> Obstacles:
+            found = await make_way(intent, at=at)
+            if desk.resting():
+                desk.floor.bar(80)
+                await desk.booker.book_lines(desk.floor.frames())
+            return found
+
+        monkeypatch.setattr(desk.store.outgoing, "make_way", and_the_stop_fills)
+        await go_out(desk)
+        assert await desk.states() == [("exit", "CANCELLED_UNSENT", Decimal(0))]
+        assert desk.resting() == []
+
+    play(scenario, stopped, allow_short=True)
 
 
 # ---------------------------------------------------------------------- what it leaves
