@@ -125,7 +125,7 @@ class Desk:
         """An exit as risk approved it."""
         return await self.decided(
             signal, side=side, purpose=Purpose.EXIT, quantity=quantity, stop_loss=None,
-            take_profit=None, time_in_force=TimeInForce.DAY, **terms,
+            take_profit=None, **{"time_in_force": TimeInForce.DAY, **terms},
         )  # fmt: skip
 
     async def work(self) -> None:

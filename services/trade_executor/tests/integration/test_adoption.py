@@ -324,6 +324,22 @@ def test_an_exit_that_may_rest_leaves_somebodys_stop(play: Play) -> None:
     play(scenario, stopped)
 
 
+@pytest.mark.parametrize(
+    "auction", some_now([TimeInForce.OPG, TimeInForce.CLS], {1}), ids=lambda force: force.value
+)
+def test_an_exit_that_waits_for_an_auction_leaves_somebodys_stop(
+    play: Play, auction: TimeInForce
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        before = desk.resting()
+        await go_out(desk, time_in_force=auction)
+        assert desk.resting() == before
+        [row] = await desk.store.reads.find_orders()
+        assert "or leave all 10 shares at the market, at once" in row["reason"]
+
+    play(scenario, stopped)
+
+
 def test_an_exit_of_a_part_sells_our_own_shares_beside_somebodys_stop(play: Play) -> None:
     async def scenario(desk: Desk) -> None:
         await desk.store.differences.acknowledge([AAPL], actor="t", at=desk.clock.now())

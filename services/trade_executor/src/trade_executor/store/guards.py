@@ -1,6 +1,6 @@
 """Which orders that somebody gave at the broker hold the shares that an exit is to sell?
 
-An exit of all that is held, at the market, takes them out of its way and keeps what it takes to put them back, in one commit; any other
+An exit of all that is held, at the market and at once, takes them out of its way and keeps what it takes to put them back, in one commit; any other
 exit leaves them. `guarding` decides what can be put back; `Protection` does so for what such an exit left.
 """
 
@@ -13,9 +13,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.domain.money import plain
-from shared.domain.orders import OrderType
 from trade_executor.guarding import guards_among
 from trade_executor.lifecycle import Intent, OrderRecord
+from trade_executor.market import meets_the_market
 from trade_executor.store.tables import FINAL, ORDER_NAMES, SCHEMA, Tables, order_of
 
 _log = structlog.get_logger(__name__)
@@ -37,9 +37,10 @@ class Guards(Tables):
         """Ask to cancel what holds the shares of an exit that sells all, and keep what puts it back; else leave it.
 
         To be asked once no order of ours can change what is held. An exit that may rest, at a limit or a stop, takes
-        nothing away: the shares would be bare as long. Returns what has to end before the exit may go.
+        nothing away, nor one that waits for an auction: the shares would be bare as long. Returns what has to end before
+        the exit may go.
         """
-        if exit_intent.type is not OrderType.MARKET:
+        if not meets_the_market(exit_intent.request()):
             return ()
 
         async def work(connection: AsyncConnection) -> tuple[OrderRecord, ...]:
@@ -116,8 +117,8 @@ class Guards(Tables):
                 return None
             held = -exit_intent.side.sign * await self._position(connection, exit_intent.symbol)
             mend = "cancel them there"
-            if exit_intent.quantity < held or exit_intent.type is not OrderType.MARKET:
-                mend += f", or leave all {plain(held)} shares at the market"
+            if exit_intent.quantity < held or not meets_the_market(exit_intent.request()):
+                mend += f", or leave all {plain(held)} shares at the market, at once"
             names = ", ".join(row.broker_order_id for row in rows)
             return (
                 f"orders given at the broker hold shares of {exit_intent.symbol} ({names}); {mend}"
