@@ -88,7 +88,11 @@ def restore(
         return
     if not drill:
         refuse_while_services_run(runtime)
-        confirm(f"the database is replaced by what {chosen.name} holds", yes)
+        confirm(
+            f"the database is replaced by what {chosen.name} holds; what is in use is kept in the place of what an earlier "
+            "restore had kept, which goes, unless nothing was booked since that",
+            yes,
+        )
     with runtime.database(_say):
         # On a new machine there are none yet, and what is restored belongs to them.
         runtime.make_roles()
@@ -103,7 +107,8 @@ def restore(
     else:
         words = (
             f"restored {len(tables)} tables, {rows} rows, every hash as written. Trading is halted: "
-            f"{THEN}. What was in use is kept until the next restore: make restore ARGS=--back"
+            f"{THEN}. What was in use is kept until the next restore (or, where nothing was booked in it since it was "
+            "restored, what that had replaced): make restore ARGS=--back"
         )
     _result(document, as_json, words)
 

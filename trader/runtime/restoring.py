@@ -3,13 +3,15 @@
 A database is restored beside the one in use, compared with the hashes of its backup and brought up to this
 version there, so all that may be wrong with it shows while nothing in use was touched. Then all of them
 change their names in one transaction: a restore that is refused, killed or stopped at any step has either not
-happened or is done. What was in use is kept, and what an earlier restore had kept goes only after that.
+happened or is done. What was in use is kept, and what an earlier restore had kept goes only after that; it stays
+where nothing was booked in what was in use, since that is in a backup.
 Market data is unpacked whole before any of it changes places; what lay there is kept as well.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import tarfile
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 
 # Where a database is judged before it is used, and what is no longer needed waits to be dropped.
 BESIDE = f"{DATABASE}_restored"
+# On a database that was restored, before the hash of what was booked in it then.
+RESTORED_WITH = "restored with"
 # A name that nobody sees: it lives within one transaction.
 _AWAY = f"{DATABASE}_changing_places"
 # Without a row in these nothing was decided or booked.
@@ -70,7 +74,8 @@ def drill(runtime: Runtime, file: Path, say: Say) -> dict[str, TableHash]:
 def restore_database(runtime: Runtime, file: Path, say: Say) -> dict[str, TableHash]:
     """Put a database backup in the place of the database, once every table agrees with it; trading is halted then.
 
-    What was in use is kept as a database of its own until the next restore; see `put_back`.
+    What was in use is kept as a database of its own until the next restore; see `put_back`. One in which nothing was
+    booked since it was restored is not: so a wrong backup that was restored first does not cost what is in none.
 
     Raises:
         StackError: see `drill`. Misconfigured: no step leads from the backup to this version. What was in use
@@ -84,10 +89,11 @@ def restore_database(runtime: Runtime, file: Path, say: Say) -> dict[str, TableH
             raise Misconfigured(
                 f"{file.name} was not put back and the database in use is as it was; of what it holds: {error}"
             ) from None
+        _mark_restored(runtime)
         _halt(runtime.instance, f"the database was restored from {file.name}")
         say("putting it in the place of the database")
         there = _databases(runtime)
-        if BEFORE in there and DATABASE in there and _holds_nothing(runtime):
+        if BEFORE in there and DATABASE in there and _is_worth_nothing(runtime):
             say(f"nothing is booked in what was in use: what {BEFORE} has kept stays there instead")
             _change_places(runtime, (BESIDE, DATABASE))
         elif DATABASE in there:
@@ -230,6 +236,30 @@ def _halt(instance: Instance, note: str) -> None:
 
 def _databases(runtime: Runtime) -> set[str]:
     return set(_sql(runtime, "SELECT datname FROM pg_database").split())
+
+
+def _mark_restored(runtime: Runtime) -> None:
+    """Write on the database beside what is booked in it; the words go with it wherever its name goes."""
+    _sql(runtime, f"COMMENT ON DATABASE {BESIDE} IS '{RESTORED_WITH} {_booked(runtime, BESIDE)}'")
+
+
+def _is_worth_nothing(runtime: Runtime) -> bool:
+    """Whether nothing was booked in the database in use, or nothing since it was restored: then a backup has it all."""
+    words = _sql(
+        runtime,
+        "SELECT shobj_description(oid, 'pg_database') FROM pg_database "  # noqa: S608  our own name
+        f"WHERE datname = '{DATABASE}'",
+    )
+    return _holds_nothing(runtime) or (
+        words.startswith(RESTORED_WITH) and words == f"{RESTORED_WITH} {_booked(runtime, DATABASE)}"
+    )
+
+
+def _booked(runtime: Runtime, database: str) -> str:
+    """One hash of all that is decided and booked in `database`."""
+    found = hashes_of(runtime, database)
+    rows = [(name, found[name].rows, found[name].mark) for name in LEDGER if name in found]
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
 def _holds_nothing(runtime: Runtime) -> bool:

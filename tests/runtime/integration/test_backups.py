@@ -390,6 +390,24 @@ def test_what_a_restore_replaced_is_taken_into_use_again_and_back(
     assert ledgers(own) == {DATABASE: ["first"], BEFORE: ["first", "second"]}
 
 
+def test_the_wrong_backup_and_then_the_right_one_keep_the_ledger_that_is_in_none(
+    own: Instance,
+) -> None:
+    runtime, wrong = LocalRuntime(own), a_ledger(own, "first")
+    right = a_ledger(own, "second")
+    execute(own, "CREATE TABLE in_no_backup AS SELECT 1 AS n")
+    real = ["first", "in_no_backup", "second"]
+
+    restoring.restore_database(runtime, wrong, silent)
+    restoring.restore_database(runtime, right, silent)
+
+    assert ledgers(own) == {DATABASE: ["first", "second"], BEFORE: real}
+    # What was booked since is in no backup either.
+    booked = a_ledger(own, "third")
+    restoring.restore_database(runtime, booked, silent)
+    assert ledgers(own)[BEFORE] == ["first", "second", "third"]
+
+
 class Stopped(BaseException):
     """Ctrl-C, or a machine that goes down, at the moment of a word."""
 
@@ -399,7 +417,7 @@ def test_a_restore_that_is_stopped_at_any_word_has_happened_or_has_not(own: Inst
     runtime, good = LocalRuntime(own), a_ledger(own, "first")
     execute(own, "CREATE TABLE second AS SELECT 1 AS n")
     restoring.restore_database(runtime, good, silent)
-    execute(own, "CREATE TABLE third AS SELECT 1 AS n")
+    a_ledger(own, "third")
     before = ledgers(own)
     steps = []
 
@@ -498,7 +516,7 @@ def test_a_restore_that_is_killed_at_any_moment_loses_nothing(own: Instance) -> 
     good = a_ledger(own, "first")
     execute(own, "CREATE TABLE second AS SELECT 1 AS n")
     assert main(["restore", str(good), "--yes"]) == ExitCode.OK
-    execute(own, "CREATE TABLE third AS SELECT 1 AS n")
+    a_ledger(own, "third")
     not_yet = {DATABASE: ["first", "third"], BEFORE: ["first", "second"]}
     done = {DATABASE: ["first"], BEFORE: ["first", "third"]}
     ports = {port_setting(name): str(port) for name, port in own.ports.as_mapping().items()}
