@@ -113,7 +113,6 @@ def test_fundamentals_count_from_the_bar_that_could_know_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     act_on(monkeypatch, servers.instance)
-    monkeypatch.setenv("TRADING_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DATA_DIR", str(PROJECT / "data" / "parquet"))
     monkeypatch.setenv("TRADING_ACCOUNT", account)
     without = ran(bars, capsys)
@@ -228,7 +227,6 @@ def test_what_was_cut_off_is_said_and_the_newest_are_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     act_on(monkeypatch, servers.instance)
-    monkeypatch.setenv("TRADING_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TRADING_ACCOUNT", account)
     afternoon = datetime.combine(TAKEN_ON, datetime.min.time(), UTC) + timedelta(hours=18)
     note(settings_for, account, {afternoon + timedelta(days=n): GOOD for n in range(6)})
