@@ -24,6 +24,9 @@ NAMELESS = """() => [...document.querySelectorAll("a[href], button, input, selec
     .filter(e => !(e.getAttribute("aria-label") || e.innerText || e.labels?.[0]?.innerText || e.title
         || e.closest("label")?.innerText).trim())
     .map(e => e.outerHTML.slice(0, 120))"""
+TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+ALL_UNWELL = """() => document.querySelectorAll(".bar .facts .chip").forEach(chip => chip.textContent =
+    "data collector, strategy engine, risk manager, trade executor, scheduler, dashboard unwell")"""
 # Each page has one look in `make test`, and all four in `make prove`.
 LOOKS = [(1440, "light"), (390, "dark"), (1440, "dark"), (390, "light")]
 
@@ -39,12 +42,12 @@ def look_at(pages: Sequence[Page], person: Person, width: int, scheme: str) -> N
         expect(person.page.locator(".bar h1")).to_have_text(page.title)
         # The first figures have come, and nothing stands over the edge of the screen.
         expect(person.page.locator(".bar [data-test=mode]")).to_have_text("active")
-        over = person.page.evaluate(
-            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        )
-        assert over <= 0, f"{page.path} is {over} px too wide at {width} px"
         assert person.page.evaluate(NAMELESS) == [], f"{page.path} has controls without a name"
         picture(person, f"{page.title.split()[0].lower()}-{width}-{scheme}")
+        # However many services are unwell at the time, which a busy machine decides.
+        person.page.evaluate(ALL_UNWELL)
+        over = person.page.evaluate(TOO_WIDE)
+        assert over <= 0, f"{page.path} is {over} px too wide at {width} px"
     assert person.complaints == []
 
 
