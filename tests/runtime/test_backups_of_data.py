@@ -16,7 +16,7 @@ from shared.adapters.parquet import ParquetBars
 from shared.domain.timeframes import Timeframe
 from shared.testing.bar_stores import NOON, a_bar, a_block
 from trader.runtime import backups
-from trader.runtime.errors import StackError
+from trader.runtime.errors import AlreadyRunning, StackError
 from trader.runtime.instance import Instance
 from trader.runtime.restoring import restore_data
 
@@ -133,6 +133,20 @@ def renames_fail(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", refuse)
+
+
+def test_two_restores_of_market_data_do_not_meet(restoring: Restoring) -> None:
+    refused = []
+
+    def say(words: str) -> None:
+        with pytest.raises(AlreadyRunning, match="another restore or drill is under way"):
+            restoring.restore()
+        refused.append(words)
+
+    restore_data(restoring.instance, restoring.file, say)
+
+    assert refused
+    assert (restoring.bars(), restoring.bars("before_restore")) == ([1, 1], [2, 2])
 
 
 def test_history_on_a_disk_of_its_own_is_put_back_there(

@@ -67,7 +67,7 @@ def drill(runtime: Runtime, file: Path, say: Say) -> dict[str, TableHash]:
     Raises:
         StackError: a table differs from what was written, or the archive cannot be read.
     """
-    with _alone(runtime):
+    with _alone(runtime.instance), _nothing_beside(runtime):
         return _restored_beside(runtime, file, say)
 
 
@@ -81,7 +81,7 @@ def restore_database(runtime: Runtime, file: Path, say: Say) -> dict[str, TableH
         StackError: see `drill`. Misconfigured: no step leads from the backup to this version. What was in use
             still is, and what an earlier restore had kept is still kept.
     """
-    with _alone(runtime):
+    with _alone(runtime.instance), _nothing_beside(runtime):
         hashes = _restored_beside(runtime, file, say)
         try:
             _judge(runtime, BESIDE, say)
@@ -110,7 +110,7 @@ def put_back(runtime: Runtime, say: Say) -> None:
     Raises:
         NotFound: nothing is kept. Misconfigured: no step leads from it to this version, and nothing was changed.
     """
-    with _alone(runtime):
+    with _alone(runtime.instance), _nothing_beside(runtime):
         if BEFORE not in _databases(runtime):
             raise NotFound(
                 "no restore has replaced a database here, so there is none to put back; make restore FILE=... "
@@ -129,7 +129,7 @@ def put_back(runtime: Runtime, say: Say) -> None:
 
 def begin_anew(runtime: Runtime, say: Say) -> None:
     """Put an empty database in the place of the one in use, which is gone then."""
-    with _alone(runtime):
+    with _alone(runtime.instance), _nothing_beside(runtime):
         _make_beside(runtime)
         _judge(runtime, BESIDE, say)
         _change_places(runtime, (BESIDE, DATABASE))
@@ -151,8 +151,14 @@ def restore_data(instance: Instance, file: Path, say: Say) -> Path:
         The file that now holds the backup's settings.
 
     Raises:
-        StackError: it cannot be done. History is as it was, or what was said names where it lies.
+        AlreadyRunning: another restore is under way. StackError: it cannot be done. History is as it was, or what
+            was said names where it lies.
     """
+    with _alone(instance):
+        return _data_restored(instance, file, say)
+
+
+def _data_restored(instance: Instance, file: Path, say: Say) -> Path:
     say("unpacking")
     place = instance.parquet
     fresh = place / UNPACKED
@@ -295,25 +301,28 @@ def _change_places(runtime: Runtime, *pairs: tuple[str, str]) -> None:
 
 
 @contextmanager
-def _alone(runtime: Runtime) -> Iterator[None]:
-    """Nobody else restores meanwhile; nothing stays beside the database in use afterwards.
-
-    What a killed one has left there is dropped by the next.
-    """
-    handle = os.open(folder_of(runtime.instance) / ".restoring", os.O_RDWR | os.O_CREAT, OWNER_ONLY)
+def _alone(instance: Instance) -> Iterator[None]:
+    """Nobody else restores meanwhile, be it a database or market data."""
+    handle = os.open(folder_of(instance) / ".restoring", os.O_RDWR | os.O_CREAT, OWNER_ONLY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise AlreadyRunning("another restore or drill is under way; wait for it") from None
-        try:
-            yield
-        finally:
-            # The reason why something failed must not be hidden by what that leaves.
-            with suppress(StackError):
-                _drop_beside(runtime)
+        yield
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _nothing_beside(runtime: Runtime) -> Iterator[None]:
+    """Nothing stays beside the database in use afterwards; what a killed one has left there is dropped by the next."""
+    try:
+        yield
+    finally:
+        # The reason why something failed must not be hidden by what that leaves.
+        with suppress(StackError):
+            _drop_beside(runtime)
 
 
 def _replaced(place: Path, fresh: Path) -> Path:
