@@ -266,18 +266,27 @@ class Reconciler:
         lonely = await self._store.guards.lonely() - self._looked_for
         if not lonely:
             return ()
+        since = self._clock.now() - _ORDERS_LAST
         try:
-            listed = await self._broker.orders(status="all", after=self._clock.now() - _ORDERS_LAST)
+            listed = await self._broker.orders(status="all", after=since)
+            families = [
+                order
+                for order in listed
+                if any(leg.broker_order_id in lonely for leg in order.legs)
+                or (order.broker_order_id in lonely and order.legs)
+            ]
+            # Whether an entry filled before the ledger began or after it is told by its executions alone.
+            began_at = min((order.submitted_at or since for order in families), default=None)
+            executions = (
+                [] if began_at is None else await self._broker.executions(after=began_at - _OVERLAP)
+            )
         except Retryable as error:
             _log.warning("stops given at the broker not found yet", reason=str(error))
             return ()
-        families = [
-            order
-            for order in listed
-            if any(leg.broker_order_id in lonely for leg in order.legs)
-            or (order.broker_order_id in lonely and order.legs)
-        ]
-        booked = await self._door.book(families, is_whole=True)
+        kin = {one.broker_order_id for order in families for one in (order, *order.legs)}
+        booked = await self._door.book(
+            families, [e for e in executions if e.broker_order_id in kin], is_whole=True
+        )
         self._looked_for |= lonely
         return booked.forgotten
 

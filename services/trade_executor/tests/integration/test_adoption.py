@@ -465,6 +465,35 @@ def test_a_fill_while_the_account_is_being_taken_over_is_counted_once(
     play(scenario, bracketed, during=during)
 
 
+@pytest.mark.parametrize("nth", some_now([1, 2], {0}))
+def test_an_entry_that_fills_right_after_the_account_was_taken_over_is_booked_once(
+    play: Play, nth: int
+) -> None:
+    def before(floor: Floor) -> None:
+        floor.do(
+            Submit(
+                AAPL, Side.BUY, TEN, OrderType.LIMIT, TimeInForce.GTC, order_class=OrderClass.BRACKET,
+                limit_price=Decimal(50), stop_loss=Decimal(40), take_profit=Decimal(60),
+            )
+        )  # fmt: skip
+        for _ in range(3):
+            floor.bar()
+
+    seen: list[str] = []
+
+    def during(floor: Floor, name: str) -> None:
+        seen.append(name)
+        if name == "orders" and seen.count(name) == nth:
+            floor.bar(45)
+
+    async def scenario(desk: Desk) -> None:
+        report = await desk.compare()
+        assert (report.positions_agree, report.cash_agrees) == (True, True)
+        assert await desk.fills() == [("AAPL", "buy", TEN)]
+
+    play(scenario, before, lists_what_stands=True, during=during)
+
+
 def test_a_stop_that_came_with_the_account_fills_into_our_ledger(play: Play) -> None:
     async def scenario(desk: Desk) -> None:
         desk.floor.bar(80)
