@@ -40,7 +40,7 @@ from trader.runtime.credentials import OWNER, SUPERUSER
 from trader.runtime.errors import AlreadyRunning, NotFound, StackError
 from trader.runtime.instance import BEFORE, DATABASE, Instance
 from trader.runtime.places import settings_file_of
-from trader.runtime.schema import BROKEN_OFF
+from trader.runtime.schema import BROKEN_OFF, head_of
 
 if TYPE_CHECKING:
     from trader.runtime.interface import Runtime
@@ -227,6 +227,17 @@ def _judge(runtime: Runtime, database: str, say: Say) -> None:
     """Bring `database`, which is not in use, up to this version. Raises Misconfigured where that cannot be."""
     say("bringing it up to this version")
     runtime.migrate(database)
+    rows = "SELECT 'SELECT version_num FROM public.alembic_version' WHERE to_regclass('public.alembic_version') IS NOT NULL"
+    client = runtime.postgres_client("psql", SUPERUSER, database, terminal=False)
+    words = client.command("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1")
+    found = run_tool(words, client.environment, stdin=f"{rows} \\gexec\n".encode()).decode().strip()
+    wanted = head_of(runtime.instance.project / "migrations")
+    if found != wanted:
+        # An image that is older than this source brings another database up to date, or this one to its own version.
+        raise Misconfigured(
+            f"it was brought to version {found or 'none'} and this source needs {wanted}: the image is of another version, "
+            "make build first"
+        )
 
 
 def _halt(instance: Instance, note: str) -> None:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import asyncpg
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -89,6 +90,11 @@ def bring_up_to_date(server: Server, migrations: Path, database: str = DATABASE)
                 f"the database could not be brought up to date and is as it was: {words[-300:]}; take the version back "
                 "that made it, or put a backup back with make restore"
             ) from error
+
+
+def head_of(migrations: Path) -> str | None:
+    """The version that the last step in `migrations` leads to."""
+    return ScriptDirectory(str(migrations)).get_current_head()
 
 
 def can_connect(server: Server) -> bool:

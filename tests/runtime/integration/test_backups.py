@@ -23,7 +23,7 @@ from scheduler.adapters.upkeep import MachineUpkeep
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import open_database
 from shared.config import load_settings
-from shared.domain.errors import Rejected
+from shared.domain.errors import Misconfigured, Rejected
 from shared.testing.time import FakeClock
 from trader.cli import main
 from trader.exits import ExitCode
@@ -406,6 +406,30 @@ def test_the_wrong_backup_and_then_the_right_one_keep_the_ledger_that_is_in_none
     booked = a_ledger(own, "third")
     restoring.restore_database(runtime, booked, silent)
     assert ledgers(own)[BEFORE] == ["first", "second", "third"]
+
+
+class OlderImage(LocalRuntime):
+    """Brings no database up to date but the one in use, whichever it is asked for."""
+
+    def migrate(self, database: str = DATABASE) -> None:
+        super().migrate(DATABASE)
+
+
+def test_a_database_that_an_older_image_has_passed_over_is_not_put_back(own: Instance) -> None:
+    runtime, version = OlderImage(own), "SELECT version_num FROM alembic_version"
+    execute(own, f"CREATE TABLE kept AS {version}")
+    execute(own, "UPDATE alembic_version SET version_num = '0001'")
+    older = backups.back_up_database(runtime, silent)
+    execute(own, "UPDATE alembic_version SET version_num = (SELECT version_num FROM kept)")
+    before = backups.hashes_of(runtime, DATABASE)
+
+    with pytest.raises(
+        Misconfigured, match=r"was not put back .* version 0001 .* make build first"
+    ):
+        restoring.restore_database(runtime, older, silent)
+
+    assert backups.hashes_of(runtime, DATABASE) == before
+    assert not own.halt_file.exists()
 
 
 class Stopped(BaseException):
