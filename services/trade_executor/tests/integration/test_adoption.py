@@ -23,6 +23,7 @@ from shared.domain.ledger import Position
 from shared.domain.orders import OrderClass, OrderType, Side, TimeInForce
 from simulator.orders import Cancel, Replace, Submit
 from trade_executor.lifecycle import Intent
+from trade_executor.store import protection
 from trade_executor.store.outgoing import Obstacles
 
 __all__ = ["play"]
@@ -708,3 +709,35 @@ def test_more_brackets_than_are_put_back_are_a_persons_business_and_shown(play: 
         assert "1 shares more" in (await desk.differences())[0][3]
 
     play(scenario)
+
+
+def test_more_stops_that_gave_way_than_are_put_back_are_a_persons_business_and_shown(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protection, "_MOST_BRACKETS", 2)
+
+    def before(floor: Floor) -> None:
+        buy(floor, Side.BUY)
+        for shares, price in ((2, 90), (3, 85), (5, 80)):
+            floor.do(
+                Submit(
+                    AAPL, Side.SELL, Decimal(shares), OrderType.STOP, TimeInForce.GTC,
+                    stop_price=Decimal(price),
+                )
+            )  # fmt: skip
+
+    async def scenario(desk: Desk) -> None:
+        await desk.store.differences.acknowledge([AAPL], actor="t", at=desk.clock.now())
+        await go_out(desk)
+        assert await desk.differences() == []
+        desk.floor.bar(volume=10, ends=True)
+        await desk.compare()
+        await desk.work()
+        assert len(desk.resting()) == 2
+        [(kind, symbol, ours, theirs)] = await desk.differences()
+        assert (kind, symbol) == ("PROTECTION_REFUSED", "AAPL")
+        assert "newest 2" in ours
+        back = sum(shares for _, _, _, shares, _ in desk.resting())
+        assert theirs == f"{9 - back} shares more had one"
+
+    play(scenario, before)

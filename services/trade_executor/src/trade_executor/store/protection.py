@@ -172,6 +172,8 @@ class Protection(Tables):
         )
         orders = tuple(map(order_of, opened))
         withdrawn = await self._withdrawn(connection, symbol, quantity)
+        older = sum((one.shares for one in withdrawn[_MOST_BRACKETS:]), ZERO)
+        del withdrawn[_MOST_BRACKETS:]
         # Those come last: what they were given for was held before what we bought.
         left = abs(quantity) - guarded_by_others(quantity, orders, withdrawn)
         brackets = await self._brackets(connection, symbol, quantity, left, at)
@@ -184,7 +186,16 @@ class Protection(Tables):
                 WHERE account = :account AND symbol = :symbol AND state IN {LIVE}""",
             symbol=symbol,
         )
-        return Holding(quantity, tuple(map(intent_of, live)), orders, tuple(brackets))
+        intents = tuple(map(intent_of, live))
+        bare = min(left - sum((one.shares for one in brackets), ZERO), older)
+        # An exit under way may sell them all.
+        if bare > 0 and all(one.purpose is IntentPurpose.PROTECT for one in intents):
+            await self._differences.open_within(
+                connection, "PROTECTION_REFUSED", f"stops given at the broker for {symbol}", symbol,
+                ours=f"the newest {_MOST_BRACKETS} that gave way to an exit are put back",
+                theirs=f"{plain(bare)} shares more had one", evidence={}, at=at,
+            )  # fmt: skip
+        return Holding(quantity, intents, orders, tuple(brackets))
 
     async def _brackets(
         self,
@@ -263,7 +274,10 @@ class Protection(Tables):
     async def _withdrawn(
         self, connection: AsyncConnection, symbol: Symbol, quantity: Decimal
     ) -> list[Bracket]:
-        """Stops given at the broker that an exit took out of its way, while something is held since; newest first."""
+        """Stops given at the broker that an exit took out of its way, while something is held since; newest first.
+
+        One more than are put back, to tell that there are more.
+        """
         rows = await self._all(
             connection,
             f"""SELECT g.*, e.decision_id AS exit_decision, (
@@ -277,7 +291,7 @@ class Protection(Tables):
                 FROM {SCHEMA}.withdrawn_guards g
                 JOIN {SCHEMA}.intents e ON e.account = g.account AND e.client_order_id = g.exit_id
                 WHERE g.account = :account AND g.symbol = :symbol AND g.side = :side
-                ORDER BY g.withdrawn_at DESC, g.stop_order_id LIMIT {_MOST_BRACKETS}""",
+                ORDER BY g.withdrawn_at DESC, g.stop_order_id LIMIT {_MOST_BRACKETS + 1}""",
             symbol=symbol,
             side=(Side.SELL if quantity > 0 else Side.BUY).value,
         )
