@@ -90,17 +90,19 @@ def restore_database(runtime: Runtime, file: Path, say: Say) -> dict[str, TableH
                 f"{file.name} was not put back and the database in use is as it was; of what it holds: {error}"
             ) from None
         _mark_restored(runtime)
-        _halt(runtime.instance, f"the database was restored from {file.name}")
-        say("putting it in the place of the database")
-        there = _databases(runtime)
-        if BEFORE in there and DATABASE in there and _is_worth_nothing(runtime):
-            say(f"nothing is booked in what was in use: what {BEFORE} has kept stays there instead")
-            _change_places(runtime, (BESIDE, DATABASE))
-        elif DATABASE in there:
-            # What an earlier restore had kept ends beside, and is dropped from there.
-            _change_places(runtime, (BESIDE, DATABASE), (BESIDE, BEFORE))
-        else:
-            _change_places(runtime, (BESIDE, DATABASE))
+        with _halted(runtime.instance, f"the database is being restored from {file.name}"):
+            say("putting it in the place of the database")
+            there = _databases(runtime)
+            if BEFORE in there and DATABASE in there and _is_worth_nothing(runtime):
+                say(
+                    f"nothing is booked in what was in use: what {BEFORE} has kept stays there instead"
+                )
+                _change_places(runtime, (BESIDE, DATABASE))
+            elif DATABASE in there:
+                # What an earlier restore had kept ends beside, and is dropped from there.
+                _change_places(runtime, (BESIDE, DATABASE), (BESIDE, BEFORE))
+            else:
+                _change_places(runtime, (BESIDE, DATABASE))
     return hashes
 
 
@@ -122,9 +124,9 @@ def put_back(runtime: Runtime, say: Say) -> None:
             raise Misconfigured(
                 f"{BEFORE} was not put back and the database in use is as it was; of what it holds: {error}"
             ) from None
-        _halt(runtime.instance, "what a restore had replaced was put back")
-        say("putting it in the place of the database")
-        _change_places(runtime, (BEFORE, DATABASE))
+        with _halted(runtime.instance, "what a restore had replaced is being put back"):
+            say("putting it in the place of the database")
+            _change_places(runtime, (BEFORE, DATABASE))
 
 
 def begin_anew(runtime: Runtime, say: Say) -> None:
@@ -240,7 +242,8 @@ def _judge(runtime: Runtime, database: str, say: Say) -> None:
         )
 
 
-def _halt(instance: Instance, note: str) -> None:
+@contextmanager
+def _halted(instance: Instance, note: str) -> Iterator[None]:
     """Let nothing be sent before a person has looked; written first, so that no crash comes in between."""
     switch = HaltFile(instance.halt_file)
     try:
@@ -248,6 +251,13 @@ def _halt(instance: Instance, note: str) -> None:
     except OSError as error:
         raise StackError(
             f"{switch.path} cannot be written ({error.strerror}), so trading could not be halted and nothing was put back"
+        ) from error
+    try:
+        yield
+    except StackError as error:
+        # Not taken back: somebody else may have halted meanwhile, and a person must look in any case.
+        raise type(error)(
+            f"{error}; trading is halted by {switch.path} until trader resume"
         ) from error
 
 

@@ -299,7 +299,7 @@ def test_a_restored_database_takes_the_place_of_the_other_and_trading_stays_halt
     runtime = LocalRuntime(own)
     assert backups.hashes_of(runtime, DATABASE)["public.kept"].rows == 3
     assert backups.hashes_of(runtime, BEFORE)["public.kept"].rows == 0
-    assert "was restored from" in own.halt_file.read_text()
+    assert "is being restored from" in own.halt_file.read_text()
     # The next upgrade's steps make schemas of their own in it.
     execute(own, "CREATE SCHEMA later")
 
@@ -385,7 +385,7 @@ def test_what_a_restore_replaced_is_taken_into_use_again_and_back(
     assert main(["restore", "--back", "--yes"]) == ExitCode.OK
 
     assert ledgers(own) == {DATABASE: ["first", "second"], BEFORE: ["first"]}
-    assert "was put back" in own.halt_file.read_text()
+    assert "is being put back" in own.halt_file.read_text()
     assert main(["restore", "--back", "--yes"]) == ExitCode.OK
     assert ledgers(own) == {DATABASE: ["first"], BEFORE: ["first", "second"]}
 
@@ -476,15 +476,18 @@ def test_a_database_that_is_held_open_is_not_replaced_and_nothing_is_lost(own: I
     restoring.restore_database(runtime, good, silent)
     execute(own, "CREATE TABLE second AS SELECT 1 AS n")
     before = ledgers(own)
+    own.halt_file.unlink()
 
     async def held() -> None:
         async with connected(own, OWNER):
-            with pytest.raises(StackError, match="being accessed by other users"):
+            refused = f"being accessed by other users.*trading is halted by {own.halt_file}"
+            with pytest.raises(StackError, match=refused):
                 await asyncio.to_thread(restoring.restore_database, runtime, good, silent)
 
     asyncio.run(held())
 
     assert ledgers(own) == before
+    assert own.halt_file.read_text().startswith("the database is being restored")
 
 
 @pytest.mark.parametrize("emptied", [False, True])
