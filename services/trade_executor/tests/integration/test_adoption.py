@@ -698,6 +698,33 @@ def test_a_split_moves_the_stops_of_every_bracket_and_of_what_gave_way(play: Pla
     play(scenario, stopped)
 
 
+def test_a_reverse_split_leaves_a_stop_to_what_one_that_gave_way_had_not_sold(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        def refuses(call: str) -> None:
+            if call == "submit":
+                desk.broker.before = lambda _: None
+                raise OrderRejected("not now", status=403, code=40310000)
+
+        desk.broker.before = refuses
+        await go_out(desk)
+        desk.floor.bar(80, volume=60)
+        for order in list(desk.floor.book.orders.values()):
+            desk.floor.do(Cancel(order.id))
+        desk.broker.activities_told.append(
+            {
+                "id": "20261120000000000::split", "activity_type": "SPLIT", "date": "2026-11-20",
+                "status": "executed", "symbol": "AAPL", "qty": "-2",
+            }
+        )  # fmt: skip
+        desk.floor.book.positions[AAPL] = Position(AAPL, Decimal(2), Decimal(200))
+        desk.floor.book.prices[AAPL] = Decimal(200)
+        await desk.compare()
+        await desk.work()
+        assert desk.resting() == [("simple", "sell", "stop", Decimal(2), "180")]
+
+    play(scenario, stopped)
+
+
 @pytest.mark.prove
 def test_more_brackets_than_are_put_back_are_a_persons_business_and_shown(play: Play) -> None:
     async def scenario(desk: Desk) -> None:

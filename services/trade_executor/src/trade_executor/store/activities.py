@@ -18,6 +18,7 @@ from shared.domain.activities import SPLITS, Activity, ShareMove
 from shared.domain.money import plain
 from shared.domain.symbols import Symbol
 from trade_executor.store.differences import Differences
+from trade_executor.store.guards import SOLD_OF_GUARD
 from trade_executor.store.tables import INTENT_COLUMNS, SCHEMA, ZERO, Tables, as_json, intent_of
 
 _CENT = Decimal("0.01")
@@ -165,9 +166,9 @@ class Activities(Tables):
             )
         guards = await self._all(
             connection,
-            f"""SELECT stop_order_id, quantity, stop_price, stop_limit_price, target_price
-                FROM {SCHEMA}.withdrawn_guards
-                WHERE account = :account AND symbol = :symbol FOR UPDATE""",
+            f"""SELECT stop_order_id, quantity, stop_price, stop_limit_price, target_price, {SOLD_OF_GUARD} AS sold
+                FROM {SCHEMA}.withdrawn_guards g
+                WHERE account = :account AND symbol = :symbol FOR UPDATE OF g""",
             symbol=symbol,
         )
         for row in guards:
@@ -176,7 +177,8 @@ class Activities(Tables):
                 f"""UPDATE {SCHEMA}.withdrawn_guards SET quantity = :quantity, stop_price = :stop,
                         stop_limit_price = :limit, target_price = :target
                     WHERE account = :account AND stop_order_id = :id""",
-                quantity=row.quantity / ratio,
+                # What was sold before stays counted in the old shares.
+                quantity=max(ZERO, row.quantity - row.sold) / ratio + row.sold,
                 stop=_scaled(row.stop_price, ratio),
                 limit=_scaled(row.stop_limit_price, ratio),
                 target=_scaled(row.target_price, ratio),

@@ -27,6 +27,14 @@ STANDS = f"""o.status NOT IN {FINAL} AND o.intent_id IS NULL AND NOT EXISTS (
       AND entry.broker_order_id = o.parent_order_id AND entry.status NOT IN {FINAL} AND entry.side <> o.side)"""
 _IS_LONELY = f"""o.order_class IN {_TIED} AND o.parent_order_id IS NULL AND NOT EXISTS (
     SELECT FROM {SCHEMA}.orders leg WHERE leg.account = o.account AND leg.parent_order_id = o.broker_order_id)"""
+# Shares that a withdrawn guard `g`, and what was put in its place, sold since it was withdrawn.
+SOLD_OF_GUARD = f"""(
+    SELECT coalesce(sum(f.quantity), 0) FROM {SCHEMA}.fills f
+    JOIN {SCHEMA}.orders o ON o.account = f.account AND o.broker_order_id = f.broker_order_id
+    WHERE f.account = g.account AND f.symbol = g.symbol AND f.side = g.side AND f.booked_at >= g.withdrawn_at
+      AND (o.broker_order_id IN (g.stop_order_id, g.target_order_id) OR o.intent_id IN (
+          SELECT client_order_id FROM {SCHEMA}.intents i
+          WHERE i.account = g.account AND i.signal_id = 'guard-' || g.stop_order_id)))"""
 _COLUMNS = ", ".join(f"o.{name}" for name in ORDER_NAMES)
 
 

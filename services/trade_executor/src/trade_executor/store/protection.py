@@ -33,7 +33,7 @@ from trade_executor.guarding import (
 )
 from trade_executor.lifecycle import Intent, IntentPurpose
 from trade_executor.store.differences import Differences
-from trade_executor.store.guards import STANDS
+from trade_executor.store.guards import SOLD_OF_GUARD, STANDS
 from trade_executor.store.tables import (
     FINAL,
     INSERT_INTENT,
@@ -280,14 +280,7 @@ class Protection(Tables):
         """
         rows = await self._all(
             connection,
-            f"""SELECT g.*, e.decision_id AS exit_decision, (
-                    SELECT coalesce(sum(f.quantity), 0) FROM {SCHEMA}.fills f
-                    JOIN {SCHEMA}.orders o ON o.account = f.account AND o.broker_order_id = f.broker_order_id
-                    WHERE f.account = g.account AND f.symbol = g.symbol AND f.side = g.side
-                      AND f.booked_at >= g.withdrawn_at
-                      AND (o.broker_order_id IN (g.stop_order_id, g.target_order_id) OR o.intent_id IN (
-                          SELECT client_order_id FROM {SCHEMA}.intents i
-                          WHERE i.account = g.account AND i.signal_id = 'guard-' || g.stop_order_id))) AS sold
+            f"""SELECT g.*, e.decision_id AS exit_decision, {SOLD_OF_GUARD} AS sold
                 FROM {SCHEMA}.withdrawn_guards g
                 JOIN {SCHEMA}.intents e ON e.account = g.account AND e.client_order_id = g.exit_id
                 WHERE g.account = :account AND g.symbol = :symbol AND g.side = :side
