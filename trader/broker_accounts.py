@@ -123,7 +123,7 @@ def holder_of_the_port(instance: Instance) -> Holder | None:
     if is_free(instance.port_of(EXECUTOR)):
         return None
     tokens = [instance.settings, *told_to_executors(instance)]
-    read = dict.fromkeys(each["API_TOKEN_READ"] for each in tokens if "API_TOKEN_READ" in each)
+    read = dict.fromkeys(each.get("API_TOKEN_READ", "") for each in tokens)
     try:
         with httpx.Client(
             base_url=instance.url_of(EXECUTOR), timeout=ANSWER_WITHIN_S, trust_env=False
@@ -140,6 +140,8 @@ def holder_of_the_port(instance: Instance) -> Holder | None:
                     "broker_mark",
                 )
                 for token in read
+                # No header holds any other.
+                if token and token.isascii()
             )
             return Holder(is_executor=True, mark=next((mark for mark in marks if mark), None))
     except httpx.HTTPError:

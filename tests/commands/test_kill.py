@@ -200,6 +200,40 @@ def test_a_main_pair_that_is_refused_is_said_and_the_kill_pairs_account_is_confi
     assert "note: the broker does not take ALPACA_API_KEY" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("broken", "code"),
+    [
+        ({"ALPACA_KILL_API_KEY": "PK\u200bKILL"}, 4),
+        # Said, as of one that the broker refuses.
+        ({"ALPACA_API_KEY": "PK\u200bMAIN"}, 0),
+        # A secret of any program's, which who holds the executor's port is asked with.
+        ({"API_TOKEN_READ": "read\u200b" * 8}, 0),
+    ],
+)
+def test_a_key_that_no_header_can_hold_keeps_no_order_alive_at_another_account(
+    tmp_path: Path,
+    broker: RunningSimulator,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Output,
+    broken: dict[str, str],
+    code: int,
+) -> None:
+    with a_door() as door, listening(an_executor(door.url, "PKMAIN")) as port:
+        ports = replace(Ports.free(), trade_executor=port)
+        settings = {**settings_at(door.url), **broken}
+        instance = Instance.create(tmp_path / "home", ports, settings)
+        act_on(monkeypatch, instance)
+        running_executor(instance, broker.url, "PKDEMO")
+        order(broker)
+
+        assert main(["kill", "--json"]) == code
+
+    said = json.loads(capsys.readouterr().out)
+    confirmed = {each["broker"]: each["confirmed"] for each in said["accounts"]}
+    assert confirmed == {door.url: "ALPACA_KILL_API_KEY" not in broken, broker.url: True}
+    assert [each["status"] for each in broker.book()["orders"]] == ["canceled"]
+
+
 def test_all_orders_are_cancelled_and_the_halt_stands_without_any_database(
     home: Path, broker: RunningSimulator, capsys: Output
 ) -> None:

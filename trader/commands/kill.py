@@ -202,17 +202,24 @@ def _main_pair(known: Sequence[Account], *, within: float) -> _MainPair:
 
 
 def _at(account: Account) -> httpx.Client:
+    """Speaks to the broker of `account`. Raises Misconfigured where its keys or address cannot be sent."""
     headers = {"APCA-API-KEY-ID": account.key, "APCA-API-SECRET-KEY": account.secret}
-    return httpx.Client(base_url=account.url, headers=headers)
+    try:
+        return httpx.Client(base_url=account.url, headers=headers)
+    except (UnicodeEncodeError, httpx.InvalidURL):
+        raise Misconfigured(
+            f"the keys or the address of {account.told_by} hold a character that cannot be sent: copy them anew, "
+            "or cancel on the broker's own page"
+        ) from None
 
 
 def _cancelled(account: Account, *, within: float) -> _Asked:
     """Cancel everything at `account`; that it does not take the keys is an answer, since there may be others to ask."""
-    with _at(account) as http:
-        try:
+    try:
+        with _at(account) as http:
             killed = cancel_everything(http, partial(wait_until, within_s=within))
-        except Misconfigured as error:
-            return _Asked(account, Killed(None, (), str(error)), str(error))
+    except Misconfigured as error:
+        return _Asked(account, Killed(None, (), str(error)), str(error))
     return _Asked(account, killed, None)
 
 
