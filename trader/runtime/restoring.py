@@ -95,7 +95,7 @@ def restore_database(runtime: Runtime, file: Path, say: Say) -> dict[str, TableH
             there = _databases(runtime)
             if BEFORE in there and DATABASE in there and _is_worth_nothing(runtime):
                 say(
-                    f"nothing is booked in what was in use: what {BEFORE} has kept stays there instead"
+                    f"what is booked in what was in use is in a backup, if any is: what {BEFORE} has kept stays"
                 )
                 _change_places(runtime, (BESIDE, DATABASE))
             elif DATABASE in there:
