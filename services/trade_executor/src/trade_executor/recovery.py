@@ -9,7 +9,7 @@ counts when two looks in a row agree on it and nothing was booked in between.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -38,6 +38,7 @@ _HISTORY = timedelta(days=1)
 # The broker ends an order that is good till cancelled after 90 days.
 _ORDERS_LAST = timedelta(days=91)
 _MAX_SINGLE_LOOKS = 10
+_MAX_STRAYS = 1_000
 _CONFIRM_AFTER_S = 1.0
 _LOOKS = 4
 _CENT = Decimal("0.01")
@@ -231,6 +232,17 @@ class Reconciler:
         await self._door.book(looked_up)
         executions = await self._broker.executions(after=since)
         booked = await self._door.book([*listed, *older], executions, is_whole=True)
+        if booked.unexplained:
+            # Given before we look back to, and over by now: no list shows them.
+            found = [await self._broker.order(one) for one in booked.unexplained[:_MAX_STRAYS]]
+            strays = [order for order in found if order is not None]
+            more = await self._door.book(strays, executions, is_whole=True)
+            booked = replace(
+                more,
+                fills=(*booked.fills, *more.fills),
+                incomplete=(*booked.incomplete, *more.incomplete),
+                forgotten=(*booked.forgotten, *more.forgotten),
+            )
         report.orders_seen = len(listed) + len(older) + len(looked_up)
         report.executions_seen = len(executions)
         report.fills_booked = len(booked.fills)
@@ -329,7 +341,7 @@ class Reconciler:
     async def _since(self) -> datetime:
         """From where orders and executions may hold news."""
         status = await self._store.terms.status()
-        last = status.reconciled_at if status is not None else None
+        last = status.compared_until if status is not None else None
         question = await self._store.questions.oldest_open_question_at()
         now = self._clock.now()
         return min(last or now, question or now, now) - _OVERLAP

@@ -238,13 +238,14 @@ Play = Callable[..., None]
 
 @pytest.fixture
 def play(settings_for: SettingsFor, account: str, calendar: TradingCalendar) -> Play:
-    """Runs a scenario on a desk that has compared once; `before` sets the venue up, `during` moves it meanwhile."""
+    """Runs a scenario on a desk that has compared once (unless told otherwise); `before` sets the venue up, `during` moves it meanwhile."""
 
     @contextlib.asynccontextmanager
     async def desk(
         before: Callable[[Floor], None],
         lists_what_stands: bool = False,
         during: Callable[[Floor, str], None] | None = None,
+        has_compared: bool = True,
         **rules: Any,
     ) -> AsyncIterator[Desk]:
         timer = MonotonicTimer()
@@ -274,7 +275,8 @@ def play(settings_for: SettingsFor, account: str, calendar: TradingCalendar) -> 
 
             await risk.run(active)
             made = Desk(store, floor, broker, clock, halt, calendar, *term, epoch, risk, db)
-            await made.compare()
+            if has_compared:
+                await made.compare()
             broker.before = lambda _: None
             yield made
 

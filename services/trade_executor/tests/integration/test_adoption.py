@@ -16,7 +16,14 @@ from typing import Any
 import pytest
 
 from services.trade_executor.tests.floor import Floor
-from services.trade_executor.tests.integration.recordkeeping import AAPL, TEN, Desk, Play, play
+from services.trade_executor.tests.integration.recordkeeping import (
+    AAPL,
+    MSFT,
+    TEN,
+    Desk,
+    Play,
+    play,
+)
 from shared import crashpoints
 from shared.domain.errors import OrderRejected, Unavailable
 from shared.domain.ledger import Position
@@ -99,6 +106,19 @@ def trailed(floor: Floor) -> None:
     floor.do(
         Submit(AAPL, Side.SELL, TEN, OrderType.TRAILING_STOP, TimeInForce.GTC, trail_price=TEN)
     )
+
+
+def long_ago(kind: Before) -> Before:
+    """Given so long before the account's last fill that no list of new orders shows it."""
+
+    def before(floor: Floor) -> None:
+        kind(floor)
+        for _ in range(3):
+            floor.bar()
+        floor.do(Submit(MSFT, Side.BUY, TEN, OrderType.MARKET, TimeInForce.DAY))
+        floor.bar()
+
+    return before
 
 
 CAME = [bracketed, paired, stopped, stopped_with_a_limit, trailed]
@@ -495,6 +515,33 @@ def test_an_entry_that_fills_right_after_the_account_was_taken_over_is_booked_on
     play(scenario, before, lists_what_stands=True, during=during)
 
 
+@pytest.mark.parametrize("is_older", [False, True], ids=["given lately", "given long before"])
+def test_what_fills_between_a_death_after_the_take_over_and_the_next_start_is_booked(
+    play: Play, is_older: bool
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        def dies(call: str) -> None:
+            if call == "orders":
+                raise Died(call)
+
+        desk.broker.before = dies
+        with pytest.raises(Died):
+            await desk.compare()
+        desk.broker.before = lambda _: None
+        desk.floor.bar(85)
+        for _ in range(3):
+            desk.floor.bar()
+        await desk.restart()
+        report = await desk.compare()
+        assert (report.positions_agree, report.cash_agrees) == (True, True)
+        assert await desk.fills() == [("AAPL", "sell", TEN)]
+        # And nothing that happened before is told as news.
+        kinds = [(kind, symbol) for kind, symbol, _, _ in await desk.differences()]
+        assert kinds == [("EXTERNAL_ORDER", "AAPL")]
+
+    play(scenario, long_ago(stopped) if is_older else stopped, has_compared=False)
+
+
 def test_a_stop_that_came_with_the_account_fills_into_our_ledger(play: Play) -> None:
     async def scenario(desk: Desk) -> None:
         desk.floor.bar(80)
@@ -540,7 +587,7 @@ def test_a_ledger_begun_by_an_earlier_release_finds_what_its_orders_are_tied_to(
             ("target", "sell", "limit", SIX, None), ("stop", "sell", "stop", SIX, "90"),
         ]  # fmt: skip
 
-    play(scenario, bracketed, lists_what_stands=True, during=never_looking())
+    play(scenario, long_ago(bracketed), lists_what_stands=True, during=never_looking())
 
 
 def test_a_target_whose_stop_is_not_found_is_left_and_the_refused_exit_says_so(play: Play) -> None:
@@ -551,7 +598,7 @@ def test_a_target_whose_stop_is_not_found_is_left_and_the_refused_exit_says_so(p
         [row] = await desk.store.reads.find_orders()
         assert (row["state"], "cancel them there" in row["reason"]) == ("REJECTED", True)
 
-    play(scenario, bracketed, lists_what_stands=True, during=never_looking())
+    play(scenario, long_ago(bracketed), lists_what_stands=True, during=never_looking())
 
 
 def test_what_an_earlier_release_left_uncounted_of_an_order_holds_up_no_exit(play: Play) -> None:

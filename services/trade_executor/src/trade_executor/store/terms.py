@@ -20,7 +20,8 @@ class Status:
 
     state: ExecutorState
     epoch: int
-    reconciled_at: datetime | None
+    # Up to where everything has been compared: at first what the opening figures contain; None before there are any.
+    compared_until: datetime | None
 
 
 class Terms(Tables):
@@ -64,10 +65,12 @@ class Terms(Tables):
         async def work(connection: AsyncConnection) -> Status | None:
             row = await self._one(
                 connection,
-                f"SELECT state, epoch, reconciled_at FROM {SCHEMA}.status WHERE account = :account",
+                f"""SELECT s.state, s.epoch, coalesce(s.reconciled_at, a.ledger_from) AS compared_until
+                    FROM {SCHEMA}.status s LEFT JOIN {SCHEMA}.accounts a USING (account)
+                    WHERE s.account = :account""",
             )
             if row is None:
                 return None
-            return Status(ExecutorState(row.state), int(row.epoch), row.reconciled_at)
+            return Status(ExecutorState(row.state), int(row.epoch), row.compared_until)
 
         return await self._db.run(work)
