@@ -2,7 +2,8 @@
 
 The broker says whether the account may sell short and which shares it lends easily. Both are written down for the risk
 manager, which refuses what it does not know; before a short sale leaves, the share is asked about again (`market`). Looked
-up when a term begins and once on every day of the exchange, and only where the settings allow short positions.
+up before an account is opened, when a term begins and once on every day of the exchange, and only where the settings
+allow short positions.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from shared.domain.symbols import Symbol
 from shared.ports import BrokerAccount, Clock, Timer
 from trade_executor.market import Asset, problem_with_dealing, problem_with_short
 from trade_executor.store import Store
+from trade_executor.store.lending import Lent
 
 _log = structlog.get_logger(__name__)
 # Below this an account has no margin, and a short sale is one on margin.
@@ -77,6 +79,7 @@ class LendingDesk:
         self._lender = lender
         self._clock = clock
         self._timer = timer
+        # The day of the exchange that the newest word is of.
         self._seen_on: date | None = None
         self._has_begun = False
         self._not_before_s = 0.0
@@ -91,6 +94,19 @@ class LendingDesk:
             await self._store.lending.expect()
         self._has_begun = True
 
+    async def first_word(self) -> Lent | None:
+        """What an account is opened with, or the first bar would find nobody to say what is lent.
+
+        None where nobody asks or there is no answer: an account is opened without it, and looking is work then.
+        """
+        if self._lender is None:
+            return None
+        try:
+            return await self._ask(self._lender)
+        except Retryable as error:
+            self._put_off(error)
+            return None
+
     async def work(self) -> bool:
         """Look, once a day; where nobody answers, again after a while. There is never more to do at once."""
         lender = self._lender
@@ -99,22 +115,26 @@ class LendingDesk:
         if self._timer.monotonic_s() < self._not_before_s:
             return False
         try:
-            await self._look(lender)
+            word = await self._ask(lender)
+            await self._store.lending.record(word)
+            self._seen_on = word.at.astimezone(NEW_YORK).date()
         except Retryable as error:
             # What was written down before grows old meanwhile, and is not believed then.
-            _log.warning("nobody says what may be sold short", reason=str(error))
-            self._not_before_s = self._timer.monotonic_s() + RETRY_S
+            self._put_off(error)
         return False
+
+    def _put_off(self, error: Retryable) -> None:
+        _log.warning("nobody says what may be sold short", reason=str(error))
+        self._not_before_s = self._timer.monotonic_s() + RETRY_S
 
     def _today(self) -> date:
         return self._clock.now().astimezone(NEW_YORK).date()
 
-    async def _look(self, lender: Lender) -> None:
-        at, today = self._clock.now(), self._today()
+    async def _ask(self, lender: Lender) -> Lent:
+        at = self._clock.now()
         problem = why_no_short(await lender.account(), await lender.configurations())
         if problem is not None:
             _log.warning("the account may not sell short", reason=problem)
         shares = lent(await lender.assets())
-        await self._store.lending.record(shares, may_short=problem is None, at=at)
         _log.info("shares are lent", symbols=sum(shares.values()), of=len(shares))
-        self._seen_on = today
+        return Lent(may_short=problem is None, shares=shares, at=at)

@@ -320,6 +320,7 @@ class Reconciler:
 
     async def _adopt(self) -> None:
         """Open the ledger with what the account holds, at an instant without a fill around it."""
+        lent = await self._lending.first_word()
         for _ in range(_LOOKS):
             since = self._clock.now() - _HISTORY
             before = await self._broker.executions(after=since)
@@ -331,7 +332,7 @@ class Reconciler:
                 ledger_from = max((e.executed_at for e in after), default=since)
                 await self._store.activities.set_aside(told, at=self._clock.now())
                 await self._store.opening.adopt(
-                    account, positions, ledger_from=ledger_from, at=self._clock.now()
+                    account, positions, ledger_from=ledger_from, lent=lent, at=self._clock.now()
                 )
                 return
         raise Unavailable(

@@ -298,7 +298,7 @@ def test_keys_of_another_account_send_nothing(make_desk: Any) -> None:
                 "another", "ACTIVE", account.cash, account.equity, account.buying_power, {}
             )
             await desk.store.opening.adopt(
-                other, {}, ledger_from=desk.clock.now(), at=desk.clock.now()
+                other, {}, ledger_from=desk.clock.now(), lent=None, at=desk.clock.now()
             )
             desk._task = asyncio.create_task(desk.executor.run())
 

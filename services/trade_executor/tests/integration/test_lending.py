@@ -34,6 +34,40 @@ def test_when_a_term_begins_it_is_known_what_may_be_sold_short(make_desk: Any) -
     asyncio.run(scenario())
 
 
+def test_an_account_is_never_known_without_what_may_be_sold_short_in_it(make_desk: Any) -> None:
+    async def scenario() -> None:
+        async with make_desk(rules=LENDS, sells_short=True, started=False) as desk:
+            # The account is opened, and nothing after that gets an answer.
+            desk.sim.fault(
+                kind="status",
+                status=503,
+                count=1_000,
+                match={"method": "GET", "path": "/v2/orders"},
+            )
+            desk._task = asyncio.create_task(desk.executor.run())
+
+            async def is_opened() -> bool:
+                return await desk.store.opening.pinned_account() is not None
+
+            await desk.until(is_opened, "the account is opened")
+            [account] = await desk.rows(
+                "SELECT * FROM trade_executor.v_accounts WHERE account = :a"
+            )
+            assert account.may_short is True
+
+    asyncio.run(scenario())
+
+
+def test_an_account_is_opened_though_nobody_says_what_may_be_sold_short(make_desk: Any) -> None:
+    async def scenario() -> None:
+        async with make_desk(rules=LENDS, sells_short=True, hurry=20.0, started=False) as desk:
+            desk.sim.fault(kind="status", status=503, count=20, match={"path": "/v2/assets"})
+            await desk.start()
+            assert await known(desk) == (True, {"AAPL": True})
+
+    asyncio.run(scenario())
+
+
 def test_an_account_that_may_not_sell_short_says_no_and_no_share_is_lent(make_desk: Any) -> None:
     async def scenario() -> None:
         async with make_desk(sells_short=True) as desk:

@@ -1,7 +1,8 @@
 """With what does an account's ledger begin?
 
-Once, in one commit: whose account it is, and the cash and shares it holds. What happened before is inside these
-figures; orders that stand then are booked by the first comparison, like those that people give later.
+Once, in one commit: whose account it is, the cash and shares it holds, and what may be sold short in it; whoever
+decides about the account finds all of it from the first moment. What happened before is inside these figures; orders
+that stand then are booked by the first comparison, like those that people give later.
 """
 
 from __future__ import annotations
@@ -12,15 +13,20 @@ from decimal import Decimal
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.adapters.postgres import lock
+from shared.adapters.postgres import Database, lock
 from shared.domain.money import plain
 from shared.domain.symbols import Symbol
 from shared.ports import BrokerAccount
+from trade_executor.store.lending import Lendings, Lent
 from trade_executor.store.tables import SCHEMA, Tables, as_json
 
 
 class Opening(Tables):
     """The first rows of a ledger."""
+
+    def __init__(self, db: Database, account: str, lendings: Lendings) -> None:
+        super().__init__(db, account)
+        self._lendings = lendings
 
     async def pinned_account(self) -> str | None:
         """The broker account this label belongs to; None before the first adoption."""
@@ -40,9 +46,14 @@ class Opening(Tables):
         positions: Mapping[Symbol, Decimal],
         *,
         ledger_from: datetime,
+        lent: Lent | None,
         at: datetime,
     ) -> None:
-        """Pin the broker's account and open the ledger with what it holds now. Once; later calls do nothing."""
+        """Pin the broker's account and open the ledger with what it holds now. Once; later calls do nothing.
+
+        Args:
+            lent: what may be sold short; None where nobody asks, or the broker gave no answer.
+        """
 
         async def work(connection: AsyncConnection) -> None:
             await lock(connection, f"account:{self.account}")
@@ -57,6 +68,8 @@ class Opening(Tables):
             )
             if row is None:
                 return
+            if lent is not None:
+                await self._lendings.write(connection, lent)
             await self._do(
                 connection,
                 f"""INSERT INTO {SCHEMA}.cash_entries (account, key, amount, reason, evidence, entered_at)
