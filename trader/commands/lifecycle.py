@@ -19,7 +19,7 @@ from rich.table import Table
 from shared.config import Settings, load_settings
 from shared.domain.errors import Misconfigured, TradingError
 from trader.commands.checking import clock_complaint
-from trader.commands.live import tell_running, told_anew, with_other_log_level
+from trader.commands.live import REMARK_WITHIN_S, tell_running, told_anew, with_other_log_level
 from trader.commands.service_api import ServiceApi
 from trader.exits import ExitCode
 from trader.runtime.clients import become
@@ -93,8 +93,9 @@ def up(
         # The executor holds entries by itself then; whoever starts it should not learn that from a missing order.
         if executes and (complaint := clock_complaint(instance)) is not None:
             _say(f"trader: {complaint}")
-    services = [name for name in running if name in (*SERVICES, DASHBOARD)]
-    for name in with_other_log_level(ServiceApi(instance), services, settings.log_level):
+    services = [name for name in (*SERVICES, DASHBOARD) if name in running]
+    asked = ServiceApi(instance, answer_within_s=REMARK_WITHIN_S)
+    for name in with_other_log_level(asked, services, settings.log_level):
         _say(
             f"{name} runs on at another LOG_LEVEL; trader config reload takes over {settings.log_level}"
         )

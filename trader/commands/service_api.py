@@ -32,12 +32,18 @@ class Token(StrEnum):
 class ServiceApi:
     """The services of one instance, as the command line sees them."""
 
-    def __init__(self, instance: Instance, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        instance: Instance,
+        transport: httpx.BaseTransport | None = None,
+        answer_within_s: float = _ANSWER_WITHIN_S,
+    ) -> None:
         self._instance = instance
+        self._answer_within_s = answer_within_s
         # What the environment says of proxies is about the internet, not about this machine.
         self._http = httpx.Client(
             transport=transport,
-            timeout=httpx.Timeout(_ANSWER_WITHIN_S, connect=_CONNECT_WITHIN_S),
+            timeout=httpx.Timeout(answer_within_s, connect=min(_CONNECT_WITHIN_S, answer_within_s)),
             trust_env=False,
         )
 
@@ -91,7 +97,7 @@ class ServiceApi:
         except httpx.TimeoutException as error:
             hint = "" if method == "GET" else "; look whether it took effect before you ask again"
             raise TimedOut(
-                f"the {name} did not answer within {_ANSWER_WITHIN_S:g} s{hint}"
+                f"the {name} did not answer within {self._answer_within_s:g} s{hint}"
             ) from error
         except httpx.ConnectError as error:
             raise NotRunning(f"the {name} does not run; start it with `trader up`") from error
