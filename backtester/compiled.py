@@ -8,12 +8,13 @@ risk manager included. `compiling` finds which they are and says where their mac
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import numba
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba.core import cgutils, types
+from numba.core import cgutils, cpu, types
 from numba.extending import intrinsic, overload, register_jitable
 
 from backtester import (
@@ -35,11 +36,30 @@ _STEPS = (opening.size_at_open, entries.size_at_open, protection.meet_bar, decid
 # Who makes arrays. In all others the compiler counts no references to them (and refuses one that makes an array after all):
 # whoever called keeps them alive, and a count up and down for each of thirty arrays costs more than the step they are handed to.
 _MAKERS = (account.opened, kernel.outcome_of, marking.numbers, marking.flags, marking.places)
+# Numba's own name for counting references, which it does not promise to keep: pyproject.toml bounds its version for it.
+UNCOUNTED = "_nrt"
+_log = logging.getLogger(__name__)
 
 
-def _options(function: Callable[..., Any]) -> Any:
-    """How what compiled code calls is compiled; `_nrt` is Numba's name for counting references."""
-    return {"error_model": "numpy", "_nrt": function in _MAKERS}
+def leaves_counts_out(options: object) -> bool:
+    """Whether a Numba whose compiler has these `options` can be told not to count references; says once where it cannot.
+
+    An option that it does not know would end every compilation. The outcome is the same with and without.
+    """
+    if hasattr(options, UNCOUNTED):
+        return True
+    _log.warning(
+        "Numba %s has no option %s: large backtests are right, and slower; pip install 'numba<0.69'",
+        numba.__version__,
+        UNCOUNTED,
+    )
+    return False
+
+
+def options_of(function: Callable[..., Any], *, leave_out: bool) -> Any:
+    """How what compiled code calls is compiled; references are counted everywhere, or where arrays are made."""
+    common: dict[str, Any] = {"error_model": "numpy"}
+    return {**common, UNCOUNTED: function in _MAKERS} if leave_out else common
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -112,11 +132,12 @@ def _fetched_early(
 
 # Before anything is compiled; its settings are attributes made while it is imported.
 vars(numba.config)["CACHE_DIR"] = str(compiling.folder())
+_LEAVE_OUT = leaves_counts_out(getattr(cpu, "CPUTargetOptions", None))
 overload(marking.expect)(_fetched_early)
 for _rule in compiling.reach_of(compiling.DOORS).functions:
-    register_jitable(**_options(_rule), forceinline=_rule in _STEPS)(_rule)
+    register_jitable(**options_of(_rule, leave_out=_LEAVE_OUT), forceinline=_rule in _STEPS)(_rule)
 for _wide, _loop in compiling.LOOPS:
-    overload(_wide, jit_options=_options(_wide))(_replace_by(_loop))
+    overload(_wide, jit_options=options_of(_wide, leave_out=_LEAVE_OUT))(_replace_by(_loop))
 
 simulate = _compiled(kernel.simulate)
 round_trips = _compiled(trips.round_trips)

@@ -3,6 +3,7 @@
 One process compiles for all of these; the machine code is kept between runs.
 """
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -167,3 +168,48 @@ sys.exit(f"{missed} were missing" if missed or not compiled.simulate.stats.cache
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_numba_that_always_counts_references_is_told_nothing_else_and_named_in_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from numba.core import cpu
+
+    from backtester import compiled
+
+    assert compiled.leaves_counts_out(cpu.CPUTargetOptions)
+    assert compiled.options_of(kernel.trade, leave_out=True)[compiled.UNCOUNTED] is False
+    assert caplog.messages == []
+
+    assert not compiled.leaves_counts_out(object())
+    assert compiled.options_of(kernel.trade, leave_out=False) == {"error_model": "numpy"}
+    [line] = caplog.messages
+    assert "has no option _nrt" in line
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(1_200)
+def test_a_numba_without_the_option_finds_what_the_interpreter_finds(tmp_path: Path) -> None:
+    program = """
+from numba.core import cpu
+cpu.CPUTargetOptions = object  # what a version without it would show; what Numba itself compiles keeps its own
+from backtester import compiled
+from backtester.testing import a_market
+from backtester.plan import Plan
+from backtester.run import backtest
+from strategy_engine.strategies.moving_average import MovingAverage
+market = a_market(3, 600, 1, minutes=False, wild=0.03, holes=0.1)
+alone = backtest(MovingAverage(), market, Plan(), compiled=False).summary
+assert backtest(MovingAverage(), market, Plan(), compiled=True).summary == alone, alone
+print(alone["trades"] > 0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+    )
+
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+    assert done.stderr.count("has no option _nrt") == 1
