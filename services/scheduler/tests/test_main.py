@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 
 import pytest
@@ -183,6 +183,47 @@ def test_what_may_pass_by_itself_is_tried_again_with_growing_pauses() -> None:
         assert room.timer.slept == [1.0, 2.0]
 
     asyncio.run(scenario())
+
+
+def test_a_beating_job_that_a_person_asked_for_is_tried_once_since_it_comes_again_by_itself() -> (
+    None
+):
+    async def scenario() -> None:
+        down = Unavailable("the trade executor does not answer; is it running?")
+        room = Room(peers=FakePeers(failures=[down] * 4))
+        timekeeper = await begun(room)
+        now = utc(2, 15, 0)
+        await room.store.request("ask-1", "check_hours", date(2026, 3, 2), now, "ann")
+        await timekeeper.look("me")
+
+        [asked] = room.of("check_hours")
+        assert (asked.state, asked.detail) == (RunState.FAILED, str(down))
+        assert room.peers.calls == ["check_hours"]
+        assert room.timer.slept == []
+
+    asyncio.run(scenario())
+
+
+def test_all_tries_of_a_job_together_hold_the_queue_no_longer_than_its_own_time() -> None:
+    async def scenario() -> tuple[RunState, float, int]:
+        room = Room()
+        tries = 0
+
+        async def hangs(_on: date) -> Figures:
+            nonlocal tries
+            tries += 1
+            # A call that gets no answer.
+            await room.timer.sleep(40.0)
+            raise Unavailable("the trade executor does not answer; is it running?")
+
+        timekeeper = await begun(room)
+        timekeeper.jobs["reconcile"] = replace(timekeeper.jobs["reconcile"], work=hangs)
+        await room.look_at(timekeeper, utc(2, 14, 20))
+        return room.of("reconcile")[0].state, room.timer.monotonic_s(), tries
+
+    state, held_s, tries = asyncio.run(scenario())
+    assert state is RunState.FAILED
+    assert (held_s, tries) == (123.0, 3)
 
 
 def test_a_job_that_never_gets_an_answer_fails_with_the_reason_and_the_next_one_runs() -> None:

@@ -25,8 +25,9 @@ from shared.ports import Clock, Ids, Timer
 
 _log = structlog.get_logger(__name__)
 _POLL_S = 1.0
-# A job of another kind that a person asked for; the queue behind it waits no longer than this.
-_JOB_WITHIN_S = 120.0
+# A beating job that a person asked for is tried once, since it comes again by itself. So long, so that a call that gets
+# no answer (30 s) says so in its own words.
+_ASKED_WITHIN_S = 35.0
 _TRIES = 4
 _STORE_TRIES = 20
 _LONGEST_DETAIL = 500
@@ -183,22 +184,31 @@ class Timekeeper:
                 return
 
     async def _attempt(self, job: Job, run: Run) -> tuple[RunState, str, Figures]:
-        """Do the work, again after what may pass by itself as long as the run is worth it."""
-        pause_s = 1.0
-        within_s = job.within_s if isinstance(job, CalendarJob) else _JOB_WITHIN_S
-        for attempt in range(1, _TRIES + 1):
+        """Do the work, again after what may pass by itself as long as the run is worth it.
+
+        The queue stands still meanwhile, so all tries and pauses together have the time that the job has.
+        """
+        pause_s, began_s, before = 1.0, self._timer.monotonic_s(), ""
+        within_s, tries = (
+            (job.within_s, _TRIES) if isinstance(job, CalendarJob) else (_ASKED_WITHIN_S, 1)
+        )
+        for attempt in range(1, tries + 1):
+            left_s = began_s + within_s - self._timer.monotonic_s()
             try:
-                async with asyncio.timeout(within_s):
+                async with asyncio.timeout(left_s):
                     figures = await job.work(run.session_on)
                 return RunState.DONE, _words(figures), figures
             except Retryable as error:
                 late = run.until_at is not None and self._clock.now() >= run.until_at
-                if attempt == _TRIES or late:
+                left_s = began_s + within_s - self._timer.monotonic_s()
+                if attempt == tries or late or left_s <= pause_s:
                     return RunState.FAILED, str(error)[:_LONGEST_DETAIL], {}
+                before = f"; before that: {error}"
             except TradingError as error:
                 return RunState.FAILED, str(error)[:_LONGEST_DETAIL], {}
             except TimeoutError:
-                return RunState.FAILED, f"gave up after {within_s:g} s", {}
+                why = f"gave up after {within_s:g} s{before}"
+                return RunState.FAILED, why[:_LONGEST_DETAIL], {}
             except Exception as error:  # noqa: BLE001  # the top of the job: the others go on
                 _log.exception("job broke", job=job.job_id)
                 return RunState.FAILED, f"broke: {type(error).__name__}; see the log", {}
