@@ -1,7 +1,7 @@
 """How is trading halted when nothing but the disk answers?
 
-By a file that the kill command writes and every executor looks for before it sends. It stays until a person removes
-it. A file that cannot be looked at counts as thrown: whoever cannot see the switch must not trade.
+By a file that the kill command writes and every executor looks for before it sends. It holds for every account of a home,
+whoever wrote it, so it begins with who that was; it stays until a person removes it. A file that cannot be looked at counts as thrown: whoever cannot see the switch must not trade.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ _LONGEST = 600
 class HaltFile:
     """See `ports.HaltSwitch`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, thrown_by: str = "") -> None:
+        """`thrown_by`: what whoever meets the file later is told of who wrote it; empty for who only reads."""
         self.path = path
+        self._thrown_by = thrown_by
 
     def note(self) -> str | None:
         """See `ports.HaltSwitch`."""
@@ -40,7 +42,8 @@ class HaltFile:
         except FileExistsError:
             return
         with os.fdopen(descriptor, "wb") as file:
-            file.write(note.encode(errors="replace")[:_LONGEST])
+            said = f"{self._thrown_by}: {note}" if self._thrown_by else note
+            file.write(said.encode(errors="replace")[:_LONGEST])
             file.flush()
             os.fsync(file.fileno())
         folder = os.open(self.path.parent, os.O_RDONLY)

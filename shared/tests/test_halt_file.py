@@ -20,6 +20,14 @@ def test_it_is_thrown_until_somebody_takes_it_back(tmp_path: Path) -> None:
     assert switch.note() is None
 
 
+def test_the_file_begins_with_who_wrote_it(tmp_path: Path) -> None:
+    HaltFile(tmp_path / "halt", "the executor of account demo").throw("the keys are refused")
+
+    assert (
+        HaltFile(tmp_path / "halt").note() == "the executor of account demo: the keys are refused"
+    )
+
+
 def test_an_empty_file_and_one_that_cannot_be_read_are_thrown(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     (tmp_path / "folder").mkdir()

@@ -246,7 +246,7 @@ def test_all_orders_are_cancelled_and_the_halt_stands_without_any_database(
     assert (said["confirmed"], said["halted"], said["still_open"]) == (True, True, [])
     # Counted, though none of them was open any more when the broker was asked what is.
     assert [each["orders_found"] for each in said["accounts"]] == [2]
-    assert (home / "control" / "halt").read_text() == "the database is gone"
+    assert (home / "control" / "halt").read_text() == "trader kill: the database is gone"
     assert [o["status"] for o in broker.book()["orders"]] == ["canceled", "canceled"]
 
 
@@ -319,11 +319,30 @@ def test_settings_that_cannot_be_read_at_all_still_let_trading_halt(
     assert "trading is halted, but nothing was cancelled: DB_PORT" in capsys.readouterr().err
 
 
+def test_whoever_starts_next_in_this_home_is_told_whose_halt_it_is_and_how_it_ends(
+    home: Path, broker: RunningSimulator, capsys: Output
+) -> None:
+    instance = Instance.of_project()
+    running_executor(instance, broker.url, "PKDEMO", TRADING_ACCOUNT="demo")
+    assert main(["kill", "--reason", "odd\nprices"]) == 0
+    capsys.readouterr()
+
+    assert main(["doctor", "--offline", "--json"]) == 1
+    findings = json.loads(capsys.readouterr().out)["findings"]
+
+    [halt] = [each for each in findings if each["about"] == "halt"]
+    # It keeps nobody from starting, without which it could not be ended.
+    assert halt["well"]
+    assert f"halted by {instance.halt_file}, for every account of this home" in halt["said"]
+    assert "trader kill while account demo was traded here: odd prices" in halt["said"]
+    assert halt["said"].endswith('until you have looked and say trader resume --reason "..."')
+
+
 def test_a_reason_that_is_no_text_halts_as_well(home: Path) -> None:
     # Words of the command line that are not UTF-8 come as lone surrogates.
     assert main(["kill", "--reason", "caf\udce9"]) == 0
 
-    assert (home / "control" / "halt").read_text() == "caf?"
+    assert (home / "control" / "halt").read_text() == "trader kill: caf?"
 
 
 def test_no_program_is_handed_the_kill_keys(home: Path) -> None:

@@ -343,19 +343,22 @@ def test_a_reason_that_is_not_utf_8_halts_as_well(service: Service) -> None:
 def test_resume_takes_a_recorded_kill_back_and_waits_for_one_that_is_not(
     service: Service, capsys: Output, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    switch = HaltFile(tmp_path / "halt")
+    switch = HaltFile(tmp_path / "halt", "the executor of account demo")
     monkeypatch.setattr(Instance, "halt_file", switch.path)
-    switch.throw("killed")
+    switch.throw("the broker refuses the keys")
     service.answers["GET /risk/mode"] = (200, ACTIVE)
     service.answers["POST /risk/resume"] = (200, {**ACTIVE, "version": 8})
 
     assert main(["resume", "--reason", "checked"]) == 1
     assert "has not recorded it yet" in capsys.readouterr().err
-    assert switch.note() == "killed"
+    assert switch.note() is not None
 
     service.answers["GET /risk/mode"] = (200, {**ACTIVE, "mode": "HALTED", "version": 7})
     assert main(["resume", "--reason", "checked"]) == 0
     assert switch.note() is None
+    # Whoever lifts it is told whose it was: another account of this home may have left it.
+    said = capsys.readouterr().out
+    assert "lifted: the executor of account demo: the broker refuses the keys (20" in said
 
 
 def test_resume_names_the_version_that_was_just_read(service: Service, capsys: Output) -> None:

@@ -28,6 +28,7 @@ from shared.domain.errors import TradingError
 from shared.ports import Clock
 from trader.commands.listing import cell
 from trader.exits import ExitCode
+from trader.halted import sentence_of_halt
 from trader.runtime.instance import SIMULATOR, Instance
 from trader.runtime.interface import RuntimeName
 from trader.runtime.places import settings_file_of
@@ -99,6 +100,8 @@ def examine(instance: Instance, *, offline: bool) -> list[Finding]:
     look("database", lambda: _database(instance))
     look("ports", lambda: _ports(instance))
     look("calendar", lambda: _calendar(instance))
+    # Not unwell: a halt is somebody's wish, and to end it the system has to be started.
+    look("halt", lambda: sentence_of_halt(instance.halt_file) or "no halt file")
     if not offline:
         settings = _usable(instance)
         if settings is not None:

@@ -26,6 +26,7 @@ from shared.domain.errors import InvalidInput, Misconfigured
 from shared.domain.money import plain
 from shared.domain.symbols import parse_symbol
 from trader.exits import ExitCode
+from trader.halted import sentence_of_halt
 from trader.replay.bars_file import check_bars
 from trader.replay.screen import Screen, print_summary
 from trader.replay.session import Replay, ReplayPlan, open_replay
@@ -111,6 +112,8 @@ def _in_containers(speed: float, *, reload: bool) -> ExitCode:
     if reload:
         os.environ["COMPOSE_FILE"] = f"docker-compose.yml{os.pathsep}docker-compose.dev.yml"
     runtime = ComposeRuntime(Instance.of_project(), demo=True)
+    if (halted := sentence_of_halt(runtime.instance.halt_file)) is not None:
+        _say(halted)
     for group in ((POSTGRES, REDIS), (SIMULATOR,), (*SERVICES, DASHBOARD)):
         runtime.start(group, _say)
     _say("trading at the simulator; RUNTIME=compose make status, stats, logs; make stop ends it")
@@ -122,7 +125,10 @@ async def _run(plan: ReplayPlan, *, exit_when_done: bool, as_json: bool) -> Exit
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with open_replay(Instance.of_project(), plan, say=_say) as replay:
+    instance = Instance.of_project()
+    if (halted := sentence_of_halt(instance.halt_file)) is not None:
+        _say(halted)
+    async with open_replay(instance, plan, say=_say) as replay:
         # Whoever leaves at the end has nobody to look at it; the first bar does not wait for it either.
         dashboard = None if exit_when_done else asyncio.create_task(_open_dashboard(replay.stack))
         ended_early = await _until_done_or_told(replay, stop, show=not as_json)

@@ -19,6 +19,7 @@ import typer
 from shared.adapters.halt_file import HaltFile
 from shared.domain.errors import Misconfigured
 from trader.broker_accounts import (
+    EXECUTOR,
     SETTINGS,
     Account,
     holder_of_the_port,
@@ -31,6 +32,7 @@ from trader.exits import ExitCode
 from trader.runtime.errors import StackError
 from trader.runtime.instance import Instance
 from trader.runtime.places import halt_file_in, home_in
+from trader.runtime.running import last_told_to
 from trader.runtime.waiting import wait_until
 
 app = typer.Typer()
@@ -38,6 +40,7 @@ app = typer.Typer()
 # The settings' two pairs, a local executor's, a container's as it is told now and as it was.
 MOST_ACCOUNTS = 5
 MAIN_PAIR = "the settings' main pair"
+THROWN_BY = "trader kill"
 NO_KEYS = (
     "missing setting ALPACA_KILL_API_KEY, ALPACA_KILL_SECRET_KEY (or the main pair): "
     "set them in .env, or cancel on the broker's own page"
@@ -85,9 +88,9 @@ def kill(
         # Whatever is wrong there, this much needs no setting.
         if dry_run:
             raise
-        HaltFile(halt_file_in(home_in(os.environ))).throw(reason)
+        HaltFile(halt_file_in(home_in(os.environ)), THROWN_BY).throw(reason)
         raise Misconfigured(f"trading is halted, but nothing was cancelled: {error}") from None
-    switch = HaltFile(instance.halt_file)
+    switch = HaltFile(instance.halt_file, _thrown_by(instance))
     if dry_run:
         known, wrong = _known(instance)
         accounts, doubt = of_container(instance, known, holder_of_the_port(instance))
@@ -147,6 +150,12 @@ def kill(
         raise Misconfigured("; ".join(dict.fromkeys(refused)))
     if not is_confirmed:
         raise typer.Exit(ExitCode.TIMED_OUT)
+
+
+def _thrown_by(instance: Instance) -> str:
+    """Who halts, for whoever meets the file later, perhaps with another account of this home."""
+    label = last_told_to(instance, EXECUTOR).get("TRADING_ACCOUNT")
+    return f"{THROWN_BY} while account {label} was traded here" if label else THROWN_BY
 
 
 def _known(instance: Instance) -> tuple[list[Account], Misconfigured | None]:

@@ -22,6 +22,7 @@ from trader.commands.checking import clock_complaint
 from trader.commands.live import REMARK_WITHIN_S, tell_running, told_anew, with_other_log_level
 from trader.commands.service_api import ServiceApi
 from trader.exits import ExitCode
+from trader.halted import sentence_of_halt
 from trader.runtime.clients import become
 from trader.runtime.compose import ComposeRuntime
 from trader.runtime.errors import AlreadyRunning, NotRunning
@@ -93,6 +94,7 @@ def up(
         # The executor holds entries by itself then; whoever starts it should not learn that from a missing order.
         if executes and (complaint := clock_complaint(instance)) is not None:
             _say(f"trader: {complaint}")
+    _say_halted(instance)
     services = [name for name in (*SERVICES, DASHBOARD) if name in running]
     asked = ServiceApi(instance, answer_within_s=REMARK_WITHIN_S)
     for name in with_other_log_level(asked, services, settings.log_level):
@@ -157,6 +159,7 @@ def restart(service: ServiceArgument = None, as_json: JsonOption = False) -> Non
     else:
         runtime.stop([service])
         runtime.start([service], _say)
+    _say_halted(instance)
     names = list(wanted) if service is None else [service]
     _result({"restarted": names}, as_json, f"restarted: {', '.join(names)}")
 
@@ -381,6 +384,11 @@ def _refuse_strategy(settings: Settings) -> None:
     from strategy_engine.choosing import chosen_strategy
 
     chosen_strategy(settings, discover())
+
+
+def _say_halted(instance: Instance) -> None:
+    if (halted := sentence_of_halt(instance.halt_file)) is not None:
+        _say(f"trader: {halted}")
 
 
 def _refuse_placeholders(instance: Instance) -> None:

@@ -31,6 +31,7 @@ from trader.commands.listing import (
     time_of,
 )
 from trader.commands.service_api import ServiceApi, Token, harmless, items
+from trader.halted import halt_of
 from trader.runtime.errors import StackError
 from trader.runtime.instance import Instance
 
@@ -181,18 +182,23 @@ def resume(
     if not isinstance(version, int):
         raise StackError("the risk manager names no version of its mode; is it another version?")
     switch = HaltFile(instance.halt_file)
-    if switch.note() is not None and before.get("mode") != "HALTED":
+    # Where it came from is said when it ends, since it may have been left by another account of this home.
+    ended = halt_of(switch.path)
+    if ended is not None and before.get("mode") != "HALTED":
         raise StackError(
-            "`trader kill` was used and the risk manager has not recorded it yet; try again in a moment"
+            f"{switch.path} halts and the risk manager has not recorded it yet ({ended}); try again in a moment"
         )
+    lifted = {} if ended is None else {"lifted": ended}
     if dry_run:
-        _changed({"dry_run": True, "mode": before.get("mode"), "would_become": "ACTIVE"}, as_json)
+        seen = {"dry_run": True, "mode": before.get("mode"), "would_become": "ACTIVE"}
+        _changed({**seen, **lifted}, as_json)
         return
     # Before the mode: should the call fail, the stored mode still holds everything back.
     switch.take_back()
     # With the version just read: a halt that comes in between is never undone unseen.
     body = {"reason": reason, "version": version}
-    _changed({"dry_run": False, **api.post(RISK, "/risk/resume", body, Token.OPERATE)}, as_json)
+    after = api.post(RISK, "/risk/resume", body, Token.OPERATE)
+    _changed({"dry_run": False, **after, **lifted}, as_json)
 
 
 @app.command()

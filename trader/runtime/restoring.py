@@ -245,7 +245,7 @@ def _judge(runtime: Runtime, database: str, say: Say) -> None:
 @contextmanager
 def _halted(instance: Instance, note: str) -> Iterator[None]:
     """Let nothing be sent before a person has looked; written first, so that no crash comes in between."""
-    switch = HaltFile(instance.halt_file)
+    switch = HaltFile(instance.halt_file, "trader restore")
     try:
         switch.throw(note)
     except OSError as error:

@@ -330,7 +330,7 @@ async def test_a_kill_while_the_database_was_down_is_recorded_once() -> None:
 
     mode = await room.manager.mode()
     assert (mode.mode, mode.version, mode.reason, mode.actor) == (
-        TradingMode.HALTED, 2, "the database was gone", "trader kill",
+        TradingMode.HALTED, 2, "the database was gone", "halt file",
     )  # fmt: skip
     assert room.bells.rung == [BELL_REVIEWS]
 

@@ -163,11 +163,11 @@ class RiskManager:
         return False
 
     async def _record_halt(self) -> None:
-        """Write down a halt that was thrown while no database could: `trader kill`."""
+        """Write down a halt that was thrown while no database could: by `trader kill`, or by an executor of this home."""
         note = self._halt.note()
         if note is None or (await self.mode()).mode is TradingMode.HALTED:
             return
-        await self.change_mode(TradingMode.HALTED, note, "trader kill")
+        await self.change_mode(TradingMode.HALTED, note, "halt file")
 
     async def keep_records(self) -> bool:
         """Write the report of a day that is over, and a snapshot now and then; False, since nobody waits for more."""

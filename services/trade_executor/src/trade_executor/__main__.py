@@ -62,7 +62,7 @@ async def run(settings: Settings) -> None:
         store = Store(database, account)
         bells = RedisBells(redis, account, timer)
         updates = TradeUpdates(settings.alpaca_base_url, key, secret, timer)
-        halt = HaltFile(settings.halt_file)
+        halt = HaltFile(settings.halt_file, f"the executor of account {settings.trading_account}")
         executor = Executor(
             Parts(
                 store,
