@@ -251,6 +251,24 @@ async def test_resuming_needs_a_reason_and_the_version_that_was_seen(
     assert (good.status_code, good.json()["mode"], good.json()["version"]) == (200, "ACTIVE", 3)
 
 
+@pytest.mark.parametrize("version", [True, "1", 1.0])
+async def test_a_version_that_only_looks_like_a_number_is_none(
+    http: httpx.AsyncClient, room: Room, version: object
+) -> None:
+    bodies = {
+        "/risk/resume": {"reason": "calm", "version": version},
+        "/risk/limits": {"changes": {"max_positions": 3}, "reason": "calm", "version": version},
+        "/risk/throttles/enable": {
+            "strategy": "momentum", "symbol": "AAPL", "reason": "calm", "version": version,
+        },
+    }  # fmt: skip
+
+    answers = [await post(http, path, body, ADMIN) for path, body in bodies.items()]
+
+    assert {answer.status_code for answer in answers} == {422}
+    assert room.store.limit_changes == []
+
+
 @pytest.mark.parametrize("body", [{}, {"reason": ""}, {"reason": "x"}], ids=str)
 async def test_a_halt_does_not_wait_for_words(
     http: httpx.AsyncClient, body: dict[str, str]

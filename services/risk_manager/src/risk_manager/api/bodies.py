@@ -167,7 +167,7 @@ class ResumeBody(_Body):
     """Why trading may go on, and the version of the mode that was looked at."""
 
     reason: Reason
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(strict=True, ge=1)]
 
 
 class EnableBody(_Body):
@@ -175,7 +175,7 @@ class EnableBody(_Body):
 
     strategy: Annotated[str, StringConstraints(min_length=1, max_length=100)]
     symbol: GivenSymbol
-    version: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    version: Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
     reason: Reason
 
 
@@ -186,5 +186,5 @@ class LimitsBody(_Body):
     changes: Annotated[
         dict[str, Annotated[float, Field(strict=True)] | None], Field(min_length=1, max_length=50)
     ]
-    version: Annotated[int, Field(ge=0)]
+    version: Annotated[int, Field(strict=True, ge=0)]
     reason: Reason
