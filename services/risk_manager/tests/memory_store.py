@@ -234,9 +234,9 @@ class MemoryStore:
         ]
         return wanted[:limit]
 
-    async def executions(self) -> list[Execution]:
+    async def book_with_executions(self, at: datetime) -> tuple[Book, list[Execution]]:
         """See `ports.Store`."""
-        return list(self.fills[-MOST_RECENT:])
+        return await self.book(at), list(self.fills[-MOST_RECENT:])
 
     async def mode(self, at: datetime) -> Mode:
         """See `ports.Store`."""

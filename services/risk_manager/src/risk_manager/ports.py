@@ -183,8 +183,11 @@ class Store(Protocol):
         """The newest decisions with id < `before`; each filter narrows them."""
         ...
 
-    async def executions(self) -> list[Execution]:
-        """The newest fills, a thousand at most, each with the strategy that decided it, and what moved shares since; oldest first."""
+    async def book_with_executions(self, at: datetime) -> tuple[Book, list[Execution]]:
+        """`book`, and of the same moment the newest fills, a thousand at most, oldest first.
+
+        Each fill with the strategy that decided it, and among them what moved shares since the first of them.
+        """
         ...
 
     async def mode(self, at: datetime) -> Mode:

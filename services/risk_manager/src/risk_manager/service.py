@@ -258,7 +258,7 @@ class RiskManager:
     async def portfolio(self) -> Portfolio:
         """The account at the newest prices."""
         at = self._clock.now()
-        book = await self._store.book(at)
+        book, executions = await self._store.book_with_executions(at)
         market = await self._market.at(
             at, book.symbols | {self.benchmark}, with_history=bool(book.holdings)
         )
@@ -279,7 +279,7 @@ class RiskManager:
         )
         prices = {h.symbol: exposure.worth(h) for h in book.holdings if h.symbol in market.prices}
         held = {h.symbol: h.quantity for h in book.holdings}
-        attribution = attributed(matched(await self._store.executions(), held), prices)
+        attribution = attributed(matched(executions, held), prices)
         return Portfolio(at, book, exposure, marked, limits, figures, attribution)
 
     async def change_limits(

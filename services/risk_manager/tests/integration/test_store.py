@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pytest
 from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from risk_manager.management import ManagementPlan
 from risk_manager.modes import Change
@@ -16,6 +17,7 @@ from risk_manager.review import Outcome, review_evaluation, review_manual, sourc
 from risk_manager.snapshot import Book
 from risk_manager.store import PostgresStore
 from risk_manager.testing import (
+    AAPL,
     NOW,
     a_manual_order,
     a_market,
@@ -27,6 +29,7 @@ from risk_manager.testing import (
 from services.risk_manager.tests.integration.postgres_world import PostgresWorld
 from services.risk_manager.tests.store_contract import StoreContract, World, take
 from shared.domain.decisions import Approved, Purpose, TradingMode
+from shared.domain.lots import Execution
 from shared.domain.orders import Side
 from shared.domain.symbols import Symbol
 
@@ -214,7 +217,7 @@ async def test_fills_know_whose_decision_they_were(world: PostgresWorld) -> None
     await world.fill(approved, "100")
     await world.order(Symbol("XOM"), Decimal(3), "50", None)
 
-    fills = await world.store.executions()
+    _, fills = await world.store.book_with_executions(NOW)
     kelly = PostgresStore(world.databases["risk_manager"], world.account, reads_records=True)
 
     assert [(f.symbol, f.strategy, f.quantity, f.price) for f in fills] == [
@@ -222,6 +225,23 @@ async def test_fills_know_whose_decision_they_were(world: PostgresWorld) -> None
         (Symbol("XOM"), "", Decimal(3), Decimal(50)),
     ]
     assert (await kelly.book(NOW)).recent.records == {}
+
+
+async def test_what_is_held_and_what_was_filled_are_of_one_moment(world: PostgresWorld) -> None:
+    await world.adopt(100_000)
+    await world.order(AAPL, Decimal(3), "50", None)
+
+    class Interrupted(PostgresStore):
+        async def _executions(self, connection: AsyncConnection) -> list[Execution]:
+            await world.order(AAPL, Decimal(4), "50", None)
+            return await super()._executions(connection)
+
+    store = Interrupted(world.databases["risk_manager"], world.account)
+    book, fills = await store.book_with_executions(NOW)
+
+    assert [holding.quantity for holding in book.holdings] == [Decimal(3)]
+    assert [fill.quantity for fill in fills] == [Decimal(3)]
+    assert [h.quantity for h in (await world.store.book(NOW)).holdings] == [Decimal(7)]
 
 
 async def test_a_position_is_explained_by_the_newest_entries_that_brought_it(

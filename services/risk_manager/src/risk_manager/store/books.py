@@ -259,10 +259,6 @@ class Books(Tables):
 
         return await self._db.run(read)
 
-    async def executions(self) -> list[Execution]:
-        """See `ports.Store`."""
-        return await self._db.run(self._executions)
-
     async def _executions(self, connection: AsyncConnection) -> list[Execution]:
         return await newest_executions(connection, self._account, MOST_RECENT)
 

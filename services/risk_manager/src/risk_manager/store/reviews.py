@@ -10,13 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from risk_manager.ports import Decide, Inbound, StoredDecision
 from risk_manager.review import Decision, Outcome
-from risk_manager.snapshot import Mark, Mode
+from risk_manager.snapshot import Book, Mark, Mode
 from risk_manager.store.authority import Authority
 from risk_manager.store.books import Books
 from risk_manager.store.rows import decision_row, stored_of
 from risk_manager.store.tables import SCHEMA
 from shared.adapters.postgres import lock
 from shared.domain.decisions import TradingMode
+from shared.domain.lots import Execution
 from shared.domain.symbols import Symbol
 from shared.messages import REVIEW, REVIEWS
 
@@ -93,6 +94,19 @@ class Reviews(Books, Authority):
             return outcome
 
         return await self._db.run(review)
+
+    async def book_with_executions(self, at: datetime) -> tuple[Book, list[Execution]]:
+        """See `ports.Store`."""
+
+        async def read(connection: AsyncConnection) -> tuple[Book, list[Execution]]:
+            # What is booked between two statements would be held by nobody's fill, or filled and not held.
+            await connection.execute(
+                text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            )
+            row = await self._book_row(connection, at, "", ())
+            return await self._book_of(connection, row, at), await self._executions(connection)
+
+        return await self._db.run(read)
 
     async def record_validation(
         self, validation_id: str, decision: Decision, actor: str, at: datetime
