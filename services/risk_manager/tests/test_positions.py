@@ -33,7 +33,7 @@ from risk_manager.testing import (
 from shared.config import load_settings
 from shared.domain.decisions import Approved, Purpose, StopMove, TradingMode
 from shared.domain.errors import InvalidInput, Misconfigured
-from shared.domain.orders import Side, TimeInForce
+from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.signals import Direction, Signal
 from shared.domain.symbols import Symbol
 
@@ -331,6 +331,17 @@ def test_only_what_strategies_of_the_day_hold_or_have_on_order_is_sold() -> None
     outcome = bar_closed(book, limits_with(**DAY), 100, at=CLOSE - timedelta(minutes=5))
 
     assert sales(outcome) == [("day_end", "AAPL", 10), ("day_end", "MSFT", 4)]
+
+
+def test_an_order_by_hand_that_waits_for_its_price_keeps_nothing_overnight() -> None:
+    resting = an_order("AAPL", 4, purpose=Purpose.EXIT, stop_loss=None)
+
+    def sold(kind: OrderType) -> list[tuple[str, str, int]]:
+        book = a_book(holdings=[held()], working=[replace(resting, type=kind)])
+        return sales(bar_closed(book, limits_with(**DAY), 100, at=CLOSE - timedelta(minutes=5)))
+
+    assert sold(OrderType.LIMIT) == [("day_end", "AAPL", 10)]
+    assert sold(OrderType.MARKET) == []
 
 
 def test_a_strategy_of_the_day_enters_no_more_once_its_day_is_over() -> None:

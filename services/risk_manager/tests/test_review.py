@@ -361,6 +361,31 @@ def test_a_second_exit_waits_for_the_first() -> None:
     assert refused.reason_code == Code.EXIT_IN_PROGRESS
 
 
+@pytest.mark.parametrize("kind", [OrderType.LIMIT, OrderType.STOP, OrderType.TRAILING_STOP])
+@pytest.mark.parametrize("quantity", [4, 10])
+def test_what_a_person_lets_rest_keeps_nobody_but_another_person_from_the_way_out(
+    kind: OrderType, quantity: int
+) -> None:
+    resting = replace(an_order(quantity=quantity, purpose=Purpose.EXIT, stop_loss=None), type=kind)
+    book = a_book(holdings=[a_holding(quantity=10)], working=[resting])
+    market = a_market({"AAPL": 100})
+
+    wished = reviewed(a_signal(direction=FLAT), book=book)
+    flattened = review_flatten("key", {}, book, market, some_limits(), a_venue(), NOW)
+    by_hand = review_manual(
+        a_manual_order("AAPL", side=Side.SELL, quantity=10),
+        book,
+        market,
+        some_limits(),
+        a_venue(),
+        NOW,
+    )
+
+    # The executor withdraws what rests before it sends another exit, and sells what is held then.
+    assert [the_approval(each).quantity for each in (wished, flattened)] == [10, 10]
+    assert the_refusal(by_hand).reason_code == Code.EXIT_IN_PROGRESS
+
+
 def test_two_strategies_that_want_out_at_once_sell_once() -> None:
     outcome = reviewed(
         a_signal(direction=FLAT, strategy="b"),

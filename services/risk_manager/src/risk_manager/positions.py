@@ -138,7 +138,7 @@ def _day_end(
     return [
         Reduction(symbol, Kind.DAY_END, quantity, "a strategy of the day holds nothing overnight")
         for symbol, quantity in sorted(shares.items())
-        if symbol not in besides and not exposure.leaving.get(symbol)
+        if symbol not in besides and not exposure.leaving_now(symbol)
     ]
 
 

@@ -397,6 +397,8 @@ class Exposure:
     unknown: Mapping[Symbol, int]
     unpriced: tuple[Symbol, ...]
     entries_by_day: Mapping[date, int]
+    # Per symbol: shares of the exits among them that wait for a price, and may never fill.
+    resting: Mapping[Symbol, Decimal] = field(default_factory=dict)
     # Per symbol: shares of the entries that are not ours; dollars held, with their sign; and the side of our entries.
     foreign: Mapping[Symbol, Decimal] = field(default_factory=dict)
     worth_held: Mapping[Symbol, Decimal] = field(default_factory=dict)
@@ -478,7 +480,7 @@ class Exposure:
     def with_orders(self, orders: Iterable[Working]) -> Exposure:
         """The exposure once all `orders` count."""
         leaving, entering, opening = dict(self.leaving), dict(self.entering), dict(self.opening)
-        foreign = dict(self.foreign)
+        foreign, resting = dict(self.foreign), dict(self.resting)
         committed, by_strategy = dict(self.committed_value), dict(self.by_strategy)
         buying, shorting, reserved, risk = (
             self.buying,
@@ -490,6 +492,8 @@ class Exposure:
             symbol = order.symbol
             if order.purpose is Purpose.EXIT:
                 leaving[symbol] = leaving.get(symbol, ZERO) + order.quantity
+                if order.type is not OrderType.MARKET:
+                    resting[symbol] = resting.get(symbol, ZERO) + order.quantity
                 continue
             market = self.price(symbol)
             value = order.quantity * order.price(market)
@@ -509,6 +513,7 @@ class Exposure:
         return replace(
             self,
             leaving=leaving,
+            resting=resting,
             entering=entering,
             foreign=foreign,
             opening=opening,
@@ -561,6 +566,10 @@ class Exposure:
     def available_cash(self) -> Decimal:
         """Cash that nothing owed, open or approved may still need; below zero when gaps took more."""
         return self.cash - self.reserved_cash - self.blocked_cash
+
+    def leaving_now(self, symbol: Symbol) -> Decimal:
+        """Shares of the exits that wait for no price."""
+        return self.leaving.get(symbol, ZERO) - self.resting.get(symbol, ZERO)
 
     def reducible(self, symbol: Symbol) -> Decimal:
         """Shares that an exit may have to sell (or buy back): held, and still to be filled by entries of ours."""

@@ -1,7 +1,8 @@
 """May this be sold, or bought back? Few rules: what is held must be able to go.
 
 An exit is approved for all that is held *and* all that may still fill. The executor cancels what is open, then sells
-what was filled, which may be nothing.
+what was filled, which may be nothing. What a person lets rest until a price comes holds nothing back but another order
+by hand: a flatten, a strategy or the end of a day takes its place.
 """
 
 from __future__ import annotations
@@ -28,7 +29,12 @@ def decide_exit(wish: Wish, exposure: Exposure, case: Case) -> Decision:
     # A sale is no way out of what is owed, nor a purchase out of what is held.
     is_way_out = exposure.side_of(wish.symbol) is wish.side.opposite
     reducible = exposure.reducible(wish.symbol) if is_way_out else ZERO
-    leaving = exposure.leaving.get(wish.symbol, ZERO) + quantity
+    under_way = (
+        exposure.leaving_now(wish.symbol)
+        if wish.replaces_resting
+        else exposure.leaving.get(wish.symbol, ZERO)
+    )
+    leaving = under_way + quantity
     span = special_span(wish, case, is_entry=False) if has_own_hours(wish) else exit_span(case)
     reference = wish.reference_price or _last_value(wish.symbol, exposure)
     checks = [rules.mode(case.mode, Purpose.EXIT), rules.no_position(figure(reducible))]

@@ -244,6 +244,7 @@ def _out_of(
         wished_at,
         wants_to_hold=False,
         figures=figures,
+        replaces_resting=True,
     )
 
 
