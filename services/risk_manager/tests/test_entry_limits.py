@@ -21,6 +21,7 @@ from risk_manager.testing import (
     a_manual_order,
     a_mark,
     a_market,
+    a_mode,
     a_signal,
     a_venue,
     an_evaluation,
@@ -350,6 +351,42 @@ def test_a_breach_sells_nothing_twice_that_is_leaving_already() -> None:
     outcome = review_evaluation(evaluation, book, a_market(PRICES), limits, a_venue(), NOW)
 
     assert [type(d.answer) for d in outcome.decisions] == [Approved]
+
+
+def test_a_breach_is_acted_on_also_where_a_person_had_reduced_trading_before() -> None:
+    book = a_book(
+        cash=93_000,
+        holdings=[a_holding("MSFT", 10, stop=95)],
+        last_mark=a_mark(100_000, 100_000, day=100_000),
+        mode=a_mode(TradingMode.REDUCING, 2),
+    )
+
+    outcome = reviewed("AAPL", book=book, flatten_on_breach=True)
+
+    assert outcome.reduce_because is not None
+    assert [(a.symbol, a.quantity) for a in outcome.review.approved] == [(MSFT, Decimal(10))]
+
+
+def test_a_breach_that_an_order_by_hand_finds_flattens_what_that_order_leaves() -> None:
+    book = a_book(
+        cash=93_000,
+        holdings=[a_holding("MSFT", 10, stop=95)],
+        last_mark=a_mark(100_000, 100_000, day=100_000),
+    )
+    limits = some_limits(flatten_on_breach=True)
+
+    def sold(quantity: float) -> list[tuple[str, Decimal]]:
+        order = a_manual_order("MSFT", side=Side.SELL, quantity=quantity)
+        outcome = review_manual(order, book, a_market(PRICES), limits, a_venue(), NOW)
+        return [
+            (d.strategy, d.answer.quantity)
+            for d in outcome.decisions
+            if isinstance(d.answer, Approved)
+        ]
+
+    assert sold(1) == [("manual", Decimal(1)), ("flatten", Decimal(9))]
+    assert sold(10) == [("manual", Decimal(10))]
+    assert sold(11) == [("flatten", Decimal(10))], "a refused one sells nothing"
 
 
 def test_a_breach_in_reducing_flattens_nothing_again() -> None:

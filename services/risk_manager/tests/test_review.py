@@ -458,8 +458,11 @@ def test_passing_the_drawdown_limit_refuses_entries_and_reduces_by_itself() -> N
 
 
 def test_a_mode_that_is_stricter_already_is_left_alone() -> None:
-    for mode in (TradingMode.REDUCING, TradingMode.HALTED):
-        book = a_book(cash=80_000, last_mark=a_mark(90_000, 100_000, 2), mode=a_mode(mode, 2))
+    for mode in (
+        replace(a_mode(TradingMode.REDUCING, 2), actor="risk_manager"),
+        a_mode(TradingMode.HALTED, 2),
+    ):
+        book = a_book(cash=80_000, last_mark=a_mark(90_000, 100_000, 2), mode=mode)
         assert reviewed(book=book).reduce_because is None
 
 

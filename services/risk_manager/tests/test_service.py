@@ -24,6 +24,7 @@ from risk_manager.testing import (
     a_holding,
     a_lending,
     a_manual_order,
+    a_mark,
     a_mode,
     a_signal,
     a_venue,
@@ -276,6 +277,34 @@ async def test_question_and_pipeline_give_the_same_answer() -> None:
     # The question's answer also keeps what was asked for.
     same = {name: asked.figures[name] for name in decided.decision.figures}
     assert decided.decision == replace(asked, figures=same)
+
+
+async def test_a_question_is_answered_by_its_own_order_also_where_a_breach_would_flatten() -> None:
+    room = Room(limits=some_limits(flatten_on_breach=True))
+    room.store.holdings.append(a_holding("MSFT", 10, stop=95))
+    room.store.marks.append(a_mark(200_000, 200_000))
+
+    answered = await room.manager.validate(a_manual_order(quantity=5))
+
+    assert (answered.answer.symbol, answered.is_approved) == (AAPL, False)
+    assert len(room.store.validations) == 1
+    assert room.store.reviews == []
+
+
+async def test_a_breach_flattens_whatever_keys_were_given_to_a_flatten_before() -> None:
+    room = Room(limits=some_limits(flatten_on_breach=True))
+    room.store.holdings.append(a_holding("MSFT", 10, stop=95))
+    await room.manager.flatten("breach-2", "holiday", "token:operate")
+    # It came to nothing, and the shares are still there when much is lost.
+    room.store.executor_reads()
+    room.store.marks.append(a_mark(200_000, 200_000))
+
+    room.send(an_evaluation())
+    await room.manager.work()
+
+    given = [stored.decision for stored in await room.store.decisions(limit=5)]
+    assert [decision.is_approved for decision in given] == [True, True]
+    assert len({decision.answer.decision_id for decision in given}) == 2
 
 
 async def test_flatten_decides_once_per_key() -> None:

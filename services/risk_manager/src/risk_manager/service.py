@@ -250,7 +250,8 @@ class RiskManager:
         )
         order = _with_shares(order, market)
         outcome = reviews.review_manual(order, book, market, self.limits, self._venue, at)
-        (answered,) = outcome.decisions
+        # The order's own comes first; others follow where a breach would flatten.
+        answered = outcome.decisions[0]
         decision = replace(answered, figures={**_terms_of(order), **answered.figures})
         await self._store.record_validation(order.signal_id, decision, order.actor, at)
         return decision

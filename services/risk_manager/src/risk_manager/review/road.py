@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 
 from risk_manager import positions
 from risk_manager.limits import Code, Limits
@@ -20,7 +21,7 @@ from risk_manager.review.wishes import (
     manual_of,
     turn_wishes,
 )
-from risk_manager.snapshot import Book, Exposure, Market, Throttle, mark
+from risk_manager.snapshot import ZERO, Book, Exposure, Market, Mode, Throttle, mark
 from shared.domain.decisions import Approved, Purpose, Refused, Review, TradingMode
 from shared.domain.ids import MANAGEMENT_PREFIX, source_of_instant
 from shared.domain.signals import Evaluation, ManualOrder
@@ -146,28 +147,32 @@ def _review(
         book.lending,
     )
     # A loss that the last known prices make may be none: one that is there is found once the store answers.
-    may_judge = book.mode.mode is TradingMode.ACTIVE and market.unread is None
-    breach = breach_of(case) if may_judge else None
+    breach = breach_of(case) if _may_judge(book.mode) and market.unread is None else None
     wished = wishes(exposure)
-    if breach is not None and limits.flatten_on_breach:
+    flattens = breach is not None and limits.flatten_on_breach
+    if flattens:
         # All is left, so nothing is there to be managed.
         wished = [wish for wish in wished if not wish.signal_id.startswith(MANAGEMENT_PREFIX)]
-        wished += flatten_wishes(
-            f"breach-{book.mode.version + 1}",
-            {"reason": breach, "actor": "risk_manager"},
-            book,
-            exposure,
-            case.now,
-            besides={wish.symbol for wish in wished if wish.purpose is Purpose.EXIT},
-        )
     decisions: list[Decision] = []
-    for wish in wished:
+
+    def decide(wish: Wish) -> None:
+        nonlocal exposure
         decision = _decide(wish, exposure, case)
         decisions.append(decision)
         if isinstance(decision.answer, Approved):
             exposure = exposure.with_approval(
                 decision.answer, decision.strategy, day_of(decision.answer.act_from), case.now
             )
+
+    for wish in wished:
+        decide(wish)
+    if breach is not None and flattens:
+        asked = {"reason": breach, "actor": "risk_manager"}
+        # No key that a person may give to a flatten has such a sign in it.
+        flatten_id = f"breach/{book.mode.version + 1}"
+        gone = _gone(decisions, exposure)
+        for wish in flatten_wishes(flatten_id, asked, book, exposure, case.now, gone):
+            decide(wish)
     answers = [d.answer for d in decisions]
     return Outcome(
         Review(
@@ -182,6 +187,26 @@ def _review(
         breach,
         _stopped_by(decisions, case),
     )
+
+
+def _may_judge(mode: Mode) -> bool:
+    """Whether a breach found now is news: one that has reduced trading is not found again at each bar."""
+    is_reduced_by_hand = mode.mode is TradingMode.REDUCING and mode.actor != "risk_manager"
+    return mode.mode is TradingMode.ACTIVE or is_reduced_by_hand
+
+
+def _gone(decisions: list[Decision], exposure: Exposure) -> dict[Symbol, Decimal]:
+    """Shares that need no flatten any more: exits for them were just approved, or are under way for all of them."""
+    gone: dict[Symbol, Decimal] = {}
+    for answer in (decision.answer for decision in decisions):
+        symbol = answer.symbol
+        if answer.purpose is not Purpose.EXIT:
+            continue
+        if isinstance(answer, Approved):
+            gone[symbol] = gone.get(symbol, ZERO) + answer.quantity
+        elif answer.reason_code == Code.EXIT_IN_PROGRESS:
+            gone[symbol] = exposure.reducible(symbol)
+    return gone
 
 
 def _stopped_by(decisions: list[Decision], case: Case) -> tuple[Throttle, ...]:

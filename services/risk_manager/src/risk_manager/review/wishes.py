@@ -5,23 +5,27 @@ A signal, an order by hand, a flatten, or what a position itself asks for once a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 
 from risk_manager import positions
 from risk_manager.limits import Limits
 from risk_manager.management import is_day_over
 from risk_manager.review.case import Venue, Wish
 from risk_manager.sizing import stop_price, target_price
-from risk_manager.snapshot import Book, Exposure, figure
+from risk_manager.snapshot import ZERO, Book, Exposure, figure
 from shared.domain.decisions import Purpose, TradingMode
 from shared.domain.ids import flatten_signal_id, management_signal_id
 from shared.domain.money import plain
 from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.signals import Direction, Evaluation, ManualOrder, Signal
 from shared.domain.symbols import Symbol
+
+_NOTHING: Mapping[Symbol, Decimal] = MappingProxyType({})
 
 
 def entry_of(signal: Signal, limits: Limits) -> Wish:
@@ -155,9 +159,10 @@ def flatten_wishes(
     book: Book,
     exposure: Exposure,
     now: datetime,
-    besides: AbstractSet[Symbol] = frozenset(),
+    gone: Mapping[Symbol, Decimal] = _NOTHING,
 ) -> list[Wish]:
-    """A way out of everything held or on order, except for `besides`."""
+    """A way out of everything held or on order but the shares in `gone`, whose exits were approved before it."""
+    left = {symbol: exposure.reducible(symbol) - gone.get(symbol, ZERO) for symbol in book.symbols}
     return [
         _out_of(
             flatten_signal_id(book.account, flatten_id, symbol),
@@ -167,9 +172,10 @@ def flatten_wishes(
             exposure.price(symbol),
             now,
             asked,
+            quantity=quantity,
         )
-        for symbol in sorted(book.symbols - besides)
-        if exposure.reducible(symbol)
+        for symbol, quantity in sorted(left.items())
+        if quantity > ZERO
     ]
 
 
