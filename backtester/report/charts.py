@@ -114,7 +114,8 @@ def equity_chart(sheet: Tearsheet) -> Chart:
             "hovertemplate": "%{y:.1f} %<extra>Gross exposure</extra>",
         },
     ]
-    if np.any(sheet.attribution.short_exposure > 0.0):
+    has_shorts = bool(np.any(sheet.attribution.short_exposure > 0.0))
+    if has_shorts:
         net = sheet.attribution.net_exposure
         traces.append(
             {
@@ -143,7 +144,10 @@ def equity_chart(sheet: Tearsheet) -> Chart:
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
     }
     logarithmic = {**layout, "yaxis": {**layout["yaxis"], "type": "log"}}
-    note = "From the peak so far; exposure is what was held over equity at each close."
+    note = "From the peak so far; exposure is what was held over equity at each close"
+    if has_shorts:
+        note += ": coloured all of it, grey what was long less what was short"
+    note += "."
     if len(drawn) < len(equity):
         note += (
             f" Drawn with {len(drawn):,} of {len(equity):,} points, of which each stretch keeps its first, lowest, "
@@ -291,7 +295,12 @@ def _candles(
                 "type": "category",
                 "nticks": 8,
                 "tickangle": 0,
-                "rangeslider": {"visible": True, "thickness": 0.08},
+                # The overview shows all prices, whichever the candles in view have.
+                "rangeslider": {
+                    "visible": True,
+                    "thickness": 0.08,
+                    "yaxis": {"rangemode": "auto"},
+                },
                 "range": [first - 0.5, len(labels) - 0.5],
             },
             "yaxis": {"title": {"text": "USD a share"}, "fixedrange": False},

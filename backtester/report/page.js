@@ -4,6 +4,9 @@ const figures = JSON.parse(document.getElementById("figures").textContent);
 const shown = {};
 const system = window.matchMedia("(prefers-color-scheme: dark)");
 let look = null;
+// A sheet of A4 less its margins and a card's own edge, in pixels: while the page is printed charts are drawn for that.
+const PAPER = 674;
+let onPaper = false;
 
 function colours() {
   const style = getComputedStyle(document.documentElement);
@@ -51,12 +54,13 @@ function draw(name) {
   const colour = colours();
   const choice = painted(chart.choices[shown[name] || Object.keys(chart.choices)[0]], colour);
   const candles = choice.data.find((trace) => trace.type === "candlestick");
-  const narrow = element.clientWidth < 560;
+  const width = onPaper ? PAPER : element.clientWidth;
+  const narrow = width < 560;
   const height = narrow ? Math.round(chart.height * 0.82) : chart.height;
   element._drawnWidth = element.clientWidth;
   element.style.minHeight = height + "px";
   const layout = Object.assign({}, choice.layout, {
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", height, width: element.clientWidth,
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", height, width,
     margin: { l: narrow ? 44 : 58, r: 10, t: 26, b: 34 }, dragmode: narrow ? false : "zoom",
     font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("text") },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("muted"), activecolor: colour("accent") },
@@ -71,7 +75,9 @@ function draw(name) {
         else if (layout[key].type === "category") layout[key].tickangle = -35;
         else layout[key].nticks = 5;
       }
-      if (layout[key].rangeslider) layout[key].rangeslider = Object.assign({ bgcolor: colour("soft"), bordercolor: colour("line") }, layout[key].rangeslider);
+      // An overview to pull at is of no use on paper.
+      if (layout[key].rangeslider && onPaper) layout[key].rangeslider = { visible: false };
+      else if (layout[key].rangeslider) layout[key].rangeslider = Object.assign({ bgcolor: colour("soft"), bordercolor: colour("line") }, layout[key].rangeslider);
     }
   }
   if (candles) layout.yaxis.range = prices(candles, layout.xaxis.range);
@@ -107,9 +113,9 @@ for (const element of document.querySelectorAll("[data-choose]")) {
     draw(name);
   });
 }
-// Paper is white.
-window.addEventListener("beforeprint", () => wear("light"));
-window.addEventListener("afterprint", () => wear(wanted()));
+// Paper is white, and narrower than most windows.
+window.addEventListener("beforeprint", () => { onPaper = true; wear("light"); });
+window.addEventListener("afterprint", () => { onPaper = false; wear(wanted()); });
 // A chart follows the room it has: a turned phone, a wider window, paper.
 const rooms = new ResizeObserver((entries) => {
   for (const { target } of entries) {

@@ -381,7 +381,7 @@ def _trades(trades: Sequence[Trade]) -> str:
     )  # fmt: skip
     newest = f" (the newest {MOST_TRADES})" if len(trades) > MOST_TRADES else ""
     return (
-        f'<section class="card long"><h2>All trades{newest}</h2><details><summary>Show {min(len(trades), MOST_TRADES)} '
+        f'<section class="card long folded"><h2>All trades{newest}</h2><details><summary>Show {min(len(trades), MOST_TRADES)} '
         f'trades</summary><div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
         "</details></section>"
     )

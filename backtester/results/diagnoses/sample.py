@@ -60,7 +60,7 @@ def not_significant(evidence: Evidence) -> Diagnosis | None:
         "NOT_SIGNIFICANT",
         Severity.WARNING,
         f"A trade earned between {low:,.2f} and {high:,.2f} USD on average with 90 % confidence: that "
-        "includes nothing.",
+        "includes zero.",
     )
 
 
