@@ -359,6 +359,26 @@ class StoreContract:
                 Change(TradingMode.REDUCING, "less", "a", NOW), some_limits()
             )
 
+    async def test_a_breach_is_written_down_once_where_a_person_had_reduced_trading(
+        self, world: World
+    ) -> None:
+        await world.adopt(100_000)
+        approved = await take(world, an_evaluation(a_signal()))
+        assert approved is not None
+        await world.fill(approved, "500")
+        await world.executor_reads_all()
+        await world.store.change_mode(
+            Change(TradingMode.REDUCING, "less", "token:kill", NOW), some_limits()
+        )
+        found = []
+        for minute in (1, 2):
+            await take(world, an_evaluation(at=NOW + timedelta(minutes=minute)))
+            found.append(await world.store.mode(NOW))
+
+        assert [(mode.mode, mode.version, mode.actor) for mode in found] == [
+            (TradingMode.REDUCING, 3, "risk_manager")
+        ] * 2
+
     async def test_a_breach_of_drawdown_reduces_in_the_same_transaction(self, world: World) -> None:
         await world.adopt(100_000)
         approved = await take(world, an_evaluation(a_signal()))
