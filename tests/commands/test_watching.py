@@ -51,10 +51,35 @@ def seen(picture: Picture, width: int = 100, *, is_live: bool = False) -> str:
 
 
 def test_the_fullest_limits_come_first_with_how_full_they_are() -> None:
-    lines = seen(PICTURE).splitlines()
+    lines = seen(PICTURE).partition("fullest limits")[2].splitlines()
     limits = [line for line in lines if line.startswith(("daily trades", "drawdown "))]
 
     assert [line.split()[-1] for line in limits] == ["90%", "7%"]
+
+
+def test_the_accounts_figures_are_whole_also_in_half_of_a_wide_terminal() -> None:
+    rich = {**PICTURE.trading, "equity": "123456789.01", "cash": "-23456789.01"}
+
+    for width in (80, 120):
+        words = seen(replace(PICTURE, trading=rich), width).split()
+        assert {"123,456,789.01", "-23,456,789.01", "READY"} <= {*words}
+        assert words[words.index("drawdown") + 1] == "1.00"
+        assert words[words.index("exposure") + 1] == "50.00"
+
+
+def test_a_job_that_beats_on_the_machine_says_how_long_it_still_takes() -> None:
+    beats = [
+        {"job_id": f"job_{n}", "last": "DONE", "next_due_at": None, "next_in_s": s, "missed": 0}
+        for n, s in enumerate((12.4, 899.0, None))
+    ]
+
+    lines = [line.split() for line in seen(replace(PICTURE, jobs=beats)).splitlines()]
+
+    assert [line[2:-1] for line in lines if line[:1] and line[0].startswith("job_")] == [
+        ["in", "12", "s"],
+        ["in", "14", "min"],
+        ["-"],
+    ]
 
 
 def test_a_halt_is_named_with_its_reason() -> None:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from trader.commands.listing import cell, field, figure, listing, time_of
+from trader.commands.listing import cell, field, figure, listing, next_time, time_of
 from trader.commands.service_api import ServiceApi, Token, items
 from trader.runtime.instance import Instance
 
@@ -58,7 +58,7 @@ def list_jobs(as_json: JsonOption = False) -> None:
     columns = (
         field("job", "job_id"),
         field("last", "state"),
-        time_of("next_due_at", "next"),
+        next_time(),
         figure("missed", "missed"),
         field("detail", "detail"),
     )

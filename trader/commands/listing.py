@@ -56,6 +56,16 @@ def time_of(name: str, title: str = "New York") -> Shown:
     return Shown(title, lambda row: _time(row.get(name)))
 
 
+def percent(title: str, name: str) -> Shown:
+    """The share `name` of a whole (1 is all of it) as per cent, e.g. `2.49 %`."""
+    return Shown(title, lambda row: _percent(row.get(name)), is_figure=True)
+
+
+def next_time(title: str = "next") -> Shown:
+    """When a job runs next: the venue's time where that is its rule, else how long it still takes on the machine."""
+    return Shown(title, _next_time)
+
+
 def money(title: str, name: str) -> Shown:
     """The dollars `name` to the cent."""
     return Shown(title, lambda row: _dollars(row.get(name), _cents), is_figure=True)
@@ -104,6 +114,19 @@ def cell(value: object) -> Text:
 
 def _ratio(value: object) -> Text:
     return Text(f"{value:.4f}") if isinstance(value, float) else cell(value)
+
+
+def _percent(value: object) -> Text:
+    is_share = isinstance(value, int | float) and not isinstance(value, bool)
+    return Text(f"{value:,.2%}".replace("%", " %")) if is_share else cell(value)
+
+
+def _next_time(row: Row) -> Text:
+    at, in_s = row.get("next_due_at"), row.get("next_in_s")
+    if at or not isinstance(in_s, int | float):
+        return _time(at) if at else cell(None)
+    minutes, seconds = divmod(round(in_s), 60)
+    return Text(f"in {minutes} min" if minutes else f"in {seconds} s")
 
 
 def _time(value: object) -> Text:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -20,9 +21,10 @@ from trader.commands.listing import (
     field,
     listing,
     money,
+    next_time,
     order_phrase,
+    percent,
     progress,
-    ratio,
     time_of,
 )
 
@@ -41,8 +43,8 @@ BUDGETS = (field("provider", "provider"), field("used", "used"), field("of", "li
 FIGURES = (
     money("equity", "equity"),
     money("cash", "cash"),
-    ratio("drawdown", "drawdown"),
-    ratio("exposure", "gross_exposure"),
+    percent("drawdown", "drawdown"),
+    percent("exposure", "gross_exposure"),
     field("positions", "positions"),
     field("differences", "differences"),
     field("executor", "executor"),
@@ -78,7 +80,7 @@ class Picture:
 def shown(picture: Picture, *, is_live: bool = False) -> RenderableType:
     """The picture for a terminal; with `is_live` no more than a screen of it."""
     trading: list[RenderableType] = [_headline(picture), ""]
-    trading += [_titled("account", listing([picture.trading], FIGURES)), ""]
+    trading += [_titled("account", _account(picture.trading)), ""]
     if picture.limits:
         trading += [_titled("fullest limits", _limits(picture.limits)), ""]
     if picture.orders:
@@ -145,6 +147,19 @@ def _programs(programs: Sequence[ProgramFigures]) -> Table:
     return table
 
 
+def _account(trading: Mapping[str, Any]) -> Table:
+    """The account's figures, two beside each other: in one row no half of a screen holds them, and money is never cut."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    for _ in range(2):
+        table.add_column(style=_QUIET)
+        table.add_column(justify="right", no_wrap=True)
+    said = [(each.title, each.cell(trading)) for each in FIGURES]
+    half = -(-len(said) // 2)
+    for left, right in zip_longest(said[:half], said[half:], fillvalue=("", Text())):
+        table.add_row(*left, *right)
+    return table
+
+
 def _limits(limits: Sequence[Mapping[str, Any]]) -> Table:
     used = sorted(((_share(each), each) for each in limits), key=lambda pair: -pair[0])
     table = Table("limit", "", box=None, padding=(0, 2, 0, 0), pad_edge=False)
@@ -169,7 +184,7 @@ def _share(limit: Mapping[str, Any]) -> float:
 def _jobs(jobs: Sequence[Mapping[str, Any]]) -> Table:
     table = Table("job", "last run", "next", box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("missed", justify="right")
-    next_due = time_of("next_due_at")
+    due = next_time()
     for each in jobs:
         missed = cell(each.get("missed"))
         if missed.plain not in ("0", "-"):
@@ -177,7 +192,7 @@ def _jobs(jobs: Sequence[Mapping[str, Any]]) -> Table:
         table.add_row(
             cell(each.get("job_id")),
             _state(each.get("last")),
-            next_due.cell(each) if each.get("next_due_at") else cell(None),
+            due.cell(each),
             missed,
         )
     return table

@@ -151,7 +151,10 @@ def _rows(said: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _job(row: Mapping[str, Any]) -> dict[str, Any]:
     last = row.get("last_run")
     state = last.get("state") if isinstance(last, dict) else None
-    return {**{key: row.get(key) for key in ("job_id", "next_due_at", "missed")}, "last": state}
+    return {
+        **{key: row.get(key) for key in ("job_id", "next_due_at", "next_in_s", "missed")},
+        "last": state,
+    }
 
 
 def _disk(instance: Instance) -> dict[str, int]:
