@@ -56,6 +56,21 @@ def test_marks_outside_of_the_drawn_bars_are_left_out() -> None:
     assert named(drawn([a_bar(0, 100)], signals=[early, late]))["Signals"]["data"] == []
 
 
+def test_a_chart_says_from_when_on_its_marks_are_whole_where_older_ones_were_not_read() -> None:
+    bars = [a_bar(n, 100) for n in range(5)]
+    # Newest first, the oldest of them in the middle of the view.
+    read = [{"bar_end_at": AT + timedelta(minutes=3)}] * candles.MOST_MARKS
+    oldest = {"bar_end_at": AT + timedelta(minutes=2)}
+
+    said = candles.left_out(bars, [*read, oldest], [], [], [])
+
+    assert said == " · only the newest 400 of each are drawn: before 05 Jan 10:32 some are left out"
+    # Whatever was read without reaching an end, or back to before the view, is all there is to draw.
+    assert candles.left_out(bars, read, [], [], []) == ""
+    assert candles.left_out(bars, [*read, {"bar_end_at": AT}], [], [], []) == ""
+    assert candles.left_out([], [*read, oldest], [], [], []) == ""
+
+
 def test_resting_stops_and_targets_are_lines_with_their_prices() -> None:
     both = [a_resting_order("AAPL", "95", None), a_resting_order("AAPL", None, "110")]
 

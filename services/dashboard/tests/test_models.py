@@ -285,6 +285,18 @@ def test_the_days_result_is_measured_from_where_the_day_began() -> None:
     assert cells["decisions"].sub == "2 approved, 1 refused"
 
 
+def test_a_count_that_was_broken_off_says_so() -> None:
+    counts = {"signals": 5_001, "fills": 5_000, "approved": 4_000, "refused": 3_000}
+
+    cells = overview.stats([], None, counts, {})
+
+    assert (cells["signals"].text, cells["signals"].sub) == ("5,000+", "5,000 fills")
+    assert (cells["decisions"].text, cells["decisions"].sub) == (
+        "5,000+",
+        "4,000 approved, 3,000 refused",
+    )
+
+
 def test_before_the_first_valuation_nothing_is_invented() -> None:
     cells = overview.stats([], None, {"approved": 0, "refused": 0}, {})
 

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from dashboard.shown.texts import MOST_COUNTED
 from shared.adapters.postgres import Database
 from shared.domain.ids import wish_of
 
@@ -56,28 +57,30 @@ _MODE = """
 _STATUS = """
     SELECT state, since_at, reason, reconciled_at FROM trade_executor.v_status WHERE account = :account
 """
+# Each counts :most rows at most, and none reads back beyond that: today's rows are the newest ones.
 _COUNTS = """
     SELECT
-        (SELECT count(*) FROM strategy_engine.v_signals
-         WHERE account = :account AND bar_end_at >= :midnight) AS signals,
-        (SELECT count(*) FROM risk_manager.v_decisions
-         WHERE account = :account AND decided_at >= :midnight AND outcome = 'approved') AS approved,
-        (SELECT count(*) FROM risk_manager.v_decisions
-         WHERE account = :account AND decided_at >= :midnight AND outcome = 'refused') AS refused,
-        (SELECT count(*) FROM trade_executor.v_intents
-         WHERE account = :account AND created_at >= :midnight) AS orders,
-        (SELECT count(*) FROM trade_executor.v_fills
-         WHERE account = :account AND executed_at >= :midnight) AS fills,
+        (SELECT count(*) FROM (SELECT bar_end_at FROM strategy_engine.v_signals
+                               WHERE account = :account ORDER BY id DESC LIMIT :most) AS newest
+         WHERE bar_end_at >= :midnight) AS signals,
+        (SELECT count(*) FROM (SELECT 1 FROM risk_manager.v_decisions WHERE account = :account
+                               AND decided_at >= :midnight AND outcome = 'approved' LIMIT :most) AS found) AS approved,
+        (SELECT count(*) FROM (SELECT 1 FROM risk_manager.v_decisions WHERE account = :account
+                               AND decided_at >= :midnight AND outcome = 'refused' LIMIT :most) AS found) AS refused,
+        (SELECT count(*) FROM (SELECT executed_at FROM trade_executor.v_fills
+                               WHERE account = :account ORDER BY id DESC LIMIT :most) AS newest
+         WHERE executed_at >= :midnight) AS fills,
         (SELECT count(*) FROM trade_executor.v_intents
          WHERE account = :account AND state = 'UNKNOWN') AS unknown,
         (SELECT count(*) FROM trade_executor.v_intents
          WHERE account = :account AND state IN ('PENDING', 'SENDING', 'UNKNOWN', 'ACKED', 'PARTIAL')) AS open,
         (SELECT count(*) FROM trade_executor.v_differences
          WHERE account = :account AND closed_at IS NULL) AS differences,
-        (SELECT count(*) FROM data_collector.v_quarantine
-         WHERE account = :account AND released_at IS NULL) AS quarantined,
-        (SELECT count(*) FROM scheduler.v_notices
-         WHERE account = :account AND (state = 'GIVEN_UP' OR (state = 'WAITING' AND tries > 0))) AS undelivered
+        (SELECT count(*) FROM (SELECT 1 FROM data_collector.v_quarantine
+                               WHERE account = :account AND released_at IS NULL LIMIT :most) AS found) AS quarantined,
+        (SELECT count(*) FROM (SELECT state, tries FROM scheduler.v_notices
+                               WHERE account = :account ORDER BY number DESC LIMIT :most) AS newest
+         WHERE state = 'GIVEN_UP' OR (state = 'WAITING' AND tries > 0)) AS undelivered
 """
 _INTENT_COLUMNS = """
     SELECT client_order_id, decision_id, signal_id, symbol, side, purpose, type, order_class, time_in_force,
@@ -306,8 +309,8 @@ class PostgresReads:
         return await self._first(_STATUS)
 
     async def counts(self, midnight: datetime) -> Row:
-        """How much has happened since `midnight`, and what waits for somebody."""
-        return (await self._rows(_COUNTS, midnight=midnight))[0]
+        """How much has happened since `midnight`, and what waits for somebody; MOST_COUNTED + 1 is more than that."""
+        return (await self._rows(_COUNTS, midnight=midnight, most=MOST_COUNTED + 1))[0]
 
     async def intents(
         self,

@@ -15,8 +15,6 @@ from dashboard.shown import candles, positions
 from dashboard.shown.texts import number
 from shared.domain.errors import InvalidInput
 
-_MOST_MARKS = 400
-
 
 def build(visit: Visit) -> Refresh:
     """The page, and what brings it up to date."""
@@ -79,10 +77,10 @@ def build(visit: Visit) -> Refresh:
             ),
             _lines(visit, name, wanted, query),
             visit.answer_or("data_collector", f"/data/corporate-actions/{name}", 30.0),
-            visit.rows("signals", _MOST_MARKS, name),
-            visit.rows("fills", _MOST_MARKS, name),
-            visit.rows("intents", _MOST_MARKS, name),
-            visit.rows("stop_moves", name),
+            visit.rows("signals", candles.READ, name),
+            visit.rows("fills", candles.READ, name),
+            visit.rows("intents", candles.READ, name),
+            visit.rows("stop_moves", name, candles.READ),
             visit.rows("protection"),
             visit.answer_or("trade_executor", "/positions", 0.5),
         )
@@ -92,7 +90,8 @@ def build(visit: Visit) -> Refresh:
         say(
             note,
             why
-            or f"{name} {length} in today's shares · triangles are fills, pins signals, dashed lines rest at the broker",
+            or f"{name} {length} in today's shares · triangles are fills, pins signals, dashed lines rest at the broker"
+            f"{candles.left_out(items, signals, fills, intents, moves)}",
         )
         resting = [] if until.value else positions.by_symbol(protection).get(name, [])
         quantity = next(

@@ -44,6 +44,9 @@ USUAL = ("sma20", "sma50")
 MOST_CHOSEN = 6
 TIMEFRAMES = ("1Min", "5Min", "15Min", "1Hour", "1Day")
 MOST_BARS = 500
+# So many signals, fills, orders and moves of stops are drawn, the newest; one more is read, which tells whether there are older.
+MOST_MARKS = 400
+READ = MOST_MARKS + 1
 # Percent of the chart's height, from the top; what is left below carries the slider.
 _TOP, _BOTTOM, _GAP, _VOLUME, _PANEL = 8.0, 88.0, 3.0, 11.0, 15.0
 STATS = (
@@ -111,6 +114,31 @@ def spans(
             # Moves that are later than the way out belong to nothing any more.
             found = _ended([span for span in found if span.from_at <= at], at)
     return found
+
+
+def left_out(
+    bars: Sequence[Mapping[str, Any]],
+    signals: Sequence[Mapping[str, Any]],
+    fills: Sequence[Mapping[str, Any]],
+    intents: Sequence[Mapping[str, Any]],
+    moves: Sequence[Mapping[str, Any]],
+) -> str:
+    """What of the view may lack marks, since no more than READ of a kind were read, newest first; empty where none does."""
+    cut_at = [
+        rows[-1][at]
+        for rows, at in (
+            (signals, "bar_end_at"),
+            (fills, "executed_at"),
+            (intents, "created_at"),
+            (moves, "decided_at"),
+        )
+        if len(rows) >= READ
+    ]
+    begins_at = instant(bars[0]["start_at"]) if bars else None
+    if not cut_at or begins_at is None or max(cut_at) <= begins_at:
+        return ""
+    where = label_of(max(cut_at), intraday=True)
+    return f" · only the newest {MOST_MARKS} of each are drawn: before {where} some are left out"
 
 
 def _signed(fill: Mapping[str, Any]) -> Decimal:

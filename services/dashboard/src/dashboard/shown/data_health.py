@@ -15,6 +15,7 @@ from dashboard.shown.texts import (
     Row,
     age,
     count,
+    counted,
     figure,
     instant,
     moment,
@@ -102,7 +103,7 @@ def stats(status: Mapping[str, Any], quarantined: int, now: datetime) -> dict[st
             WARN if status["late_bars"] else "",
             sub="stored, not decided on",
         ),
-        "refused": Cell(count(quarantined), WARN if quarantined else "", sub="wait for a person"),
+        "refused": Cell(counted(quarantined), WARN if quarantined else "", sub="wait for a person"),
         "reconnects": Cell(count(status["reconnects"]), sub="since the start"),
     }
 

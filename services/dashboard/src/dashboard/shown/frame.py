@@ -15,6 +15,7 @@ from dashboard.shown.texts import (
     Cell,
     clock_time,
     count,
+    counted,
     span,
     state,
     words,
@@ -89,7 +90,7 @@ def notices(
         many = counts["undelivered"]
         found.append(
             Notice(
-                f"Undelivered: {count(many)} notification{'s' if many > 1 else ''}.",
+                f"Undelivered: {counted(many)} notification{'s' if many > 1 else ''}.",
                 "Logs & audit says which, and why they have not arrived.",
                 WARN,
             )

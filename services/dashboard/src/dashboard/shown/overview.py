@@ -17,6 +17,7 @@ from dashboard.shown.texts import (
     Row,
     age,
     count,
+    counted,
     figure,
     moment,
     money,
@@ -104,10 +105,12 @@ def stats(
             WARN if unknown else "",
             sub=f"{count(unknown)} unknown" if unknown else "none unknown",
         ),
-        "signals": Cell(count(counts.get("signals")), sub=f"{count(counts.get('fills'))} fills"),
+        "signals": Cell(
+            counted(counts.get("signals")), sub=f"{counted(counts.get('fills'))} fills"
+        ),
         "decisions": Cell(
-            count(counts.get("approved", 0) + counts.get("refused", 0)),
-            sub=f"{count(counts.get('approved'))} approved, {count(counts.get('refused'))} refused",
+            counted(counts.get("approved", 0) + counts.get("refused", 0)),
+            sub=f"{counted(counts.get('approved'))} approved, {counted(counts.get('refused'))} refused",
         ),
     }
 

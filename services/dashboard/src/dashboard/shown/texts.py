@@ -86,6 +86,16 @@ def count(value: int | None) -> str:
     return DASH if value is None else f"{value:,}"
 
 
+# What a page counts is counted so far and no further, however long the ledger is.
+MOST_COUNTED = 5_000
+
+
+def counted(value: int | None) -> str:
+    """How many of what is counted up to MOST_COUNTED and one more: `5,000+` where there are more."""
+    is_more = value is not None and value > MOST_COUNTED
+    return f"{MOST_COUNTED:,}+" if is_more else count(value)
+
+
 def _minus(text: str) -> str:
     return text.replace("-", "\u2212")
 
