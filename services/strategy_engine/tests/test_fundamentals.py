@@ -49,9 +49,9 @@ def taken(*given: tuple[str, int, float]) -> Snapshots:
     )
 
 
-def test_a_bar_knows_the_newest_snapshot_taken_by_its_end_and_no_later_one() -> None:
+def test_a_bar_knows_the_newest_snapshot_taken_before_its_end_and_no_later_one() -> None:
     panel = a_panel([10, 20, 30, 40], 2)
-    snapshots = taken(("S0", 30, 3.0), ("S0", 20, 2.0), ("S1", 31, 9.0), ("ELSE", 5, 7.0))
+    snapshots = taken(("S0", 29, 3.0), ("S0", 19, 2.0), ("S1", 30, 9.0), ("ELSE", 5, 7.0))
 
     known = with_fundamentals(panel, snapshots)
 
@@ -155,14 +155,16 @@ def test_a_figure_taken_later_is_found_by_the_check_of_look_ahead() -> None:
     assert check_lookahead(Peeks(), panel).differences
 
 
-def test_live_a_batch_knows_what_was_taken_by_its_end_and_the_signal_keeps_the_figures() -> None:
+def test_live_a_batch_knows_what_was_taken_before_its_end_and_the_signal_keeps_the_figures() -> (
+    None
+):
     market = Market()
     first, second = market.announce(a_bar("AAPL", 0)), market.announce(a_bar("AAPL", 1))
     ends = [to_epoch_us(batch.end_at) for batch in (first, second)]
     market.store.companies = [
-        taken(("AAPL", ends[0], 12.0)),
-        taken(("AAPL", ends[0] + 1, 9.0), ("MSFT", ends[0] + 1, 5.0)),
-        taken(("AAPL", ends[1] + 1, 30.0)),
+        taken(("AAPL", ends[0] - 1, 12.0)),
+        taken(("AAPL", ends[0], 9.0), ("MSFT", ends[0], 5.0)),
+        taken(("AAPL", ends[1], 30.0)),
     ]
     engine = market.engine(Cheap())
 

@@ -291,14 +291,14 @@ class Screened(VectorStrategy):
         return Wishes(passed, panel.passed_screen == 0.0, "passed", "did not pass")
 
 
-def test_a_strategy_that_asks_for_screens_sees_the_one_taken_by_the_end_of_the_bar() -> None:
+def test_a_strategy_that_asks_for_screens_sees_the_one_taken_before_the_end_of_the_bar() -> None:
     market = Market()
     bars = [a_bar(symbol) for symbol in ("AAPL", "MSFT")]
     batch = market.announce(*bars)
     end_us = to_epoch_us(batch.end_at)
     market.store.taken = [
-        Screen(end_us, frozenset({"MSFT"})),
-        Screen(end_us + 1, frozenset({"AAPL", "MSFT"})),
+        Screen(end_us - 1, frozenset({"MSFT"})),
+        Screen(end_us, frozenset({"AAPL", "MSFT"})),
     ]
     engine = market.engine(Screened())
 

@@ -70,12 +70,12 @@ def test_the_newest_own_bars_of_each_symbol_that_has_one_are_what_is_seen_live(
 # ---------------------------------------------------------------------- screens
 
 
-def test_a_bar_knows_the_newest_screen_taken_by_its_end_and_no_later_one() -> None:
+def test_a_bar_knows_the_newest_screen_taken_before_its_end_and_no_later_one() -> None:
     panel = minutes(np.ones((4, 2)))
     second_end = int(panel.times[1, 0])
     screens = [
-        Screen(second_end + 1, frozenset({"S1"})),
-        Screen(second_end, frozenset({"S0"})),
+        Screen(second_end, frozenset({"S1"})),
+        Screen(second_end - 1, frozenset({"S0"})),
     ]
 
     seen = with_screens(panel, screens).passed_screen

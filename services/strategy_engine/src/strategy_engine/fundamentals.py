@@ -168,11 +168,11 @@ def fundamentals_of(
     rows, column = snapshots.rows_of(symbols)
     taken_us = snapshots.taken_us[rows]
     bars = len(end_us)
-    # The first bar of its symbol that had not ended before it was taken, by bisection of all at once.
+    # The first bar of its symbol that ended after it was taken, by bisection of all at once.
     low, high = np.zeros(len(rows), np.int64), np.full(len(rows), bars)
     for _ in range(bars.bit_length()):
         middle = (low + high) // 2
-        is_before = (middle < high) & (end_us[np.minimum(middle, bars - 1), column] < taken_us)
+        is_before = (middle < high) & (end_us[np.minimum(middle, bars - 1), column] <= taken_us)
         low, high = np.where(is_before, middle + 1, low), np.where(is_before, high, middle)
     place = np.zeros_like(end_us, np.int32)
     known = low < bars

@@ -83,13 +83,13 @@ class EvaluationStore(Protocol):
         ...
 
     async def screens(self, until_at: datetime, limit: int) -> list[Screen]:
-        """The newest `limit` screens that had been taken by `until_at`, in no order."""
+        """The newest `limit` screens that had been taken before `until_at`, in no order."""
         ...
 
     async def snapshots(
         self, *, after: int, since_at: datetime, until_at: datetime, limit: int
     ) -> tuple[int, Snapshots]:
-        """The newest `limit` snapshots of companies with ids above `after`, taken since and until then; and the last id."""
+        """The newest `limit` snapshots of companies with ids above `after`, taken since and before then; and the last id."""
         ...
 
     async def commit(

@@ -127,7 +127,7 @@ class PostgresEvaluations:
             result = await connection.execute(
                 text(
                     "SELECT taken_at, symbols FROM data_collector.v_screens "
-                    "WHERE account = :account AND taken_at <= :until ORDER BY taken_at DESC LIMIT :limit"
+                    "WHERE account = :account AND taken_at < :until ORDER BY taken_at DESC LIMIT :limit"
                 ),
                 {"account": self._account, "until": until_at, "limit": limit},
             )
@@ -144,7 +144,7 @@ class PostgresEvaluations:
             result = await connection.execute(
                 text(
                     f"SELECT id, symbol, taken_at, {', '.join(FUNDAMENTALS)} FROM data_collector.v_fundamentals "
-                    "WHERE account = :account AND id > :after AND taken_at > :since AND taken_at <= :until "
+                    "WHERE account = :account AND id > :after AND taken_at > :since AND taken_at < :until "
                     "ORDER BY id DESC LIMIT :limit"
                 ),
                 {

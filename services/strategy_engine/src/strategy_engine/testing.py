@@ -78,7 +78,7 @@ class MemoryEvaluations:
 
     async def screens(self, until_at: datetime, limit: int) -> list[Screen]:
         """See `EvaluationStore`."""
-        known = [screen for screen in self.taken if screen.taken_us <= to_epoch_us(until_at)]
+        known = [screen for screen in self.taken if screen.taken_us < to_epoch_us(until_at)]
         return sorted(known, key=lambda screen: screen.taken_us)[-limit:]
 
     async def snapshots(
@@ -88,7 +88,7 @@ class MemoryEvaluations:
         since_us, until_us = to_epoch_us(since_at), to_epoch_us(until_at)
         found, last = NO_SNAPSHOTS, after
         for number, some in list(enumerate(self.companies, 1))[after:][-limit:]:
-            if len(some) and some.taken_us.max() <= until_us:
+            if len(some) and some.taken_us.max() < until_us:
                 found, last = found.then(some, since_us + 1), number
         return last, found
 

@@ -1,8 +1,9 @@
 """Which symbols had passed the screen, and what was known of their companies, at the end of each bar?
 
 A screen is a provider's list of symbols that satisfy fundamental and other filters, kept with the instant at which it was
-taken, and so are the figures it showed. A bar knows the newest of either taken until its end and no later one; what is too old
-says nothing.
+taken, and so are the figures it showed. A bar knows the newest of either taken before its end: what comes at that very
+instant, as in a replay, whose clock stands still meanwhile, may or may not be there when the bar is decided on. What is too
+old says nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Universe:
 
 
 def with_screens(panel: Panel, screens: Sequence[Screen]) -> Panel:
-    """`panel` with what `screens` said by the end of each of its bars.
+    """`panel` with what `screens` said before the end of each of its bars.
 
     Raises:
         InvalidInput: the panel has no times.
@@ -50,7 +51,7 @@ def with_screens(panel: Panel, screens: Sequence[Screen]) -> Panel:
     through = np.full((len(ordered) + 1, len(panel.symbols)), np.nan)
     for row, screen in enumerate(ordered):
         through[row] = [symbol in screen.symbols for symbol in panel.symbols]
-    newest = np.searchsorted(taken, ends, side="right") - 1
+    newest = np.searchsorted(taken, ends, side="left") - 1
     known = through[newest, np.arange(len(panel.symbols))]
     if len(taken):
         known = np.where(ends - taken[np.maximum(newest, 0)] > _OLDEST_US, np.nan, known)
