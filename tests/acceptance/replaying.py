@@ -10,6 +10,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.executions import executions_of
 from shared.adapters.parquet import ParquetBars
@@ -21,7 +23,7 @@ from trader.audit import Audit, verify
 from trader.explain import Explainer
 from trader.replay.rest import Phase, Step
 from trader.replay.session import Replay, ReplayPlan, open_replay
-from trader.runtime.instance import Instance
+from trader.runtime.instance import SIMULATOR, Instance
 from trader.runtime.stack import LocalStack
 
 # Orders, then fills, each as the tuple of what must be the same in every run.
@@ -57,6 +59,27 @@ async def replaying(
             yield replay
     finally:
         LocalStack(instance).remove()
+
+
+def at_the_venue(replay: Replay, **fault: object) -> None:
+    """Let something go wrong at the venue; what, says `simulator.faults`."""
+    instance = replay.stack.instance
+    told = instance.settings["SIMULATOR_ADMIN_TOKEN"]
+    httpx.post(
+        f"{instance.url_of(SIMULATOR)}/admin/faults",
+        json=fault,
+        headers={"Authorization": f"Bearer {told}"},
+        timeout=60,
+        trust_env=False,
+    ).raise_for_status()
+
+
+async def screens_of(replay: Replay) -> Counter[str]:
+    """How many screens were taken, and how many failed."""
+    rows = await replay.truth.latest(
+        "SELECT outcome FROM data_collector.v_screen_runs WHERE account = :account"
+    )
+    return Counter(row[0] for row in rows)
 
 
 def after_instants(count: int) -> Any:

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 from redis import Redis
 
@@ -24,6 +23,7 @@ from tests.acceptance.replaying import (
     Outcome,
     after_instants,
     assert_ledger_is_the_venues_book,
+    at_the_venue,
     outcome,
     replaying,
 )
@@ -158,23 +158,11 @@ def postgres_restarts(replay: Replay) -> None:
 
 
 def the_reply_is_lost(replay: Replay) -> None:
-    _fault(replay, kind="lose_reply", match={"method": "POST", "path": "/v2/orders"})
+    at_the_venue(replay, kind="lose_reply", match={"method": "POST", "path": "/v2/orders"})
 
 
 def the_stream_is_down(replay: Replay) -> None:
-    _fault(replay, kind="drop_stream", delay_s=1)
-
-
-def _fault(replay: Replay, **wish: object) -> None:
-    instance = replay.stack.instance
-    told = instance.settings["SIMULATOR_ADMIN_TOKEN"]
-    httpx.post(
-        f"{instance.url_of(SIMULATOR)}/admin/faults",
-        json=wish,
-        headers={"Authorization": f"Bearer {told}"},
-        timeout=60,
-        trust_env=False,
-    ).raise_for_status()
+    at_the_venue(replay, kind="drop_stream", delay_s=1)
 
 
 MISFORTUNES = {

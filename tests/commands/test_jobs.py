@@ -39,6 +39,7 @@ RUN = {
     "batch_id": 7,
     "end_at": "2026-03-02T14:31:00Z",
     "symbols": 3,
+    "screening": {"outcome": "off"},
     "stages": [{"stage": "collection", "took_s": 1.25}, {"stage": "strategies", "took_s": 0.5}],
     "signals": 2,
     "approved": 1,
@@ -132,6 +133,6 @@ def test_a_batch_is_shown_with_the_seconds_of_each_stage(
     assert main(["pipeline"]) == ExitCode.OK
 
     shown = capsys.readouterr().out.splitlines()[-1].split()
-    assert shown == ["03-02", "09:31", "3", "1.250", "0.500", "-", "-", "-", "2>1>1>0"]
+    assert shown == ["03-02", "09:31", "3", "off", "1.250", "0.500", "-", "-", "-", "2>1>1>0"]
     assert main(["pipeline", "--json"]) == ExitCode.OK
     assert json.loads(capsys.readouterr().out)["items"][0]["batch_id"] == 7

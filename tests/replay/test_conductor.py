@@ -48,6 +48,15 @@ def test_whoever_is_behind_is_named(behind: dict[str, object], who: str) -> None
     assert who in str(unfinished(a_step(), replace(AT_REST, **behind)))  # type: ignore[arg-type]
 
 
+def test_a_screen_that_is_due_is_waited_for_until_it_was_attempted() -> None:
+    before = replace(AT_REST, screen_due_at=NOON - timedelta(minutes=5))
+
+    assert "screen" in str(unfinished(a_step(Phase.OPEN), AT_REST, NOON))
+    assert "screen" in str(unfinished(a_step(Phase.OPEN), before, NOON))
+    assert unfinished(a_step(Phase.OPEN), replace(AT_REST, screen_due_at=NOON), NOON) is None
+    assert unfinished(a_step(Phase.OPEN), before, None) is None
+
+
 def test_only_a_close_waits_for_bars() -> None:
     none_yet = replace(AT_REST, newest_batch_end_at=None, batch_head=0)
     assert unfinished(a_step(Phase.OPEN), none_yet) is None

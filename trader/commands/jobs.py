@@ -25,6 +25,7 @@ NEWEST = 20
 MOST = 500
 # Of each stage the word that stands above its seconds.
 STAGES = {
+    "screener": "screen",
     "collection": "collect",
     "strategies": "decide",
     "risk": "review",
@@ -140,10 +141,18 @@ def pipeline(limit: LimitOption = NEWEST, as_json: JsonOption = False) -> None:
         table.add_row(
             until.cell(run),
             cell(run.get("symbols")),
-            *(cell(_seconds(took.get(stage))) for stage in STAGES),
+            *(cell(_seconds(took.get(stage, _instead(run, stage)))) for stage in STAGES),
             cell(counts),
         )
     Console().print(table)
+
+
+def _instead(run: Mapping[str, Any], stage: str) -> object:
+    """What stands for the seconds of a screen that was not taken: failed, or off."""
+    screening = run.get("screening")
+    if stage != "screener" or not isinstance(screening, dict):
+        return None
+    return screening.get("outcome")
 
 
 def _path(job: str) -> str:

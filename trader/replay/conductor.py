@@ -61,6 +61,7 @@ class Conductor:
         *,
         stall_s: float = 60.0,
         on_wait: Callable[[str], None] = lambda _: None,
+        screen_due_at: Callable[[datetime], datetime | None] = lambda _: None,
     ) -> None:
         """Take what it steps with.
 
@@ -68,6 +69,7 @@ class Conductor:
             ear: listens for the bells of all stages.
             stall_s: how long a step may take before the replay is given up.
             on_wait: told what is being waited for, each time it looks.
+            screen_due_at: since when a screen is due at an instant of the venue; absent: none is taken.
         """
         self._venue = venue
         self._truth = truth
@@ -76,6 +78,7 @@ class Conductor:
         self._timer = timer
         self._stall_s = stall_s
         self._on_wait = on_wait
+        self._screen_due_at = screen_due_at
         self._revision = 0
         self._unverified: dict[str, BookLine] = {}
 
@@ -128,7 +131,8 @@ class Conductor:
         comparing it afterwards is enough, unless booking what changed gave somebody new work.
         """
         while True:
-            waiting = unfinished(step, await self._truth.progress(step.venue_at))
+            progress = await self._truth.progress(step.venue_at)
+            waiting = unfinished(step, progress, self._screen_due_at(step.venue_at))
             if waiting is not None:
                 return waiting
             self._revision, changed = await self._venue.changes(self._revision)

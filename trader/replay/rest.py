@@ -46,7 +46,8 @@ class BookLine:
 class Progress:
     """How far each stage has come, from one snapshot of the database.
 
-    Heads are the newest ids written, positions the newest ids read; 0 where there is nothing.
+    Heads are the newest ids written, positions the newest ids read; 0 where there is nothing. `screen_due_at` is when
+    the screen was due that was attempted last.
     """
 
     executor_state: str
@@ -60,10 +61,19 @@ class Progress:
     manual_position: int
     review_head: int
     executor_position: int
+    screen_due_at: datetime | None = None
 
 
-def unfinished(step: Step, progress: Progress) -> str | None:
-    """Name the first stage that still has work for `step`, or None when all are at rest."""
+def unfinished(step: Step, progress: Progress, screen_due_at: datetime | None = None) -> str | None:
+    """Name the first stage that still has work for `step`, or None when all are at rest.
+
+    Args:
+        screen_due_at: since when a screen is due; None while none is. One that failed is no work any more.
+    """
+    if screen_due_at is not None and (
+        progress.screen_due_at is None or progress.screen_due_at < screen_due_at
+    ):
+        return "data_collector has not taken the screen"
     if step.phase is Phase.CLOSE and (
         progress.newest_batch_end_at is None or progress.newest_batch_end_at < step.instant_at
     ):

@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -25,6 +26,7 @@ from shared.config import Settings, load_settings
 from shared.domain.calendar import TradingCalendar
 from shared.domain.decisions import TradingMode
 from shared.domain.errors import Retryable, Unavailable
+from shared.domain.screens import screen_due_at
 from shared.messages import BELL_CLOCK, BELL_EXECUTIONS, BELL_REVIEWS
 from shared.ports import Bells, Ear, Ids, Timer
 from trader.replay.conductor import Conductor
@@ -35,6 +37,8 @@ from trader.runtime.instance import POSTGRES, REDIS, SERVICES, SIMULATOR, Instan
 from trader.runtime.stack import READY_WITHIN_S, LocalStack, probe
 
 SYNTHETIC = "SYNTHETIC"
+# What of the person's settings a replay has its own default for: a screen that some of the generated market passes.
+REPLAY_DEFAULTS = {"FINVIZ_SCREEN": "sh_price_o60"}
 DEMO_ACCOUNT = "demo"
 
 
@@ -129,6 +133,10 @@ def venue_settings(venue: str, account: str, clock_file: str) -> dict[str, str]:
         "ALPACA_DATA_STREAM_URL": venue.replace("http://", "ws://") + "/v2/iex",
         "ALPACA_PAPER_TRADING": "true",
         "ALPACA_REQUESTS_PER_MINUTE": "10000",
+        "FINVIZ_API_KEY": "SIMULATED-SCREENS",
+        "FINVIZ_URL": venue,
+        # Its bars are the venue's alone.
+        "TWELVE_DATA_API_KEY": "",
         "TRADING_ACCOUNT": account,
         "CLOCK_FILE": clock_file,
         # What is only simulated must not ring anybody's phone.
@@ -222,7 +230,15 @@ class Replay:
         return self._bells.listen(BELL_REVIEWS, BELL_EXECUTIONS)
 
     def _conductor(self, ear: Ear, on_wait: Callable[[str], None]) -> Conductor:
-        return Conductor(self.venue, self.truth, self._bells, ear, self._timer, on_wait=on_wait)
+        return Conductor(
+            self.venue,
+            self.truth,
+            self._bells,
+            ear,
+            self._timer,
+            on_wait=on_wait,
+            screen_due_at=partial(screen_due_at, self._calendar),
+        )
 
     async def _run_freely(
         self,
@@ -332,6 +348,7 @@ async def open_replay(
     instance.prepare_folders()
     clock_file = instance.run / "clock"
     told = {
+        **REPLAY_DEFAULTS,
         **instance.settings,
         **(settings or {}),
         **replay_settings(instance, account, clock_file, ids.new()),

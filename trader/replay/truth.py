@@ -40,7 +40,8 @@ _PROGRESS = text("""
       coalesce((SELECT max(id) FROM risk_manager.v_outbox
         WHERE account = :account AND topic = 'reviews'), 0),
       coalesce((SELECT position FROM trade_executor.v_cursors
-        WHERE account = :account AND source = 'risk_manager'), 0)
+        WHERE account = :account AND source = 'risk_manager'), 0),
+      (SELECT max(due_at) FROM data_collector.v_screen_runs WHERE account = :account)
 """)
 _ORDERS = text("""
     SELECT o.broker_order_id, o.status, o.filled_quantity,

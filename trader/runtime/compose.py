@@ -22,7 +22,7 @@ from shared.adapters.clocks import WallClock
 from shared.domain.errors import Misconfigured
 from shared.storage import is_bucket
 from simulator.generator import DEFAULT_SYMBOLS
-from trader.replay.session import venue_settings
+from trader.replay.session import REPLAY_DEFAULTS, venue_settings
 from trader.runtime.clients import Client, python_words
 from trader.runtime.credentials import SUPERUSER, password_of
 from trader.runtime.engine import ask, docker_command, require_versions
@@ -501,7 +501,7 @@ def demo_instance(instance: Instance) -> Instance:
     told = venue_settings(SIMULATOR_URL, DEMO_ACCOUNT, CLOCK_FILE)
     symbols = ",".join(DEFAULT_SYMBOLS)
     own = {**told, "TRADING_SYMBOLS": symbols, "TRADING_TIMEFRAME": "1Min"}
-    return replace(instance, settings={**instance.settings, **own})
+    return replace(instance, settings={**REPLAY_DEFAULTS, **instance.settings, **own})
 
 
 def told_to_containers(instance: Instance) -> dict[str, str]:

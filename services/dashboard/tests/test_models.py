@@ -377,7 +377,7 @@ def test_a_dead_collector_is_shown_as_such() -> None:
 def job(**more: Any) -> Any:
     return {
         "job_id": "reconcile", "description": "Compare.", "schedule": "before the open", "last_run": None,
-        "next_due_at": None, "next_in_s": None, "missed": 2, **more,
+        "next_due_at": None, "next_in_s": None, "missed": 2, "may_rest": True, "paused": None, **more,
     }  # fmt: skip
 
 
@@ -387,9 +387,11 @@ def test_a_job_can_be_paused_only_where_the_scheduler_knows_how() -> None:
         [job(paused={"reason": "clock", "actor": "operate", "since_at": AT})], may_run=True
     )[0]
 
-    assert plain.actions == (("run", "Run now"),)
+    assert plain.actions == (("run", "Run now"), ("pause", "Pause"))
     assert paused.actions == (("run", "Run now"), ("resume", "Resume"))
     assert jobs.rows([job()], may_run=False)[0].actions == ()
+    assert jobs.rows([job(next_in_s=5.0)], may_run=True)[0].actions == plain.actions
+    assert jobs.rows([job(may_rest=False)], may_run=True)[0].actions == (("run", "Run now"),)
     assert paused.cells["schedule"].sub == "clock (operate, 05 Jan 10:30)"
     assert plain.cells["missed"].tone == "warn"
 
@@ -546,6 +548,8 @@ def test_a_run_of_the_pipeline_tells_how_long_each_stage_took_and_what_came_of_i
     [row] = jobs.pipeline([run])
 
     assert row.cells["stages"].text == "collected 200 ms, evaluated 3 s"
+    [failed] = jobs.pipeline([{**run, "screening": {"outcome": "failed"}}])
+    assert failed.cells["stages"].text == "screener failed, collected 200 ms, evaluated 3 s"
     assert row.cells["stages"].sub == "too late to be decided on"
     assert [row.cells[name].text for name in ("signals", "approved", "refused")] == ["3", "1", "2"]
 

@@ -16,7 +16,7 @@ import structlog
 
 from data_collector.adapters.finviz import Finviz
 from data_collector.outcomes import NotData, ServerFailed, TooSlow, Truncated
-from data_collector.screening import Screening, Unbelievable
+from data_collector.screening import Outcome, Screening, Unbelievable, tell_off
 from data_collector.screens import (
     COLUMNS,
     FIGURES,
@@ -29,7 +29,13 @@ from data_collector.screens import (
 from data_collector.testing import FreeBudget, MemoryUniverse, ScriptedNewest
 from data_collector.tracking import tracked
 from shared.adapters.logs import set_up_logging
-from shared.domain.errors import InvalidInput, Misconfigured, RateLimited, TradingError
+from shared.domain.errors import (
+    InvalidInput,
+    Misconfigured,
+    RateLimited,
+    TradingError,
+    Unavailable,
+)
 from shared.domain.fundamentals import FUNDAMENTALS
 from shared.domain.symbols import Symbol
 from shared.testing.bar_stores import NOON
@@ -267,23 +273,95 @@ def test_results_are_noted_with_their_time_and_a_failure_leaves_the_last_one() -
     screening = Screening(SMALL, screener, universe, a_calendar(), clock, timer, ScriptedNewest())
 
     async def story() -> None:
-        task = asyncio.create_task(screening.run())
-        await timer.advance(299.0)
         first = Taken("small_caps", SMALL.filters, NOON, (candidate.symbol,))
+        for seconds in (0, 1, 299):
+            clock.set(NOON + timedelta(seconds=seconds))
+            await screening.look()
         assert universe.noted == [first]
-        await timer.advance(300.0)
+        clock.set(NOON + timedelta(minutes=5))
+        await screening.look()
         assert universe.noted == [first]
         errors = [screening.last_error]
-        await timer.advance(300.0)
+        clock.set(NOON + timedelta(minutes=11))
+        await screening.look()
         assert [taken.symbols for taken in universe.noted] == [(candidate.symbol,)] * 2
         assert universe.companies == {candidate.symbol: candidate.figures}
         assert [*errors, screening.last_error] == ["a page", None]
         clock.set(datetime(2026, 1, 17, 15, 0, tzinfo=UTC))
-        await timer.advance(900.0)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await screening.look()
 
     asyncio.run(story())
+
+    assert [
+        (run.due_at - NOON, run.ended_at - NOON, run.outcome, run.symbols, run.detail)
+        for run in universe.runs.values()
+    ] == [
+        (timedelta(0), timedelta(0), Outcome.TAKEN, 1, ""),
+        (timedelta(minutes=5), timedelta(minutes=5), Outcome.FAILED, 0, "a page"),
+        (timedelta(minutes=10), timedelta(minutes=11), Outcome.TAKEN, 1, ""),
+    ]
+
+
+def a_screening(universe: MemoryUniverse, *answers: Any) -> Screening:
+    return Screening(
+        SMALL,
+        Scripted(*answers),
+        universe,
+        a_calendar(),
+        FakeClock(NOON),
+        FakeTimer(),
+        ScriptedNewest(),
+    )
+
+
+def test_after_a_restart_a_screen_that_was_taken_is_left_alone_and_one_that_failed_tried_again() -> (
+    None
+):
+    (candidate,), _, _ = take(export(GOOD))
+    universe = MemoryUniverse()
+
+    async def story() -> None:
+        await a_screening(universe, NotData("a page")).look()
+        assert universe.runs[NOON].outcome is Outcome.FAILED
+        await a_screening(universe, ([candidate], 0, NOON)).look()
+        assert universe.runs[NOON].outcome is Outcome.TAKEN
+        await a_screening(universe).look()
+
+    asyncio.run(story())
+
+    assert list(universe.runs) == [NOON]
+
+
+def test_how_a_screen_went_is_stored_once_the_database_answers_without_asking_again() -> None:
+    universe = MemoryUniverse(absent=1)
+    screening = a_screening(universe, NotData("a page"))
+
+    async def story() -> None:
+        with pytest.raises(Unavailable):
+            await screening.look()
+        await screening.look()
+        await screening.look()
+
+    asyncio.run(story())
+
+    assert [run.detail for run in universe.runs.values()] == ["a page"]
+
+
+def test_that_no_screen_is_taken_is_stored_once_and_a_key_begins_anew() -> None:
+    (candidate,), _, _ = take(export(GOOD))
+    universe = MemoryUniverse()
+
+    async def story() -> None:
+        await tell_off(universe, NOON - timedelta(hours=1))
+        await tell_off(universe, NOON - timedelta(minutes=30))
+        await a_screening(universe, ([candidate], 0, NOON)).look()
+
+    asyncio.run(story())
+
+    assert [(run.outcome, run.detail) for run in universe.runs.values()] == [
+        (Outcome.OFF, "no screen is taken: FINVIZ_API_KEY is not set"),
+        (Outcome.TAKEN, ""),
+    ]
 
 
 def candidates(*names: str) -> list[Candidate]:

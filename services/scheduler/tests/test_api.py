@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from scheduler.api import router
 from scheduler.daily_report import Day
 from scheduler.jobs import BeatingJob, catalogue
-from scheduler.pipeline import PipelineRun
+from scheduler.pipeline import PipelineRun, Screening
 from scheduler.runs import Heartbeat, RunState, ServiceHealth
 from scheduler.service import Timekeeper
 from scheduler.testing import (
@@ -173,6 +173,36 @@ def test_a_run_of_the_pipeline_shows_each_stage_with_its_time_and_pages_go_on(ro
         ]
         assert (whole["signals"], whole["approved"], whole["orders"]) == (2, 1, 1)
         assert second["next"] is None
+
+    talk(room, conversation)
+
+
+def test_the_screen_before_a_run_is_its_first_stage_and_one_that_failed_says_why(
+    room: Room,
+) -> None:
+    due_at = NOW + timedelta(minutes=1)
+    taken = Screening("small_caps", due_at, "taken", due_at, 4, 0.25, "")
+    room.pipeline.kept = [
+        a_run(2, screening=taken),
+        a_run(1, screening=replace(taken, outcome="failed", symbols=0, detail="a page")),
+    ]
+
+    async def conversation(http: httpx.AsyncClient) -> None:
+        shown = (await http.get("/pipeline/runs", headers=READ)).json()["items"]
+
+        assert (shown[0]["stages"][0]["stage"], shown[0]["stages"][0]["took_s"]) == (
+            "screener",
+            0.25,
+        )
+        assert (shown[0]["screening"]["symbols"], shown[0]["screening"]["screen"]) == (
+            4,
+            "small_caps",
+        )
+        assert shown[1]["stages"][0]["stage"] == "collection"
+        assert (shown[1]["screening"]["outcome"], shown[1]["screening"]["detail"]) == (
+            "failed",
+            "a page",
+        )
 
     talk(room, conversation)
 

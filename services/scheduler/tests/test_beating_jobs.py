@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 import pytest
 
 from scheduler.jobs import BeatingJob, catalogue
-from scheduler.pipeline import Waiting
+from scheduler.pipeline import Screening, Waiting, late_screen, words_of_screen
 from scheduler.runs import Pause, RunState, ServiceHealth
 from scheduler.service import Timekeeper
 from scheduler.testing import (
@@ -188,6 +188,124 @@ def test_the_markets_phases_start_and_stop_the_work(now: datetime, awake: set[st
     # Health is asked for at any time, and what may be open at the broker is compared around the session too.
     always = {"service_health"} | ({"portfolio_sync"} if awake else set())
     assert asyncio.run(scenario()) == awake | always
+
+
+def test_a_job_begins_with_its_phase_though_its_pause_is_longer() -> None:
+    async def scenario() -> list[bool]:
+        room, timer = Room(), FakeTimer()
+        room.clock.set(utc(2, 14, 29))
+        calendar = a_week_in_march()
+        jobs = catalogue(fake_actions(room.peers, room.views, room.store, calendar, room.clock))
+        timekeeper = Timekeeper(jobs, room.store, calendar, room.clock, timer, CountingIds())
+        task = asyncio.ensure_future(timekeeper.keep_beating(heart(timekeeper, "risk_checks")))
+        found = []
+        await timer.advance(5)
+        found.append("risk_checks" in room.store.beats)
+        room.clock.set(utc(2, 14, 30))
+        await timer.advance(2)
+        found.append("risk_checks" in room.store.beats)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return found
+
+    assert asyncio.run(scenario()) == [False, True]
+
+
+def test_screens_are_looked_after_in_the_venues_time_however_fast_it_passes() -> None:
+    async def scenario() -> tuple[list[datetime], list[datetime | None]]:
+        room, timer = Room(), FakeTimer()
+        room.clock.set(utc(2, 14, 30))
+        calendar = a_week_in_march()
+        jobs = catalogue(fake_actions(room.peers, room.views, room.store, calendar, room.clock))
+        timekeeper = Timekeeper(jobs, room.store, calendar, room.clock, timer, CountingIds())
+        job = heart(timekeeper, "screens")
+        task = asyncio.ensure_future(timekeeper.keep_beating(job))
+        looked, due = [], []
+        for minute in (30, 33, 35, 50):
+            room.clock.set(utc(2, 14, minute))
+            await timer.advance(1.5)
+            looked.append(room.store.beats["screens"].at)
+            due.append(timekeeper.next_due_at(job))
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return looked, due
+
+    looked, due = asyncio.run(scenario())
+
+    assert looked == [utc(2, 14, 30), utc(2, 14, 30), utc(2, 14, 35), utc(2, 14, 50)]
+    assert due == [utc(2, 14, 35), utc(2, 14, 35), utc(2, 14, 40), utc(2, 14, 55)]
+
+
+def test_a_job_that_rests_is_next_due_when_one_of_its_phases_begins() -> None:
+    room = Room()
+    timekeeper = room.timekeeper()
+    due = {}
+    for now in (utc(2, 15, 0), utc(2, 21, 30), utc(4, 15, 0)):
+        room.clock.set(now)
+        due[now] = [
+            timekeeper.next_due_at(heart(timekeeper, job_id))
+            for job_id in ("service_health", "portfolio_sync", "price_updates", "screens")
+        ]
+
+    assert due == {
+        utc(2, 15, 0): [None, None, None, utc(2, 15, 0)],
+        utc(2, 21, 30): [None, None, None, utc(3, 14, 30)],
+        utc(4, 15, 0): [None, utc(5, 9, 0), utc(5, 14, 30), utc(5, 14, 30)],
+    }
+
+
+def a_screening(outcome: str, detail: str = "") -> Screening:
+    return Screening("small_caps", utc(2, 15, 25), outcome, utc(2, 15, 25), 3, 0.25, detail)
+
+
+@pytest.mark.parametrize(
+    ("screening", "newest_at", "said"),
+    [
+        (None, None, None),
+        (a_screening("off", "no key"), None, None),
+        (a_screening("taken"), utc(2, 15, 25), None),
+        (a_screening("failed", "a page"), utc(2, 15, 20), None),
+        (a_screening("failed", "a page"), None, "no screen yet: a page"),
+        (
+            a_screening("failed", "a page"),
+            utc(2, 15, 5),
+            "no screen since 2026-03-02T15:05:00+00:00: a page",
+        ),
+        (
+            a_screening("taken"),
+            utc(2, 15, 5),
+            "no screen since 2026-03-02T15:05:00+00:00: the data collector is behind",
+        ),
+    ],
+)
+def test_screens_that_stay_away_are_complained_of_where_any_are_taken(
+    screening: Screening | None, newest_at: datetime | None, said: str | None
+) -> None:
+    state = replace(FakePipeline().now, screening=screening, newest_screen_at=newest_at)
+
+    assert late_screen(state, a_week_in_march(), utc(2, 15, 30)) == said
+
+
+def test_the_job_says_how_the_newest_screen_went() -> None:
+    assert [
+        words_of_screen(each)
+        for each in (
+            None,
+            a_screening("off", "no key"),
+            a_screening("taken"),
+            a_screening("failed", "no"),
+        )
+    ] == [
+        {"screen": "none was due yet"},
+        {"screen": "no key"},
+        {
+            "screen": "small_caps",
+            "due": "2026-03-02T15:25:00+00:00",
+            "symbols": 3,
+            "took_s": 0.25,
+        },
+        {"screen": "small_caps", "due": "2026-03-02T15:25:00+00:00", "failed": "no"},
+    ]
 
 
 def test_a_paused_job_does_not_beat_and_a_store_that_is_away_lets_none_beat() -> None:

@@ -15,8 +15,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dashboard.adapters.backtests import Backtests
+from data_collector.adapters.universe import PostgresUniverse
 from data_collector.screens import Taken
-from data_collector.store import PostgresUniverse
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import open_database
 from shared.config import load_settings

@@ -19,18 +19,19 @@ from data_collector.adapters.alpaca_stream import AlpacaFeed
 from data_collector.adapters.finviz import PROVIDER as FINVIZ
 from data_collector.adapters.finviz import open_finviz
 from data_collector.adapters.twelve_data import PROVIDER as TWELVE_DATA
+from data_collector.adapters.universe import PostgresUniverse
 from data_collector.api import CollectorFigures, Rooms, router
 from data_collector.batches import GRACE_S
 from data_collector.budgets import Limits
 from data_collector.cross_check import CrossCheck, Tolerances
 from data_collector.jobs import CollectionJobs
 from data_collector.maintenance import Maintenance, Task
-from data_collector.paying import Budgets, StoredBudget
+from data_collector.paying import PATIENCE_S, Budgets, StoredBudget
 from data_collector.ports import History
-from data_collector.screening import EVERY_S, Screening
+from data_collector.screening import Screening, tell_off
 from data_collector.screens import parse_screen
 from data_collector.service import Collector
-from data_collector.store import PostgresBudgets, PostgresJournal, PostgresUniverse
+from data_collector.store import PostgresBudgets, PostgresJournal
 from data_collector.tracking import tracked
 from shared.adapters.clocks import MonotonicTimer, RandomIds, WallClock, clock_for
 from shared.adapters.exchange_calendar import load_calendar
@@ -46,11 +47,15 @@ from shared.adapters.redis import (
     redis_is_answering,
 )
 from shared.config import Settings
+from shared.domain.screens import SCREEN_EVERY
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
+from shared.messages import BELL_CLOCK
 from shared.ports import Clock, Timer
 
 _MOST_SCREENS = 100
+# A screen that would wait for longer is given up until the next is due.
+_SCREEN_PATIENCE_S = 5.0
 
 
 async def run(settings: Settings) -> None:
@@ -77,6 +82,7 @@ async def run(settings: Settings) -> None:
             histories.insert(0, await stack.enter_async_context(opened))
         journal = PostgresJournal(database, account)
         newest = RedisLatestBars(redis, account)
+        bells = RedisBells(redis, account, timer)
         collector = Collector(
             timeframe=timeframe,
             symbols=settings.trading_symbols,
@@ -88,7 +94,7 @@ async def run(settings: Settings) -> None:
             store=store,
             newest=newest,
             stream=RedisBarStream(redis, account),
-            bells=RedisBells(redis, account, timer),
+            bells=bells,
             journal=journal,
             actions=store.actions,
             max_age_bars=settings.risk_max_signal_age_bars,
@@ -174,6 +180,8 @@ async def run(settings: Settings) -> None:
                 collector.reconsider,
             )
             collector.tracking = following
+        else:
+            await tell_off(universe, clock.now())
         rooms = Rooms(
             account,
             collector,
@@ -194,7 +202,8 @@ async def run(settings: Settings) -> None:
         CollectorFigures(collector, tuple(budgets.values())).register(app.state.metrics)
         async with ServiceTasks() as tasks:
             if screening is not None:
-                tasks.create_task(screening.run())
+                moved = await stack.enter_async_context(bells.listen(BELL_CLOCK))
+                tasks.create_task(screening.run(moved))
             tasks.create_task(serve(app, settings.api_host, settings.data_collector_port))
             tasks.create_task(collector.run())
             tasks.create_task(jobs.run())
@@ -215,8 +224,11 @@ def budgets_of(
     limits = {
         ALPACA: Limits(settings.alpaca_requests_per_minute, 60),
         TWELVE_DATA: twelve,
-        FINVIZ: Limits(1, int(EVERY_S)),
+        FINVIZ: Limits(1, int(SCREEN_EVERY.total_seconds())),
     }
+    if settings.clock_file is not None:
+        # The simulator's, asked once in five minutes of the venue's time: a day's screens in seconds.
+        limits[FINVIZ] = Limits(10_000, 60)
     return {
         provider: StoredBudget(
             provider,
@@ -225,6 +237,7 @@ def budgets_of(
             clock,
             timer,
             # Enough to tell keys apart, and nothing of the key itself.
+            patience_s=_SCREEN_PATIENCE_S if provider == FINVIZ else PATIENCE_S,
             name=f"{provider} {hashlib.sha256(key.encode()).hexdigest()[:12]}",
         )
         for provider, key in key_of.items()

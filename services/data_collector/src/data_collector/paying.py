@@ -15,6 +15,7 @@ from shared.ports import Clock, Timer
 
 # Nobody sleeps longer without looking whether another process changed the budget.
 _LONGEST_NAP_S = 30.0
+PATIENCE_S = 120.0
 
 
 class Budgets(Protocol):
@@ -62,7 +63,7 @@ class StoredBudget:
     clock: Clock
     timer: Timer
     name: str = ""
-    patience_s: float = 120.0
+    patience_s: float = PATIENCE_S
     paid: int = 0
     _waiting: dict[int, Waiting] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -20,10 +20,8 @@ from data_collector.backfill import Marker
 from data_collector.boundary import Refused
 from data_collector.budgets import Spent
 from data_collector.ports import Announced, Doubt, Hold, Job, JobState, Reject
-from data_collector.screens import Taken
 from shared.adapters.postgres import Database, lock
 from shared.domain.bar_blocks import BarBlock, from_epoch_us
-from shared.domain.fundamentals import FUNDAMENTALS
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 
@@ -34,24 +32,6 @@ _JOB = (
     "bars_new, bars_refused, error, ended_at, through, group_through, reached_at, pieces_done, "
     "pieces_total, providers, note"
 )
-
-# A company's figures change with its reports, its ratios with the price: a screen every five minutes says no more.
-_KEPT_EVERY = timedelta(hours=1)
-_NOTE_COMPANIES = text(f"""
-    INSERT INTO data_collector.fundamentals (account, symbol, taken_at, {", ".join(FUNDAMENTALS)})
-    SELECT :account, seen.*
-    FROM (
-        SELECT company, CAST(:taken_at AS timestamptz), {", ".join(FUNDAMENTALS)}
-        FROM unnest(
-            CAST(:symbols AS text[]),
-            {", ".join(f"CAST(:{name} AS double precision[])" for name in FUNDAMENTALS)}
-        ) AS shown (company, {", ".join(FUNDAMENTALS)})
-    ) AS seen
-    WHERE NOT EXISTS (
-        SELECT FROM data_collector.fundamentals AS kept
-        WHERE kept.account = :account AND kept.symbol = seen.company AND kept.taken_at > :kept_since
-    )
-    ON CONFLICT DO NOTHING""")
 
 
 class PostgresJournal:
@@ -481,80 +461,3 @@ class PostgresBudgets:
             return after
 
         return await self._database.run(write)
-
-
-class PostgresUniverse:
-    """See `Universe`."""
-
-    def __init__(self, database: Database, account: str) -> None:
-        self._database = database
-        self._account = account
-
-    async def note(
-        self, taken: Taken, companies: Mapping[Symbol, Mapping[str, float | None]]
-    ) -> None:
-        """See `Universe`."""
-
-        async def write(connection: AsyncConnection) -> None:
-            await connection.execute(
-                text(
-                    "INSERT INTO data_collector.screens (account, screen, filters, taken_at, symbols) "
-                    "VALUES (:account, :screen, CAST(:filters AS text[]), :taken_at, "
-                    "CAST(:symbols AS text[])) ON CONFLICT DO NOTHING"
-                ),
-                {
-                    "account": self._account,
-                    "screen": taken.screen,
-                    "filters": list(taken.filters),
-                    "taken_at": taken.taken_at,
-                    "symbols": list(taken.symbols),
-                },
-            )
-            if companies:
-                given = {name: [c.get(name) for c in companies.values()] for name in FUNDAMENTALS}
-                await connection.execute(
-                    _NOTE_COMPANIES,
-                    {
-                        "account": self._account,
-                        "taken_at": taken.taken_at,
-                        "kept_since": taken.taken_at - _KEPT_EVERY,
-                        "symbols": list(companies),
-                        **given,
-                    },
-                )
-
-        await self._database.run(write)
-
-    async def held(self) -> frozenset[Symbol]:
-        """See `Universe`."""
-
-        async def read(connection: AsyncConnection) -> frozenset[Symbol]:
-            result = await connection.execute(
-                text(
-                    "SELECT symbol FROM trade_executor.v_positions "
-                    "WHERE account = :account AND quantity <> 0"
-                ),
-                {"account": self._account},
-            )
-            return frozenset(Symbol(row.symbol) for row in result)
-
-        return await self._database.run(read)
-
-    async def seen(self, *, until_at: datetime, limit: int) -> list[Taken]:
-        """See `Universe`."""
-
-        async def read(connection: AsyncConnection) -> list[Taken]:
-            result = await connection.execute(
-                text(
-                    "SELECT screen, filters, taken_at, symbols FROM data_collector.screens "
-                    "WHERE account = :account AND taken_at <= :until_at "
-                    "ORDER BY taken_at DESC, id DESC LIMIT :limit"
-                ),
-                {"account": self._account, "until_at": until_at, "limit": limit},
-            )
-            return [
-                Taken(row.screen, tuple(row.filters), row.taken_at, tuple(row.symbols))
-                for row in result
-            ]
-
-        return await self._database.run(read)

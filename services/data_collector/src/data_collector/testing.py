@@ -24,10 +24,12 @@ from data_collector.ports import (
     ToldActions,
     UnappliedAction,
 )
+from data_collector.screening import ScreenRun
 from data_collector.screens import Taken
 from shared.domain.bar_blocks import BarBlock, from_epoch_us
 from shared.domain.bars import Bar
 from shared.domain.corporate_actions import CorporateAction
+from shared.domain.errors import Unavailable
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.ports import LatestBar
@@ -335,6 +337,9 @@ class MemoryUniverse:
     positions: frozenset[Symbol] = frozenset()
     # What was shown last of each company.
     companies: dict[Symbol, Mapping[str, float | None]] = field(default_factory=dict)
+    runs: dict[datetime, ScreenRun] = field(default_factory=dict)
+    # How often `ended` gives no answer before it does.
+    absent: int = 0
 
     async def note(
         self, taken: Taken, companies: Mapping[Symbol, Mapping[str, float | None]]
@@ -351,6 +356,17 @@ class MemoryUniverse:
     async def seen(self, *, until_at: datetime, limit: int) -> Sequence[Taken]:
         """See `Universe`."""
         return [t for t in reversed(self.noted) if t.taken_at <= until_at][:limit]
+
+    async def ended(self, run: ScreenRun) -> None:
+        """See `Universe`."""
+        if self.absent:
+            self.absent -= 1
+            raise Unavailable("the database gives no answer")
+        self.runs[run.due_at] = run
+
+    async def newest_run(self) -> ScreenRun | None:
+        """See `Universe`."""
+        return self.runs[max(self.runs)] if self.runs else None
 
 
 @dataclass

@@ -162,6 +162,21 @@ def test_a_screen_is_taken_and_what_it_showed_can_be_asked_for_later(rig: Any) -
         (symbol, taken["taken_at"].replace("Z", "+00:00")) for symbol in ("BBB", "CCC")
     ]
     assert all(row["ps"] > 0 and -1 < row["profit_margin"] < 1 for row in kept)
+    runs = "SELECT * FROM data_collector.v_screen_runs WHERE account = $1 ORDER BY due_at"
+    (run,) = rig.wait(lambda: rig.rows(runs), "how it went")
+    assert (run["outcome"], run["symbols"], run["took_s"] > 0) == ("taken", 2, True)
+    rig.simulator.post("/admin/faults", {"kind": "status", "match": {"path": "/export/screener"}})
+    while rig.simulator.close_instant()["instant_at"] < "2026-01-13T14:45":
+        pass
+    (_, failed) = rig.wait(
+        lambda: len(found := rig.rows(runs)) > 1 and found, "the screen of 14:45, which fails"
+    )
+    assert [each["due_at"].isoformat() for each in (run, failed)] == [
+        "2026-01-13T14:40:00+00:00",
+        "2026-01-13T14:45:00+00:00",
+    ]
+    assert (failed["outcome"], failed["symbols"]) == ("failed", 0)
+    assert "FinViz" in failed["detail"]
     token = rig.collector.settings["FINVIZ_API_KEY"]
     assert token not in rig.collector.log.read_text()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from datetime import UTC, date, datetime
 
-from scheduler.pipeline import behind, late_bars, late_screen
+from scheduler.pipeline import behind, late_bars, late_screen, words_of_screen
 from scheduler.ports import JobStore, Machine, Peers, PipelineReads, Upkeep, Views
 from scheduler.runs import Budget, Figures
 from shared.domain.calendar import TradingCalendar
@@ -60,10 +60,10 @@ class Actions:
         return {health.service: health.state for health in found}
 
     async def screens(self, _on: date) -> Figures:
-        """Complain of screens that stay away."""
+        """Say how the newest screen went, and complain of screens that stay away."""
         state = await self._pipeline.state()
         _complain(late_screen(state, self._calendar, self._clock.now()))
-        return {}
+        return words_of_screen(state.screening)
 
     async def price_updates(self, _on: date) -> Figures:
         """Complain of bars that stay away, and ask for them once wherever they stopped."""

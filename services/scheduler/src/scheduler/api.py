@@ -97,6 +97,7 @@ class JobBody(BaseModel):
     next_due_at: datetime | None
     next_in_s: float | None
     missed: int
+    may_rest: bool
     paused: PauseBody | None
 
 
@@ -173,8 +174,23 @@ class ServicePage(BaseModel):
     budgets: list[BudgetBody]
 
 
+class ScreeningBody(BaseModel):
+    """The screen that was due last before the bars ended: taken, failed, or off where none is taken; why in `detail`.
+
+    `ended_at` is the venue's, `took_s` the machine's.
+    """
+
+    screen: str
+    due_at: datetime
+    outcome: str
+    ended_at: datetime
+    symbols: int
+    took_s: float
+    detail: str
+
+
 class StageBody(BaseModel):
-    """When a stage of a run was done, and how long after the one before."""
+    """When a stage of a run was done, and how long after the one before; a screener's is how long it took."""
 
     stage: str
     done_at: datetime
@@ -191,6 +207,7 @@ class PipelineRunBody(BaseModel):
     symbols: int
     decidable: bool
     screened_at: datetime | None
+    screening: ScreeningBody | None
     stages: list[StageBody]
     signals: int
     approved: int
@@ -410,9 +427,15 @@ def router(
 
 
 def _pipeline_body(run: PipelineRun) -> PipelineRunBody:
-    shown = {name: getattr(run, name) for name in PipelineRunBody.model_fields if name != "stages"}
+    made = {"stages", "screening"}
+    shown = {name: getattr(run, name) for name in PipelineRunBody.model_fields if name not in made}
+    screening = (
+        None
+        if run.screening is None
+        else ScreeningBody.model_validate(run.screening, from_attributes=True)
+    )
     stages = [StageBody.model_validate(each, from_attributes=True) for each in stage_times(run)]
-    return PipelineRunBody(**shown, stages=stages)
+    return PipelineRunBody(**shown, screening=screening, stages=stages)
 
 
 def _run_body(run: Run) -> RunBody:
@@ -441,13 +464,17 @@ def _job_body(
             duration_s=beat.duration_s,
             detail=beat.detail,
         )
+    next_due_at = timekeeper.next_due_at(job)
     return JobBody(
         job_id=job.job_id,
         description=job.description,
         schedule=job.when if isinstance(job, CalendarJob | BeatingJob) else "",
         last_run=last_run,
-        next_due_at=timekeeper.next_due_at(job) if isinstance(job, CalendarJob) else None,
-        next_in_s=timekeeper.next_beat_in_s(job) if isinstance(job, BeatingJob) else None,
+        next_due_at=next_due_at,
+        next_in_s=timekeeper.next_beat_in_s(job)
+        if isinstance(job, BeatingJob) and next_due_at is None
+        else None,
+        may_rest=not isinstance(job, BeatingJob) or job.may_rest,
         missed=history.missed if history else 0,
         paused=None
         if history is None or history.pause is None

@@ -11,6 +11,7 @@ from scheduler.actions import Actions
 from scheduler.market import TRADING, MarketPhase
 from scheduler.runs import Figures
 from scheduler.schedules import AroundSession, Edge, Expiry, OnSessionDays, Schedule
+from shared.domain.screens import SCREEN_EVERY
 
 Work = Callable[[date], Awaitable[Figures]]
 
@@ -39,16 +40,18 @@ class CalendarJob(Job):
 
 @dataclass(frozen=True, slots=True)
 class BeatingJob(Job):
-    """Due every so many seconds of machine time, whatever the venue's clock does."""
+    """Due every so many seconds: of machine time, whatever the venue's clock does, or of the venue's own time."""
 
     every_s: float
     # None: always. It neither runs nor counts as missed in the others.
     phases: frozenset[MarketPhase] | None = None
+    # For work whose own rhythm is the venue's, which a replay goes through in seconds.
+    by_venue: bool = False
 
     @property
     def when(self) -> str:
         """The rule, for people."""
-        rule = f"every {self.every_s:g} s of machine time"
+        rule = f"every {self.every_s:g} s of {'exchange' if self.by_venue else 'machine'} time"
         if self.phases is None:
             return rule
         named = [phase.value for phase in MarketPhase if phase in self.phases]
@@ -76,10 +79,11 @@ def _watching(actions: Actions) -> tuple[Job, ...]:
         ),
         BeatingJob(
             "screens",
-            "Look whether screens are taken while the market is open.",
+            "Look how the newest screen went, and whether they are taken while the market is open.",
             actions.screens,
-            every_s=300.0,
+            every_s=SCREEN_EVERY.total_seconds(),
             phases=TRADING,
+            by_venue=True,
         ),
         BeatingJob(
             "price_updates",

@@ -6,8 +6,9 @@ One picture of the exchange's day for people and programs, from the calendar and
 from __future__ import annotations
 
 from calendar import monthrange
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 
 from shared.domain.calendar import NEW_YORK, Phase, Session, TradingCalendar, TradingWindow
@@ -17,6 +18,8 @@ _INSTANT = timedelta(microseconds=1)
 _PRE_FROM = time(4)
 _CLOSING = timedelta(minutes=15)
 _AFTER = timedelta(hours=4)
+# Far beyond any number of days on which the exchange has stayed closed.
+_LONGEST_BREAK = timedelta(days=14)
 
 
 class MarketPhase(StrEnum):
@@ -50,6 +53,21 @@ def market_phase(calendar: TradingCalendar, now: datetime) -> MarketPhase:
         begins_at = datetime.combine(session.on, _PRE_FROM, NEW_YORK)
         return MarketPhase.PRE if now >= begins_at else MarketPhase.CLOSED
     return MarketPhase.AFTER if now < session.close_at + _AFTER else MarketPhase.CLOSED
+
+
+def next_in_phases(
+    calendar: TradingCalendar, now: datetime, phases: Collection[MarketPhase]
+) -> datetime | None:
+    """The first instant from `now` on that lies in one of `phases`; None where the calendar does not reach so far."""
+    if market_phase(calendar, now) in phases:
+        return now
+    today = now.astimezone(NEW_YORK).date()
+    for session in calendar.between(today, today + _LONGEST_BREAK):
+        begins_at = datetime.combine(session.on, _PRE_FROM, NEW_YORK).astimezone(UTC)
+        for at in (begins_at, session.open_at, session.close_at - _CLOSING, session.close_at):
+            if at > now and market_phase(calendar, at) in phases:
+                return at
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ BARS_LATE = timedelta(minutes=2)
 DAY_LATE = timedelta(minutes=30)
 # A screen is taken every five minutes of open market; two may fail.
 SCREEN_LATE = timedelta(minutes=15)
+# Outcomes of a screen, as the data collector stores them.
+TAKEN, OFF = "taken", "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,29 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Screening:
+    """How the screen went that was due last: `taken`, `failed`, or `off` where nobody takes any.
+
+    Instants are the venue's, `took_s` the machine's.
+    """
+
+    screen: str
+    due_at: datetime
+    outcome: str
+    ended_at: datetime
+    symbols: int
+    took_s: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineState:
     """How far each stage has come; `newest_end_at` is of the newest batch, None before the first."""
 
     newest_end_at: datetime | None
     newest_screen_at: datetime | None
     waiting: Mapping[str, Waiting]
+    screening: Screening | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +81,16 @@ class PipelineRun:
     refused: int
     orders: int
     fills: int
+    # The screen that was due last when the bars ended; None where none was yet.
+    screening: Screening | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StageTime:
-    """When a stage of a run was done, and how long after the one before; seconds of the venue's time."""
+    """When a stage of a run was done, and how long after the one before; seconds of the venue's time.
+
+    A screen belongs to no one batch: of the newest before it the seconds are those that taking it took.
+    """
 
     stage: str
     done_at: datetime
@@ -74,10 +98,7 @@ class StageTime:
 
 
 def stage_times(run: PipelineRun) -> list[StageTime]:
-    """The stages that `run` has been through, in their order.
-
-    A screen belongs to no one batch, so the newest before it has no duration here.
-    """
+    """The stages that `run` has been through, in their order."""
     done = [
         ("collection", run.collected_at),
         ("strategies", run.evaluated_at),
@@ -86,6 +107,9 @@ def stage_times(run: PipelineRun) -> list[StageTime]:
         ("fill", run.filled_at),
     ]
     times, before_at = [], run.end_at
+    screening = run.screening
+    if screening is not None and screening.outcome == TAKEN:
+        times.append(StageTime("screener", screening.ended_at, screening.took_s))
     for stage, at in done:
         if at is None:
             break
@@ -130,10 +154,25 @@ def behind(state: PipelineState, reader: str, now: datetime) -> str | None:
 
 def late_screen(state: PipelineState, calendar: TradingCalendar, now: datetime) -> str | None:
     """One sentence when screens are taken, and the newest is too old for an open market."""
-    running = calendar.session_at(now)
+    running, screening = calendar.session_at(now), state.screening
+    if running is None or screening is None or screening.outcome == OFF:
+        return None
+    if now - running.open_at <= SCREEN_LATE:
+        return None
     newest_at = state.newest_screen_at
-    if running is None or newest_at is None or now - running.open_at <= SCREEN_LATE:
+    if newest_at is not None and now - newest_at <= SCREEN_LATE:
         return None
-    if now - newest_at <= SCREEN_LATE:
-        return None
-    return f"no screen since {newest_at.isoformat()}; the data collector's log says why"
+    since = "no screen yet" if newest_at is None else f"no screen since {newest_at.isoformat()}"
+    return f"{since}: {screening.detail or 'the data collector is behind'}"
+
+
+def words_of_screen(screening: Screening | None) -> dict[str, str | int | float]:
+    """The screen that was due last, as a job's figures."""
+    if screening is None:
+        return {"screen": "none was due yet"}
+    if screening.outcome == OFF:
+        return {"screen": screening.detail}
+    due = {"screen": screening.screen, "due": screening.due_at.isoformat()}
+    if screening.outcome == TAKEN:
+        return {**due, "symbols": screening.symbols, "took_s": round(screening.took_s, 3)}
+    return {**due, "failed": screening.detail}

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import structlog
 
 from scheduler.backlog import put_off, sort_out
 from scheduler.jobs import BeatingJob, CalendarJob, Job
-from scheduler.market import market_phase
+from scheduler.market import market_phase, next_in_phases
 from scheduler.ports import JobStore
 from scheduler.runs import Figures, Heartbeat, Run, RunState
 from shared.domain.calendar import TradingCalendar
@@ -82,6 +82,7 @@ class Timekeeper:
         self._considered: dict[str, datetime] = {}
         self._due: dict[str, datetime | None] = {}
         self._beaten_at_s: dict[str, float] = {}
+        self._beaten_at: dict[str, datetime] = {}
         self.nudge = Nudge(timer)
 
     @property
@@ -89,10 +90,19 @@ class Timekeeper:
         """All jobs by id."""
         return self._jobs
 
-    def next_due_at(self, job: CalendarJob) -> datetime | None:
-        """When `job` is due next."""
-        found = job.schedule.next_after(self._calendar, self._clock.now())
-        return None if found is None else found.due_at
+    def next_due_at(self, job: Job) -> datetime | None:
+        """When `job` is due next by the venue's clock; None of one that beats in machine time now."""
+        now = self._clock.now()
+        if isinstance(job, CalendarJob):
+            found = job.schedule.next_after(self._calendar, now)
+            return None if found is None else found.due_at
+        if not isinstance(job, BeatingJob) or job.phases is None:
+            return None
+        from_at, before = now, self._beaten_at.get(job.job_id)
+        if job.by_venue and before is not None:
+            from_at = max(now, before + timedelta(seconds=job.every_s))
+        due_at = next_in_phases(self._calendar, from_at, job.phases)
+        return due_at if job.by_venue or due_at != now else None
 
     def next_beat_in_s(self, job: BeatingJob) -> float:
         """Seconds of machine time until `job` runs next; 0 before its first run."""
@@ -217,11 +227,19 @@ class Timekeeper:
         raise AssertionError("unreachable: the loop returns")
 
     async def keep_beating(self, job: BeatingJob) -> None:
-        """Run `job` every so often in machine time, until cancelled."""
+        """Run `job` every so often, and as soon as a phase begins in which it works, until cancelled."""
         while True:
-            if await self.is_awake(job):
+            if self.is_due(job) and await self.is_awake(job):
                 await self.beat(job)
-            await self._timer.sleep(job.every_s)
+            await self._timer.sleep(min(_POLL_S, self.next_beat_in_s(job) or _POLL_S))
+
+    def is_due(self, job: BeatingJob) -> bool:
+        """Whether its time has passed since it ran last, by its own clock; a clock that was set back does not stop it."""
+        before = self._beaten_at.get(job.job_id)
+        if not job.by_venue or before is None:
+            return self.next_beat_in_s(job) == 0
+        now = self._clock.now()
+        return now < before or now - before >= timedelta(seconds=job.every_s)
 
     async def is_awake(self, job: BeatingJob) -> bool:
         """Whether the market's phase has work for `job`, and nobody has paused it."""
@@ -239,6 +257,7 @@ class Timekeeper:
         now = self._clock.now()
         work = self._once_ready if job.job_id not in self._beaten_at_s else self._at_once
         began_s = self._beaten_at_s[job.job_id] = self._timer.monotonic_s()
+        self._beaten_at[job.job_id] = now
         try:
             async with asyncio.timeout(job.every_s):
                 figures = await work(job)

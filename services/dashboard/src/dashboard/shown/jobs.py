@@ -106,8 +106,8 @@ def rows(items: Sequence[Mapping[str, Any]], *, may_run: bool) -> list[Row]:
         last = each["last_run"]
         soon = each["next_in_s"]
         actions = [("run", "Run now")] if may_run else []
-        # What beats in machine time watches the others, and never rests.
-        if may_run and soon is None and "paused" in each:
+        # What watches the others never rests.
+        if may_run and each.get("may_rest"):
             actions.append(("resume", "Resume") if each["paused"] else ("pause", "Pause"))
         found.append(
             Row(
@@ -171,6 +171,9 @@ def pipeline(items: Sequence[Mapping[str, Any]]) -> list[Row]:
     found = []
     for each in items:
         stages = ", ".join(f"{words(s['stage'])} {span(s['took_s'])}" for s in each["stages"])
+        screening = each.get("screening") or {}
+        if screening.get("outcome") in ("failed", "off"):
+            stages = ", ".join(filter(None, (f"screener {screening['outcome']}", stages)))
         at = moment(each["end_at"])
         cells = {
             "at": Cell(at.text, sub=words(each["timeframe"]), sort=at.sort),

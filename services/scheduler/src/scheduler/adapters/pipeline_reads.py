@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scheduler.adapters.system_figures import QUEUES
-from scheduler.pipeline import PipelineRun, PipelineState, Waiting
+from scheduler.pipeline import PipelineRun, PipelineState, Screening, Waiting
 from shared.adapters.postgres import Database
 
 _NEWEST = """
     SELECT (SELECT end_at FROM data_collector.v_bar_batches
             WHERE account = :account AND timeframe = :timeframe ORDER BY id DESC LIMIT 1),
            (SELECT max(taken_at) FROM data_collector.v_screens WHERE account = :account)"""
+_NEWEST_SCREENING = """
+    SELECT screen, due_at, outcome, ended_at, symbols, took_s, detail
+    FROM data_collector.v_screen_runs
+    WHERE account = :account ORDER BY due_at DESC LIMIT 1"""
+# Of each of some batches the screen that was due last when its bars ended.
+_SCREENINGS = """
+    SELECT r.id, s.screen, s.due_at, s.outcome, s.ended_at, s.symbols, s.took_s, s.detail
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:ends AS timestamptz[])) AS r (id, end_at)
+    CROSS JOIN LATERAL (
+        SELECT * FROM data_collector.v_screen_runs
+        WHERE account = :account AND due_at < r.end_at ORDER BY due_at DESC LIMIT 1
+    ) AS s"""
 # Messages are named after the instant of their batch, so that a run is found by names alone.
 _RUNS = """
     WITH runs AS MATERIALIZED (
@@ -35,7 +49,7 @@ _RUNS = """
     )
     SELECT r.id, r.timeframe, r.start_at, r.end_at, r.symbols, r.decidable,
         (SELECT max(taken_at) FROM data_collector.v_screens
-         WHERE account = :account AND taken_at <= r.end_at) AS screened_at,
+         WHERE account = :account AND taken_at < r.end_at) AS screened_at,
         r.announced_at,
         e.created_at AS evaluated_at, v.created_at AS reviewed_at,
         (SELECT min(sent_at) FROM sent WHERE source = 'evaluation:' || r.name) AS sent_at,
@@ -69,11 +83,13 @@ class PostgresPipeline:
             mine = {"account": self._account}
             newest = await connection.execute(text(_NEWEST), {**mine, "timeframe": self._timeframe})
             bars_at, screen_at = newest.one()
+            screened = (await connection.execute(text(_NEWEST_SCREENING), mine)).one_or_none()
             waiting = {}
             for reader, query in QUEUES.items():
                 row = (await connection.execute(text(query), mine)).one()
                 waiting[reader] = Waiting(int(row.many), row.oldest_at)
-            return PipelineState(bars_at, screen_at, waiting)
+            screening = None if screened is None else Screening(*screened)
+            return PipelineState(bars_at, screen_at, waiting, screening)
 
         return await self._database.run(work)
 
@@ -82,6 +98,16 @@ class PostgresPipeline:
 
         async def work(connection: AsyncConnection) -> list[PipelineRun]:
             values = {"account": self._account, "before": before or 2**62, "limit": limit}
-            return [PipelineRun(*row) for row in await connection.execute(text(_RUNS), values)]
+            found = [PipelineRun(*row) for row in await connection.execute(text(_RUNS), values)]
+            ends = {
+                "account": self._account,
+                "ids": [run.batch_id for run in found],
+                "ends": [run.end_at for run in found],
+            }
+            screenings = {
+                row[0]: Screening(*row[1:])
+                for row in await connection.execute(text(_SCREENINGS), ends)
+            }
+            return [replace(run, screening=screenings.get(run.batch_id)) for run in found]
 
         return await self._database.run(work)
