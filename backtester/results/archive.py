@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from backtester.results.tearsheet import Trials
-from shared.adapters.durable_files import DRAFT, OWNER_ONLY, whole_file
+from shared.adapters.durable_files import DRAFT, OWNER_ONLY, make_folder, whole_file
 from shared.domain.errors import InvalidInput, TradingError
 
 MOST_RUNS = 500
@@ -73,7 +73,7 @@ class Archive:
         lines = [json.dumps(part, allow_nan=False, separators=(",", ":")) for part in (head, rest)]
         target = self.folder / _name(head["manifest"])
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             with (
                 whole_file(target, mode=OWNER_ONLY) as file,
                 # A time in the file would make two files of one run differ.

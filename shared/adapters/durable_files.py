@@ -2,6 +2,9 @@
 
 A draft beside its place is written, synced and renamed, and the folder synced: after a crash there is the old state or
 the new one. Writers of one folder take turns under a lock that the kernel frees when its holder dies.
+
+What root writes into another account's folder belongs to that account: services in containers run as one, and must
+read and go on with what a person who is root brought in.
 """
 
 from __future__ import annotations
@@ -95,8 +98,9 @@ def sole_writer(folder: Path) -> Iterator[None]:
         Misconfigured: it cannot be written to.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         handle = os.open(folder / WRITER_LOCK, os.O_RDWR | os.O_CREAT, 0o640)
+        _give(handle, folder)
     except OSError as error:
         raise Misconfigured(
             f"market history cannot be written to {folder}: {error.strerror}; mend DATA_DIR"
@@ -126,12 +130,34 @@ def whole_file(path: Path, *, mode: int = 0o640) -> Iterator[BinaryIO]:
             yield out
             out.flush()
             os.fchmod(handle, mode)
+            _give(handle, path.parent)
             os.fsync(handle)
         Path(draft).rename(path)
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
     _sync(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` and those above it, where they are missing."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        _give(handle, folder.parent)
+    finally:
+        os.close(handle)
+
+
+def _give(handle: int, folder: Path) -> None:
+    """Let what is open as `handle` belong to whom `folder` belongs, where that is not for root alone to say."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        if owner.st_uid != os.fstat(handle).st_uid:
+            os.fchown(handle, owner.st_uid, owner.st_gid)
 
 
 def _sync(folder: Path) -> None:

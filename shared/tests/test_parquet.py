@@ -52,6 +52,18 @@ class TestParquetBars(BarStoreContract):
         return ParquetBars(tmp_path)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write for another account")
+def test_what_root_brings_into_another_accounts_folder_belongs_to_that_account(
+    tmp_path: Path,
+) -> None:
+    os.chown(tmp_path, 10_001, 10_001)
+
+    ParquetBars(tmp_path).append(a_block(a_bar()), provider="p", fetched_at=NOON)
+
+    owners = {path.stat().st_uid for path in tmp_path.rglob("*")}
+    assert owners == {10_001}
+
+
 class TestMemoryActions(ActionStoreContract):
     @pytest.fixture
     def actions(self) -> MemoryActions:
