@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.domain.errors import Misconfigured, TradingError
+from trader.commands.checking import examine
 from trader.runtime.compose import ComposeRuntime
 from trader.runtime.engine import ask, require_versions
 from trader.runtime.errors import AlreadyRunning, NotRunning, ProgramFailed
@@ -127,6 +128,44 @@ def test_containers_of_another_copy_under_the_same_name_are_left_alone(
 ) -> None:
     with pytest.raises(AlreadyRunning, match="called trader are those of /; choose another name"):
         runtime(instance, OTHERS_CONTAINER, monkeypatch).status()
+
+
+def test_a_demo_does_not_start_beside_services_that_trade_with_the_account(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = """
+case "$*" in
+*" ps "*) echo '{"ID": "0123456789ab", "Service": "trade_executor", "State": "running", "Name": "a"}' ;;
+inspect*) echo '0123456789ab 77 2026-01-05T12:00:00.1Z {}' ;;
+esac
+"""
+    told = instance.home / "settings" / "trade_executor"
+    told.parent.mkdir()
+    told.write_text("ALPACA_BASE_URL=https://paper-api.alpaca.markets\n")
+    runtime(instance, script, monkeypatch)
+    docker = ComposeRuntime(instance, demo=True)
+
+    with pytest.raises(AlreadyRunning, match="trades with your account; end it with make stop"):
+        docker.start(["simulator"], lambda _: None)
+
+    assert told.read_text() == "ALPACA_BASE_URL=https://paper-api.alpaca.markets\n"
+
+
+def test_doctor_does_not_ask_for_ports_that_containers_do_not_publish(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime(instance, "", monkeypatch)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        socket.create_server(("127.0.0.1", 0)) as another,
+    ):
+        busy = Ports(postgres=other.getsockname()[1], risk_manager=another.getsockname()[1])
+        settings = {**instance.settings, "RUNTIME": "compose"}
+        crowded = Instance(instance.project, instance.home, busy, settings)
+        said = {each.about: each.said for each in examine(crowded, offline=True)}["ports"]
+
+    assert "risk_manager" in said
+    assert "postgres" not in said
 
 
 ITS_DATABASE = """

@@ -35,6 +35,7 @@ from trader.runtime.places import settings_file_of
 from trader.runtime.ports import is_free
 from trader.runtime.postgres import MAJOR_VERSION, data_folder
 from trader.runtime.runtimes import name_in_force, runtime_of
+from trader.runtime.stack import SERVERS
 
 app = typer.Typer()
 
@@ -171,13 +172,15 @@ def _database(instance: Instance) -> str:
 
 
 def _ports(instance: Instance) -> str:
-    if runtime_of(instance).runs:
+    runtime = runtime_of(instance)
+    if runtime.runs:
         return "held by the system that runs"
+    # The simulator's is needed by the demo, which looks for itself; containers publish no server.
+    left_out = {SIMULATOR, *(SERVERS if runtime.name is RuntimeName.COMPOSE else ())}
     taken = [
         f"{port} ({program})"
         for program, port in instance.ports.as_mapping().items()
-        # The simulator's is needed by the demo, which looks for itself.
-        if program != SIMULATOR and not is_free(port)
+        if program not in left_out and not is_free(port)
     ]
     if taken:
         raise BrokenError(

@@ -114,6 +114,7 @@ def _in_containers(speed: float, *, reload: bool) -> ExitCode:
     runtime = ComposeRuntime(Instance.of_project(), demo=True)
     if (halted := sentence_of_halt(runtime.instance.halt_file)) is not None:
         _say(halted)
+    runtime.require_ports((SIMULATOR, *SERVICES, DASHBOARD))
     for group in ((POSTGRES, REDIS), (SIMULATOR,), (*SERVICES, DASHBOARD)):
         runtime.start(group, _say)
     _say("trading at the simulator; RUNTIME=compose make status, stats, logs; make stop ends it")

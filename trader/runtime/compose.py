@@ -120,10 +120,13 @@ class ComposeRuntime:
 
     def start(self, names: Sequence[str], say: Callable[[str], None]) -> None:
         """See `Runtime`."""
-        running = {each.name for each in self._states() if each.pid}
-        published = [name for name in names if name not in {*SERVERS, *running}]
-        # Docker's own words name neither who holds the port nor the setting that moves it.
-        require_free({name: self.instance.port_of(name) for name in published})
+        others = self._running() - {*SERVERS}
+        if self._begins_demo and others and not was_told_of_the_simulator(self.instance):
+            # They would go on with the account, and be told of the simulator when one of them starts anew.
+            raise AlreadyRunning(
+                "the system runs here and trades with your account; end it with make stop, then start the demo"
+            )
+        self.require_ports(names)
         self._make_ready()
         if any(name not in SERVERS for name in names):
             # Before any of them runs: when in doubt, there may be orders.
@@ -140,6 +143,13 @@ class ComposeRuntime:
             self._compose("up", "--detach", "--wait", "--wait-timeout", "180", *names)
         except ProgramFailed as error:
             raise ProgramFailed(self._why_not_up() or str(error)) from error
+
+    def require_ports(self, names: Sequence[str]) -> None:
+        """Raise Misconfigured where somebody else listens at what one of `names` will publish."""
+        running = self._running()
+        published = [name for name in names if name not in {*SERVERS, *running}]
+        # Docker's own words name neither who holds the port nor the setting that moves it.
+        require_free({name: self.instance.port_of(name) for name in published})
 
     def stop(self, names: Sequence[str]) -> None:
         """See `Runtime`."""
@@ -317,6 +327,9 @@ class ComposeRuntime:
         listing = self._words("logs", "--no-log-prefix", "--tail", "20", name)
         last = last_of(self._ask(*listing).splitlines())
         return _of_migrate(last) or f"{name} did not come up; its last words: {last}"
+
+    def _running(self) -> set[str]:
+        return {each.name for each in self._states() if each.pid}
 
     def _start_postgres(self) -> None:
         try:
