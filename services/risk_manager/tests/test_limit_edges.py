@@ -13,7 +13,9 @@ from risk_manager import limits as rules
 from risk_manager.limits import Limits
 from risk_manager.sizing import SizingPlan
 from risk_manager.testing import NOW, some_closes, some_limits
+from shared.domain.arithmetic import NOISE
 from shared.domain.errors import InvalidInput
+from shared.domain.orders import OrderClass, Side
 
 MINUTE = timedelta(minutes=1)
 
@@ -167,3 +169,28 @@ def test_a_coefficient_is_never_beyond_one_for_rounding() -> None:
     for ours in moves.tolist():
         assert -1.0 <= rules.correlation_of(ours, [-3.0 * move for move in ours]) < -0.999
         assert 0.999 < rules.correlation_of(ours, [3.0 * move for move in ours]) <= 1.0
+
+
+def test_what_is_within_the_noise_of_nothing_is_nothing() -> None:
+    assert not rules.no_position(NOISE).passed
+    assert rules.entry_during_exit(NOISE).passed
+    assert rules.already_held(NOISE).passed
+    assert rules.whole_shares_only(NOISE).passed
+    assert not rules.wash_trade(Side.BUY, 0.0, [NOISE]).passed
+
+
+@pytest.mark.parametrize("order_class", [None, *OrderClass])
+def test_no_leg_that_opens_is_allowed_and_each_such_order_counts_one(
+    order_class: OrderClass | None,
+) -> None:
+    check = rules.opening_legs(order_class)
+    opens = order_class in (OrderClass.BRACKET, OrderClass.OTO)
+
+    assert (check.passed, check.limit, check.usage) == (not opens, 0.0, float(opens))
+
+
+def test_half_a_bracket_uses_nothing_of_the_distance_it_needs() -> None:
+    for stop, target in ((95.0, None), (None, 110.0)):
+        check = rules.bracket_prices(100.0, stop, target)
+
+        assert (check.passed, check.limit, check.usage) == (False, 0.01, 0.0)
