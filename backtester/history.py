@@ -271,6 +271,7 @@ class History:
             if name != "volume"
         }
         figures["volume"] = np.floor(panel.volume / ratio + 0.5)
+        _lock(figures)
         return replace(self, panel=replace(panel, **figures), actions=())
 
     def day(self, row: int) -> date:
@@ -296,6 +297,7 @@ def history_of(
     dropped: int = 0,
 ) -> History:
     """Bars in panels (see `History`) with what `calendar` says of their rows."""
+    _lock(figures)
     # Those around the bars: a calendar of decades takes longer to go through than a small backtest.
     sessions = calendar.between(
         from_epoch_us(int(open_us[0])).date() - _AROUND,
@@ -457,6 +459,12 @@ def _from_block(block: BarBlock, calendar: TradingCalendar, symbols: Sequence[Sy
         at = np.searchsorted(closes, ends)
         opens = np.array([to_epoch_us(s.open_at) for s in sessions], np.int64)[at]
     return history_of(block.timeframe, symbols, figures, opens, ends, calendar, "the store")
+
+
+def _lock(figures: Mapping[str, NDArray[np.float64]]) -> None:
+    """Nobody changes the bars of a run: not even a strategy that makes its view of them writable again."""
+    for values in figures.values():
+        values.flags.writeable = False
 
 
 def _refuse_too_many(shape: tuple[int, int], source: str) -> None:

@@ -99,6 +99,7 @@ def backtest(
         compiling.make_ready()
     if last < len(history):
         history = history.cut(0, last)
+    shown = len(history)
     # The compiled twins leave conviction out where it cannot order anything.
     scales = plan.limits is not None and plan.limits.sizing.scales_by_conviction
     wished = wishes_of(strategy, history.in_newest_shares, compiled=use_machine_code and not scales)
@@ -133,7 +134,7 @@ def backtest(
         outcome,
         trips,
         summary_of(history, plan, outcome, trips),
-        tuple(_warnings(strategy, history, wished, outcome, trips)),
+        tuple(_warnings(strategy, history, shown, wished, outcome, trips)),
     )
 
 
@@ -245,8 +246,14 @@ _MENDS = {
 
 
 def _warnings(
-    strategy: Strategy, history: History, wished: Wished, outcome: Outcome, trips: Trips
+    strategy: Strategy,
+    history: History,
+    shown: int,
+    wished: Wished,
+    outcome: Outcome,
+    trips: Trips,
 ) -> Sequence[str]:
+    """What has to be known of a run; `shown` counts the bars that the strategy saw, those ahead of the first day too."""
     found = list(history.notes)
     panel = history.panel
     if strategy.uses_screens:
@@ -266,7 +273,9 @@ def _warnings(
             f"on {len(days)} exchange days, {first} to {last}, there is no bar at all; what was held was held through them"
         )
     if not len(wished.wishes.row):
-        found.append("the strategy gave no signal")
+        needed = strategy.bars_needed
+        why = f": it needs {needed} bars and was shown {shown}" if shown < needed else ""
+        found.append(f"the strategy gave no signal{why}")
     elif not len(outcome.fill_row):
         found.append("no order was filled")
     if history.silent_bars:
@@ -278,7 +287,8 @@ def _warnings(
         )
     for code, count in zip(risk_rules.CODES, outcome.refused.tolist(), strict=True):
         if count:
-            found.append(f"{count} entries were refused: {code}{_MENDS.get(code, '')}")
+            were = "entry was" if count == 1 else "entries were"
+            found.append(f"{count} {were} refused: {code}{_MENDS.get(code, '')}")
     if trips.closed < len(trips.column):
         left = len(trips.column) - trips.closed
         are = "position is" if left == 1 else "positions are"

@@ -119,8 +119,10 @@ class Desk:
             found = ParquetActions(folder).actions(symbols, until_on=end_on)
             return replace(history, actions=tuple(found))
         path = Path(data)
-        if not path.exists():
-            raise NoData(f"{path}: there is no such file or folder; correct --data")
+        if not os.path.exists(path):  # noqa: PTH110  # Path raises for names that no file can have
+            raise NoData(f"{data[:200]}: there is no such file or folder; correct --data")
+        if actions is not None and not os.path.isfile(actions):  # noqa: PTH113  # as above
+            raise NoData(f"{actions[:200]}: there is no such file; correct --actions")
         history = read_history(path, self.calendar, symbols, timeframe)
         if actions is None:
             return history

@@ -93,6 +93,27 @@ class Endless(Strategy):
         print("asked", flush=True)
         while True:
             pass
+
+class Novel(VectorStrategy):
+    bars_needed: ClassVar[int] = 1
+    def wishes(self, panel):
+        entries = np.zeros(panel.close.shape, np.bool_)
+        return Wishes(entries, entries.copy(), "in" * 200, "out")
+
+class Writes(VectorStrategy):
+    bars_needed: ClassVar[int] = 1
+    def wishes(self, panel):
+        panel.close.flags.writeable = True
+        panel.close[:] = 1.0
+        entries = np.zeros(panel.close.shape, np.bool_)
+        return Wishes(entries, entries.copy(), "in", "out")
+
+class Talks(VectorStrategy):
+    bars_needed: ClassVar[int] = 1
+    def wishes(self, panel):
+        print("words of its own")
+        entries = np.zeros(panel.close.shape, np.bool_)
+        return Wishes(entries, entries.copy(), "in", "out")
 """
 
 
@@ -124,6 +145,9 @@ def strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "Nothing",
         "TooSure",
         "Endless",
+        "Novel",
+        "Writes",
+        "Talks",
     )
     points = "".join(f"{name} = strangers_of_a_test:{name}\n" for name in names)
     (info / "entry_points.txt").write_text(f"[full_ai_trader.strategies]\n{points}")
@@ -193,6 +217,16 @@ def refused(words: list[str], code: int, tmp_path: Path, capsys: pytest.CaptureF
             4,
             "strategy too_sure on AAPL at 2023-01-03 (strangers_of_a_test.py line 67): conviction must be 0 to 1",
         ),
+        (
+            "novel",
+            4,
+            "strategy novel (strangers_of_a_test.py line 78): a reason or a figure's name must be one printable line",
+        ),
+        (
+            "writes",
+            1,
+            "strategy writes failed (strangers_of_a_test.py line 85): ValueError: cannot set WRITEABLE flag to True",
+        ),
         ("leaves", 1, "strategy leaves failed (strangers_of_a_test.py line 57): SystemExit"),
     ],
 )
@@ -250,6 +284,101 @@ def test_one_bar_only_is_refused(
     sentence = refused([*one, "--start", "2023-05-03", "--end", "2023-05-03"], 4, tmp_path, capsys)
 
     assert "there is only one bar" in sentence
+
+
+def test_minute_bars_are_not_taken_for_longer_ones(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    minutes = [f"2023-05-03 09:{30 + n}:00,10,11,9,10,100" for n in range(20)]
+    rows = ["timestamp,open,high,low,close,volume", *minutes]
+    (tmp_path / "AAPL.csv").write_text("\n".join(rows) + "\n")
+    words = ["--strategy", "moving_average", "--data", str(tmp_path / "AAPL.csv")]
+
+    sentence = refused([*words, "--timeframe", "5Min"], 4, tmp_path, capsys)
+
+    assert "has rows 60 s apart, which are no bars of 5Min; leave --timeframe out" in sentence
+
+
+@pytest.mark.parametrize("option", ["--data", "--report", "--json", "--actions"])
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [("", "needs the name of a file"), ("x" * 5_000, ""), ("endless", ""), ("pipe", "ordinary")],
+)
+def test_names_that_no_file_can_have_are_refused(
+    option: str,
+    name: str,
+    mend: str,
+    home: Path,
+    daily_bars: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("endless").symlink_to("endless")
+    os.mkfifo("pipe")
+    words = ["--data", str(daily_bars), option, name]
+
+    assert main(["backtest", "run", "--strategy", "moving_average", *words]) in (2, 4)
+
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert (printed.err.count("\n"), len(printed.err) < 600) == (1, True)
+    if option in ("--report", "--json"):
+        assert mend in printed.err
+    assert Path("pipe").is_fifo()
+    assert not (home / "backtests").exists()
+
+
+def test_what_is_read_is_not_written_over(
+    home: Path, daily_bars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = daily_bars.read_text()
+    run = ["backtest", "run", "--strategy", "moving_average", "--data", str(daily_bars)]
+
+    assert main([*run, "--json", str(daily_bars)]) == ExitCode.USAGE
+    assert "is read by this command; name another file" in capsys.readouterr().err
+    assert daily_bars.read_text() == before
+
+    one = str(tmp_path / "one.file")
+    assert main([*run, "--json", one, "--report", one]) == ExitCode.USAGE
+    assert "--json and --report name the same file" in capsys.readouterr().err
+    assert not Path(one).exists()
+
+
+def test_a_link_that_is_written_to_stays_a_link(
+    home: Path, daily_bars: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link.json").symlink_to(tmp_path / "result.json")
+    run = ["backtest", "run", "--strategy", "moving_average", "--data", str(daily_bars)]
+
+    assert main([*run, "--json", str(tmp_path / "link.json")]) == ExitCode.OK
+
+    assert (tmp_path / "link.json").is_symlink()
+    assert json.loads((tmp_path / "result.json").read_text())["manifest"]["symbols"] == []
+
+
+def test_words_of_a_strategy_are_kept_out_of_the_document(
+    home: Path, strangers: None, daily_bars: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ["backtest", "run", "--strategy", "talks", "--data", str(daily_bars), "--json", "-"]
+
+    assert main(run) == ExitCode.OK
+
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["manifest"]["strategy"] == "talks"
+    assert "words of its own" in printed.err
+
+
+def test_too_few_bars_for_a_strategy_are_said_to_be_too_few(
+    home: Path, daily_bars: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--data", str(daily_bars), "--end", "2023-01-13", "--json", "-"]
+
+    assert main(["backtest", "run", "--strategy", "moving_average", *words]) == ExitCode.OK
+
+    (silent,) = json.loads(capsys.readouterr().out)["warnings"]
+    assert silent.startswith("the strategy gave no signal: it needs 51 bars and was shown ")
 
 
 def test_one_symbol_in_two_files_is_refused(

@@ -88,6 +88,8 @@ def test_both_engines_say_the_same(bars: Path, capsys: pytest.CaptureFixture[str
         (["--start", "2024-06-01"], 2, "has no bars from 2024-06-01"),
         (["--symbols", "AAPL,AAPL"], 4, "AAPL is named twice"),
         (["--symbol", "AAPL", "--symbols", "AAPL"], 4, "AAPL is named twice"),
+        (["--symbols", ","], 4, "--symbols names no symbol"),
+        (["--unlent", ",,"], 4, "--unlent names no symbol"),
         (["--symbol", "MSFT"], 2, "has no bars of MSFT; it has AAPL"),
         (["--cash", "0"], 4, "--cash must be"),
         (["--engine", "warp"], 4, "--engine must be fast or reference"),

@@ -197,6 +197,7 @@ def test_the_figures_are_shown_although_they_cannot_be_kept(
 
     printed = capsys.readouterr()
     assert "Final balance" in printed.out
+    assert "kept as" not in printed.out
     assert "cannot be kept in" in printed.err
 
 

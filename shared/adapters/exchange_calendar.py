@@ -37,8 +37,14 @@ def load_calendar(cache_dir: Path) -> TradingCalendar:
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=cache_dir, delete=False, suffix=".tmp") as file:
-            json.dump(rows, file)
-        os.replace(file.name, path)
+            try:
+                json.dump(rows, file)
+                file.flush()
+                os.replace(file.name, path)
+            except OSError:
+                # On a full disk each process would leave another part of a file.
+                Path(file.name).unlink()
+                raise
     except OSError as error:
         # Imported here: a command that reads the cache logs nothing, and logging takes longer to import than that.
         import structlog

@@ -183,13 +183,32 @@ def test_an_entry_window_lies_inside_one_session_and_not_in_the_past(at: datetim
 
 
 @pytest.fixture(scope="module")
-def exchange(tmp_path_factory: pytest.TempPathFactory) -> TradingCalendar:
-    folder = tmp_path_factory.mktemp("calendar")
-    built = load_calendar(folder)
-    cached = load_calendar(folder)
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which `exchange` was kept."""
+    return tmp_path_factory.mktemp("calendar")
+
+
+@pytest.fixture(scope="module")
+def exchange(kept: Path) -> TradingCalendar:
+    built = load_calendar(kept)
+    cached = load_calendar(kept)
     days = (built.first_on, built.last_on)
     assert cached.between(*days) == built.between(*days)
     return cached
+
+
+def test_sessions_that_cannot_be_kept_leave_nothing_behind(
+    exchange: TradingCalendar, kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file,) = kept.iterdir()
+    in_the_way = tmp_path / file.name
+    in_the_way.mkdir()
+
+    again = load_calendar(tmp_path)
+
+    assert (again.first_on, again.last_on) == (exchange.first_on, exchange.last_on)
+    assert [*tmp_path.iterdir()] == [in_the_way]
+    assert "sessions not cached" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

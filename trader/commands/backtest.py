@@ -8,10 +8,10 @@ they can be listed, shown, compared and verified later. Nothing that runs is nee
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +19,7 @@ import typer
 from shared.domain.errors import InvalidInput
 from shared.domain.symbols import Symbol, parse_symbol
 from shared.domain.timeframes import parse_timeframe
+from trader.commands.targets import Target, check_targets, document_alone, write_targets
 from trader.exits import ExitCode
 from trader.runtime.errors import NotFound
 
@@ -56,13 +57,16 @@ def run(
     ] = None,
     end: Annotated[str | None, typer.Option(help="Last day, e.g. 2023-12-31.")] = None,
     data: Annotated[
-        Path | None,
-        typer.Option(help="CSV or Parquet file, or a folder of them; default: the store."),
+        str | None,
+        typer.Option(
+            metavar="<path>", help="CSV or Parquet file, or a folder of them; default: the store."
+        ),
     ] = None,
     actions: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="Splits and dividends of raw prices in --data, as trader actions import reads them."
+            metavar="<path>",
+            help="Splits and dividends of raw prices in --data, as trader actions import reads them.",
         ),
     ] = None,
     timeframe: Annotated[
@@ -148,9 +152,16 @@ def run(
         raise InvalidInput(
             "--actions belongs to --data; the store has its own (trader actions import FILE)"
         )
-    not_lent = frozenset(_symbols(None, unlent))
-    _writable("--json", None if json_to == "-" else json_to)
-    _writable("--report", report)
+    for option, path in (("--data", data), ("--actions", actions)):
+        if path == "":
+            raise InvalidInput(f"{option} needs the name of a file")
+    not_lent = frozenset(_named("--unlent", unlent))
+    targets = [
+        Target(option, name)
+        for option, name in (("--json", json_to), ("--report", report))
+        if name is not None and (option, name) != ("--json", "-")
+    ]
+    check_targets(targets, read=(data, actions))
 
     from backtester.history import NoData
     from backtester.results.manifest import Request
@@ -160,60 +171,63 @@ def run(
 
     if engine not in list(Engine):
         raise InvalidInput(f"--engine must be fast or reference, was {engine[:40]!r}")
-    made = strategy_of(strategy, read_assignments(",".join(param or [])))
+    with document_alone(json_to == "-"):
+        made = strategy_of(strategy, read_assignments(",".join(param or [])))
     desk = Desk.of_project()
     limits = None if no_risk else desk.limits
-    source = None if data is None else str(data.resolve())
-    known_actions = None if actions is None else str(actions.resolve())
+    source = None if data is None else os.path.realpath(data)
+    known_actions = None if actions is None else os.path.realpath(actions)
     try:
-        history = desk.bars(source, desk.account, asked, length, end_on, known_actions)
-        request = Request(
-            strategy=made.name,
-            parameters=made.values,
-            data=source,
-            account=desk.account,
-            symbols=asked,
-            timeframe=length,
-            start_on=start_on,
-            end_on=end_on,
-            plan=_plan(
-                sizing,
-                limits,
-                len(history.panel.symbols),
-                cash=cash,
-                commission_bps=commission_bps,
-                commission_per_share=commission_per_share,
-                slippage_bps=slippage_bps,
-                max_volume_share=max_volume_share,
-                fractional=fractional,
-                regulatory_fees=not no_fees,
-                trail=trail,
-                borrow_rate=borrow_rate,
-                unlent=not_lent,
-            ),
-            engine=Engine(engine),
-            benchmark=other,
-            seed=seed,
-            actions=known_actions,
-        )
-        result = desk.run(request, history, made)
-        sheet = desk.tearsheet(request, result, envelope=envelope)
+        with document_alone(json_to == "-"):
+            history = desk.bars(source, desk.account, asked, length, end_on, known_actions)
+            request = Request(
+                strategy=made.name,
+                parameters=made.values,
+                data=source,
+                account=desk.account,
+                symbols=asked,
+                timeframe=length,
+                start_on=start_on,
+                end_on=end_on,
+                plan=_plan(
+                    sizing,
+                    limits,
+                    len(history.panel.symbols),
+                    cash=cash,
+                    commission_bps=commission_bps,
+                    commission_per_share=commission_per_share,
+                    slippage_bps=slippage_bps,
+                    max_volume_share=max_volume_share,
+                    fractional=fractional,
+                    regulatory_fees=not no_fees,
+                    trail=trail,
+                    borrow_rate=borrow_rate,
+                    unlent=not_lent,
+                ),
+                engine=Engine(engine),
+                benchmark=other,
+                seed=seed,
+                actions=known_actions,
+            )
+            result = desk.run(request, history, made)
+            sheet = desk.tearsheet(request, result, envelope=envelope)
     except NoData as error:
         raise NotFound(str(error)) from error
+    write_targets([(each, _text_for(each, sheet)) for each in targets])
     document = sheet.document(every_bar=False)
+    is_kept = True
     try:
         desk.keep(document)
     except InvalidInput as error:
         # The figures are right all the same, and a full disk must not take them away.
+        is_kept = False
         print(f"trader: {error}", file=sys.stderr)
-    if json_to is not None:
-        _write_json(sheet, json_to)
-    if report is not None:
-        _write_report(sheet, report)
-    if json_to != "-":
-        from trader.commands.backtest_screen import show_run
+    if json_to == "-":
+        print(_json_of(sheet))
+        return
+    from trader.commands.backtest_screen import show_run
 
-        show_run(document)
+    show_run(document, is_kept=is_kept)
 
 
 @commands.command("list")
@@ -271,19 +285,22 @@ def show(
     from backtester.results.manifest import manifest_of
     from trader.backtests import Desk
 
-    _writable("--report", report)
+    targets = [] if report is None else [Target("--report", report)]
+    check_targets(targets)
     desk = Desk.of_project()
     document = _kept(desk, run)
-    if report is not None:
-        request, result = _again(desk, document)
-        verification = Verification.of(document["manifest"], manifest_of(request, result))
-        if not verification.is_same:
-            raise Unrepeatable(verification.sentence)
-        try:
-            sheet = desk.tearsheet(request, result, envelope=bool(document["envelope"]))
-        except NoData as error:
-            raise NotFound(str(error)) from error
-        _write_report(sheet, report)
+    for target in targets:
+        check_targets(targets, read=(document["manifest"]["data"], document["manifest"]["actions"]))
+        with document_alone(as_json):
+            request, result = _again(desk, document)
+            verification = Verification.of(document["manifest"], manifest_of(request, result))
+            if not verification.is_same:
+                raise Unrepeatable(verification.sentence)
+            try:
+                sheet = desk.tearsheet(request, result, envelope=bool(document["envelope"]))
+            except NoData as error:
+                raise NotFound(str(error)) from error
+        write_targets([(target, _text_for(target, sheet))])
     if as_json:
         print(json.dumps(document))
         return
@@ -333,7 +350,8 @@ def verify(run: RunArgument, as_json: JsonOption = False) -> int:
 
     desk = Desk.of_project()
     document = _kept(desk, run)
-    now = manifest_of(*_again(desk, document))
+    with document_alone(as_json):
+        now = manifest_of(*_again(desk, document))
     verification = Verification.of(document["manifest"], now)
     if as_json:
         print(json.dumps(verification.document()))
@@ -365,12 +383,23 @@ def _kept(desk: Desk, run: str) -> dict[str, Any]:
 
 
 def _symbols(one: str | None, several: str | None) -> tuple[Symbol, ...]:
-    given = [text for text in (one, *(several or "").split(",")) if text and text.strip()]
-    found = [parse_symbol(text.strip().upper()) for text in given]
+    found = _named("--symbol", one) + _named("--symbols", several)
     twice = sorted({symbol for symbol in found if found.count(symbol) > 1})
     if twice:
         raise InvalidInput(f"{', '.join(twice)} is named twice; name each symbol once")
     return tuple(sorted(found))
+
+
+def _named(option: str, text: str | None) -> list[Symbol]:
+    """The symbols behind `option`, which says something if it is given."""
+    words = [word.strip() for word in (text or "").split(",") if word.strip()]
+    if text is not None and not words:
+        raise InvalidInput(f"{option} names no symbol; write for example {option} AAPL")
+    found = [parse_symbol(word.upper()) for word in words]
+    twice = sorted({symbol for symbol in found if found.count(symbol) > 1})
+    if twice:
+        raise InvalidInput(f"{', '.join(twice)} is named twice; name each symbol once")
+    return found
 
 
 def _day(option: str, text: str | None) -> date | None:
@@ -392,42 +421,13 @@ def _plan(sizing: str | None, limits: Limits | None, count: int, **terms: Any) -
     return Plan(sizing=read_sizing(sizing), limits=limits, **terms)
 
 
-def _writable(option: str, target: str | None) -> None:
-    """Refuse a target that cannot be written before a long run, not after it."""
-    if target is None:
-        return
-    folder = Path(target).resolve().parent
-    if not folder.is_dir():
-        raise InvalidInput(f"{option} {target}: there is no folder {folder}; make it first")
-    if Path(target).is_dir():
-        raise InvalidInput(f"{option} {target} is a folder; name a file in it")
+def _json_of(sheet: Tearsheet) -> str:
+    return json.dumps(sheet.document(), allow_nan=False, separators=(",", ":"))
 
 
-def _write_json(sheet: Tearsheet, target: str) -> None:
-    text = json.dumps(sheet.document(), allow_nan=False, separators=(",", ":"))
-    if target == "-":
-        print(text)
-        return
-    _write("--json", target, text + "\n")
-
-
-def _write_report(sheet: Tearsheet, target: str) -> None:
+def _text_for(target: Target, sheet: Tearsheet) -> str:
+    if target.option == "--json":
+        return _json_of(sheet) + "\n"
     from backtester.report.page import page_of
 
-    _write("--report", target, page_of(sheet))
-
-
-def _write(option: str, target: str, text: str) -> None:
-    """All of `text` or nothing: a reader never finds half a file."""
-    import os
-
-    path = Path(target)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        try:
-            unfinished.write_text(text, encoding="utf-8")
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    except OSError as error:
-        raise InvalidInput(f"{option} {target} cannot be written: {error.strerror}") from error
+    return page_of(sheet)

@@ -37,14 +37,14 @@ _ENVELOPE = (
 FILLS = ("optimistic", "base", "pessimistic")
 
 
-def show_run(document: Mapping[str, Any]) -> None:
+def show_run(document: Mapping[str, Any], *, is_kept: bool) -> None:
     """Show a run that has just ended: a tear sheet's document with daily equity."""
-    _show(document)
+    _show(document, is_kept=is_kept)
 
 
 def show_kept(document: Mapping[str, Any]) -> None:
     """Show a run that was kept."""
-    _show(document)
+    _show(document, is_kept=True)
     when = datetime.fromisoformat(document["ran_at"]).strftime("%Y-%m-%d %H:%M UTC")
     _console().print(f"[dim]run on {when}[/]")
 
@@ -53,7 +53,7 @@ def _console() -> Console:
     return Console(highlight=False)
 
 
-def _show(document: Mapping[str, Any]) -> None:
+def _show(document: Mapping[str, Any], *, is_kept: bool) -> None:
     console = _console()
     manifest = document["manifest"]
     console.print(_head(document))
@@ -75,6 +75,8 @@ def _show(document: Mapping[str, Any]) -> None:
             Text(diagnosis["sentence"]),
         )
         console.print(grid)
+    if not is_kept:
+        return
     console.print(
         f"[dim]kept as[/] {manifest['id']}[dim]; trader backtest show {manifest['id'][:4]}, compare, verify[/]"
     )

@@ -5,6 +5,7 @@ works at once. Ends with 1 when something was found, so that a script can rely o
 """
 
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -16,6 +17,7 @@ import typer
 from shared.domain.errors import InvalidInput, TradingError
 from shared.domain.symbols import parse_symbol
 from shared.domain.timeframes import Timeframe, parse_timeframe
+from trader.commands.targets import document_alone
 from trader.exits import ExitCode
 from trader.runtime.errors import NotFound
 
@@ -73,7 +75,8 @@ def lookahead(
     """
     from strategy_engine.checks import check_lookahead
 
-    made = _strategy(strategy, param or [], folder)
+    with document_alone(as_json):
+        made = _strategy(strategy, param or [], folder)
     panel = _bars(made, symbol, data, timeframe)
     return _report("lookahead", made, panel, check_lookahead, as_json)
 
@@ -94,7 +97,8 @@ def warmup(
     """
     from strategy_engine.checks import check_warmup
 
-    made = _strategy(strategy, param or [], folder)
+    with document_alone(as_json):
+        made = _strategy(strategy, param or [], folder)
     panel = _bars(made, symbol, data, timeframe)
     return _report("warmup", made, panel, check_warmup, as_json)
 
@@ -124,7 +128,7 @@ def _bars(
     desk = Desk.of_project()
     symbols = [] if symbol is None else [parse_symbol(symbol.strip().upper())]
     calendar = desk.calendar
-    if data is not None and not data.exists():
+    if data is not None and not os.path.exists(data):  # noqa: PTH110  # as in `Desk.bars`
         raise NotFound(f"{data}: there is no such file or folder; correct --data")
     try:
         if data is None:
@@ -153,7 +157,8 @@ def _report(
     from strategy_engine.patience import TookTooLong, within
 
     try:
-        found = within(_WITHIN_S, partial(check, strategy, panel))
+        with document_alone(as_json):
+            found = within(_WITHIN_S, partial(check, strategy, panel))
     except TookTooLong as error:
         place = place_in(strategy, error.lines)
         raise InvalidInput(f"strategy {strategy.name} ({place}): {error}") from error

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import typer
 
 from shared.domain.errors import InvalidInput, Misconfigured
+from trader.commands.targets import document_alone
 from trader.runtime.errors import NotFound, StackError
 
 if TYPE_CHECKING:  # the command line's help needs none of the machinery
@@ -212,7 +213,9 @@ def show(name: NameArgument, folder: FolderOption = None, as_json: JsonOption = 
 def _catalogue(folder: Path | None) -> "Catalogue":
     from strategy_engine.catalogue import USER_FOLDER, discover
 
-    return discover(folder or USER_FOLDER)
+    # What a file prints when it is imported belongs to no answer of ours.
+    with document_alone(True):
+        return discover(folder or USER_FOLDER)
 
 
 def _described(strategy: "Strategy") -> dict[str, Any]:

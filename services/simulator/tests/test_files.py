@@ -231,7 +231,7 @@ def test_a_folder_and_a_pipe_are_refused_unread(
 
 
 def test_a_missing_file_is_named(calendar: TradingCalendar, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="there is no such file; check the path given to --bars"):
+    with pytest.raises(InvalidInput, match="there is no such file; correct the path"):
         read_tape(tmp_path / "none.csv", calendar)
 
 

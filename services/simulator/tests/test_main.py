@@ -114,7 +114,7 @@ def test_killed_and_started_again_it_stands_where_it_stood(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--bars", "/none.csv"], "/none.csv: there is no such file; check the path given to"),
+        (["--bars", "/none.csv"], "/none.csv: there is no such file; correct the path"),
         (["--symbols", "../x"], "'../x' is not a symbol"),
         (["--speed", "0"], "must be a number from"),
         (["--speed", "nan"], "must be a number from"),

@@ -149,6 +149,7 @@ def read_tape(
     order = np.lexsort((number, rows.time_us))
     _refuse_twins(source, rows, number, order)
     found = timeframe or _timeframe_of(source, rows.time_us[order], number[order])
+    _refuse_overlaps(source, rows.time_us[order], number[order], found)
     segment, dropped = _on_sessions(source, rows, number, order, found, calendar)
     instants = segment.instants
     history = 0 if last is None else max(instants - last, 0)
@@ -172,7 +173,7 @@ def _read_columns(source: _Source, path: Path) -> pl.DataFrame:
 
     if path.exists() and not path.is_file():
         # A pipe would be waited on for ever, a folder read as a whole.
-        raise source.wrong("is no ordinary file; give the path of a CSV or Parquet file to --bars")
+        raise source.wrong("is no ordinary file; give a CSV or Parquet file")
     try:
         if path.suffix.lower() == ".parquet":
             frame = pl.read_parquet(path, hive_partitioning=False)
@@ -180,13 +181,9 @@ def _read_columns(source: _Source, path: Path) -> pl.DataFrame:
             # All as text: a wrong value is then ours to name, row and column.
             frame = pl.read_csv(path, infer_schema=False, encoding="utf8")
         else:
-            raise source.wrong(
-                "ends neither in .csv, .txt nor .parquet; give such a file to --bars"
-            )
+            raise source.wrong("ends neither in .csv, .txt nor .parquet; give such a file")
     except FileNotFoundError:
-        raise InvalidInput(
-            f"{path}: there is no such file; check the path given to --bars"
-        ) from None
+        raise InvalidInput(f"{path}: there is no such file; correct the path") from None
     except pl.exceptions.NoDataError:
         raise source.wrong("is empty; it needs a header and at least one bar") from None
     except (OSError, pl.exceptions.PolarsError, UnicodeDecodeError) as error:
@@ -440,6 +437,22 @@ def _timeframe_of(source: _Source, times: Int64s, number: NDArray[np.int32]) -> 
         f"has rows {smallest} s apart, which is no timeframe of ours; give daily bars, or "
         "1, 5, 15 or 60 minute bars (or say which with --timeframe)"
     )
+
+
+def _refuse_overlaps(
+    source: _Source, times: Int64s, number: NDArray[np.int32], timeframe: Timeframe
+) -> None:
+    """Rows closer together than their bars are long would know what has not been traded yet."""
+    if not timeframe.is_intraday:
+        return  # two of one day are found where days are
+    by_symbol = np.lexsort((times, number))
+    gaps = np.diff(times[by_symbol])[np.diff(number[by_symbol]) == 0]
+    length_s = int(timeframe.length.total_seconds())
+    if len(gaps) and int(gaps.min()) < length_s * MICROS:
+        raise source.wrong(
+            f"has rows {int(gaps.min()) // MICROS} s apart, which are no bars of {timeframe}; "
+            "leave --timeframe out, or give a file of longer bars"
+        )
 
 
 def _on_sessions(

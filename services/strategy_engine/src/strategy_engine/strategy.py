@@ -50,16 +50,19 @@ class Wish:
             raise InvalidWish(f"a direction must be LONG, FLAT or SHORT, was {self.direction!r}")
         if not 0 <= self.conviction <= 1:
             raise InvalidWish(f"conviction must be 0 to 1, was {self.conviction}")
-        # They go into tables, logs and messages, which take neither control characters nor novels.
-        if len(self.figures) > _MOST_FIGURES:
-            raise InvalidWish(f"a wish may have {_MOST_FIGURES} figures, had {len(self.figures)}")
-        texts: tuple[object, ...] = (self.reason, *self.figures)
-        for text in texts:
-            if not isinstance(text, str) or not text.isprintable() or len(text) > _LONGEST_TEXT:
-                raise InvalidWish(
-                    f"a reason or a figure's name must be one printable line of at most "
-                    f"{_LONGEST_TEXT} characters, was {text!r:.60}"
-                )
+        _check_words((self.reason,), self.figures)
+
+
+def _check_words(reasons: Sequence[object], figures: Mapping[str, object]) -> None:
+    """They go into tables, logs and messages, which take neither control characters nor novels."""
+    if len(figures) > _MOST_FIGURES:
+        raise InvalidWish(f"a wish may have {_MOST_FIGURES} figures, had {len(figures)}")
+    for text in (*reasons, *figures):
+        if not isinstance(text, str) or not text.isprintable() or len(text) > _LONGEST_TEXT:
+            raise InvalidWish(
+                f"a reason or a figure's name must be one printable line of at most "
+                f"{_LONGEST_TEXT} characters, was {text!r:.60}"
+            )
 
 
 def read_wish(answer: object) -> Wish | None:
@@ -98,6 +101,7 @@ class Wishes:
     def check(self, panel: Panel) -> None:
         """Raise InvalidWish unless every array fits `panel` and no cell wishes two things at once."""
         shape = panel.close.shape
+        _check_words((self.entry_reason, self.exit_reason), self.figures)
         # Typed, but by somebody who may not have run a type checker.
         arrays: dict[str, object] = {"entries": self.entries, "exits": self.exits, **self.figures}
         if self.conviction is not None:
