@@ -43,13 +43,13 @@ def build(visit: Visit) -> Refresh:
         element("span", text="No order of ours has this id.")
     detail = element("div", "grid")
     with detail:
-        with card("Order", "w5") as (_, tools):
+        with card("Order", "w4") as (_, tools):
             with tools:
                 element("a", "btn small", "Why?").props(f"href=/decisions?id={_plain(wanted)}")
                 element("a", "btn small ghost", "All orders").props("href=/orders")
             with element("div", "body"):
                 facts = Facts(orders.FACTS)
-        with card("At the broker", "w7"):
+        with card("At the broker", "w8"):
             legs = Table(
                 "At the broker",
                 orders.LEGS,

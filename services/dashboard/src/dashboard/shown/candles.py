@@ -305,6 +305,8 @@ def _panels(axis: Sequence[str], below: Sequence[str]) -> dict[str, Any]:
             "xAxisIndex": every,
             "bottom": 6,
             "height": 18,
+            # The bar that moves the view as a whole lies below the slider, and would be cut off by the edge of the card.
+            "moveHandleSize": 0,
             "borderColor": "transparent",
         },
     ]
