@@ -16,7 +16,7 @@ from trader.runtime.instance import Instance
 from trader.runtime.launch import birth_of, executable_of
 from trader.runtime.logs import Follower
 from trader.runtime.orphans import Identity, identity_in
-from trader.runtime.ports import LOOPBACK, require_free
+from trader.runtime.ports import LOOPBACK, require_free, require_own
 from trader.runtime.programs import program, sheet_of, write_sheet
 from trader.runtime.redis import find_server, version_of
 from trader.runtime.stack import last_line
@@ -103,6 +103,28 @@ def test_a_port_in_use_is_named_with_its_holder() -> None:
     assert f"port {port}, which scheduler needs, is in use by" in str(refusal.value)
     assert f"(pid {os.getpid()})" in str(refusal.value)
     assert "SCHEDULER_PORT" in str(refusal.value)
+
+
+def test_an_answer_counts_only_from_the_process_that_was_started_or_its_children() -> None:
+    with socket.socket() as listener:
+        listener.bind((LOOPBACK, 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        other = subprocess.Popen(["sleep", "60"])
+        try:
+            with pytest.raises(Misconfigured) as refusal:
+                require_own("postgres", port, other.pid)
+        finally:
+            other.kill()
+            other.wait()
+        require_own("postgres", port, os.getpid())
+        # As where a process watches its program's code and starts it anew.
+        require_own("postgres", port, os.getppid())
+
+    assert f"port {port}, which postgres needs, is in use by" in str(refusal.value)
+    assert f"(pid {os.getpid()})" in str(refusal.value)
+    # Nobody listens any more, or nobody that shows.
+    require_own("postgres", port, other.pid)
 
 
 def test_a_sheet_is_private_and_the_supervisors_configuration_holds_no_secret(

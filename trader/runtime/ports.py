@@ -6,7 +6,8 @@ that servers which the machine already runs are left alone.
 
 import secrets
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 import psutil
@@ -75,10 +76,35 @@ def require_free(ports: Mapping[str, int]) -> None:
     """
     for program, port in ports.items():
         if not is_free(port):
-            raise Misconfigured(
-                f"port {port}, which {program} needs, is in use{_holder(port)}; "
-                f"stop that process or set {port_setting(program)} to a free port"
-            )
+            raise _in_use(program, port)
+
+
+def require_own(program: str, port: int, pid: int) -> None:
+    """Refuse to take the answer of somebody else's `program` for that of our process `pid` or its children.
+
+    Two stacks that begin at the same time both find a port free, and only one of them gets it. Where who listens does not
+    show, nothing is refused.
+
+    Raises:
+        Misconfigured: names the port and who holds it.
+    """
+    try:
+        families = [
+            {listener, *(each.pid for each in psutil.Process(listener).parents())}
+            for listener in _listeners(port, (LOOPBACK,))
+        ]
+    except psutil.Error:
+        # One of them is just leaving; who is left shows when it is asked again.
+        return
+    if families and not any(pid in family for family in families):
+        raise _in_use(program, port)
+
+
+def _in_use(program: str, port: int) -> Misconfigured:
+    return Misconfigured(
+        f"port {port}, which {program} needs, is in use{_holder(port)}; "
+        f"stop that process or set {port_setting(program)} to a free port"
+    )
 
 
 def port_setting(program: str) -> str:
@@ -87,14 +113,23 @@ def port_setting(program: str) -> str:
 
 
 def _holder(port: int) -> str:
+    with suppress(psutil.Error):
+        for listener in _listeners(port):
+            return f" by {psutil.Process(listener).name()} (pid {listener})"
+    return " by a process that this account may not see"
+
+
+def _listeners(port: int, addresses: Collection[str] | None = None) -> list[int]:
+    """Who listens on `port`; empty for another account's process, or on a platform that shows connections to root alone."""
     try:
         connections = psutil.net_connections(kind="tcp")
-        listener = next(
-            found.pid
-            for found in connections
-            if found.status == psutil.CONN_LISTEN and found.laddr.port == port and found.pid
-        )
-        return f" by {psutil.Process(listener).name()} (pid {listener})"
-    except (StopIteration, psutil.Error):
-        # Another account's process, or a platform that shows connections to root alone.
-        return " by a process that this account may not see"
+    except psutil.Error:
+        return []
+    return [
+        found.pid
+        for found in connections
+        if found.status == psutil.CONN_LISTEN
+        and found.laddr.port == port
+        and found.pid
+        and (addresses is None or found.laddr.ip in addresses)
+    ]

@@ -37,7 +37,7 @@ from trader.runtime.instance import (
 )
 from trader.runtime.launch import record_identity
 from trader.runtime.orphans import identity_in, sweep
-from trader.runtime.ports import LOOPBACK, require_free
+from trader.runtime.ports import LOOPBACK, require_free, require_own
 from trader.runtime.programs import STOP_SIGNALS, Program, program, write_sheet
 from trader.runtime.supervisor import (
     CRASH_LOOP,
@@ -369,7 +369,10 @@ class LocalStack:
             died = state.state in {"BACKOFF", "EXITED"} or len(first) > 1
             if state.state == "FATAL" or (died and name != POSTGRES):
                 raise ProgramFailed(self._failure(name, "ended instead of starting"))
-            return state.pid != 0 and self.answers(name)
+            if state.pid == 0 or not self.answers(name):
+                return False
+            require_own(name, self.instance.port_of(name), state.pid)
+            return True
 
         if not wait_until(up_or_failed, self._ready_within_s):
             raise TimedOut(
