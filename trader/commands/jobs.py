@@ -118,6 +118,8 @@ def resume(job: JobArgument, as_json: JsonOption = False) -> None:
 def pipeline(limit: LimitOption = NEWEST, as_json: JsonOption = False) -> None:
     """Show the newest batches of bars: seconds of each stage; signals, approvals, orders and fills that came of it.
 
+    Seconds are the venue's, whose clock stands still within a step of a replay; only the screen's are the machine's there.
+
     Example: trader pipeline --limit 5
     """
     said = ServiceApi(Instance.of_project()).get(SCHEDULER, "/pipeline/runs", {"limit": limit})

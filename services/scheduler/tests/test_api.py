@@ -447,6 +447,19 @@ def test_a_paused_job_says_since_when_by_whom_and_why_until_it_is_resumed(room: 
     talk(room, conversation)
 
 
+def test_a_beating_job_that_is_paused_is_shown_with_how_it_went_last(room: Room) -> None:
+    async def conversation(http: httpx.AsyncClient) -> None:
+        job = room.timekeeper.jobs["screens"]
+        assert isinstance(job, BeatingJob)
+        await room.timekeeper.beat(job)
+        paused = await http.post("/jobs/screens/pause", json={"reason": "x"}, headers=OPERATE)
+
+        last = paused.json()["last_run"]
+        assert (last["state"], last["detail"]) == ("DONE", "screen none was due yet")
+
+    talk(room, conversation)
+
+
 def test_a_pause_needs_a_reason_a_job_that_may_rest_and_a_token_that_may_operate(
     room: Room,
 ) -> None:

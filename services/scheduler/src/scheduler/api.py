@@ -346,8 +346,8 @@ def router(
         return await shown(job)
 
     async def shown(job: Job) -> JobBody:
-        histories = await store.histories()
-        return _job_body(timekeeper, job, histories.get(job.job_id), None)
+        histories, beats = await store.histories(), await store.heartbeats()
+        return _job_body(timekeeper, job, histories.get(job.job_id), beats.get(job.job_id))
 
     @routes.get("/jobs/{job_id}/runs", tags=["jobs"], dependencies=read)
     async def runs(
