@@ -168,6 +168,11 @@ class Live:
     remaining: Decimal
     is_unknown: bool = False
 
+    @property
+    def rests(self) -> bool:
+        """Whether it is a way out that waits for a price."""
+        return self.approved.purpose is Purpose.EXIT and self.approved.type is not OrderType.MARKET
+
     def as_working(self) -> Working:
         a = self.approved
         return Working(
@@ -298,6 +303,14 @@ class AccountMachine(RuleBasedStateMachine):
         before = {live.approved.symbol for live in self.live if live.is_unknown}
         strategies = {d.answer.decision_id: d.strategy for d in outcome.decisions}
         for approved in outcome.review.approved:
+            is_by_hand = strategies[approved.decision_id] == "manual"
+            if approved.purpose is Purpose.EXIT and not is_by_hand:
+                # The executor withdraws what rests before it sends another exit, and sells what is held by then.
+                self.live = [
+                    live
+                    for live in self.live
+                    if not (live.rests and live.approved.symbol == approved.symbol)
+                ]
             self.live.append(Live(approved, approved.quantity))
             if approved.purpose is Purpose.ENTRY:
                 self.counted += 1
@@ -446,10 +459,16 @@ class AccountMachine(RuleBasedStateMachine):
         )
         self.by_hand(review_manual(order, self.book(), self.market(), self.limits, VENUE, NOW))
 
-    @rule(symbol=symbols, quantity=st.integers(1, 400))
-    def a_person_sells(self, symbol: str, quantity: int) -> None:
+    @rule(symbol=symbols, quantity=st.integers(1, 400), rests=st.booleans())
+    def a_person_sells(self, symbol: str, quantity: int, rests: bool) -> None:
         self.number += 1
-        order = a_manual_order(symbol, Side.SELL, quantity, signal_id=f"man-{self.number}")
+        order = a_manual_order(
+            symbol,
+            Side.SELL,
+            quantity,
+            signal_id=f"man-{self.number}",
+            limit_price=self.prices[symbol] * 1.5 if rests else None,
+        )
         self.by_hand(review_manual(order, self.book(), self.market(), self.limits, VENUE, NOW))
 
     @rule()
