@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import URL, text
+from sqlalchemy import URL, TextClause, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -55,6 +55,8 @@ class Database:
 
     def __init__(self, engine: AsyncEngine, timer: Timer) -> None:
         self._engine = engine
+        # Made once: to say it anew for each read takes its time of each decision.
+        self._unwrapped = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._timer = timer
 
     async def run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
@@ -71,9 +73,7 @@ class Database:
         Raises:
             Unavailable: the database gave no answer within a handful of tries.
         """
-        return await self._retrying(
-            self._engine.execution_options(isolation_level="AUTOCOMMIT"), work
-        )
+        return await self._retrying(self._unwrapped, work)
 
     async def _retrying(
         self, engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[T]]
@@ -198,12 +198,14 @@ def lock_key(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1
 
 
+# Statements are made once, here and below: to take one apart anew for each use costs more than to look it up.
+_LOCK = text("SELECT pg_advisory_xact_lock(:key)")
+_LOCK_SHARED = text("SELECT pg_advisory_xact_lock_shared(:key)")
+
+
 async def lock(connection: AsyncConnection, name: str, *, shared: bool = False) -> None:
     """Take the advisory lock `name` until the transaction ends."""
-    function = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
-    await connection.execute(
-        text(f"SELECT {function}(:key)"), {"key": lock_key(name)}
-    )  # two constants
+    await connection.execute(_LOCK_SHARED if shared else _LOCK, {"key": lock_key(name)})
 
 
 # Before an INSERT ... SELECT ... FROM held: its rows, and so their ids, are made only once the lock is.
@@ -226,8 +228,19 @@ class Outbox:
     def __init__(self, schema: str, account: str) -> None:
         if not schema.isidentifier():
             raise ValueError(f"{schema!r} is not a schema name")
-        self._schema = schema
         self._account = account
+        self._lock_key = lock_key(f"outbox:{schema}:{account}")
+        # One round trip: the row, and with it its id, is made from the lock's own row.
+        self._append = text(
+            f"{_HELD}INSERT INTO {schema}.outbox (account, topic, key, payload, created_at) "  # noqa: S608  # an identifier, checked
+            "SELECT :account, :topic, :key, CAST(:payload AS jsonb), :at FROM held "
+            "ON CONFLICT (account, topic, key) DO NOTHING RETURNING id"
+        )
+        self._after = text(
+            f"SELECT id, topic, key, payload FROM {schema}.v_outbox "  # noqa: S608  # an identifier, checked
+            "WHERE account = :account AND id > :position AND topic = ANY(:topics) "
+            "ORDER BY id LIMIT :limit"
+        )
 
     async def append(
         self,
@@ -239,15 +252,10 @@ class Outbox:
         at: datetime,
     ) -> int | None:
         """Add a message to the current transaction; None when (topic, key) was announced before."""
-        # One round trip: the row, and with it its id, is made from the lock's own row.
         result = await connection.execute(
-            text(
-                f"{_HELD}INSERT INTO {self._schema}.outbox (account, topic, key, payload, created_at) "  # noqa: S608  # an identifier, checked
-                "SELECT :account, :topic, :key, CAST(:payload AS jsonb), :at FROM held "
-                "ON CONFLICT (account, topic, key) DO NOTHING RETURNING id"
-            ),
+            self._append,
             {
-                "lock": lock_key(f"outbox:{self._schema}:{self._account}"),
+                "lock": self._lock_key,
                 "account": self._account,
                 "topic": topic,
                 "key": key,
@@ -268,11 +276,7 @@ class Outbox:
     ) -> list[OutboxRow]:
         """Messages of `topics` with id > `position`, in order."""
         result = await connection.execute(
-            text(
-                f"SELECT id, topic, key, payload FROM {self._schema}.v_outbox "  # noqa: S608  # an identifier, checked
-                "WHERE account = :account AND id > :position AND topic = ANY(:topics) "
-                "ORDER BY id LIMIT :limit"
-            ),
+            self._after,
             {
                 "account": self._account,
                 "position": position,
@@ -283,24 +287,32 @@ class Outbox:
         return [OutboxRow(int(r[0]), r[1], r[2], r[3]) for r in result]
 
 
+def _moving(schema: str, first: str = "", source: str = "") -> TextClause:
+    return text(
+        f"{first}INSERT INTO {schema}.cursors (source, account, position) "  # an identifier, checked
+        f"SELECT :source, :account, CAST(:position AS bigint){source} "
+        "ON CONFLICT (source, account) DO UPDATE SET position = EXCLUDED.position "
+        f"WHERE {schema}.cursors.position < EXCLUDED.position RETURNING position"
+    )
+
+
 class Cursor:
     """How far one consumer has read one source; stored in the consumer's own schema."""
 
     def __init__(self, schema: str, source: str, account: str) -> None:
         if not schema.isidentifier():
             raise ValueError(f"{schema!r} is not a schema name")
-        self._schema = schema
         self._key = {"source": source, "account": account}
+        self._position = text(
+            f"SELECT position FROM {schema}.cursors "  # noqa: S608  # an identifier, checked
+            "WHERE source = :source AND account = :account"
+        )
+        self._move = _moving(schema)
+        self._move_holding = _moving(schema, _HELD, " FROM held")
 
     async def position(self, connection: AsyncConnection) -> int:
         """The id of the last message that took effect; 0 at the beginning."""
-        result = await connection.execute(
-            text(
-                f"SELECT position FROM {self._schema}.cursors "  # noqa: S608  # an identifier, checked
-                "WHERE source = :source AND account = :account"
-            ),
-            self._key,
-        )
+        result = await connection.execute(self._position, self._key)
         row = result.first()
         return 0 if row is None else int(row[0])
 
@@ -312,18 +324,10 @@ class Cursor:
         Args:
             holding: an advisory lock to take first, in the same round trip; see `lock`.
         """
-        first, source = ("", "") if holding is None else (_HELD, " FROM held")
-        result = await connection.execute(
-            text(
-                f"{first}INSERT INTO {self._schema}.cursors (source, account, position) "  # an identifier, checked
-                f"SELECT :source, :account, CAST(:position AS bigint){source} "
-                "ON CONFLICT (source, account) DO UPDATE SET position = EXCLUDED.position "
-                f"WHERE {self._schema}.cursors.position < EXCLUDED.position RETURNING position"
-            ),
-            {
-                **self._key,
-                "position": position,
-                **({} if holding is None else {"lock": lock_key(holding)}),
-            },
-        )
+        values = {**self._key, "position": position}
+        if holding is None:
+            result = await connection.execute(self._move, values)
+        else:
+            values["lock"] = lock_key(holding)
+            result = await connection.execute(self._move_holding, values)
         return result.first() is not None

@@ -23,6 +23,8 @@ from redis.exceptions import RedisError
 from shared.adapters.figures import FIGURES
 from shared.config import Settings
 from shared.domain.bar_blocks import BarBlock, from_epoch_us, to_epoch_us
+from shared.domain.bars import Bar
+from shared.domain.money import from_micros
 from shared.domain.symbols import Symbol
 from shared.domain.timeframes import Timeframe
 from shared.ports import Ear, LatestBar, Timer
@@ -201,11 +203,19 @@ class RedisLatestBars:
 
 
 def _latest_bar(timeframe: Timeframe, symbol: Symbol, entry: list[Any]) -> LatestBar:
-    *figures, provider, fetched_us = entry
-    columns = [np.asarray([value], dtype=np.int64) for value in figures]
-    return LatestBar(
-        BarBlock(timeframe, (symbol,), *columns).bar(0), provider, from_epoch_us(fetched_us)
+    start_us, end_us, opened, high, low, close, volume, provider, fetched_us = entry
+    bar = Bar(
+        symbol,
+        timeframe,
+        from_epoch_us(start_us),
+        from_epoch_us(end_us),
+        from_micros(opened),
+        from_micros(high),
+        from_micros(low),
+        from_micros(close),
+        volume,
     )
+    return LatestBar(bar, provider, from_epoch_us(fetched_us))
 
 
 class RedisBarStream:

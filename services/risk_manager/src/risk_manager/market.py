@@ -182,7 +182,7 @@ class StoredMarket:
         """Read the history of `followed`, and work out of it what every decision asks of every symbol."""
         for closes in self._history(followed, instant_at).closes.values():
             assert isinstance(closes, KeptCloses)  # as `_ByEnd` makes them
-            closes.centred_moves(tuple(closes)[-self._history_bars :])
+            closes.moves(closes.newest_ends(self._history_bars - 1))
 
     def _prices_alone(
         self, asked: list[Symbol], prices: dict[Symbol, Price], instant_at: datetime

@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import orjson
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -34,9 +35,10 @@ from risk_manager.snapshot import (
     Word,
     Working,
 )
-from risk_manager.store.rows import decimal_of, mark_of, mode_of, unjson
+from risk_manager.store.rows import Made, decimal_of, mark_of, mode_of, unjson
 from risk_manager.store.tables import Tables, listed
 from shared.adapters.executions import newest_executions
+from shared.adapters.postgres import Database
 from shared.domain.calendar import NEW_YORK
 from shared.domain.corporate_actions import exchange_day
 from shared.domain.decisions import Purpose
@@ -100,7 +102,7 @@ def _entries(most: int) -> str:
        SELECT sum(e.filled) AS shares,
          -- Where a stop stands is what the executor keeps, in its present shares, or a move that it has not read yet.
          -- Stops only ever tighten, those of what is owed downwards.
-         jsonb_agg(jsonb_build_array(e.filled::text, (
+         json_agg(json_build_array(e.filled::text, (
            SELECT CASE WHEN p.quantity < 0 THEN least(e.stop_loss, m.stop_loss) ELSE greatest(e.stop_loss, m.stop_loss) END
            FROM (SELECT 1) one LEFT JOIN LATERAL (
            SELECT s.stop_loss FROM risk_manager.stop_moves s
@@ -133,9 +135,9 @@ SELECT
   EXISTS (SELECT 1 FROM risk_manager.outbox
           WHERE account = :account AND topic = '{REVIEWS}' AND key = :source) AS is_reviewed,
   (SELECT cash::text FROM trade_executor.v_cash WHERE account = :account) AS cash,
-  (SELECT jsonb_agg(jsonb_build_array(
+  (SELECT array_agg(json_build_array(
       p.symbol, p.quantity::text,
-      (SELECT jsonb_build_array(f.price::text, f.executed_at) FROM trade_executor.v_fills f
+      (SELECT json_build_array(f.price::text, f.executed_at) FROM trade_executor.v_fills f
        WHERE f.account = :account AND f.symbol = p.symbol
        ORDER BY f.executed_at DESC, f.execution_id DESC LIMIT 1),
       CASE WHEN newest.shares >= abs(p.quantity) AND NOT EXISTS (
@@ -146,12 +148,12 @@ SELECT
       (SELECT string_agg(n.targets, ' ')
        FROM (SELECT d.figures ->> 'targets' AS targets FROM risk_manager.decisions d
              WHERE d.account = :account AND d.symbol = p.symbol AND {_SCALED_OUT}
-             ORDER BY d.id DESC LIMIT {_LATEST_ENTRIES}) n)) ORDER BY p.symbol)
+             ORDER BY d.id DESC LIMIT {_LATEST_ENTRIES}) n))::text ORDER BY p.symbol)
    FROM trade_executor.v_positions p, LATERAL {_entries(_FEW_ENTRIES)} newest
    WHERE p.account = :account AND p.quantity <> 0) AS holdings,
-  (SELECT jsonb_agg(jsonb_build_array(s.symbol, s.ratio::text, s.told_on, s.booked_at) ORDER BY s.booked_at)
+  (SELECT json_agg(json_build_array(s.symbol, s.ratio::text, s.told_on, s.booked_at) ORDER BY s.booked_at)
    FROM trade_executor.v_splits s WHERE s.account = :account) AS splits,
-  (SELECT jsonb_agg(jsonb_build_array(
+  (SELECT json_agg(json_build_array(
       w.symbol, w.side, w.purpose, w.quantity::text, w.type, w.limit_price::text, w.stop_price::text,
       w.stop_loss::text, w.reference_price::text, w.strategy, w.is_foreign) ORDER BY w.symbol, w.key)
    FROM (
@@ -179,19 +181,19 @@ SELECT
       FROM risk_manager.decisions
       WHERE account = :account AND outcome = 'approved' AND review_id > {_READ}
    ) w WHERE w.quantity > 0) AS working,
-  (SELECT jsonb_object_agg(u.symbol, u.orders) FROM (
+  (SELECT json_object_agg(u.symbol, u.orders) FROM (
       SELECT symbol, count(*) AS orders FROM trade_executor.v_intents
       WHERE account = :account AND state = 'UNKNOWN' GROUP BY symbol) u) AS unknown,
-  (SELECT jsonb_object_agg(t.trade_on, t.entries) FROM (
+  (SELECT json_object_agg(t.trade_on, t.entries) FROM (
       SELECT trade_on, count(*) AS entries FROM risk_manager.decisions
       WHERE account = :account AND outcome = 'approved' AND purpose = 'entry' AND trade_on >= :today
       GROUP BY trade_on) t) AS entries_by_day,
-  (SELECT jsonb_agg(jsonb_build_array(r.strategy, r.symbol, r.decided_at) ORDER BY r.id) FROM (
+  (SELECT array_agg(json_build_array(r.strategy, r.symbol, r.decided_at)::text ORDER BY r.id) FROM (
       SELECT id, strategy, symbol, decided_at FROM risk_manager.decisions
       WHERE account = :account AND outcome = 'approved' AND purpose = 'entry'
         AND decided_at > :recent_from
       ORDER BY decided_at DESC LIMIT :most) r) AS recent_entries,
-  (SELECT jsonb_agg(jsonb_build_array(s.symbol, s.at)) FROM (
+  (SELECT array_agg(json_build_array(s.symbol, s.at)::text) FROM (
       SELECT o.symbol, max(f.executed_at) AS at
       FROM (SELECT broker_order_id, executed_at, side FROM trade_executor.v_fills
             WHERE account = :account ORDER BY id DESC LIMIT :most) f
@@ -201,35 +203,35 @@ SELECT
       WHERE (f.side = 'sell' AND o.side = 'sell' OR o.parent_order_id IS NOT NULL)
         AND o.type IN ('stop', 'trailing_stop', 'stop_limit')
       GROUP BY o.broker_order_id, o.symbol) s) AS stops,
-  (SELECT jsonb_object_agg(t.day, t.trades) FROM (
+  (SELECT json_object_agg(t.day, t.trades) FROM (
       SELECT day, count(*) AS trades FROM (
           SELECT symbol, (executed_at AT TIME ZONE 'America/New_York')::date AS day
           FROM (SELECT symbol, side, executed_at FROM trade_executor.v_fills
                 WHERE account = :account AND CAST(:reads_day_trades AS boolean) ORDER BY id DESC LIMIT :most) f
           GROUP BY 1, 2 HAVING min(side) <> max(side)) d
       GROUP BY day) t) AS day_trades,
-  (SELECT jsonb_agg(jsonb_build_array(o.symbol, o.side, CASE WHEN o.type = 'limit' THEN o.limit_price::text END))
+  (SELECT json_agg(json_build_array(o.symbol, o.side, CASE WHEN o.type = 'limit' THEN o.limit_price::text END))
    FROM trade_executor.v_orders o
    WHERE o.account = :account AND o.intent_id IS NULL AND o.parent_order_id IS NULL
      AND o.status NOT IN ({_FINAL})) AS open_orders,
-  (SELECT jsonb_agg(to_jsonb(t) ORDER BY t.number) FROM turns t) AS turns,
-  (SELECT jsonb_build_array(may_short, lending_seen_at) FROM trade_executor.v_accounts
+  (SELECT json_agg(to_json(t) ORDER BY t.number) FROM turns t) AS turns,
+  (SELECT json_build_array(may_short, lending_seen_at) FROM trade_executor.v_accounts
    WHERE account = :account) AS may_short,
-  (SELECT jsonb_agg(jsonb_build_array(l.symbol, l.is_lent, l.seen_at)) FROM trade_executor.v_lending l
+  (SELECT json_agg(json_build_array(l.symbol, l.is_lent, l.seen_at)) FROM trade_executor.v_lending l
    WHERE l.account = :account AND l.symbol IN (
        SELECT unnest(CAST(:shorts AS text[])) UNION SELECT t.symbol FROM turns t)) AS lent,
-  (SELECT jsonb_agg(DISTINCT symbol) FROM trade_executor.v_differences
+  (SELECT json_agg(DISTINCT symbol) FROM trade_executor.v_differences
    WHERE account = :account AND closed_at IS NULL AND symbol IS NOT NULL) AS paused,
-  (SELECT jsonb_object_agg(q.symbol, q.at) FROM (
+  (SELECT json_object_agg(q.symbol, q.at) FROM (
       SELECT symbol, max(seen_at) AS at FROM (
           SELECT symbol, seen_at FROM data_collector.v_quarantine
           -- What a person has let in is no reason for doubt any more.
           WHERE account = :account AND released_at IS NULL ORDER BY id DESC LIMIT :most) n
       GROUP BY symbol) q) AS refused_bars,
-  (SELECT jsonb_object_agg(symbol, reasons) FROM (
+  (SELECT json_object_agg(symbol, reasons) FROM (
       SELECT symbol, string_agg(reason, '; ' ORDER BY id) AS reasons FROM data_collector.v_symbol_holds
       WHERE account = :account AND ended_at IS NULL GROUP BY symbol) h) AS held,
-  (SELECT jsonb_agg(to_jsonb(t)) FROM risk_manager.v_throttles t WHERE t.account = :account) AS throttles,
+  (SELECT json_agg(to_json(t)) FROM risk_manager.v_throttles t WHERE t.account = :account) AS throttles,
   m.mode, m.version, m.reason, m.actor, m.changed_at, m.restarts_peak,
   e.instant_at, e.cash AS mark_cash, e.equity, e.peak_equity, e.drawdown, e.gross_exposure,
   e.net_exposure, e.mode_version, e.day_equity,
@@ -249,6 +251,13 @@ LEFT JOIN LATERAL (
 
 class Books(Tables):
     """The account as it is."""
+
+    def __init__(self, database: Database, account: str, **reads: bool) -> None:
+        """See `Tables`."""
+        super().__init__(database, account, **reads)
+        self._made_holdings = Made[Holding]()
+        self._made_entries = Made[RecentEntry]()
+        self._made_stops = Made[StopHit]()
 
     async def book(self, at: datetime) -> Book:
         """See `ports.Store`."""
@@ -288,7 +297,7 @@ class Books(Tables):
         book = Book(
             account=self._account,
             cash=Decimal(row.cash),
-            holdings=_holdings(unjson(row.holdings) or [], unjson(row.splits) or []),
+            holdings=self._holdings(row.holdings or (), unjson(row.splits) or []),
             working=tuple(_working(entry) for entry in unjson(row.working) or []),
             unknown={Symbol(s): int(n) for s, n in (unjson(row.unknown) or {}).items()},
             # That of an account which has none yet began at `at`.
@@ -298,7 +307,11 @@ class Books(Tables):
                 date.fromisoformat(day): int(n)
                 for day, n in (unjson(row.entries_by_day) or {}).items()
             },
-            recent=_recent(row),
+            recent=_recent(
+                row,
+                self._made_entries.of(row.recent_entries or (), _entry),
+                self._made_stops.of(row.stops or (), _stop),
+            ),
             limit_change=None
             if row.limits_version is None
             else LimitChange(
@@ -323,6 +336,13 @@ class Books(Tables):
             found_trades = matched(await self._executions(connection), held).trades
             book = replace(book, recent=replace(book.recent, records=records_of(found_trades)))
         return book
+
+    def _holdings(self, texts: Sequence[str], told: Sequence[Sequence[Any]]) -> tuple[Holding, ...]:
+        splits: dict[str, tuple[BookedSplit, ...]] = {}
+        for symbol, *each in told:
+            splits[symbol] = (*splits.get(symbol, ()), _split(*each))
+        # Another split may count shares anew that are written as before.
+        return self._made_holdings.of(texts, lambda text: _holding(text, splits), beside=splits)
 
 
 def _turn(entry: Mapping[str, Any]) -> Turn:
@@ -350,17 +370,9 @@ def _word(is_yes: bool | None, seen_at: str | None) -> Word | None:
     return Word(is_yes, datetime.fromisoformat(seen_at))
 
 
-def _holdings(
-    entries: Sequence[Sequence[Any]], told_splits: Sequence[Sequence[Any]]
-) -> tuple[Holding, ...]:
-    splits: dict[str, tuple[BookedSplit, ...]] = {}
-    for symbol, *told in told_splits:
-        splits[symbol] = (*splits.get(symbol, ()), _split(*told))
-    return tuple(_holding(entry, splits.get(entry[0], ())) for entry in entries)
-
-
-def _holding(entry: Sequence[Any], splits: tuple[BookedSplit, ...]) -> Holding:
-    symbol, quantity, last_fill, entries, targets = entry
+def _holding(text: str, all_splits: Mapping[str, tuple[BookedSplit, ...]]) -> Holding:
+    symbol, quantity, last_fill, entries, targets = orjson.loads(text)
+    splits = all_splits.get(symbol, ())
     return Holding(
         Symbol(symbol),
         Decimal(quantity),
@@ -426,16 +438,20 @@ def _working(entry: Sequence[Any]) -> Working:
     )
 
 
-def _recent(row: Row[Any]) -> Recent:
+def _entry(text: str) -> RecentEntry:
+    strategy, symbol, at = orjson.loads(text)
+    return RecentEntry(strategy, Symbol(symbol), datetime.fromisoformat(at))
+
+
+def _stop(text: str) -> StopHit:
+    symbol, at = orjson.loads(text)
+    return StopHit(Symbol(symbol), datetime.fromisoformat(at))
+
+
+def _recent(row: Row[Any], entries: tuple[RecentEntry, ...], stops: tuple[StopHit, ...]) -> Recent:
     return Recent(
-        entries=tuple(
-            RecentEntry(strategy, Symbol(symbol), datetime.fromisoformat(at))
-            for strategy, symbol, at in unjson(row.recent_entries) or []
-        ),
-        stops=tuple(
-            StopHit(Symbol(symbol), datetime.fromisoformat(at))
-            for symbol, at in unjson(row.stops) or []
-        ),
+        entries=entries,
+        stops=stops,
         day_trades={
             date.fromisoformat(day): int(trades)
             for day, trades in (unjson(row.day_trades) or {}).items()

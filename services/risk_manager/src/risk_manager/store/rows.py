@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import orjson
 from pydantic import TypeAdapter
@@ -15,6 +16,29 @@ from risk_manager.snapshot import LimitChange, Mark, Mode, Throttle
 from shared.domain.decisions import Approved, Check, Purpose, Refused, TradingMode
 from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
+
+T = TypeVar("T")
+
+
+class Made(Generic[T]):
+    """What was made of texts that were read; of one that is read again it is not made again.
+
+    Most of an account is at each decision what it was at the one before. What is made depends on the text and what it is
+    made `beside`, and on nothing else. Kept is what the last reading said.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[str, T] = {}
+        self._beside: object = None
+
+    def of(
+        self, texts: Sequence[str], make: Callable[[str], T], *, beside: object = None
+    ) -> tuple[T, ...]:
+        """What `make` makes of each of `texts`, in order."""
+        known = self._made if beside == self._beside else {}
+        made = {text: known[text] if text in known else make(text) for text in texts}
+        self._made, self._beside = made, beside
+        return tuple(made[text] for text in texts)
 
 
 def unjson(value: Any) -> Any:
