@@ -230,12 +230,15 @@ class Outbox:
             raise ValueError(f"{schema!r} is not a schema name")
         self._account = account
         self._lock_key = lock_key(f"outbox:{schema}:{account}")
-        # One round trip: the row, and with it its id, is made from the lock's own row.
-        self._append = text(
-            f"{_HELD}INSERT INTO {schema}.outbox (account, topic, key, payload, created_at) "  # noqa: S608  # an identifier, checked
+        # One round trip: the row, and with it its id, is made from the lock's own row. What is to be stored with the message
+        # may follow it in the same statement, and read its id `FROM announced`; see `values`.
+        self.announcing = (
+            f"{_HELD}, announced AS ("  # noqa: S608  # an identifier, checked
+            f"INSERT INTO {schema}.outbox (account, topic, key, payload, created_at) "
             "SELECT :account, :topic, :key, CAST(:payload AS jsonb), :at FROM held "
-            "ON CONFLICT (account, topic, key) DO NOTHING RETURNING id"
+            "ON CONFLICT (account, topic, key) DO NOTHING RETURNING id) "
         )
+        self._append = text(self.announcing + "SELECT id FROM announced")  # noqa: S608  # as above
         self._after = text(
             f"SELECT id, topic, key, payload FROM {schema}.v_outbox "  # noqa: S608  # an identifier, checked
             "WHERE account = :account AND id > :position AND topic = ANY(:topics) "
@@ -252,19 +255,23 @@ class Outbox:
         at: datetime,
     ) -> int | None:
         """Add a message to the current transaction; None when (topic, key) was announced before."""
-        result = await connection.execute(
-            self._append,
-            {
-                "lock": self._lock_key,
-                "account": self._account,
-                "topic": topic,
-                "key": key,
-                "payload": orjson.dumps(payload).decode(),
-                "at": at,
-            },
-        )
+        values = self.values(topic=topic, key=key, payload=payload, at=at)
+        result = await connection.execute(self._append, values)
         row = result.first()
         return None if row is None else int(row[0])
+
+    def values(
+        self, *, topic: str, key: str, payload: dict[str, Any], at: datetime
+    ) -> dict[str, Any]:
+        """What a statement that begins with `announcing` is told about the message."""
+        return {
+            "lock": self._lock_key,
+            "account": self._account,
+            "topic": topic,
+            "key": key,
+            "payload": orjson.dumps(payload).decode(),
+            "at": at,
+        }
 
     async def after(
         self,

@@ -90,6 +90,9 @@ class RedisBells:
     async def ring(self, *names: str) -> None:
         """See `Bells`."""
         try:
+            if len(names) == 1:
+                await self._client.publish(self._channel(names[0]), b"")
+                return
             async with self._client.pipeline(transaction=False) as pipe:
                 for name in names:
                     pipe.publish(self._channel(name), b"")

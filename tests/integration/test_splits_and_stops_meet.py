@@ -104,7 +104,7 @@ def test_a_split_changes_neither_worth_nor_risk_whether_prices_or_the_ledger_com
         book, booked = await risk.seen(risk.market(10, TEN_FOR_ONE))
         assert booked.unsettled == {}
         assert (booked.equity, booked.risk) == (worth, at_risk)
-        [(entry, shares)] = book.holdings[0].covered()
+        [(entry, shares)] = book.holdings[0].covered
         assert (shares, entry.stop, entry.reference) == tuple(map(Decimal, (100, 9, 10)))
         assert book.holdings[0].last_fill_price == before.holdings[0].last_fill_price / 10  # type: ignore[operator]
 
@@ -162,7 +162,7 @@ def test_a_stop_moves_with_its_own_limit_and_both_sides_know_where_it_stands(
         outcome = await risk.bar(risk.market(103))
         assert [move.stop_loss for move in outcome.review.moved] == [Decimal("97.85")]
         book, _ = await risk.seen(risk.market(103))
-        assert [entry.stop for entry, _ in book.holdings[0].covered()] == [Decimal("97.85")]
+        assert [entry.stop for entry, _ in book.holdings[0].covered] == [Decimal("97.85")]
         assert await stops(desk) == [Decimal("97.85")]
         [old] = [
             o for o in (await desk.store.outgoing.work_at(desk.clock.now())).cancels if o.stop_price
@@ -188,14 +188,14 @@ def test_a_move_from_before_a_split_is_void(play: Play) -> None:
             outcome = await risk.decided(risk.market(price))
             assert [move.stop_loss for move in outcome.review.moved] == [stop]
             book, _ = await risk.seen(risk.market(price))
-            assert [entry.stop for entry, _ in book.holdings[0].covered()] == [stop]
+            assert [entry.stop for entry, _ in book.holdings[0].covered] == [stop]
         told(desk, "SPLIT", symbol="AAPL", qty="90", date="2026-01-06")
         holds(desk, AAPL, 100)
         await desk.compare()
         for _ in range(2):
             # Before the executor has read the move, and after it.
             book, _ = await risk.seen(risk.market(10.3, TEN_FOR_ONE))
-            assert [entry.stop for entry, _ in book.holdings[0].covered()] == [Decimal(9)]
+            assert [entry.stop for entry, _ in book.holdings[0].covered] == [Decimal(9)]
             await desk.store.reviews.take(at=desk.clock.now())
         assert await stops(desk) == [Decimal(9)]
 

@@ -10,6 +10,7 @@ import pytest
 
 from risk_manager.modes import Change, changed, may_change
 from risk_manager.snapshot import Exposure, Holding, Protection, mark
+from risk_manager.store.rows import Made
 from risk_manager.testing import (
     AAPL,
     MSFT,
@@ -211,3 +212,33 @@ def test_asking_for_the_mode_that_is_changes_nothing() -> None:
     current = a_mode(HALTED, 2)
 
     assert changed(current, Change(HALTED, "again", "x", NOW), None, some_limits()) is current
+
+
+def test_a_text_that_is_read_again_is_not_taken_apart_again() -> None:
+    taken_apart: list[str] = []
+
+    def make(text: str) -> str:
+        taken_apart.append(text)
+        return text.upper()
+
+    made = Made[str]()
+
+    assert made.of(["a", "b"], make) == ("A", "B")
+    assert made.of(["b", "c"], make) == ("B", "C")
+    assert made.of(["a"], make) == ("A",)
+    assert taken_apart == ["a", "b", "c", "a"]
+
+
+def test_of_texts_that_are_alike_each_one_counts() -> None:
+    assert Made[int]().of(["7", "8", "7"], int) == (7, 8, 7)
+
+
+def test_what_is_made_beside_something_else_is_made_anew() -> None:
+    made, ratios = Made[str](), {"a": 1}
+
+    def make(text: str) -> str:
+        return f"{text} times {ratios[text]}"
+
+    assert made.of(["a"], make, beside=dict(ratios)) == ("a times 1",)
+    ratios["a"] = 2
+    assert made.of(["a"], make, beside=dict(ratios)) == ("a times 2",)

@@ -84,7 +84,7 @@ def stop_moves(
         symbol = holding.symbol
         price = figure(exposure.price(symbol) or ZERO)
         true_range = _true_range(exposure, symbol, atr_bars) if plan.atr_stop > 0.0 else 0.0
-        for entry, _ in holding.covered():
+        for entry, _ in holding.covered:
             if entry.stop is None or not entry.decision_id:
                 continue
             stop = figure(entry.stop)
@@ -172,7 +172,7 @@ def _scale_out(holding: Holding, exposure: Exposure, plan: ManagementPlan) -> Re
     shares, met, told = ZERO, list[str](), list[str]()
     is_short = holding.quantity < 0
     way = "below" if is_short else "above"
-    for entry, covered in holding.covered():
+    for entry, covered in holding.covered:
         left = covered
         for gain, share in plan.scale_out:
             target = target_of(entry, gain)

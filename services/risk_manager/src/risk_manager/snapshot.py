@@ -62,21 +62,26 @@ class Holding:
     scaled_out: frozenset[str] = frozenset()
     # Splits that the ledger has booked.
     splits: tuple[BookedSplit, ...] = ()
+    # The entries that brought what is held, newest first, with how many of their shares are left.
+    covered: tuple[tuple[Protection, Decimal], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Once, since each decision looks at every position, and most positions are the same for many decisions.
+        object.__setattr__(self, "covered", tuple(self._covered()))
 
     def was_held(self, on: date) -> bool:
         """Whether some of the shares may have been there before `on` began."""
         newer = sum(
             (
                 shares
-                for entry, shares in self.covered()
+                for entry, shares in self.covered
                 if entry.since_at is not None and exchange_day(entry.since_at) >= on
             ),
             ZERO,
         )
         return newer < abs(self.quantity)
 
-    def covered(self) -> Iterator[tuple[Protection, Decimal]]:
-        """The entries that brought what is held, newest first, with how many of their shares are left."""
+    def _covered(self) -> Iterator[tuple[Protection, Decimal]]:
         left = abs(self.quantity)
         for entry in self.entries:
             shares = min(left, entry.quantity)
@@ -91,7 +96,7 @@ class Holding:
         """
         side = Side.SELL if self.quantity < 0 else Side.BUY
         left, total = abs(self.quantity), ZERO
-        for entry, shares in self.covered():
+        for entry, shares in self.covered:
             if entry.stop is not None:
                 total += shares * max(ZERO, side.sign * (price - entry.stop))
                 left -= shares
@@ -100,7 +105,7 @@ class Holding:
     def by_strategy(self) -> dict[str, Decimal]:
         """How many of the shares each strategy's entries brought; what they do not explain is nobody's."""
         left, shares = abs(self.quantity), dict[str, Decimal]()
-        for entry, covered in self.covered():
+        for entry, covered in self.covered:
             shares[entry.strategy] = shares.get(entry.strategy, ZERO) + covered
             left -= covered
         if left:

@@ -258,7 +258,7 @@ async def test_a_position_is_explained_by_the_newest_entries_that_brought_it(
 
     async def explained() -> list[tuple[str, Decimal]]:
         (holding,) = (await world.store.book(NOW)).holdings
-        return [(entry.decision_id, shares) for entry, shares in holding.covered()]
+        return [(entry.decision_id, shares) for entry, shares in holding.covered]
 
     ten = Decimal(10)
     assert await explained() == [(decision, ten) for decision in reversed(bought)]
@@ -364,7 +364,7 @@ async def test_moved_stops_and_met_targets_are_part_of_the_next_book(world: Post
 
     async def stops() -> list[Decimal | None]:
         (holding,) = (await world.store.book(NOW)).holdings
-        return [entry.stop for entry, _ in holding.covered()]
+        return [entry.stop for entry, _ in holding.covered]
 
     await bar(1, 104)
     await bar(2, 103)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import log, sqrt
+from operator import mul
 from typing import NamedTuple
 
 from risk_manager.limits.allowed import Limits
@@ -57,8 +58,8 @@ def correlation_of(xs: Sequence[float], ys: Sequence[float]) -> float:
 def _coefficient(xs: Moves, ys: Moves) -> float:
     """Pearson's of two series that have their means taken away."""
     xy = 0.0
-    for dx, dy in zip(xs.centred, ys.centred, strict=True):
-        xy += dx * dy
+    for product in map(mul, xs.centred, ys.centred):
+        xy += product
     if xs.squares <= 0.0 or ys.squares <= 0.0:
         return 0.0
     return max(-1.0, min(1.0, xy / (sqrt(xs.squares) * sqrt(ys.squares))))

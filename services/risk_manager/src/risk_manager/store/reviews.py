@@ -10,12 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from risk_manager.ports import Decide, Inbound, StoredDecision
 from risk_manager.review import Decision, Outcome
-from risk_manager.snapshot import Book, Mark, Mode
+from risk_manager.snapshot import Book, Mode
 from risk_manager.store.authority import Authority
 from risk_manager.store.books import Books
-from risk_manager.store.rows import decision_row, stored_of
+from risk_manager.store.rows import decision_row, json_rows, stored_of
 from risk_manager.store.tables import SCHEMA
-from shared.adapters.postgres import lock
+from shared.adapters.postgres import Database, lock
 from shared.domain.decisions import TradingMode
 from shared.domain.lots import Execution
 from shared.domain.symbols import Symbol
@@ -32,17 +32,36 @@ _OF_VALIDATION = (
     "checks",
     "figures",
 )
-_INSERT_DECISION = text("""
-INSERT INTO risk_manager.decisions (
-    account, decision_id, signal_id, source, review_id, instant_at, decided_at, outcome, strategy, symbol, side,
+_OF_MARK = (
+    "instant_at",
+    "cash",
+    "equity",
+    "peak_equity",
+    "drawdown",
+    "gross_exposure",
+    "net_exposure",
+    "mode_version",
+    "day_equity",
+)
+_COLUMNS = """account, decision_id, signal_id, source, instant_at, decided_at, outcome, strategy, symbol, side,
     purpose, quantity, type, time_in_force, limit_price, stop_price, stop_loss, take_profit,
-    reference_price, act_from, act_until, trade_on, reason_code, reason, checks, figures)
-VALUES (
-    :account, :decision_id, :signal_id, :source, :review_id, :instant_at, :decided_at, :outcome, :strategy,
-    :symbol, :side, :purpose, :quantity, :type, :time_in_force, :limit_price, :stop_price, :stop_loss,
-    :take_profit, :reference_price, :act_from, :act_until, :trade_on, :reason_code, :reason,
-    CAST(:checks AS jsonb), CAST(:figures AS jsonb))
-""")
+    reference_price, act_from, act_until, trade_on, reason_code, reason, checks, figures"""
+# Decisions in their order, under the number of the review that has just been announced.
+_DECIDED = f"""
+, decided AS (
+    INSERT INTO risk_manager.decisions (review_id, {_COLUMNS})
+    SELECT announced.id, {", ".join(f"d.{name.strip()}" for name in _COLUMNS.split(","))}
+    FROM announced, json_populate_recordset(NULL::risk_manager.decisions, CAST(:decisions AS json))
+        WITH ORDINALITY d
+    ORDER BY d.ordinality)
+"""  # names from above
+_MARKED = """
+, marked AS (
+    INSERT INTO risk_manager.equity_points (account, source, instant_at, cash, equity, peak_equity, drawdown,
+        gross_exposure, net_exposure, mode_version, day_equity)
+    VALUES (:account, :key, :instant_at, :cash, :equity, :peak_equity, :drawdown, :gross_exposure, :net_exposure,
+        :mode_version, :day_equity))
+"""
 _INSERT_STOP_MOVE = text("""
 INSERT INTO risk_manager.stop_moves (
     account, review_id, decision_id, symbol, side, stop_loss, previous, reason, decided_at)
@@ -54,6 +73,21 @@ VALUES (:account, :review_id, :decision_id, :symbol,
 
 class Reviews(Books, Authority):
     """Decisions and what is announced with them."""
+
+    def __init__(self, database: Database, account: str, **reads: bool) -> None:
+        """See `Tables`."""
+        super().__init__(database, account, **reads)
+        # By whether there are decisions, and whether equity is marked: whatever there is, it is one round trip.
+        self._announce = {
+            (is_decided, is_marked): text(
+                self._outbox.announcing
+                + (_DECIDED if is_decided else "")
+                + (_MARKED if is_marked else "")
+                + "SELECT id FROM announced"
+            )
+            for is_decided in (True, False)
+            for is_marked in (True, False)
+        }
 
     async def record(
         self,
@@ -166,26 +200,26 @@ class Reviews(Books, Authority):
         self, connection: AsyncConnection, outcome: Outcome, at: datetime, *, marks_equity: bool
     ) -> None:
         review = outcome.review
-        if marks_equity:
-            await self._write_mark(connection, review.source, outcome.mark)
-        review_id = await self._outbox.append(
-            connection, topic=REVIEWS, key=review.source, payload=REVIEW.encode(review), at=at
+        values = self._outbox.values(
+            topic=REVIEWS, key=review.source, payload=REVIEW.encode(review), at=at
         )
         if outcome.decisions:
-            await connection.execute(
-                _INSERT_DECISION,
-                [
-                    {
-                        **decision_row(decision),
-                        "account": self._account,
-                        "source": review.source,
-                        "review_id": review_id,
-                        "instant_at": review.instant_at,
-                        "decided_at": at,
-                    }
-                    for decision in outcome.decisions
-                ],
+            common = {
+                "account": self._account,
+                "source": review.source,
+                "instant_at": review.instant_at,
+                "decided_at": at,
+            }
+            values["decisions"] = json_rows(
+                {**decision_row(decision), **common} for decision in outcome.decisions
             )
+        if marks_equity:
+            values |= {name: getattr(outcome.mark, name) for name in _OF_MARK}
+        announced = await connection.execute(
+            self._announce[bool(outcome.decisions), marks_equity], values
+        )
+        # Under the account's lock nobody else has announced it meanwhile.
+        review_id = announced.scalar_one()
         if review.moved:
             await connection.execute(
                 _INSERT_STOP_MOVE,
@@ -203,26 +237,3 @@ class Reviews(Books, Authority):
                     for move in review.moved
                 ],
             )
-
-    async def _write_mark(self, connection: AsyncConnection, source: str, mark: Mark) -> None:
-        await connection.execute(
-            text(
-                "INSERT INTO risk_manager.equity_points (account, source, instant_at, cash, equity, "
-                "peak_equity, drawdown, gross_exposure, net_exposure, mode_version, day_equity) VALUES "
-                "(:account, :source, :instant_at, :cash, :equity, :peak_equity, :drawdown, "
-                ":gross_exposure, :net_exposure, :mode_version, :day_equity)"
-            ),
-            {
-                "account": self._account,
-                "source": source,
-                "instant_at": mark.instant_at,
-                "cash": mark.cash,
-                "equity": mark.equity,
-                "peak_equity": mark.peak_equity,
-                "drawdown": mark.drawdown,
-                "gross_exposure": mark.gross_exposure,
-                "net_exposure": mark.net_exposure,
-                "mode_version": mark.mode_version,
-                "day_equity": mark.day_equity,
-            },
-        )
