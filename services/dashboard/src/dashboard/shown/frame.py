@@ -72,7 +72,7 @@ def notices(
     """What a person must know before anything else, worst first."""
     found = []
     if mode is not None and mode["mode"] == "HALTED":
-        found.append(Notice("Trading is halted.", f"No order leaves. {words(mode['reason'])}", BAD))
+        found.append(Notice("Trading is halted.", f"No order leaves: {words(mode['reason'])}", BAD))
     if counts.get("unknown"):
         many = counts["unknown"]
         found.append(
