@@ -221,12 +221,15 @@ def test_the_newest_screens_taken_until_then_are_read_as_the_collector_keeps_the
         engine = settings_for("strategy_engine")
         async with open_database(engine, MonotonicTimer(), application="test") as database:
             store = PostgresEvaluations(database, account)
+            soon = timedelta(seconds=1)
 
-            assert await store.screens(LATER, 5) == [
+            assert await store.screens(LATER + soon, 5) == [
                 Screen(to_epoch_us(LATER), frozenset({"AAPL", "MSFT"})),
                 Screen(to_epoch_us(NOON), frozenset({"AAPL"})),
             ]
-            assert len(await store.screens(LATER, 1)) == 1
+            assert len(await store.screens(LATER + soon, 1)) == 1
+            # What is taken at that very instant may be there or not yet, so it never is.
+            assert await store.screens(NOON, 5) == []
 
     asyncio.run(main())
 
@@ -253,17 +256,24 @@ def test_snapshots_of_companies_are_read_on_from_the_last_one_as_the_collector_k
         engine = settings_for("strategy_engine")
         async with open_database(engine, MonotonicTimer(), application="test") as database:
             store = PostgresEvaluations(database, account)
-            since = NOON - timedelta(seconds=1)
+            soon = timedelta(seconds=1)
+            since = NOON - soon
 
-            first, at_noon = await store.snapshots(after=0, since_at=since, until_at=NOON, limit=9)
-            last, then = await store.snapshots(after=first, since_at=since, until_at=LATER, limit=9)
-            again = await store.snapshots(after=last, since_at=since, until_at=LATER, limit=9)
+            first, at_noon = await store.snapshots(
+                after=0, since_at=since, until_at=NOON + soon, limit=9
+            )
+            last, then = await store.snapshots(
+                after=first, since_at=since, until_at=LATER + soon, limit=9
+            )
+            again = await store.snapshots(
+                after=last, since_at=since, until_at=LATER + soon, limit=9
+            )
 
             assert dict(at_noon.spans) == {"MSFT": (0, 1), "AAPL": (1, 2)}
             assert np.nansum(at_noon.figures, axis=1).tolist() == [0.4, 20.5]
             assert then.taken_us.tolist() == [to_epoch_us(LATER)]
             assert (again[0], len(again[1])) == (last, 0)
-            newest = await store.snapshots(after=0, since_at=NOON, until_at=LATER, limit=9)
+            newest = await store.snapshots(after=0, since_at=NOON, until_at=LATER + soon, limit=9)
             assert newest[1].taken_us.tolist() == [to_epoch_us(LATER)]
 
     asyncio.run(main())
