@@ -94,17 +94,17 @@ def opened(n_columns: int, n_days: int, rules: Rules, fills: Floats) -> Book:
         marking.numbers(n_columns),  # next_target
         marking.flags(n_columns),  # leaving
         marking.numbers(n_columns),  # selling
-        np.zeros(n_columns, np.int64),  # exit_kind
+        marking.places(n_columns),  # exit_kind
         marking.numbers(n_columns),  # wanted
         marking.numbers(n_columns),  # sized_at
         marking.flags(n_columns),  # is_short
         marking.flags(n_columns),  # is_dropped
         np.full(n_columns, -1, np.int64),  # turn
-        np.zeros(n_columns, np.int64),  # turned_at
+        marking.places(n_columns),  # turned_at
         marking.numbers(n_columns),  # entered
-        np.zeros(n_columns, np.int64),  # met
+        marking.places(n_columns),  # met
         marking.flags(n_columns),  # is_away
-        np.zeros(n_columns, np.int64),  # placed_on
+        marking.places(n_columns),  # placed_on
         marking.places(n_columns),  # live
         marking.places(n_columns),  # queue
         marking.numbers(n_columns),  # woken_at
@@ -115,7 +115,7 @@ def opened(n_columns: int, n_days: int, rules: Rules, fills: Floats) -> Book:
         np.empty((2, rules.stop_guard_stops), np.int64),  # guard
         marking.flags(n_columns),  # has_hit
         np.full((n_repeating, rules.max_repeats), -1, np.int64),  # approved_us
-        np.zeros(n_columns, np.int64),  # approvals
+        marking.places(n_columns),  # approvals
         np.full((3, n_day_trading), -1, np.int64),  # dealt_on
         np.zeros(n_days, np.int64),  # day_trades
         np.zeros(len(risk_rules.CODES), np.int64),  # refused
@@ -148,19 +148,31 @@ def without(queue: Ints, n_queue: int, column: int) -> int:
     return kept
 
 
-def fee_of(
-    buys: bool, shares: float, price: float, terms: Terms, fees: tuple[float, float, float]
+def booked(
+    fills: Floats,
+    at: int,
+    row: int,
+    column: int,
+    kind: int,
+    buys: bool,
+    shares: float,
+    price: float,
+    unslipped: float,
+    terms: Terms,
+    fees: tuple[float, float, float],
 ) -> float:
-    """What a fill costs beside its price, dollars.
+    """Keep one fill and what it costs (see `write`); what it brings to the cash, micros.
 
     Args:
         fees: the day's rate of the SEC, dollars per share for FINRA and its most. Both take them from sales.
     """
-    value = micros(shares * price) / MICROS
-    taken = costs.commission(shares, value, terms.commission_bps, terms.commission_per_share)
+    value = micros(shares * price)
+    dollars = value / MICROS
+    fee = costs.commission(shares, dollars, terms.commission_bps, terms.commission_per_share)
     if not buys:
-        taken += costs.regulatory_fee(shares, value, fees[0], fees[1], fees[2])
-    return taken
+        fee += costs.regulatory_fee(shares, dollars, fees[0], fees[1], fees[2])
+    write(fills, at, row, column, kind, buys, shares, price, fee, unslipped)
+    return (-value if buys else value) - micros(fee)
 
 
 def write(

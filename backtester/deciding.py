@@ -53,22 +53,12 @@ def answer_wishes(
         The first wish of a later row, then `n_queue`, `n_leaving`, `n_legs`, `n_turns`, `trade_day` and `trades_of_day` as they
         are now.
     """
-    opens, close, volumes = bars.open, bars.close, bars.volume
-    wish_row, wish_column, wish_direction = wishes.row, wishes.column, wishes.direction
-    n_wishes, n_columns = len(wish_row), close.shape[1]
-    end_us = days.end_us
-    rules = terms.rules
-    held, newest, legs, leaving = book.held, book.newest, book.legs, book.leaving
-    wanted, sized_at, is_short, is_dropped = (
-        book.wanted, book.sized_at, book.is_short, book.is_dropped,
-    )  # fmt: skip
-    stop, target, next_stop, next_target = (
-        book.stop, book.target, book.next_stop, book.next_target,
-    )  # fmt: skip
-    live, queue, guard, rested_since = book.live, book.queue, book.guard, book.rested_since
-    approved_us, approvals = book.approved_us, book.approvals
-    turn, turned_at = book.turn, book.turned_at
-    refused, fills, scratch = book.refused, book.fills, book.scratch
+    # Names of their own for what every wish is asked; most wishes ask for little else.
+    wish_row, wish_direction = wishes.row, wishes.direction
+    close, rules = bars.close, terms.rules
+    held, newest, wanted, leaving = book.held, book.newest, book.wanted, book.leaving
+    live, queue, turn, is_dropped = book.live, book.queue, book.turn, book.is_dropped
+    n_wishes, n_columns = len(wish_row), len(turn)
     by_limits = terms.sizing == BY_LIMITS
     sends_on = days.acts_on[t]
     if sends_on != trade_day:
@@ -77,7 +67,7 @@ def answer_wishes(
     # Asked for only after a stop and for turns: each look into a long array costs a wait for memory.
     clock = 0
     if n_guard or (by_limits and rules.allow_short):
-        clock = days.day_clock_us[day] + end_us[t] - days.day_open_us[day]
+        clock = days.day_clock_us[day] + days.end_us[t] - days.day_open_us[day]
     n_approved = 0
     at_risk = 0.0
     reserved = 0.0
@@ -89,25 +79,25 @@ def answer_wishes(
     if by_limits:
         i = w
         while i < n_wishes and wish_row[i] == t:
-            k = wish_column[i]
+            k = wishes.column[i]
             direction = wish_direction[i]
             if turn[k] >= 0:
                 # A newer wish for the symbol has come.
                 is_late = reduced_row >= 0 and reduced_row < t
-                refused[risk_rules.MODE if is_late else risk_rules.SUPERSEDED] += 1
+                book.refused[risk_rules.MODE if is_late else risk_rules.SUPERSEDED] += 1
                 turn[k] = -1
                 n_turns -= 1
             if managing.leads_out(book, k, direction, rules):
                 is_there = held[k] != 0.0 or wanted[k] != 0.0
                 # Whoever is being sold in part cannot be sold as a whole before that is over.
                 if direction != FLAT and is_there and not leaving[k]:
-                    turn[k], turned_at[k] = i, clock
+                    turn[k], book.turned_at[k] = i, clock
                     n_turns += 1
                 # In this review what is still on order counts, as live.
                 is_dropped[k] = wanted[k] != 0.0
                 if held[k] != 0.0 and not leaving[k]:
                     n_leaving += 1
-                    n_legs -= legs[k] > 0.0
+                    n_legs -= book.legs[k] > 0.0
                     managing.leave(book, k, abs(held[k]), EXIT, days.day_on[day])
             i += 1
         # What is filled and open counts as it is before any entry; approvals are added as they are given.
@@ -115,7 +105,7 @@ def answer_wishes(
             k = live[i]
             value = micros(held[k] * newest[k])
             committed += abs(value)
-            at_risk += entries.risk_of(held[k], value, newest[k], terms.bracket, stop[k])
+            at_risk += entries.risk_of(held[k], value, newest[k], terms.bracket, book.stop[k])
             if value > 0.0 or not leaving[k]:
                 net_long += value
             if value < 0.0:
@@ -125,16 +115,18 @@ def answer_wishes(
                 net_short -= value
         for i in range(n_queue):
             k = queue[i]
-            price = max(sized_at[k], newest[k])
+            price = max(book.sized_at[k], newest[k])
             value = wanted[k] * micros(price)
             committed += value
-            reserved += entries.reserved_for(wanted[k], price, is_short[k])
-            if is_short[k]:
+            reserved += entries.reserved_for(wanted[k], price, book.is_short[k])
+            if book.is_short[k]:
                 net_short += value
-                price = min(sized_at[k], newest[k])
+                price = min(book.sized_at[k], newest[k])
             else:
                 net_long += value
-            at_risk += entries.open_risk(wanted[k], price, stop[k], terms.bracket, is_short[k])
+            at_risk += entries.open_risk(
+                wanted[k], price, book.stop[k], terms.bracket, book.is_short[k]
+            )
     waiting = 0 if n_turns else n_columns
     while True:
         turns = False
@@ -146,7 +138,7 @@ def answer_wishes(
             number = turn[k]
             if number < 0 or number >= first:
                 continue
-            age = clock - turned_at[k]
+            age = clock - book.turned_at[k]
             is_there = held[k] != 0.0 or wanted[k] != 0.0
             if (is_there or leaving[k]) and age <= rules.max_age_us:
                 continue
@@ -154,7 +146,7 @@ def answer_wishes(
             n_turns -= 1
         elif w < n_wishes and wish_row[w] == t:
             number = w
-            k = wish_column[w]
+            k = wishes.column[w]
             w += 1
             if by_limits and managing.leads_out(book, k, wish_direction[number], rules):
                 continue
@@ -164,7 +156,7 @@ def answer_wishes(
         scale = wishes.conviction[number] if rules.scales_by_conviction else 1.0
         if direction != FLAT and not by_limits:
             turns = held[k] * direction < 0.0
-            if wanted[k] != 0.0 and is_short[k] != (direction == SHORT):
+            if wanted[k] != 0.0 and book.is_short[k] != (direction == SHORT):
                 # The other way now: what was on order is taken back.
                 turns = True
                 wanted[k] = 0.0
@@ -174,7 +166,7 @@ def answer_wishes(
                 wanted[k] = 0.0
             if held[k] != 0.0 and (not leaving[k] or book.selling[k] < abs(held[k])):
                 n_leaving += not leaving[k]
-                n_legs -= legs[k] > 0.0
+                n_legs -= book.legs[k] > 0.0
                 managing.leave(book, k, abs(held[k]), EXIT, days.day_on[day])
         if direction == FLAT:
             continue
@@ -205,11 +197,11 @@ def answer_wishes(
                 code = risk_rules.DAILY_LOSS
                 if risk_rules.has_fallen(worth, peak, rules.drawdown_limit):
                     code = risk_rules.DRAWDOWN
-            elif rested_since[k] >= 0 and not risk_rules.has_rested(
-                clock - rested_since[k], rules.bar_us, rules.cool_down_bars
+            elif book.rested_since[k] >= 0 and not risk_rules.has_rested(
+                clock - book.rested_since[k], rules.bar_us, rules.cool_down_bars
             ):
                 code = risk_rules.COOL_DOWN
-            elif n_guard == guard.shape[1] and clock - guard[1, 0] <= rules.stop_guard_us:
+            elif n_guard == book.guard.shape[1] and clock - book.guard[1, 0] <= rules.stop_guard_us:
                 code = risk_rules.STOP_LOSS_GUARD
             elif trades_of_day + 1 > rules.max_daily_trades:
                 code = risk_rules.DAILY_TRADES
@@ -217,11 +209,11 @@ def answer_wishes(
                 # No two bars end within a minute.
                 code = risk_rules.ORDERS_PER_MINUTE
             elif rules.max_repeats:
-                oldest = approved_us[k, approvals[k] % rules.max_repeats]
-                if oldest >= 0 and oldest > end_us[t] - rules.repeat_window_us:
+                oldest = book.approved_us[k, book.approvals[k] % rules.max_repeats]
+                if oldest >= 0 and oldest > days.end_us[t] - rules.repeat_window_us:
                     code = risk_rules.REPEATED_EXECUTION
                     # Stopped until a person enables it, and in a backtest there is none.
-                    approved_us[k, :] = _FOREVER_US
+                    book.approved_us[k, :] = _FOREVER_US
             if (
                 code == risk_rules.ACCEPTED
                 and rules.pattern_day_trader
@@ -252,15 +244,15 @@ def answer_wishes(
         if code == risk_rules.ACCEPTED and by_limits:
             if listed.sector[k] >= 0:
                 sector = entries.in_sector(
-                    listed, k, t, opens, live, n_live, queue, n_queue, held, newest, wanted,
-                    sized_at, True,
+                    listed, k, t, bars.open, live, n_live, queue, n_queue, held, newest, wanted,
+                    book.sized_at, True,
                 )  # fmt: skip
             most = cash / MICROS / price
-            volume = entries.usual_volume(close, volumes, factor, t, k, most, terms)
+            volume = entries.usual_volume(close, bars.volume, factor, t, k, most, terms)
             asked = entries.wanted_by_method(
                 bars,
                 factor,
-                fills,
+                book.fills,
                 n_fills,
                 t,
                 k,
@@ -270,7 +262,7 @@ def answer_wishes(
                 direction == SHORT,
                 scale,
                 terms,
-                scratch,
+                book.scratch,
                 book.reckoned,
             )
             shares, code = entries.size_at_close(
@@ -291,7 +283,7 @@ def answer_wishes(
             )
         if code == risk_rules.ACCEPTED and terms.limited:
             if entries.is_like_another(
-                close, factor, t, k, live, n_live, queue, n_queue, wanted, terms, scratch
+                close, factor, t, k, live, n_live, queue, n_queue, wanted, terms, book.scratch
             ):
                 code = risk_rules.CORRELATION
             else:
@@ -311,19 +303,19 @@ def answer_wishes(
                     terms,
                 )
         if code != risk_rules.ACCEPTED:
-            refused[code] += 1
+            book.refused[code] += 1
             continue
         wanted[k] = shares
-        sized_at[k] = price
+        book.sized_at[k] = price
         newest[k] = price
-        is_short[k] = direction == SHORT
-        next_stop[k] = 0.0
+        book.is_short[k] = direction == SHORT
+        book.next_stop[k] = 0.0
         if terms.bracket and held[k] == 0.0:
-            stop[k] = lose
-            target[k] = win
+            book.stop[k] = lose
+            book.target[k] = win
         elif terms.bracket:
-            next_stop[k] = lose
-            next_target[k] = win
+            book.next_stop[k] = lose
+            book.next_target[k] = win
         if by_limits:
             book.entered[k], book.met[k], book.placed_on[k] = 0.0, 0, days.day_on[day]
             committed += shares * micros(price)
@@ -332,12 +324,14 @@ def answer_wishes(
             else:
                 net_long += shares * micros(price)
             reserved += entries.reserved_for(shares, price, direction == SHORT)
-            at_risk += entries.open_risk(shares, price, stop[k], terms.bracket, direction == SHORT)
+            at_risk += entries.open_risk(
+                shares, price, book.stop[k], terms.bracket, direction == SHORT
+            )
         trades_of_day += 1
         n_approved += 1
         if rules.max_repeats:
-            approved_us[k, approvals[k] % rules.max_repeats] = end_us[t]
-            approvals[k] += 1
+            book.approved_us[k, book.approvals[k] % rules.max_repeats] = days.end_us[t]
+            book.approvals[k] += 1
         queue[n_queue] = k
         n_queue += 1
     return w, n_queue, n_leaving, n_legs, n_turns, trade_day, trades_of_day

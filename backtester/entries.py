@@ -128,7 +128,7 @@ def usual_volume(
     rules = terms.rules
     count = rules.correlation_bars + 1
     if row >= 0 and factor.shape[0] == 0 and close[row, column] == close[row, column]:
-        least = volumes[row, column] / count * rules.bars_a_session
+        least = float(volumes[row, column]) / count * rules.bars_a_session
         if max(most, 1.0) <= least * rules.max_volume_share * (1.0 - NOISE):
             return np.inf
     return risk_rules.session_volume(

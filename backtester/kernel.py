@@ -133,10 +133,15 @@ def trade(
     opens, highs, lows, close, volumes = bars.open, bars.high, bars.low, bars.close, bars.volume
     straight, sent = close.reshape(-1), days.acts_on.reshape((n_rows, 1))
     wish_row, wish_column = wishes.row, wishes.column
-    fee_row, day_row = days.fee_row, days.day_row
+    fee_row, day_row, day_on = days.fee_row, days.day_row, days.day_on
+    n_fees, n_days = len(fee_row), len(day_row)
     action_row, factor = actions.row, actions.factor
     n_actions = len(action_row)
     rules = terms.rules
+    bracket, limited, has_gaps, max_share = (
+        terms.bracket, terms.limited, terms.has_gaps, terms.max_volume_share,
+    )  # fmt: skip
+    flattens, counts_deals = rules.flatten_on_breach, rules.pattern_day_trader
     sec_rate, taf_per_share, taf_most = days.sec_rate, days.taf_per_share, days.taf_most
     bps = terms.slippage_bps
     is_managed, moves_stops = managing.is_active(terms.managed), managing.moves_stops(terms.managed)
@@ -153,6 +158,7 @@ def trade(
     reduced_row = -1
     rows_held = 0
     fills = book.fills
+    room = fills.shape[1]
     held, newest, legs, touched = book.held, book.newest, book.legs, book.touched
     stop, target, leaving, has_hit = book.stop, book.target, book.leaving, book.has_hit
     selling, exit_kind, entered = book.selling, book.exit_kind, book.entered
@@ -175,90 +181,41 @@ def trade(
     trade_day = -1
     trades_of_day = 0
     # No order under way was placed before that day.
-    oldest = days.day_on[0]
+    oldest = day_on[0]
     n_fills = 0
     fee = 0
     fees = (float(sec_rate[0]), float(taf_per_share[0]), float(taf_most[0]))
-    most = marking.Most(rules.drawdown_limit, rules.max_daily_loss, rules.flatten_on_breach)
+    most = marking.Most(rules.drawdown_limit, rules.max_daily_loss, flattens)
 
     t = 0
     w = 0
     a = 0
     while t < n_rows:
         next_row = wish_row[w] if w < n_wishes else n_rows
-        # ---------------------------------------------------------- nothing can happen until a row
-        until = -1
-        if n_queue == 0 and n_leaving == 0 and n_turns == 0:
-            until = next_row if next_row < n_rows else n_rows - 1
-            if n_live:
-                if a < n_actions:
-                    until = min(until, action_row[a] - 1)
-                if n_owed and day + 1 < len(day_row):
-                    # What is borrowed is paid for when a day begins.
-                    until = min(until, day_row[day + 1] - 1)
-                if is_managed:
-                    until = -1
-                if n_legs and until >= t:
-                    until = (
-                        marking.first_meeting(
-                            opens,
-                            highs,
-                            lows,
-                            t,
-                            until,
-                            live,
-                            n_live,
-                            held,
-                            legs,
-                            touched,
-                            stop,
-                            target,
-                        )
-                        - 1
-                    )
-        if until >= t:
-            marking.mark_rows(
-                close, straight, terms.has_gaps, t, until, held, newest, live, n_live, cash, equity
-            )
-            first = t
-            t = until
-            if n_live:
-                peak, worst, day_equity, day, passed = marking.follow_peak(
-                    equity, day_row, first, until, peak, worst, day_equity, day, most,
-                    terms.limited and reduced_row < 0,
-                )  # fmt: skip
-                if passed >= 0:
-                    reduced_row = passed
-                    if rules.flatten_on_breach and passed < until:
-                        t = passed
-                        for i in range(n_live):
-                            newest[live[i]] = entries.newest_close(close, t, live[i])
-                rows_held += t - first + 1
-            else:
-                today = marking.newest_day(day_row, day, t)
-                if today != day:
-                    day = today
-                    day_equity = cash / MICROS
-                # Nothing was held that they could have changed.
-                while a < n_actions and action_row[a] <= t:
-                    a += 1
-        else:
+        begins_day = day + 1 < n_days and day_row[day + 1] <= t
+        # ---------------------------------------------------------- something may happen in this bar
+        is_busy = n_queue + n_leaving + n_turns > 0
+        if n_live and not is_busy:
+            # What is borrowed is paid for when a day begins.
+            is_busy = n_legs > 0 or is_managed or (n_owed > 0 and begins_day)
+            is_busy = is_busy or (a < n_actions and action_row[a] <= t)
+        if is_busy:
             # One fill each for what is held, two for its legs and a split, three for an entry whose legs are woken.
-            if n_fills + 5 * (n_live + n_queue) > fills.shape[1]:
+            if n_fills + 5 * (n_live + n_queue) > room:
                 fits = False
                 break
-            if day + 1 < len(day_row) and day_row[day + 1] <= t:
+            if begins_day:
                 day += 1
                 day_equity = float(equity[t - 1])
                 if n_owed:
-                    nights = days.day_on[day] - days.day_on[day - 1]
+                    nights = day_on[day] - day_on[day - 1]
                     for i in range(n_live):
                         k = live[i]
                         if held[k] < 0.0:
                             owed = costs.borrow_fee(-held[k] * newest[k], terms.borrow_rate, nights)
                             cash -= owed
                             borrow_fees += owed
-            while fee + 1 < len(fee_row) and fee_row[fee + 1] <= t:
+            while fee + 1 < n_fees and fee_row[fee + 1] <= t:
                 fee += 1
                 fees = (float(sec_rate[fee]), float(taf_per_share[fee]), float(taf_most[fee]))
 
@@ -278,13 +235,11 @@ def trade(
                     if not (leaving[k] and volume > 0.0) or held[k] == 0.0:
                         continue
                     buys = held[k] < 0.0
-                    price = fill_rules.market_price(float(opens[t, k]), buys, bps)
-                    cap = fill_rules.volume_cap(volume, terms.max_volume_share)
+                    unslipped = float(opens[t, k])
+                    price = fill_rules.market_price(unslipped, buys, bps)
+                    cap = fill_rules.volume_cap(volume, max_share)
                     shares = min(selling[k], cap)
-                    taken = account.fee_of(buys, shares, price, terms, fees)
-                    value = micros(shares * price)
-                    cash += (-value if buys else value) - micros(taken)
-                    account.write(
+                    cash += account.booked(
                         fills,
                         n_fills,
                         t,
@@ -293,19 +248,20 @@ def trade(
                         buys,
                         shares,
                         price,
-                        taken,
-                        float(opens[t, k]),
+                        unslipped,
+                        terms,
+                        fees,
                     )
                     n_fills += 1
                     held[k] = quantised(held[k] + shares if buys else held[k] - shares)
                     selling[k] = quantised(selling[k] - shares)
                     spent[k], spent_row[k] = shares, float(t)
-                    if rules.pattern_day_trader:
+                    if counts_deals:
                         entries.note_deal(dealt_on, day_trades, day, k, not buys)
 
             if n_queue and terms.sizing != BY_LIMITS:
                 opening.size_at_open(
-                    bars, factor, listed, terms, t, days.day_on[day], book, cash, n_live, n_queue
+                    bars, factor, listed, terms, t, day_on[day], book, cash, n_live, n_queue
                 )
 
             # ------------------------------------------------------ entries
@@ -315,26 +271,15 @@ def trade(
                 volume = float(volumes[t, k])
                 if volume > 0.0 and wanted[k] > 0.0:
                     buys = not is_short[k]
-                    cap = fill_rules.volume_cap(volume, terms.max_volume_share)
+                    cap = fill_rules.volume_cap(volume, max_share)
                     if spent[k] > 0.0 and spent_row[k] == t:
                         cap = risk_rules.whole(cap - spent[k])
                     if cap > 0.0:
-                        price = fill_rules.market_price(float(opens[t, k]), buys, bps)
+                        unslipped = float(opens[t, k])
+                        price = fill_rules.market_price(unslipped, buys, bps)
                         shares = min(wanted[k], cap)
-                        taken = account.fee_of(buys, shares, price, terms, fees)
-                        value = micros(shares * price)
-                        cash -= (value if buys else -value) + micros(taken)
-                        account.write(
-                            fills,
-                            n_fills,
-                            t,
-                            k,
-                            ENTRY,
-                            buys,
-                            shares,
-                            price,
-                            taken,
-                            float(opens[t, k]),
+                        cash += account.booked(
+                            fills, n_fills, t, k, ENTRY, buys, shares, price, unslipped, terms, fees
                         )
                         n_fills += 1
                         wanted[k] = quantised(wanted[k] - shares)
@@ -349,9 +294,9 @@ def trade(
                                 n_live += 1
                             leaving[k] = False
                         held[k] = quantised(held[k] + shares if buys else held[k] - shares)
-                        if rules.pattern_day_trader:
+                        if counts_deals:
                             entries.note_deal(dealt_on, day_trades, day, k, not buys)
-                        if wanted[k] == 0.0 and terms.bracket:
+                        if wanted[k] == 0.0 and bracket:
                             # Completed, it wakes its legs, which meet the rest of this bar from its price on.
                             legs[k] = abs(held[k])
                             touched[k] = False
@@ -391,7 +336,7 @@ def trade(
                 elif legs[k] > 0.0:
                     n_legs += 1
             n_live = kept
-            if days.day_on[day] > oldest + managing.ORDER_LASTS:
+            if n_queue + n_leaving + n_legs and day_on[day] > oldest + managing.ORDER_LASTS:
                 n_queue, oldest = managing.end_old_orders(days, t, day, book, n_live, n_queue)
                 n_leaving, n_legs = account.under_way(book, n_live)
 
@@ -399,33 +344,77 @@ def trade(
                 price = float(close[t, queue[i]])
                 if price == price:
                     newest[queue[i]] = price
-            worth = cash
-            for i in range(n_live):
-                k = live[i]
-                price = float(close[t, k])
-                if price == price:
-                    newest[k] = price
-                worth += micros(held[k] * newest[k])
-            worth /= MICROS
-            equity[t] = worth
+
+        # -------------------------------------------------------------- from here on nothing can happen until a close
+        until = t
+        is_bare = bracket and n_legs < n_live
+        if n_queue + n_leaving + n_turns == 0 and not is_bare:
+            until = next_row if next_row < n_rows else n_rows - 1
             if n_live:
-                rows_held += 1
-            if worth > peak:
-                peak = worth
-            elif (peak - worth) / peak > worst:
-                worst = (peak - worth) / peak
-            if (
-                terms.limited
-                and reduced_row < 0
-                and (
-                    risk_rules.has_fallen(worth, peak, rules.drawdown_limit)
-                    or risk_rules.has_lost(worth, day_equity, rules.max_daily_loss)
-                )
+                if a < n_actions:
+                    until = min(until, action_row[a] - 1)
+                if n_owed and day + 1 < n_days:
+                    until = min(until, day_row[day + 1] - 1)
+                if is_managed:
+                    until = t
+                if n_legs and until > t:
+                    until = (
+                        marking.first_meeting(
+                            opens,
+                            highs,
+                            lows,
+                            t + 1,
+                            until,
+                            live,
+                            n_live,
+                            held,
+                            legs,
+                            touched,
+                            stop,
+                            target,
+                        )
+                        - 1
+                    )
+        marking.mark_rows(
+            close, straight, has_gaps, t, until, held, newest, live, n_live, cash, equity
+        )
+        first = t
+        passed = -1
+        may_pass = limited and reduced_row < 0
+        if n_live:
+            peak, worst, day_equity, day, passed = marking.follow_peak(
+                equity, day_row, t, until, peak, worst, day_equity, day, most, may_pass
+            )
+        else:
+            # An account that holds nothing stands still after its last sale.
+            worth = cash / MICROS
+            peak = max(peak, worth)
+            worst = max(worst, (peak - worth) / peak)
+            if may_pass and (
+                risk_rules.has_fallen(worth, peak, most.drawdown)
+                or risk_rules.has_lost(worth, day_equity, most.daily_loss)
             ):
-                reduced_row = t
+                passed = t
+        t = until
+        if passed >= 0:
+            reduced_row = passed
+            if flattens and passed < until:
+                t = passed
+                for i in range(n_live):
+                    newest[live[i]] = entries.newest_close(close, t, live[i])
+        if n_live:
+            rows_held += t - first + 1
+        else:
+            today = marking.newest_day(day_row, day, t)
+            if today != day:
+                day = today
+                day_equity = cash / MICROS
+            # Nothing was held that they could have changed.
+            while a < n_actions and action_row[a] <= t:
+                a += 1
 
         # -------------------------------------------------------------- what positions ask for at this close
-        if sells and n_live + n_queue and not (reduced_row == t and rules.flatten_on_breach):
+        if sells and n_live + n_queue and not (reduced_row == t and flattens):
             n_queue = managing.sell_down(
                 wishes, days, terms, t, w, day, equity[t], book, n_live, n_queue
             )
@@ -440,7 +429,7 @@ def trade(
             )  # fmt: skip
             marking.expect(opens, volumes, close, sent, wish_row, wish_column, answered, w)
 
-        if reduced_row == t and rules.flatten_on_breach:
+        if reduced_row == t and flattens:
             # Whoever may take no risk any more leaves everything, and what waits for an exit is over.
             for k in range(len(turn) if n_turns else 0):
                 if turn[k] >= 0 and wish_row[turn[k]] < t:
@@ -448,7 +437,7 @@ def trade(
             for i in range(n_live):
                 k = live[i]
                 if not leaving[k]:
-                    managing.leave(book, k, abs(held[k]), EXIT, days.day_on[day])
+                    managing.leave(book, k, abs(held[k]), EXIT, day_on[day])
             n_leaving, n_legs = account.under_way(book, n_live)
             for i in range(n_queue):
                 wanted[queue[i]] = 0.0
@@ -464,11 +453,11 @@ def trade(
         n_queue = kept
 
         # -------------------------------------------------------------- stops follow the close
-        if moves_stops and n_live and terms.bracket:
+        if moves_stops and n_live and bracket:
             managing.follow_close(bars, factor, days, terms, t, day, book, n_live)
 
         # -------------------------------------------------------------- what is held without a stop
-        if terms.bracket and n_leaving + n_legs < n_live:
+        if bracket and n_leaving + n_legs < n_live:
             n_queue = managing.guard_bare(days, day, book, n_live, n_queue)
             n_leaving, n_legs = account.under_way(book, n_live)
         t += 1

@@ -12,13 +12,15 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from backtester import risk_rules
-from backtester.terms import MICROS, Bools, Floats, Ints
+from backtester.terms import MICROS, Bools, Floats, Ints, micros
 from shared.domain.arithmetic import NOISE
 
 # From so many bars on, looking at a part of an array costs less than it saves.
 _WORTH_A_SLICE = 8
 # So many wishes take longer than memory takes to answer, also where others keep it busy.
 AHEAD = 8
+# As arrays, because NumPy takes as long again to make one of a number of the interpreter's.
+_MICROS, _HALF = np.array(MICROS), np.array(0.5)
 
 
 def mark_rows(
@@ -43,11 +45,20 @@ def mark_rows(
         held, newest: shares and newest close per column, of which `live` are looked at.
         cash: micros.
     """
-    if n_live == 0:
-        equity[first : last + 1] = cash / MICROS
+    worth: Floats | float = cash
+    if first == last:
+        for k in live[:n_live]:
+            price = float(close[first, k])
+            if price == price:
+                newest[k] = price
+            worth += micros(held[k] * newest[k])
+        equity[first] = worth / MICROS
         return
     rows = slice(first, last + 1)
-    worth: Floats | float = cash
+    marks = equity[rows]
+    if n_live == 0:
+        marks.fill(cash / MICROS)
+        return
     for k in live[:n_live]:
         prices = close[rows, k]
         if has_gaps:
@@ -57,12 +68,12 @@ def mark_rows(
         newest[k] = float(prices[-1])
         # In place, since on so few bars an array costs more to make than to fill.
         value = held[k] * prices
-        value *= MICROS
-        value += 0.5
+        value *= _MICROS
+        value += _HALF
         np.floor(value, value)
         value += worth
         worth = value
-    np.divide(worth, MICROS, equity[rows])
+    np.divide(worth, _MICROS, marks)
 
 
 def mark_rows_one_by_one(
@@ -136,12 +147,13 @@ def follow_peak(
     """
     part = equity[first : last + 1]
     passed = -1
-    # Mostly nothing fell as far as ever, even from the highest point there was to the lowest.
-    highest = max(peak, float(np.maximum.reduce(part)))
-    top = max(highest, day_equity, float(equity[first - 1]) if first > 0 else 0.0)
-    deepest = (top - float(np.minimum.reduce(part))) / top + NOISE
+    # To ask where they are takes a fifth of the time that it takes to ask what they are.
+    highest, lowest = max(peak, float(part[part.argmax()])), float(part[part.argmin()])
+    # Mostly nothing fell too far, even from the highest point there was to the lowest; and no day began above a peak.
+    deepest = (highest - lowest) / highest + NOISE
     counts = counts and not (deepest <= most.drawdown and deepest <= most.daily_loss)
-    if not counts and deepest <= worst:
+    if not counts and (highest == peak or deepest <= worst):
+        worst = max(worst, (peak - lowest) / peak)
         today = newest_day(day_row, day, last)
         if today != day:
             day_equity = _before_day(equity, day_row, today)
@@ -323,7 +335,7 @@ def flags(n: int) -> Bools:
 
 
 def places(n: int) -> Ints:
-    """Room for `n` columns' numbers; see `numbers`."""
+    """`n` whole zeros; see `numbers`."""
     return cast("Ints", [0] * n)
 
 
@@ -339,7 +351,7 @@ def flags_as_array(n: int) -> Bools:
 
 def places_as_array(n: int) -> Ints:
     """See `numbers`."""
-    return np.empty(n, np.int64)
+    return np.zeros(n, np.int64)
 
 
 def expect(

@@ -19,12 +19,8 @@ def size_at_open(
 ) -> None:  # fmt: skip
     """Size every entry of the book's queue that meets the open of row `t`; 0 shares for one that is refused."""
     opens, close, volumes = bars.open, bars.close, bars.volume
-    held, newest, live, queue = book.held, book.newest, book.live, book.queue
-    wanted, sized_at, is_short = book.wanted, book.sized_at, book.is_short
-    stop, target, next_stop, next_target = (
-        book.stop, book.target, book.next_stop, book.next_target,
-    )  # fmt: skip
-    refused = book.refused
+    held, newest, queue = book.held, book.newest, book.queue
+    wanted, is_short, stop = book.wanted, book.is_short, book.stop
     bps = terms.slippage_bps
     worth = cash
     at_risk = 0.0
@@ -32,7 +28,7 @@ def size_at_open(
     committed = 0.0
     net = 0.0
     for i in range(n_live):
-        k = live[i]
+        k = book.live[i]
         price = float(opens[t, k])
         price = price if price == price else newest[k]
         value = micros(held[k] * price)
@@ -46,11 +42,11 @@ def size_at_open(
     for i in range(n_queue):
         k = queue[i]
         if wanted[k] > 0.0:
-            value = micros(wanted[k] * sized_at[k])
+            value = micros(wanted[k] * book.sized_at[k])
             committed += value
             net += -value if is_short[k] else value
             at_risk += entries.open_risk(
-                wanted[k], sized_at[k], stop[k], terms.bracket, is_short[k]
+                wanted[k], book.sized_at[k], stop[k], terms.bracket, is_short[k]
             )
             # A micro more, so that what rounding took is never asked for twice.
             if is_short[k]:
@@ -63,13 +59,15 @@ def size_at_open(
         # One that turns a position around waits until that is gone.
         if wanted[k] != UNSIZED or not float(volumes[t, k]) > 0.0 or held[k] != 0.0:
             continue
-        if next_stop[k] > 0.0:
-            stop[k], target[k] = next_stop[k], next_target[k]
-            next_stop[k] = 0.0
+        if book.next_stop[k] > 0.0:
+            stop[k], book.target[k] = book.next_stop[k], book.next_target[k]
+            book.next_stop[k] = 0.0
         price = fill_rules.market_price(float(opens[t, k]), not is_short[k], bps)
-        if terms.bracket and not risk_rules.fits_bracket(price, stop[k], target[k], is_short[k]):
+        if terms.bracket and not risk_rules.fits_bracket(
+            price, stop[k], book.target[k], is_short[k]
+        ):
             # The broker takes no bracket whose stop or target the open has passed.
-            refused[risk_rules.BRACKET_PRICES] += 1
+            book.refused[risk_rules.BRACKET_PRICES] += 1
             wanted[k] = 0.0
             continue
         sector = 0.0
@@ -77,8 +75,8 @@ def size_at_open(
         if terms.limited:
             if listed.sector[k] >= 0:
                 sector = entries.in_sector(
-                    listed, k, t, opens, live, n_live, queue, n_queue, held, newest, wanted,
-                    sized_at, False,
+                    listed, k, t, opens, book.live, n_live, queue, n_queue, held, newest, wanted,
+                    book.sized_at, False,
                 )  # fmt: skip
             most = (cash - reserved) / MICROS / price
             volume = entries.usual_volume(close, volumes, factor, t - 1, k, most, terms)
@@ -97,9 +95,9 @@ def size_at_open(
             terms,
         )
         wanted[k] = shares
-        sized_at[k] = price
+        book.sized_at[k] = price
         if code != risk_rules.ACCEPTED:
-            refused[code] += 1
+            book.refused[code] += 1
             continue
         book.entered[k], book.met[k], book.placed_on[k] = 0.0, 0, today
         value = micros(shares * price)

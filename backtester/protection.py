@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from backtester import account, entries
 from backtester.account import Book
-from backtester.terms import STOP, TARGET, Bars, Days, Managed, Terms, micros
+from backtester.terms import STOP, TARGET, Bars, Days, Managed, Terms
 from risk_manager import management
 from shared.domain.arithmetic import quantised
 from simulator import fill_rules
@@ -21,7 +21,7 @@ def meet_bar(
     """Let the legs of everything held meet row `t`.
 
     Args:
-        fees: see `account.fee_of`.
+        fees: see `account.booked`.
     Returns:
         Cash, and how many stops the guard and how many fills the book keep then.
     """
@@ -56,10 +56,9 @@ def meet_bar(
             touched[k] = True
             shares = min(legs[k], cap)
             if shares > 0.0:
-                taken = account.fee_of(buys, shares, price, terms, fees)
-                value = micros(shares * price)
-                cash += (-value if buys else value) - micros(taken)
-                account.write(fills, n_fills, t, k, STOP, buys, shares, price, taken, unslipped)
+                cash += account.booked(
+                    fills, n_fills, t, k, STOP, buys, shares, price, unslipped, terms, fees
+                )
                 n_fills += 1
                 cap = quantised(cap - shares)
                 legs[k] = quantised(legs[k] - shares)
@@ -76,10 +75,9 @@ def meet_bar(
             )
             if price != fill_rules.NO_FILL:
                 shares = min(legs[k], cap)
-                taken = account.fee_of(buys, shares, price, terms, fees)
-                value = micros(shares * price)
-                cash += (-value if buys else value) - micros(taken)
-                account.write(fills, n_fills, t, k, TARGET, buys, shares, price, taken, price)
+                cash += account.booked(
+                    fills, n_fills, t, k, TARGET, buys, shares, price, price, terms, fees
+                )
                 n_fills += 1
                 # What one leg has sold the other does not sell again.
                 legs[k] = quantised(legs[k] - shares)

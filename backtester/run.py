@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from backtester import kernel, metrics, risk_rules
 from backtester.history import History, NoData
 from backtester.plan import Plan
-from backtester.terms import Bars, Outcome, Wishes
+from backtester.terms import Bars, Listed, Outcome, Wishes
 from backtester.trips import Trips, round_trips
 from backtester.wishing import Wished, wishes_of
 from shared.domain.errors import InvalidInput
@@ -122,8 +122,9 @@ def backtest(
         outcome = machine.simulate(bars, wished.wishes, days, actions, listed, terms)
     else:
         # As in the kernel: the interpreter is quicker with numbers of its own.
-        own = Wishes(*(values.tolist() for values in wished.wishes))
-        outcome = kernel.simulate(history.bars, own, days, actions, listed, terms)
+        wishes = Wishes(*(values.tolist() for values in wished.wishes))
+        listed = Listed(*(values.tolist() for values in listed))
+        outcome = kernel.simulate(history.bars, wishes, days, actions, listed, terms)
     trips = _trips(outcome, history.panel.close.shape[1], use_machine_code)
     return Result(
         strategy,
@@ -170,14 +171,14 @@ def summary_of(
     """The figures of one backtest by name (see `metrics`)."""
     equity = outcome.equity
     ends = history.session_ends
-    closing = equity[ends]
+    closing = equity.take(ends)
     final = float(equity[-1])
     returns = metrics.daily_returns(plan.cash, closing)
     profits = profits_of(trips)
-    fees = float(np.sum(outcome.fill_fee))
-    slippage = float(np.sum(outcome.fill_slippage))
+    fees = float(outcome.fill_fee.sum())
+    slippage = float(outcome.fill_slippage.sum())
     yearly = metrics.cagr(plan.cash, final, len(ends))
-    traded = float(np.sum(np.abs(outcome.fill_shares) * outcome.fill_price))
+    traded = float((np.abs(outcome.fill_shares) * outcome.fill_price).sum())
     return {
         "bars": len(history),
         "trades": trips.closed,
@@ -193,7 +194,7 @@ def summary_of(
         "profit_factor": metrics.profit_factor(profits),
         "expectancy": metrics.expectancy(profits),
         "exposure": metrics.exposure(int(outcome.rows_held), len(history)),
-        "turnover": metrics.turnover(traded, float(np.mean(closing)), len(ends)),
+        "turnover": metrics.turnover(traded, float(closing.mean()), len(ends)),
         "fees": fees,
         "slippage_cost": slippage,
         "borrow_fees": float(outcome.borrow_fees),

@@ -197,22 +197,20 @@ class _Asked:
 def _from_panel(strategy: VectorStrategy, history: History) -> Wished:
     panel = history.panel
     stated = strategy.checked_wishes(panel)
-    row, column = np.nonzero(stated.wished)
-    places = (row, column)
-    conviction = np.ones(len(row)) if stated.conviction is None else stated.conviction[places]
-    direction = np.where(stated.entries[places], LONG, FLAT)
+    # Row by row, each by symbol.
+    cells = np.flatnonzero(stated.wished)
+    row, column = np.divmod(cells, len(panel.symbols))
+    conviction = np.ones(len(cells)) if stated.conviction is None else stated.conviction.take(cells)
+    direction = np.where(stated.entries.take(cells), LONG, FLAT)
     if stated.shorts is not None:
-        direction[stated.shorts[places]] = SHORT
-    _refuse(
-        history,
-        "conviction",
-        conviction,
-        ~((conviction >= 0) & (conviction <= 1)),
-        places,
-    )
+        direction[stated.shorts.take(cells)] = SHORT
+    is_possible = (conviction >= 0) & (conviction <= 1)
+    _require(is_possible, "conviction", conviction, history, row, column)
     for name, values in stated.figures.items():
-        _refuse(history, name, values[places], ~np.isfinite(values[places]), places)
-    _refuse(history, "close", panel.close[places], np.isnan(panel.close[places]), places)
+        figures = values.take(cells)
+        _require(np.isfinite(figures), name, figures, history, row, column)
+    closes = panel.close.take(cells)
+    _require(~np.isnan(closes), "close", closes, history, row, column)
     return in_order(
         row.astype(np.int64),
         column.astype(np.int64),
@@ -223,18 +221,14 @@ def _from_panel(strategy: VectorStrategy, history: History) -> Wished:
     )
 
 
-def _refuse(
-    history: History,
-    name: str,
-    values: Floats,
-    is_wrong: Bools,
-    places: tuple[NDArray[np.intp], NDArray[np.intp]],
+def _require(
+    is_right: Bools, name: str, values: Floats, history: History, row: Ints, column: Ints
 ) -> None:
-    if is_wrong.any():
-        i = int(np.argmax(is_wrong))
+    if not is_right.all():
+        i = int(np.argmin(is_right))
         raise InvalidWish(
-            f"{name} of {history.panel.symbols[places[1][i]]} is {values[i]} at "
-            f"{history.moment(int(places[0][i]))}, where it has a signal; it must be a number there"
+            f"{name} of {history.panel.symbols[column[i]]} is {values[i]} at "
+            f"{history.moment(int(row[i]))}, where it has a signal; it must be a number there"
         )
 
 

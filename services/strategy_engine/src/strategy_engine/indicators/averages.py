@@ -44,10 +44,11 @@ def sma(values: Floats, window: int) -> Floats:
 
     def compute(own: Floats) -> tuple[Floats]:
         micros = _micros(own)
-        means = np.full(own.shape, np.nan)
+        means = np.empty(own.shape)
+        means[: window - 1] = np.nan
         if len(own) >= window:
             # Sums over a long history wrap around 2**64; their differences do not notice.
-            sums = np.cumsum(micros, axis=0)
+            sums = micros.cumsum(axis=0)
             windows = sums[window - 1 :].copy()
             windows[1:] -= sums[:-window]
             np.divide(windows, window * MICROS, out=means[window - 1 :])

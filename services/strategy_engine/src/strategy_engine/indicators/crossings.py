@@ -35,7 +35,7 @@ def _crossed(rising: Floats, other: Floats) -> Bools:
     if len(above) < 2:
         return crossed
     absent = np.isnan(rising) & np.isnan(other)
-    if not (absent[1:] & ~absent[:-1]).any():
+    if not (absent[1:] > absent[:-1]).any():
         # Nobody misses a bar after the first: the row before is everybody's bar before.
         crossed[1:] = above[1:] & at_or_below[:-1]
         return crossed
