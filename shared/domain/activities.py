@@ -2,7 +2,7 @@
 
 Dividends, interest, fees and transfers move cash by their `net_amount`. Splits, spin-offs, mergers and changes of a symbol
 move shares; how many is not documented (the change, or what is held after it), so shares move only where an activity
-explains exactly what the broker holds and we do not. Pure.
+explains exactly what the broker holds and we do not; a fraction that a split leaves may be paid out instead. Pure.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from shared.domain.symbols import Symbol
@@ -76,7 +76,21 @@ def moves_between(
     # Also told as what is held after it.
     if len(told) == 1 and told[0].quantity == theirs:
         return (_move(told[0], gap),)
-    return ()
+    return _without_fraction(ours, theirs, told)
+
+
+def _without_fraction(
+    ours: Decimal, theirs: Decimal, told: Sequence[Activity]
+) -> tuple[ShareMove, ...]:
+    """The moves of a split that left a fraction of a share, which the broker has paid out in cash."""
+    if any(one.kind not in SPLITS for one in told):
+        return ()
+    *first, last = (one.quantity or ZERO for one in told)
+    was_told = {ours + sum(first, last)} | ({last} if not first else set())
+    if theirs not in {quantity.to_integral_value(ROUND_DOWN) for quantity in was_told}:
+        return ()
+    moved = [*first, theirs - ours - sum(first, ZERO)]
+    return tuple(_move(one, quantity) for one, quantity in zip(told, moved, strict=True))
 
 
 def _move(activity: Activity, quantity: Decimal) -> ShareMove:

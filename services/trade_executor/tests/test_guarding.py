@@ -124,6 +124,14 @@ def test_what_others_sold_is_taken_from_the_oldest_bracket() -> None:
     assert bare(a_holding(quantity=Decimal(15), brackets=brackets)) == {"new": 15}
 
 
+@pytest.mark.parametrize("thirds", [1, 2, 5])
+def test_fractions_of_several_brackets_that_make_whole_shares_are_guarded(thirds: int) -> None:
+    # As a reverse split leaves them; what was left over in all is paid out.
+    third = Decimal(thirds) / 3
+    brackets = tuple(replace(a_bracket(f"s{n}"), shares=third) for n in range(3))
+    assert sum(bare(a_holding(quantity=Decimal(thirds), brackets=brackets)).values()) == thirds
+
+
 def test_a_bracket_that_cannot_be_guarded_keeps_its_shares_from_the_others() -> None:
     refused = (a_bracket("new", 20, refused=3), a_bracket("old", 40))
     assert bare(a_holding(quantity=Decimal(60), brackets=refused)) == {"old": 40}

@@ -15,6 +15,8 @@ from shared.domain.symbols import Symbol
 from trade_executor.lifecycle import Intent, IntentPurpose, OrderRecord
 
 ZERO = Decimal(0)
+# Less than any fraction that is dealt in: what a ratio that has no end leaves over.
+DUST = Decimal("1e-9")
 _CENT = Decimal("0.01")
 STOPS = frozenset({OrderType.STOP.value, OrderType.STOP_LIMIT.value, OrderType.TRAILING_STOP.value})
 # A protective order that the broker keeps refusing is a person's business.
@@ -38,6 +40,9 @@ class Cover:
     stop_limit: Decimal | None
     target: Decimal | None
     reference_price: Decimal
+    # Whether the stop followed the price. It comes back fixed, where it stood: trailing anew it would begin at the price of
+    # that moment, further away than it had come.
+    trailed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,19 +126,25 @@ def protection_needed(holding: Holding) -> list[tuple[Bracket, Decimal]]:
     held = abs(holding.quantity)
     free = held - guarded
     left = held - guarded_by_others(holding.quantity, holding.open_orders, holding.brackets)
-    needed = []
+    needed, counted = [], ZERO
     for bracket in holding.brackets:
         if holding.quantity * bracket.side.sign <= 0:
             continue
         own = max(ZERO, min(bracket.shares, left))
         left -= own
-        # Fractions of a share cannot be guarded until cancelled.
-        bare = Decimal(int(min(own - resting[bracket.signal_id], free)))
+        # Fractions of a share cannot be guarded until cancelled; those of several make whole ones.
+        whole = _whole(counted + own) - _whole(counted)
+        counted += own
+        bare = min(whole - resting[bracket.signal_id], Decimal(int(free)))
         if bare < 1 or bracket.cover is None or bracket.refused >= MAX_PROTECTION_REFUSALS:
             continue
         needed.append((bracket, bare))
         free -= bare
     return needed
+
+
+def _whole(shares: Decimal) -> Decimal:
+    return Decimal(int(shares + DUST))
 
 
 def _resting(holding: Holding, guards: Sequence[Intent]) -> tuple[dict[str, Decimal], Decimal]:

@@ -206,7 +206,8 @@ def merged(record: OrderRecord, seen: BrokerOrder) -> OrderRecord:
     """`record` with one more piece of evidence: commutative, associative, and idempotent.
 
     A terminal word stands against any other; else the word with more filled, then the later one. Filled shares
-    only grow, an order's own quantity only shrinks (the broker restates a leg when its pair fills in part).
+    only grow, an order's own quantity only shrinks (the broker restates a leg when its pair fills in part), but not below
+    what it filled: one that a split made larger may fill more than it was given for.
     """
     news = first_record(seen, parent_order_id=None, intent_id=None, side=record.side)
     best = max(record, news, key=_standing)
@@ -215,13 +216,19 @@ def merged(record: OrderRecord, seen: BrokerOrder) -> OrderRecord:
         record,
         status=best.status,
         updated_at=best.updated_at,
-        quantity=min(filter(None, (record.quantity, news.quantity)), default=None),
+        quantity=_quantity_of(record, news, more.filled_quantity),
         limit_price=best.limit_price,
         stop_price=best.stop_price,
         filled_quantity=more.filled_quantity,
         filled_average_price=more.filled_average_price,
         submitted_at=min(filter(None, (record.submitted_at, news.submitted_at)), default=None),
     )
+
+
+def _quantity_of(one: OrderRecord, other: OrderRecord, filled: Decimal) -> Decimal | None:
+    told = [quantity for quantity in (one.quantity, other.quantity) if quantity]
+    # More than anybody says it was given for is no evidence.
+    return min(max(min(told), filled), max(told)) if told else None
 
 
 def _standing(record: OrderRecord) -> tuple[Any, ...]:

@@ -258,8 +258,11 @@ class Reconciler:
         await self._prove_absence(report, listed, booked.unexplained)
         await self._book_activities(since)
         await self._compare_holdings(report, since)
-        if report.positions_agree:
+        if report.positions_agree is not None:
             await self._store.protection.withdraw_surplus(at=self._clock.now())
+        # Under a halt nothing would take their place.
+        if report.positions_agree and self._halt.note() is None:
+            await self._store.protection.withdraw_old_shares(at=self._clock.now())
         await self._store.protection.cover_bare_positions(at=self._clock.now())
         await self._lending.begin()
         await self._store.terms.mark_reconciled(epoch=self._epoch, at=began_at)
@@ -375,17 +378,19 @@ class Reconciler:
         moving = await self._store.activities.unbooked_moves(activities)
         if not moving:
             return
-        ours, theirs = (await self._store.ledger.holdings())[0], await self._broker.positions()
+        ours, _, newest = await self._store.ledger.holdings()
+        theirs = await self._broker.positions()
         # One instant for all: by it the lots that leave a symbol are found when they come to another.
         at = self._clock.now()
         for symbol, told in sorted(moving.items()):
             mine = ours.get(symbol, Decimal(0))
             moves = moves_between(mine, theirs.get(symbol, Decimal(0)), told)
-            if moves:
+            if moves and await self._store.activities.book_moves(
+                moves, ours=mine, after_fill=newest, at=at
+            ):
                 _log.warning(
                     "shares moved without a trade", symbol=symbol, kinds=[a.kind for a in told]
                 )
-                await self._store.activities.book_moves(moves, ours=mine, at=at)
 
     async def _compare_holdings(self, report: Report, since: datetime) -> None:
         """Positions and cash; a difference needs two looks between which nothing moved."""

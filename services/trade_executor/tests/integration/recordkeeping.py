@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -44,6 +44,16 @@ from trader.testing.servers import SettingsFor
 
 AAPL, MSFT = Symbol("AAPL"), Symbol("MSFT")
 TEN = Decimal(10)
+
+
+def some_now(cases: Sequence[Any], now: Collection[int]) -> list[Any]:
+    """Those of `cases` at the places `now` are tried in every run, the others when all is proven."""
+    return [
+        case
+        if n in now
+        else pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.prove)
+        for n, case in enumerate(cases)
+    ]
 
 
 @dataclass

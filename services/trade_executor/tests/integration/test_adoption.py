@@ -7,7 +7,7 @@ The judge is the venue's own book, which refuses a sale of shares that another o
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -23,6 +23,7 @@ from services.trade_executor.tests.integration.recordkeeping import (
     Desk,
     Play,
     play,
+    some_now,
 )
 from shared import crashpoints
 from shared.domain.errors import OrderRejected, Unavailable
@@ -122,16 +123,6 @@ def long_ago(kind: Before) -> Before:
 
 
 CAME = [bracketed, paired, stopped, stopped_with_a_limit, trailed]
-
-
-def some_now(cases: Sequence[Any], now: Collection[int]) -> list[Any]:
-    """Those of `cases` at the places `now` are tried in every run, the others when all is proven."""
-    return [
-        case
-        if n in now
-        else pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.prove)
-        for n, case in enumerate(cases)
-    ]
 
 
 def short(kind: Callable[..., None]) -> Before:
@@ -738,9 +729,11 @@ def test_a_split_moves_the_stops_of_every_bracket_and_of_what_gave_way(play: Pla
         await desk.compare()
         await desk.work()
         assert {price for _, price in stops(desk)} == {"40", "45"}
+        # What the exit sold is taken from those that came first.
         assert [(one[3], one[4]) for one in desk.resting() if one[0] == "simple"] == [
-            (Decimal(20), "45")
+            (Decimal(16), "45")
         ]
+        assert sum(one[3] for one in desk.resting() if one[2] == "stop") == 56
 
     play(scenario, stopped)
 
@@ -815,3 +808,53 @@ def test_more_stops_that_gave_way_than_are_put_back_are_a_persons_business_and_s
         assert theirs == f"{9 - back} shares more had one"
 
     play(scenario, before)
+
+
+def test_more_brackets_than_are_put_back_are_shown_once_an_exit_has_left_them_and_not_before(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protection, "_MOST_BRACKETS", 2)
+
+    async def scenario(desk: Desk) -> None:
+        for n in range(3):
+            await desk.sent(f"sig-{n}", quantity=Decimal(3))
+        desk.floor.bar()
+        await desk.compare()
+        await desk.store.differences.acknowledge([AAPL], actor="t", at=desk.clock.now())
+        await go_out(desk, Decimal(9))
+        await desk.compare()
+        # Their stops are cancelled, and all shares are on their way out.
+        assert await desk.differences() == []
+        desk.floor.bar(volume=20, ends=True)
+        await desk.compare()
+        [(kind, symbol, _, theirs)] = await desk.differences()
+        assert (kind, symbol, theirs) == ("PROTECTION_REFUSED", "AAPL", "1 shares more are held")
+
+    play(scenario)
+
+
+def test_a_person_is_told_once_that_a_stop_that_trailed_came_back_where_it_stood(
+    play: Play,
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.store.differences.acknowledge([AAPL], actor="t", at=desk.clock.now())
+        await go_out(desk)
+        assert await desk.differences() == []
+        desk.floor.bar(volume=40, ends=True)
+        await desk.compare()
+        await desk.work()
+        assert desk.resting() == [("simple", "sell", "stop", SIX, "90")]
+        [(kind, symbol, ours, theirs)] = await desk.differences()
+        assert (kind, symbol, ours) == (
+            "PROTECTION_REFUSED", "AAPL", "a fixed stop at 90 for 6 shares"
+        )  # fmt: skip
+        assert "if it is to follow" in theirs
+        await desk.store.differences.acknowledge([AAPL], actor="t", at=desk.clock.now())
+        [stop] = desk.floor.book.open_orders()
+        desk.floor.do(Cancel(stop.id))
+        await desk.compare()
+        await desk.work()
+        assert desk.resting() == [("simple", "sell", "stop", SIX, "90")]
+        assert await desk.differences() == []
+
+    play(scenario, trailed)

@@ -18,7 +18,12 @@ from services.trade_executor.tests.integration.recordkeeping import (
     Play,
     play,
 )
-from services.trade_executor.tests.integration.test_activities import cash_entries, holds, told
+from services.trade_executor.tests.integration.test_activities import (
+    SHORT,
+    cash_entries,
+    holds,
+    told,
+)
 from shared.domain.decisions import Purpose
 from shared.domain.orders import (
     IntentState,
@@ -32,11 +37,6 @@ from trade_executor.lifecycle import End, Go, Intent
 
 __all__ = ["play"]
 
-SHORT: dict[str, Any] = {
-    "side": Side.SELL,
-    "stop_loss": Decimal(110),
-    "take_profit": Decimal(80),
-}
 COVER: dict[str, Any] = {
     "side": Side.BUY,
     "purpose": Purpose.EXIT,
@@ -58,6 +58,10 @@ TRAIL: dict[str, Any] = {
     "type": OrderType.TRAILING_STOP,
     "terms": OrderTerms(trail_percent=Decimal(10)),
 }
+
+
+# Taken before the open, it rests until then.
+OPEN: dict[str, Any] = {"type": OrderType.MARKET}
 
 
 def mirrored(terms: dict[str, Any]) -> dict[str, Any]:
@@ -254,8 +258,24 @@ def test_stops_of_what_somebody_else_bought_back_in_part_guard_the_rest(play: Pl
 
 @pytest.mark.parametrize(
     ("side", "by_hand"),
-    [(Side.BUY, PAIR), (Side.SELL, PAIR), (Side.BUY, LIMIT), (Side.SELL, STOP), (Side.BUY, TRAIL)],
-    ids=["buy-pair", "sell-pair", "buy-limit", "sell-stop", "buy-trail"],
+    [
+        (Side.BUY, PAIR),
+        (Side.SELL, PAIR),
+        (Side.BUY, LIMIT),
+        (Side.SELL, STOP),
+        (Side.BUY, TRAIL),
+        (Side.BUY, OPEN),
+        (Side.SELL, OPEN),
+    ],
+    ids=[
+        "buy-pair",
+        "sell-pair",
+        "buy-limit",
+        "sell-stop",
+        "buy-trail",
+        "buy at the open",
+        "sell at the open",
+    ],
 )
 def test_what_a_person_let_rest_to_close_a_position_is_withdrawn_once_somebody_else_has_closed_it(
     play: Play, side: Side, by_hand: dict[str, Any]
@@ -273,6 +293,52 @@ def test_what_a_person_let_rest_to_close_a_position_is_withdrawn_once_somebody_e
         assert await cancel_what_was_asked(desk) == len(resting)
         await protect(desk)
         assert desk.floor.book.open_orders() == []
+
+    play(scenario, allow_short=True)
+
+
+async def rests_too(desk: Desk, signal: str, shares: int) -> None:
+    """An exit at the market that was taken beside others: its look at what stands in the way found nothing of them."""
+    intent = await desk.leaving(signal, Decimal(shares))
+    verdict = await desk.store.outgoing.begin_sending(
+        intent, quantity=intent.quantity, epoch=desk.epoch, now=desk.clock.now()
+    )
+    assert isinstance(verdict, Go), verdict
+    await desk.booker.book([await desk.broker.submit(intent.request(), lambda: None)])
+
+
+def test_of_two_exits_that_wait_for_the_open_the_older_stays_when_less_is_held(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held()
+        for order in desk.floor.book.open_orders():
+            await desk.broker.cancel(order.id)
+        await rests_too(desk, "strategy", 6)
+        await rests_too(desk, "day-end", 4)
+        await desk.compare()
+        assert (await desk.store.outgoing.work_at(desk.clock.now())).cancels == ()
+        await closed_by_somebody_else(desk, Side.SELL, 3)
+        assert await cancel_what_was_asked(desk) == 1
+        assert [(kind, shares) for _, _, kind, shares, _ in desk.resting()] == [
+            ("market", Decimal(6))
+        ]
+        [row] = [r for r in await desk.store.reads.find_orders() if r["signal_id"] == "day-end"]
+        assert "more would be closed than is held" in row["reason"]
+
+    play(scenario, allow_short=True)
+
+
+def test_a_second_exit_waits_for_the_first_to_be_gone_and_both_never_sell_more_than_is_held(
+    play: Play,
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held()
+        for signal, shares in (("strategy", 10), ("day-end", 4)):
+            await desk.leaving(signal, Decimal(shares))
+            await desk.work()
+            assert sum(one[3] for one in desk.resting()) <= TEN
+        desk.floor.bar()
+        assert (await desk.compare()).positions_agree
+        assert desk.floor.book.positions[AAPL].quantity == 6
 
     play(scenario, allow_short=True)
 

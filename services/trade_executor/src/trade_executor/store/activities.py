@@ -17,9 +17,18 @@ from shared.adapters.postgres import Database, lock
 from shared.domain.activities import SPLITS, Activity, ShareMove
 from shared.domain.money import plain
 from shared.domain.symbols import Symbol
+from trade_executor.guarding import DUST
 from trade_executor.store.differences import Differences
 from trade_executor.store.guards import SOLD_OF_GUARD
-from trade_executor.store.tables import INTENT_COLUMNS, SCHEMA, ZERO, Tables, as_json, intent_of
+from trade_executor.store.tables import (
+    INTENT_COLUMNS,
+    SCHEMA,
+    ZERO,
+    Growth,
+    Tables,
+    as_json,
+    intent_of,
+)
 
 _CENT = Decimal("0.01")
 INSIDE_OPENING = "INSIDE_OPENING"
@@ -93,20 +102,36 @@ class Activities(Tables):
                 found.setdefault(activity.symbol, []).append(activity)
         return found
 
-    async def book_moves(self, moves: Sequence[ShareMove], *, ours: Decimal, at: datetime) -> None:
-        """Book shares of one symbol that moved, of which `ours` were held before."""
+    async def book_moves(
+        self, moves: Sequence[ShareMove], *, ours: Decimal, after_fill: int, at: datetime
+    ) -> bool:
+        """Book shares of one symbol that moved, of which `ours` were held after that fill; False when one came since."""
         symbol, after = moves[0].symbol, ours + sum((m.quantity for m in moves), ZERO)
 
-        async def work(connection: AsyncConnection) -> None:
+        async def work(connection: AsyncConnection) -> bool:
             await lock(connection, f"ledger:{self.account}")
-            before = ours
+            came_since = await self._one(
+                connection,
+                f"""SELECT 1 FROM {SCHEMA}.fills
+                    WHERE account = :account AND symbol = :symbol AND id > :after_fill LIMIT 1""",
+                symbol=symbol,
+                after_fill=after_fill,
+            )
+            if came_since is not None:
+                return False
+            before, growth = ours, await self._growth(connection, symbol)
+            held = grown = ZERO
             for move in moves:
+                if move.activity.kind in SPLITS:
+                    held = held or before
+                    grown = (grown or held) + move.quantity
                 await self._do(
                     connection,
                     f"""INSERT INTO {SCHEMA}.adjustments
-                            (account, key, symbol, quantity, price, reason, evidence, entered_at, held_before)
+                            (account, key, symbol, quantity, price, reason, evidence, entered_at, held_before,
+                             after_fill)
                         VALUES (:account, :key, :symbol, :quantity, :price, :reason,
-                                CAST(:evidence AS jsonb), :at, :before)
+                                CAST(:evidence AS jsonb), :at, :before, :after_fill)
                         ON CONFLICT (account, key) DO NOTHING""",
                     key=_key(move.activity),
                     symbol=symbol,
@@ -116,18 +141,20 @@ class Activities(Tables):
                     evidence=as_json(dict(move.activity.raw)),
                     at=at,
                     before=before,
+                    after_fill=after_fill,
                 )
                 before += move.quantity
             # Shares that came from elsewhere are worth what the others are: only a split changes the price.
-            if ours * after > 0 and all(move.activity.kind in SPLITS for move in moves):
-                await self._rescale_exits(connection, symbol, abs(ours), ours / after, at)
+            if held * grown > 0:
+                await self._rescale_exits(connection, symbol, abs(held), held / grown, growth, at)
             await self._differences.open_within(
                 connection, "CORPORATE_ACTION", symbol, symbol,
                 ours=f"{plain(ours)} shares before", theirs=f"{plain(after)} shares after",
                 evidence={"activities": [dict(move.activity.raw) for move in moves]}, at=at,
             )  # fmt: skip
+            return True
 
-        await self._db.run(work)
+        return await self._db.run(work)
 
     async def _rescale_exits(
         self,
@@ -135,9 +162,14 @@ class Activities(Tables):
         symbol: Symbol,
         held: Decimal,
         ratio: Decimal,
+        growth: Growth,
         at: datetime,
     ) -> None:
-        """Put the exits of the newest entries, as many as brought the `held` shares, into the new ones."""
+        """Put the exits of the newest entries, as many as brought the `held` shares, into the new ones.
+
+        Args:
+            growth: what fills counted right before the split.
+        """
         rows = await self._all(
             connection,
             f"""SELECT {INTENT_COLUMNS} FROM {SCHEMA}.intents
@@ -146,14 +178,14 @@ class Activities(Tables):
             symbol=symbol,
         )
         entries = [intent_of(row) for row in rows]
-        sold = await self._sold_by_own_orders(connection, entries)
+        unsold = await self._unsold(connection, entries, growth)
         brought = ZERO
         for entry in entries:
-            if brought >= held:
+            if held - brought < DUST:
                 break
-            unsold = entry.filled_quantity - sold[entry.client_order_id]
-            brought += max(ZERO, unsold)
-            if entry.stop_loss is None or unsold <= 0:
+            own = unsold[entry.client_order_id]
+            brought += max(ZERO, own)
+            if entry.stop_loss is None or own <= 0:
                 continue
             await self._do(
                 connection,

@@ -483,9 +483,10 @@ def _quantity_now(intent: Intent, record: OrderRecord) -> Decimal:
     if intent.notional is not None:
         return max(record.quantity or intent.quantity, record.booked_quantity)
     if intent.replaces is None or record.quantity is None:
-        return intent.quantity
+        # A split may have made its order larger.
+        return max(intent.quantity, record.booked_quantity)
     # What the replaced order filled is not this one's to fill any more.
-    return min(intent.quantity, record.quantity)
+    return max(min(intent.quantity, record.quantity), record.booked_quantity)
 
 
 def _parted_by_opening(

@@ -21,6 +21,7 @@ from shared.domain.money import plain
 from shared.domain.orders import OrderClass, OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
 from trade_executor.guarding import (
+    DUST,
     MAX_PROTECTION_REFUSALS,
     STOPS,
     Bracket,
@@ -36,12 +37,14 @@ from trade_executor.store.differences import Differences
 from trade_executor.store.guards import SOLD_OF_GUARD, STANDS
 from trade_executor.store.tables import (
     FINAL,
+    GROWN,
     INSERT_INTENT,
     INTENT_COLUMNS,
     LIVE,
     ORDER_NAMES,
     SCHEMA,
     ZERO,
+    Growth,
     Tables,
     intent_of,
     order_of,
@@ -60,37 +63,60 @@ _ORDER_COLUMNS = ", ".join(f"o.{name}" for name in ORDER_NAMES)
 # What is tied together, a stop and its target, belongs to one intent and counts once: by its stop, if one is known.
 # Legs that wait for their order to fill close nothing yet, and cancelling one would cancel the order.
 # A replaced order ends when its successor is taken, which may be told first.
+# A broker that holds some, and fewer than the ledger, is believed; one that holds none may only have failed to say so.
+# Of exits at the market, which wait for the open or an auction, the oldest stay that fit into what is held.
 _WITHDRAW_SURPLUS = f"""
     WITH resting AS (
-        SELECT o.broker_order_id, o.intent_id, o.symbol, o.side, o.type,
+        SELECT o.broker_order_id, o.intent_id, o.symbol, o.side, o.type, i.sequence,
+            i.purpose = 'exit' AND o.type = 'market' AS at_market,
             coalesce(o.quantity, i.quantity) - o.filled_quantity AS rest
         FROM {SCHEMA}.orders o
         JOIN {SCHEMA}.intents i ON i.account = o.account AND i.client_order_id = o.intent_id
         WHERE o.account = :account AND o.status NOT IN {FINAL}
           AND CASE WHEN i.purpose = 'protect' THEN true
                    WHEN o.side <> i.side THEN i.state NOT IN {LIVE}
-                   ELSE i.purpose = 'exit' AND o.type <> 'market' END
+                   ELSE i.purpose = 'exit' END
           AND NOT EXISTS (
               SELECT FROM {SCHEMA}.intents successor
               JOIN {SCHEMA}.orders taken ON taken.account = successor.account
                   AND taken.intent_id = successor.client_order_id AND taken.status NOT IN {FINAL}
               WHERE successor.account = i.account AND successor.replaces = i.client_order_id)),
     closing AS (
-        SELECT symbol, side, coalesce(max(rest) FILTER (WHERE type = ANY(:stops)), max(rest)) AS rest
-        FROM resting GROUP BY intent_id, symbol, side),
-    surplus AS (
-        SELECT c.symbol, c.side FROM closing c
+        SELECT intent_id, symbol, side, sequence, bool_and(at_market) AS at_market,
+            coalesce(max(rest) FILTER (WHERE type = ANY(:stops)), max(rest)) AS rest
+        FROM resting GROUP BY intent_id, symbol, side, sequence),
+    summed AS (
+        SELECT c.intent_id, c.symbol, c.side, c.at_market,
+            sum(c.rest) OVER (PARTITION BY c.symbol, c.side) AS total,
+            sum(c.rest) FILTER (WHERE c.at_market)
+                OVER (PARTITION BY c.symbol, c.side ORDER BY c.sequence) AS at_market_so_far,
+            greatest(0, CASE WHEN sign.of * CAST(d.theirs AS numeric) BETWEEN 1e-9 AND sign.of * p.quantity
+                             THEN sign.of * CAST(d.theirs AS numeric)
+                             ELSE sign.of * coalesce(p.quantity, 0) END) AS held
+        FROM closing c
+        CROSS JOIN LATERAL (SELECT CASE c.side WHEN 'sell' THEN 1 ELSE -1 END AS of) sign
         LEFT JOIN {SCHEMA}.v_positions p ON p.account = :account AND p.symbol = c.symbol
-        WHERE NOT EXISTS (
+        LEFT JOIN {SCHEMA}.differences d ON d.account = :account AND d.kind = 'POSITION'
+            AND d.subject = c.symbol AND d.closed_at IS NULL),
+    surplus AS (
+        SELECT intent_id, symbol, side FROM summed c
+        WHERE total > held AND NOT (at_market AND at_market_so_far <= held) AND NOT EXISTS (
             SELECT FROM {SCHEMA}.orders late WHERE late.account = :account
-              AND late.symbol = c.symbol AND late.booked_quantity < late.filled_quantity)
-        GROUP BY c.symbol, c.side, p.quantity
-        HAVING sum(c.rest) > greatest(0,
-            CASE c.side WHEN 'sell' THEN 1 ELSE -1 END * coalesce(p.quantity, 0)))
+              AND late.symbol = c.symbol AND late.booked_quantity < late.filled_quantity))
     UPDATE {SCHEMA}.orders SET cancel_asked_at = :at
     WHERE account = :account AND cancel_asked_at IS NULL AND broker_order_id IN (
-        SELECT broker_order_id FROM resting JOIN surplus USING (symbol, side))
-    RETURNING broker_order_id"""
+        SELECT broker_order_id FROM resting JOIN surplus USING (intent_id, symbol, side))
+    RETURNING broker_order_id, intent_id"""
+
+# Guards `o` of ours that were sent before a split, which a broker may have left as they were, put into new shares, or both.
+# What it did is not told in a way that can be relied on, and a known order's quantity never grows.
+_IN_OLD_SHARES = f"""o.account = :account AND o.status NOT IN {FINAL} AND EXISTS (
+    SELECT FROM {SCHEMA}.intents i
+    JOIN {SCHEMA}.v_splits s ON s.account = i.account AND s.symbol = i.symbol
+    WHERE i.account = o.account AND i.client_order_id = o.intent_id
+      AND coalesce(i.sent_at, o.first_seen_at) < s.booked_at
+      AND (i.purpose = 'protect' OR i.purpose = 'entry' AND i.order_class = 'bracket'
+           AND i.side <> o.side AND i.state NOT IN {LIVE}))"""
 
 
 class Protection(Tables):
@@ -116,14 +142,44 @@ class Protection(Tables):
 
         Stops and targets of ours, and exits that a person let rest: when somebody else has closed a position, a broker
         that buys a short one in for instance, they would open one on the other side. What is left of the position is
-        planned for anew where they end. An exit at the market does not rest; it is sent for what is held then.
+        planned for anew where they end. So are exits at the market: taken before the open, they rest until then.
         """
 
         async def work(connection: AsyncConnection) -> bool:
             asked = await self._all(connection, _WITHDRAW_SURPLUS, stops=sorted(STOPS), at=at)
             if asked:
+                await self._do(
+                    connection,
+                    f"""UPDATE {SCHEMA}.intents SET reason = 'withdrawn: more would be closed than is held or owed'
+                        WHERE account = :account AND client_order_id = ANY(:ids) AND purpose = 'exit'""",
+                    ids=[row.intent_id for row in asked],
+                )
                 _log.warning(
                     "orders at the broker would close more than is held or owed, and are withdrawn",
+                    cancelled=sorted(row.broker_order_id for row in asked),
+                )
+            return bool(asked)
+
+        return await self._db.run(work)
+
+    async def withdraw_old_shares(self, *, at: datetime) -> bool:
+        """Ask to cancel stops and targets of ours from before a split, so that new ones guard every share; True when some are.
+
+        Under HALTED they stay: nothing would take their place.
+        """
+
+        async def work(connection: AsyncConnection) -> bool:
+            asked = await self._all(
+                connection,
+                f"""UPDATE {SCHEMA}.orders o SET cancel_asked_at = :at
+                    WHERE {_IN_OLD_SHARES} AND o.cancel_asked_at IS NULL AND 'HALTED' IS DISTINCT FROM (
+                        SELECT mode FROM risk_manager.v_mode WHERE account = :account)
+                    RETURNING o.broker_order_id""",
+                at=at,
+            )
+            if asked:
+                _log.warning(
+                    "stops and targets from before a split are withdrawn and given anew",
                     cancelled=sorted(row.broker_order_id for row in asked),
                 )
             return bool(asked)
@@ -137,25 +193,40 @@ class Protection(Tables):
         made_work = False
         for symbol in sorted(symbols):
             quantity = await self._position(connection, symbol)
-            if quantity == 0 or await self._awaits_fills(connection, symbol):
+            if quantity == 0 or await self._is_unsettled(connection, symbol):
                 continue
             holding = await self._holding(connection, symbol, quantity, at)
-            rows = [
-                _protection_row(self.account, bracket.cover, shares, bracket.protections, at)
-                for bracket, shares in protection_needed(holding)
-                if bracket.cover is not None
-            ]
+            rows = []
+            for bracket, shares in protection_needed(holding):
+                cover = bracket.cover
+                if cover is None:
+                    continue
+                rows.append(_protection_row(self.account, cover, shares, bracket.protections, at))
+                if cover.trailed and bracket.protections == 0:
+                    await self._differences.open_within(
+                        connection, "PROTECTION_REFUSED", cover.signal_id, symbol,
+                        ours=f"a fixed stop at {plain(cover.stop)} for {plain(shares)} shares",
+                        theirs="nothing that trails the price any more: that order gave way to an exit; "
+                        "give it there once more if it is to follow",
+                        evidence={}, at=at,
+                    )  # fmt: skip
             if rows:
                 await connection.execute(INSERT_INTENT, rows)
                 made_work = True
         return made_work
 
-    async def _awaits_fills(self, connection: AsyncConnection, symbol: Symbol) -> bool:
-        """Whether shares have moved at the broker that the ledger does not show yet: what is held is not known then."""
+    async def _is_unsettled(self, connection: AsyncConnection, symbol: Symbol) -> bool:
+        """Whether what is held, or what guards it, is not known.
+
+        Shares have moved at the broker that the ledger does not show yet, or guards from before a split stand.
+        """
         row = await self._one(
             connection,
             f"""SELECT 1 FROM {SCHEMA}.orders
-                WHERE account = :account AND symbol = :symbol AND booked_quantity < filled_quantity LIMIT 1""",
+                WHERE account = :account AND symbol = :symbol AND booked_quantity < filled_quantity
+                UNION ALL
+                SELECT 1 FROM {SCHEMA}.orders o WHERE o.symbol = :symbol AND {_IN_OLD_SHARES}
+                LIMIT 1""",
             symbol=symbol,
         )
         return row is not None
@@ -171,15 +242,12 @@ class Protection(Tables):
             symbol=symbol,
         )
         orders = tuple(map(order_of, opened))
-        withdrawn = await self._withdrawn(connection, symbol, quantity)
+        growth = await self._growth(connection, symbol)
+        # Where the broker has told of fewer, no more than those are guarded.
+        surely = await self._surely_held(connection, symbol)
+        withdrawn = await self._withdrawn(connection, symbol, quantity, growth)
         older = sum((one.shares for one in withdrawn[_MOST_BRACKETS:]), ZERO)
         del withdrawn[_MOST_BRACKETS:]
-        # Those come last: what they were given for was held before what we bought.
-        left = abs(quantity) - guarded_by_others(quantity, orders, withdrawn)
-        brackets = await self._brackets(connection, symbol, quantity, left, at)
-        brackets += withdrawn
-        if not brackets:
-            return Holding(quantity, (), orders, ())
         live = await self._all(
             connection,
             f"""SELECT {INTENT_COLUMNS} FROM {SCHEMA}.intents
@@ -187,15 +255,28 @@ class Protection(Tables):
             symbol=symbol,
         )
         intents = tuple(map(intent_of, live))
+        # While an exit is under way it may sell them all: nothing is missing yet, and its end looks again.
+        is_leaving = any(one.purpose is IntentPurpose.EXIT for one in intents)
+        # Those come last: what they were given for was held before what we bought.
+        left = abs(surely) - guarded_by_others(surely, orders, withdrawn)
+        brackets, more = await self._brackets(connection, symbol, quantity, left, growth)
+        if more > 0 and not is_leaving:
+            await self._differences.open_within(
+                connection, "PROTECTION_REFUSED", f"brackets of {symbol}", symbol,
+                ours=f"stops of the newest {_MOST_BRACKETS} brackets are put back",
+                theirs=f"{plain(more)} shares more are held", evidence={}, at=at,
+            )  # fmt: skip
+        brackets += withdrawn
+        if not brackets:
+            return Holding(surely, (), orders, ())
         bare = min(left - sum((one.shares for one in brackets), ZERO), older)
-        # An exit under way may sell them all.
-        if bare > 0 and all(one.purpose is IntentPurpose.PROTECT for one in intents):
+        if bare > 0 and not is_leaving:
             await self._differences.open_within(
                 connection, "PROTECTION_REFUSED", f"stops given at the broker for {symbol}", symbol,
                 ours=f"the newest {_MOST_BRACKETS} that gave way to an exit are put back",
                 theirs=f"{plain(bare)} shares more had one", evidence={}, at=at,
             )  # fmt: skip
-        return Holding(quantity, intents, orders, tuple(brackets))
+        return Holding(surely, intents, orders, tuple(brackets))
 
     async def _brackets(
         self,
@@ -203,36 +284,34 @@ class Protection(Tables):
         symbol: Symbol,
         quantity: Decimal,
         left: Decimal,
-        at: datetime,
-    ) -> list[Bracket]:
-        """Our brackets that `left` of the `quantity` held (signed) may have come from, newest first."""
+        growth: Growth,
+    ) -> tuple[list[Bracket], Decimal]:
+        """Our brackets that `left` of the `quantity` held (signed) may have come from, newest first.
+
+        Beside them how many shares are held of more brackets than are put back.
+        """
         found: list[Bracket] = []
         before: int | None = None
         looked_at, page = 0, 1
-        while left > 0 and looked_at < _MOST_LOOKED_AT:
+        while left > DUST and looked_at < _MOST_LOOKED_AT:
             rows = await self._entries(connection, symbol, before, page)
-            sold = await self._sold_by_own_orders(connection, [intent_of(row) for row in rows])
-            for row in rows:
-                entry = intent_of(row)
-                unsold = entry.filled_quantity - sold[entry.client_order_id]
-                if unsold <= 0 or left <= 0:
+            entries = [intent_of(row) for row in rows]
+            unsold = await self._unsold(connection, entries, growth)
+            for entry in entries:
+                own = unsold[entry.client_order_id]
+                if own <= DUST or left <= DUST:
                     continue
                 if len(found) == _MOST_BRACKETS:
-                    await self._differences.open_within(
-                        connection, "PROTECTION_REFUSED", f"brackets of {symbol}", symbol,
-                        ours=f"stops of the newest {_MOST_BRACKETS} brackets are put back",
-                        theirs=f"{plain(left)} shares more are held", evidence={}, at=at,
-                    )  # fmt: skip
-                    return found
+                    return found, left
                 least = await self._least_since(
-                    connection, symbol, quantity,
+                    connection, symbol, quantity, growth,
                     f"""SELECT max(id) FROM {SCHEMA}.fills
                         WHERE account = :account AND broker_order_id = :since""",
                     since=entry.broker_order_id,
                 )  # fmt: skip
                 if least * entry.side.sign <= 0:
-                    return found  # nothing was held once since then, so nothing older is left
-                shares = min(unsold, abs(least))
+                    return found, ZERO  # nothing was held once since then, so nothing older is left
+                shares = min(own, abs(least))
                 left -= shares
                 made = await self._made(connection, entry.signal_id, entry.broker_order_id)
                 found.append(
@@ -247,13 +326,13 @@ class Protection(Tables):
                     )
                 )
             if len(rows) < page:
-                return found
+                return found, ZERO
             looked_at += page
             # The newest alone explains most positions.
             before, page = rows[-1].sequence, _PAGE
-        if left > 0:
+        if left > DUST:
             _log.warning("older brackets are not looked at", symbol=symbol, looked_at=looked_at)
-        return found
+        return found, ZERO
 
     async def _entries(
         self, connection: AsyncConnection, symbol: Symbol, before: int | None, most: int
@@ -272,7 +351,7 @@ class Protection(Tables):
         )
 
     async def _withdrawn(
-        self, connection: AsyncConnection, symbol: Symbol, quantity: Decimal
+        self, connection: AsyncConnection, symbol: Symbol, quantity: Decimal, growth: Growth
     ) -> list[Bracket]:
         """Stops given at the broker that an exit took out of its way, while something is held since; newest first.
 
@@ -280,7 +359,9 @@ class Protection(Tables):
         """
         rows = await self._all(
             connection,
-            f"""SELECT g.*, e.decision_id AS exit_decision, {SOLD_OF_GUARD} AS sold
+            f"""SELECT g.*, e.decision_id AS exit_decision, {SOLD_OF_GUARD} AS sold,
+                    (SELECT o.type = 'trailing_stop' FROM {SCHEMA}.orders o
+                     WHERE o.account = g.account AND o.broker_order_id = g.stop_order_id) AS trailed
                 FROM {SCHEMA}.withdrawn_guards g
                 JOIN {SCHEMA}.intents e ON e.account = g.account AND e.client_order_id = g.exit_id
                 WHERE g.account = :account AND g.symbol = :symbol AND g.side = :side
@@ -291,7 +372,7 @@ class Protection(Tables):
         found = []
         for row in rows:
             least = await self._least_since(
-                connection, symbol, quantity,
+                connection, symbol, quantity, growth,
                 f"""SELECT coalesce(max(id), 0) FROM {SCHEMA}.fills
                     WHERE account = :account AND symbol = :symbol AND booked_at < :since""",
                 since=row.withdrawn_at,
@@ -307,7 +388,7 @@ class Protection(Tables):
                 Bracket(
                     Cover(
                         guard.signal_id, row.exit_decision, symbol, Side(row.side), guard.stop,
-                        guard.stop_limit, guard.target, guard.stop,
+                        guard.stop_limit, guard.target, guard.stop, row.trailed,
                     ),
                     guard.signal_id,
                     Side(row.side).opposite,
@@ -341,10 +422,11 @@ class Protection(Tables):
         connection: AsyncConnection,
         symbol: Symbol,
         quantity: Decimal,
+        growth: Growth,
         last_fill: str,
         **since: Any,
     ) -> Decimal:
-        """Signed shares held when least was held after a fill, 0 if there were none: what came later is others'.
+        """Signed shares of today held when least was held after a fill, 0 if there were none: what came later is others'.
 
         Args:
             last_fill: the statement that selects the id of that fill.
@@ -352,16 +434,19 @@ class Protection(Tables):
         row = await self._one(
             connection,
             f"""SELECT coalesce(max(gained), 0) AS gained FROM (
-                    SELECT sum(CASE f.side WHEN :side THEN f.quantity ELSE -f.quantity END)
+                    SELECT sum(CASE f.side WHEN :side THEN f.quantity ELSE -f.quantity END * {GROWN})
                                OVER (ORDER BY f.id DESC) AS gained
                     FROM {SCHEMA}.fills f
                     WHERE f.account = :account AND f.symbol = :symbol AND f.id > ({last_fill})) AS later""",
             symbol=symbol,
             side=(Side.BUY if quantity > 0 else Side.SELL).value,
+            **growth.values(),
             **since,
         )
         assert row is not None
-        least: Decimal = max(ZERO, abs(quantity) - max(ZERO, row.gained))
+        least: Decimal = abs(quantity) - max(ZERO, row.gained)
+        if least < DUST:
+            return ZERO
         return least if quantity > 0 else -least
 
     async def note_refusal(

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import orjson
@@ -26,6 +27,7 @@ LIVE = "('PENDING', 'SENDING', 'UNKNOWN', 'ACKED', 'PARTIAL')"
 FINAL = "('filled', 'canceled', 'expired', 'replaced', 'rejected')"
 ZERO = Decimal(0)
 _MAX_RAW = 64 * 1024
+_SPLITS = "('SPLIT', 'SSP')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,27 @@ class Frame:
     event: str | None = None
     broker_order_id: str | None = None
     problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What a fill of one symbol counts in the shares of today: up to each of `last_fills` its factor, later ones as they are.
+
+    A fill is under the least that is not below its id.
+    """
+
+    last_fills: tuple[int, ...] = ()
+    factors: tuple[Decimal, ...] = ()
+
+    def values(self) -> dict[str, list[Any]]:
+        """What `GROWN` asks for."""
+        return {"last_fills": list(self.last_fills), "factors": list(self.factors)}
+
+
+# The factor of a fill `f`.
+GROWN = """coalesce((
+    SELECT s.factor FROM unnest(CAST(:last_fills AS bigint[]), CAST(:factors AS numeric[])) AS s(last_fill, factor)
+    WHERE f.id <= s.last_fill ORDER BY s.last_fill LIMIT 1), 1)"""
 
 
 class Tables:
@@ -112,26 +135,70 @@ class Tables:
         )
         return ZERO if row is None else row.quantity
 
-    async def _sold_by_own_orders(
-        self, connection: AsyncConnection, entries: Sequence[Intent]
+    async def _surely_held(self, connection: AsyncConnection, symbol: Symbol) -> Decimal:
+        """Signed shares that the ledger holds, and no more of them than the broker does where both are known to differ."""
+        row = await self._one(
+            connection,
+            f"""SELECT (SELECT quantity FROM {SCHEMA}.v_positions
+                        WHERE account = :account AND symbol = :symbol) AS ours,
+                    (SELECT theirs FROM {SCHEMA}.differences WHERE account = :account
+                        AND kind = 'POSITION' AND subject = :symbol AND closed_at IS NULL) AS theirs""",
+            symbol=symbol,
+        )
+        assert row is not None
+        ours: Decimal = row.ours or ZERO
+        if row.theirs is None:
+            return ours
+        theirs = Decimal(row.theirs)
+        return min(ours, theirs, key=abs) if ours * theirs > 0 else ZERO
+
+    async def _growth(self, connection: AsyncConnection, symbol: Symbol) -> Growth:
+        """What fills of `symbol` count in the shares of today."""
+        rows = await self._all(
+            connection,
+            f"""SELECT s.held_before, s.quantity, (
+                    SELECT coalesce(max(a.after_fill), (
+                        SELECT max(f.id) FROM {SCHEMA}.fills f
+                        WHERE f.account = s.account AND f.symbol = s.symbol AND f.booked_at <= s.booked_at), 0)
+                    FROM {SCHEMA}.adjustments a
+                    WHERE a.account = s.account AND a.symbol = s.symbol AND a.entered_at = s.booked_at
+                      AND a.reason IN {_SPLITS}) AS last_fill
+                FROM {SCHEMA}.v_splits s WHERE s.account = :account AND s.symbol = :symbol
+                ORDER BY last_fill DESC""",
+            symbol=symbol,
+        )
+        grown, factors = Fraction(1), {}
+        for row in rows:
+            grown *= Fraction(row.held_before + row.quantity) / Fraction(row.held_before)
+            factors[int(row.last_fill)] = Decimal(grown.numerator) / Decimal(grown.denominator)
+        return Growth(tuple(factors), tuple(factors.values()))
+
+    async def _unsold(
+        self, connection: AsyncConnection, entries: Sequence[Intent], growth: Growth
     ) -> dict[str, Decimal]:
-        """Shares of each of `entries` of one symbol, by client id, that its legs and what took their place sold again."""
+        """Shares of today that each of `entries` of one symbol, by client id, brought and its own orders did not sell."""
         if not entries:
             return {}
         rows = await self._all(
             connection,
-            f"""SELECT i.decision_id, f.side, sum(f.quantity) AS shares
+            f"""SELECT i.decision_id, i.client_order_id, f.side, sum(f.quantity * {GROWN}) AS shares
                 FROM {SCHEMA}.intents i
                 JOIN {SCHEMA}.orders o ON o.account = i.account AND o.intent_id = i.client_order_id
                 JOIN {SCHEMA}.fills f ON f.account = o.account AND f.broker_order_id = o.broker_order_id
                 WHERE i.account = :account AND i.symbol = :symbol AND i.decision_id = ANY(:decisions)
-                GROUP BY i.decision_id, f.side""",
+                GROUP BY i.decision_id, i.client_order_id, f.side""",
             symbol=entries[0].symbol,
             decisions=[entry.decision_id for entry in entries],
+            **growth.values(),
         )
-        shares = {(row.decision_id, row.side): row.shares for row in rows}
+        brought = {(row.client_order_id, row.side): row.shares for row in rows}
+        sold: dict[tuple[str, str], Decimal] = {}
+        for row in rows:
+            of_decision = (row.decision_id, row.side)
+            sold[of_decision] = sold.get(of_decision, ZERO) + row.shares
         return {
-            entry.client_order_id: shares.get((entry.decision_id, entry.side.opposite.value), ZERO)
+            entry.client_order_id: brought.get((entry.client_order_id, entry.side.value), ZERO)
+            - sold.get((entry.decision_id, entry.side.opposite.value), ZERO)
             for entry in entries
         }
 
