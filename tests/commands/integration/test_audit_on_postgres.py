@@ -13,7 +13,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from trader.audit import Audit, Head, verify
 from trader.cli import main
+from trader.commands.stored import Stored, ask_ledger
 from trader.runtime.credentials import OWNER
 from trader.runtime.instance import Instance
 from trader.testing.connections import connected
@@ -81,6 +83,19 @@ def test_what_was_written_fits(ledger: Ledger, capsys: Output) -> None:
     ]
 
 
+def test_what_is_written_while_the_chains_are_read_is_no_fault(ledger: Ledger) -> None:
+    class WrittenMeanwhile(Audit):
+        async def heads(self) -> list[Head]:
+            found = await super().heads()
+            await asyncio.to_thread(ledger.write, f"after {found[0].length}")
+            return found
+
+    async def check(stored: Stored) -> list[Head]:
+        return await verify(WrittenMeanwhile(stored.database, stored.account), {})
+
+    assert [head.length for head in ask_ledger(ledger.account, check)] == [3]
+
+
 def test_writing_a_known_key_again_adds_no_link(ledger: Ledger) -> None:
     ledger.write("b", "d")
 
@@ -99,6 +114,9 @@ def test_writing_a_known_key_again_adds_no_link(ledger: Ledger) -> None:
          "2 rows are there, the chain was 3 long"),
         ("UPDATE audit.heads SET hash = '' WHERE account = $1",
          "its last hash is not the one that was kept"),
+        ("UPDATE audit.heads h SET length = 2, hash = l.hash FROM audit.links l "  # noqa: ISC004
+         "WHERE h.account = $1 AND l.account = $1 AND l.position = 2",
+         "3 rows are there, the chain was 2 long"),
     ],
 )  # fmt: skip
 def test_the_first_bad_row_is_named(
