@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.trade_executor.tests.test_models import a_record, an_exit, an_intent
-from shared.domain.orders import IntentState, OrderClass, OrderStatus, Side
+from shared.domain.orders import IntentState, OrderClass, OrderStatus, OrderType, Side
 from trade_executor.guarding import (
     Bracket,
     Guard,
@@ -20,7 +20,7 @@ from trade_executor.guarding import (
     guards_among,
     protection_needed,
 )
-from trade_executor.lifecycle import IntentPurpose, OrderRecord
+from trade_executor.lifecycle import Intent, IntentPurpose, OrderRecord
 
 # ---------------------------------------------------------------------- what lost its stop
 
@@ -73,6 +73,28 @@ def test_a_live_oco_guards_its_shares_before_its_stop_was_ever_seen() -> None:
     smaller = replace(oco, quantity=Decimal(15))
     assert bare(a_holding(live_intents=(smaller,))) == {"sig": 25}
     assert bare(a_holding(live_intents=(replace(oco, state=IntentState.UNKNOWN),))) == {}
+
+
+def a_resting_exit(shares: int, **changes: Any) -> Intent:
+    exit_ = an_exit(
+        client_order_id="fat-out-x0", state=IntentState.ACKED, quantity=Decimal(shares),
+        type=OrderType.LIMIT, limit_price=Decimal(150),
+    )  # fmt: skip
+    return replace(exit_, **changes)
+
+
+def test_what_an_exit_at_its_price_leaves_is_guarded_while_it_rests() -> None:
+    assert bare(a_holding(live_intents=(a_resting_exit(10),))) == {"sig": 30}
+    filled = a_resting_exit(10, filled_quantity=Decimal(4), state=IntentState.PARTIAL)
+    assert bare(a_holding(quantity=Decimal(36), live_intents=(filled,))) == {"sig": 30}
+    assert bare(a_holding(live_intents=(a_resting_exit(40),))) == {}
+    # Its own stop guards what it speaks for, and counts once.
+    stops = a_resting_exit(10, type=OrderType.STOP)
+    its_order = a_stop(10, intent_id="fat-out-x0")
+    assert bare(a_holding(live_intents=(stops,), open_orders=(its_order,))) == {"sig": 30}
+    # It is over in a moment, or nobody knows whether it stands.
+    for under_way in ({"type": OrderType.MARKET}, {"state": IntentState.UNKNOWN}):
+        assert bare(a_holding(live_intents=(a_resting_exit(10, **under_way),))) == {}
 
 
 def test_fractions_of_a_share_are_left_without_a_stop() -> None:
@@ -149,18 +171,25 @@ def test_shares_that_somebody_guards_at_the_broker_are_left_to_them() -> None:
     bought=st.lists(st.integers(0, 60), max_size=4),
     resting=st.lists(st.integers(1, 60), max_size=3),
     theirs=st.integers(0, 50),
+    leaving=st.integers(0, 50),
 )
-def test_never_more_is_guarded_than_is_held_on_either_side(
-    sign: int, held: int, bought: list[int], resting: list[int], theirs: int
+def test_never_more_is_guarded_or_on_its_way_out_than_is_held_on_either_side(
+    sign: int, held: int, bought: list[int], resting: list[int], theirs: int, leaving: int
 ) -> None:
     side = Side.BUY if sign > 0 else Side.SELL
     brackets = tuple(a_bracket(f"s{n}", shares, side=side) for n, shares in enumerate(bought))
     stops = [a_stop(n, intent_id=f"fat-s{i}-e0", side=side.opposite) for i, n in enumerate(resting)]
     if theirs:
         stops.append(a_stop(theirs, intent_id=None, side=side.opposite))
-    holding = a_holding(quantity=Decimal(sign * held), brackets=brackets, open_orders=tuple(stops))
+    exits = (a_resting_exit(leaving, side=side.opposite),) if leaving else ()
+    holding = a_holding(
+        quantity=Decimal(sign * held),
+        brackets=brackets,
+        open_orders=tuple(stops),
+        live_intents=exits,
+    )
     needed = sum(bare(holding).values())
-    assert needed == 0 or needed + sum(resting) + theirs <= held
+    assert needed == 0 or needed + sum(resting) + theirs + leaving <= held
 
 
 # ---------------------------------------------------------------------- guards that somebody gave

@@ -111,8 +111,8 @@ def protection_needed(holding: Holding) -> list[tuple[Bracket, Decimal]]:
     """Which brackets need a stop (and target) sent now, and for how many whole shares each; never more than is bare.
 
     What was sold by others is taken from the oldest. Legs that wait for a completed entry count as protection, since
-    the broker will arm them. While an entry, an exit or another protection is under way, the last of their events
-    decides.
+    the broker will arm them. An exit that rests at its price, for days it may be, speaks for its own shares alone. While
+    an entry, another exit or another protection is under way, the last of their events decides.
     """
     guards = [
         intent
@@ -120,10 +120,12 @@ def protection_needed(holding: Holding) -> list[tuple[Bracket, Decimal]]:
         if intent.purpose is IntentPurpose.PROTECT
         and intent.state in (IntentState.ACKED, IntentState.PARTIAL)
     ]
-    if len(guards) < len(holding.live_intents):
+    exits = [intent for intent in holding.live_intents if _rests(intent)]
+    if len(guards) + len(exits) < len(holding.live_intents):
         return []
-    resting, guarded = _resting(holding, guards)
-    held = abs(holding.quantity)
+    resting, guarded = _resting(holding, guards, {intent.client_order_id for intent in exits})
+    leaving = sum((intent.quantity - intent.filled_quantity for intent in exits), ZERO)
+    held = abs(holding.quantity) - leaving
     free = held - guarded
     left = held - guarded_by_others(holding.quantity, holding.open_orders, holding.brackets)
     needed, counted = [], ZERO
@@ -147,8 +149,19 @@ def _whole(shares: Decimal) -> Decimal:
     return Decimal(int(shares + DUST))
 
 
-def _resting(holding: Holding, guards: Sequence[Intent]) -> tuple[dict[str, Decimal], Decimal]:
-    """Shares that stops at the broker guard: of each bracket by its signal, and in all."""
+def _rests(intent: Intent) -> bool:
+    """Whether it is an exit that the broker has taken and that may wait long: one at the market is over in a moment."""
+    return (
+        intent.purpose is IntentPurpose.EXIT
+        and intent.type is not OrderType.MARKET
+        and intent.state in (IntentState.ACKED, IntentState.PARTIAL)
+    )
+
+
+def _resting(
+    holding: Holding, guards: Sequence[Intent], besides: Collection[str]
+) -> tuple[dict[str, Decimal], Decimal]:
+    """Shares that stops at the broker guard: of each bracket by its signal, and in all; `besides` those of these intents."""
     signals = {name: b.signal_id for b in holding.brackets for name in b.guarded_by}
     signals |= {guard.client_order_id: guard.signal_id for guard in guards}
     # A live one counts by its intent: the broker tells of its stop a moment after it tells of its target.
@@ -157,7 +170,7 @@ def _resting(holding: Holding, guards: Sequence[Intent]) -> tuple[dict[str, Deci
         (order.intent_id or order.broker_order_id, order.remaining)
         for order in holding.open_orders
         if _is_stop_of(holding.quantity, order)
-        and order.intent_id not in {guard.client_order_id for guard in guards}
+        and order.intent_id not in {*besides, *(guard.client_order_id for guard in guards)}
     ]
     resting = dict.fromkeys((bracket.signal_id for bracket in holding.brackets), ZERO)
     for name, shares in found:

@@ -32,6 +32,7 @@ from shared.domain.orders import (
     OrderTerms,
     OrderType,
     Side,
+    TimeInForce,
 )
 from trade_executor.lifecycle import End, Go, Intent
 
@@ -339,6 +340,34 @@ def test_a_second_exit_waits_for_the_first_to_be_gone_and_both_never_sell_more_t
         desk.floor.bar()
         assert (await desk.compare()).positions_agree
         assert desk.floor.book.positions[AAPL].quantity == 6
+
+    play(scenario, allow_short=True)
+
+
+@pytest.mark.parametrize("entry", [{}, SHORT], ids=["long", "short"])
+def test_what_a_resting_exit_by_hand_leaves_keeps_its_stop_until_the_exit_is_over(
+    play: Play, entry: dict[str, Any]
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        held = await desk.held("sig-1", **entry)
+        out, far = held.side.opposite, Decimal(150) if held.side is Side.BUY else Decimal(50)
+
+        def stops() -> list[Decimal]:
+            return [shares for _, _, kind, shares, _ in desk.resting() if kind == "stop"]
+
+        await desk.leaving(
+            "by-hand", Decimal(4), side=out, type=OrderType.LIMIT, limit_price=far,
+            time_in_force=TimeInForce.GTC,
+        )  # fmt: skip
+        await desk.work()
+        assert stops() == [Decimal(6)]
+        assert sum(shares for *_, shares, stop in desk.resting() if stop is None) == 4 + 6
+        # Where it is taken back, what it spoke for is guarded again.
+        [by_hand] = [o for o in desk.floor.book.open_orders() if o.limit_price == far]
+        await desk.broker.cancel(by_hand.id)
+        await desk.compare()
+        await desk.work()
+        assert sorted(stops()) == [Decimal(4), Decimal(6)]
 
     play(scenario, allow_short=True)
 
