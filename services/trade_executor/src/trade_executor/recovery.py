@@ -258,10 +258,10 @@ class Reconciler:
         await self._prove_absence(report, listed, booked.unexplained)
         await self._book_activities(since)
         await self._compare_holdings(report, since)
-        if report.positions_agree is not None:
+        if report.positions_agree:
             await self._store.protection.withdraw_surplus(at=self._clock.now())
         # Under a halt nothing would take their place.
-        if report.positions_agree and self._halt.note() is None:
+        if report.positions_agree is not None and self._halt.note() is None:
             await self._store.protection.withdraw_old_shares(at=self._clock.now())
         await self._store.protection.cover_bare_positions(at=self._clock.now())
         await self._lending.begin()

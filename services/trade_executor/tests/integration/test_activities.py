@@ -24,7 +24,7 @@ from shared.domain.activities import moves_between
 from shared.domain.decisions import Purpose
 from shared.domain.ledger import Position
 from shared.domain.lots import match
-from shared.domain.orders import OrderTerms, Side
+from shared.domain.orders import OrderTerms, OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
 from shared.testing.time import FakeClock
 from simulator.orders import Cancel
@@ -96,6 +96,22 @@ def test_what_the_broker_takes_back_is_taken_back(play: Play) -> None:
         assert await cash_entries(desk) == [
             ("DIV", Decimal("5.10")), ("DIV_TAKEN_BACK", Decimal("-5.10")),
         ]  # fmt: skip
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("legs", [("-10", "20"), ("20", "-10")])
+def test_a_split_told_as_old_shares_that_leave_and_new_ones_that_come_puts_exits_into_the_new(
+    play: Play, legs: tuple[str, ...]
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held()
+        for number, shares in enumerate(legs):
+            told(desk, "SPLIT", number, symbol="AAPL", qty=shares)
+        holds(desk, AAPL, 20)
+        assert (await desk.compare()).positions_agree
+        [entry, *_] = reversed(await desk.store.reads.find_orders(limit=50))
+        assert (entry["stop_loss"], entry["take_profit"]) == (Decimal(45), Decimal(60))
 
     play(scenario)
 
@@ -443,22 +459,47 @@ def test_what_a_stop_sold_before_and_after_a_split_is_taken_off_once(play: Play)
     play(scenario)
 
 
-@pytest.mark.parametrize("broker", some_now([leaves_them, ends_them], {0}))
-def test_no_more_is_guarded_or_sold_than_the_broker_holds_by_its_own_account(
-    play: Play, broker: Callable[[Desk, Decimal], None]
+def test_in_a_split_that_nobody_has_told_of_yet_no_stop_is_put_back_at_the_old_price(
+    play: Play,
 ) -> None:
     async def scenario(desk: Desk) -> None:
         await desk.held()
-        broker(desk, TEN)
-        # A reverse split that nobody has told of yet.
-        holds(desk, AAPL, 4)
+        holds(desk, AAPL, 20)
+        await desk.compare()
+        ends_them(desk, TEN)
         for _ in range(2):
             await desk.compare()
             await desk.work()
-        assert guarded(desk) == [(Decimal(4), "90")]
-        await desk.leaving()
+        assert guarded(desk) == []
+        told(desk, "SPLIT", symbol="AAPL", qty="10")
+        for _ in range(2):
+            await desk.compare()
+            await desk.work()
+        assert guarded(desk) == [(Decimal(20), "45")]
+
+    play(scenario)
+
+
+def test_an_exit_at_a_price_of_old_shares_is_withdrawn_in_a_split_though_another_symbol_differs(
+    play: Play,
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held()
+        await desk.leaving(
+            "by-hand", Decimal(4), type=OrderType.LIMIT, limit_price=Decimal(150),
+            time_in_force=TimeInForce.GTC,
+        )  # fmt: skip
         await desk.work()
-        assert [one[3] for one in desk.resting() if one[2] == "market"] == [Decimal(4)]
+        holds(desk, MSFT, 3)
+        told(desk, "SPLIT", symbol="AAPL", qty="10")
+        holds(desk, AAPL, 20)
+        for _ in range(4):
+            await desk.compare()
+            await desk.work()
+        assert sorted(guarded(desk)) == [(Decimal(20), "45")]
+        assert {kind for _, _, kind, *_ in desk.resting()} == {"limit", "stop"}
+        [row] = [r for r in await desk.store.reads.find_orders() if r["signal_id"] == "by-hand"]
+        assert (row["state"], row["reason"]) == ("CANCELED", "withdrawn: given before a split")
 
     play(scenario)
 

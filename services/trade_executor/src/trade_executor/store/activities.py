@@ -120,11 +120,14 @@ class Activities(Tables):
             if came_since is not None:
                 return False
             before, growth = ours, await self._growth(connection, symbol)
-            held = grown = ZERO
+            # One split may be told as all old shares that leave and all new ones that come.
+            held: Decimal | None = None
+            grown = ZERO
             for move in moves:
                 if move.activity.kind in SPLITS:
-                    held = held or before
-                    grown = (grown or held) + move.quantity
+                    if held is None:
+                        held = grown = before
+                    grown += move.quantity
                 await self._do(
                     connection,
                     f"""INSERT INTO {SCHEMA}.adjustments
@@ -145,7 +148,7 @@ class Activities(Tables):
                 )
                 before += move.quantity
             # Shares that came from elsewhere are worth what the others are: only a split changes the price.
-            if held * grown > 0:
+            if held is not None and held * grown > 0:
                 await self._rescale_exits(connection, symbol, abs(held), held / grown, growth, at)
             await self._differences.open_within(
                 connection, "CORPORATE_ACTION", symbol, symbol,

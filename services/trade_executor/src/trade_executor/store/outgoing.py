@@ -156,7 +156,7 @@ class Outgoing(Tables):
                     WHERE account = :account AND symbol = :symbol AND booked_quantity < filled_quantity""",
                 symbol=exit_intent.symbol,
             )
-            position = await self._surely_held(connection, exit_intent.symbol)
+            position = await self._position(connection, exit_intent.symbol)
             return Obstacles(
                 tuple(map(order_of, [*opened, *incomplete])),
                 tuple(map(intent_of, unknown)),
@@ -177,10 +177,10 @@ class Outgoing(Tables):
         await self._db.run(work)
 
     async def position(self, symbol: Symbol) -> Decimal:
-        """Signed shares surely held."""
+        """Signed shares held."""
 
         async def work(connection: AsyncConnection) -> Decimal:
-            return await self._surely_held(connection, symbol)
+            return await self._position(connection, symbol)
 
         return await self._db.run(work)
 

@@ -63,7 +63,6 @@ _ORDER_COLUMNS = ", ".join(f"o.{name}" for name in ORDER_NAMES)
 # What is tied together, a stop and its target, belongs to one intent and counts once: by its stop, if one is known.
 # Legs that wait for their order to fill close nothing yet, and cancelling one would cancel the order.
 # A replaced order ends when its successor is taken, which may be told first.
-# A broker that holds some, and fewer than the ledger, is believed; one that holds none may only have failed to say so.
 # Of exits at the market, which wait for the open or an auction, the oldest stay that fit into what is held.
 _WITHDRAW_SURPLUS = f"""
     WITH resting AS (
@@ -90,14 +89,10 @@ _WITHDRAW_SURPLUS = f"""
             sum(c.rest) OVER (PARTITION BY c.symbol, c.side) AS total,
             sum(c.rest) FILTER (WHERE c.at_market)
                 OVER (PARTITION BY c.symbol, c.side ORDER BY c.sequence) AS at_market_so_far,
-            greatest(0, CASE WHEN sign.of * CAST(d.theirs AS numeric) BETWEEN 1e-9 AND sign.of * p.quantity
-                             THEN sign.of * CAST(d.theirs AS numeric)
-                             ELSE sign.of * coalesce(p.quantity, 0) END) AS held
+            greatest(0, sign.of * coalesce(p.quantity, 0)) AS held
         FROM closing c
         CROSS JOIN LATERAL (SELECT CASE c.side WHEN 'sell' THEN 1 ELSE -1 END AS of) sign
-        LEFT JOIN {SCHEMA}.v_positions p ON p.account = :account AND p.symbol = c.symbol
-        LEFT JOIN {SCHEMA}.differences d ON d.account = :account AND d.kind = 'POSITION'
-            AND d.subject = c.symbol AND d.closed_at IS NULL),
+        LEFT JOIN {SCHEMA}.v_positions p ON p.account = :account AND p.symbol = c.symbol),
     surplus AS (
         SELECT intent_id, symbol, side FROM summed c
         WHERE total > held AND NOT (at_market AND at_market_so_far <= held) AND NOT EXISTS (
@@ -108,14 +103,17 @@ _WITHDRAW_SURPLUS = f"""
         SELECT broker_order_id FROM resting JOIN surplus USING (intent_id, symbol, side))
     RETURNING broker_order_id, intent_id"""
 
-# Guards `o` of ours that were sent before a split, which a broker may have left as they were, put into new shares, or both.
+# A symbol of which the broker holds another number than the ledger.
+_UNLIKE = "kind = 'POSITION' AND closed_at IS NULL AND subject"
+# Guards `o` of ours, and exits at a price, that were sent before a split, which a broker may have left as they were, put into new shares, or both.
 # What it did is not told in a way that can be relied on, and a known order's quantity never grows.
 _IN_OLD_SHARES = f"""o.account = :account AND o.status NOT IN {FINAL} AND EXISTS (
     SELECT FROM {SCHEMA}.intents i
     JOIN {SCHEMA}.v_splits s ON s.account = i.account AND s.symbol = i.symbol
     WHERE i.account = o.account AND i.client_order_id = o.intent_id
       AND coalesce(i.sent_at, o.first_seen_at) < s.booked_at
-      AND (i.purpose = 'protect' OR i.purpose = 'entry' AND i.order_class = 'bracket'
+      AND (i.purpose = 'protect' OR i.purpose = 'exit' AND i.type <> 'market'
+           OR i.purpose = 'entry' AND i.order_class = 'bracket'
            AND i.side <> o.side AND i.state NOT IN {LIVE}))"""
 
 
@@ -148,11 +146,8 @@ class Protection(Tables):
         async def work(connection: AsyncConnection) -> bool:
             asked = await self._all(connection, _WITHDRAW_SURPLUS, stops=sorted(STOPS), at=at)
             if asked:
-                await self._do(
-                    connection,
-                    f"""UPDATE {SCHEMA}.intents SET reason = 'withdrawn: more would be closed than is held or owed'
-                        WHERE account = :account AND client_order_id = ANY(:ids) AND purpose = 'exit'""",
-                    ids=[row.intent_id for row in asked],
+                await self._explain(
+                    connection, asked, "withdrawn: more would be closed than is held or owed"
                 )
                 _log.warning(
                     "orders at the broker would close more than is held or owed, and are withdrawn",
@@ -165,19 +160,22 @@ class Protection(Tables):
     async def withdraw_old_shares(self, *, at: datetime) -> bool:
         """Ask to cancel stops and targets of ours from before a split, so that new ones guard every share; True when some are.
 
-        Under HALTED they stay: nothing would take their place.
+        Exits at a price that rest since then go with them: their price and number are of old shares. Under HALTED they stay: nothing would take their place.
         """
 
         async def work(connection: AsyncConnection) -> bool:
             asked = await self._all(
                 connection,
                 f"""UPDATE {SCHEMA}.orders o SET cancel_asked_at = :at
-                    WHERE {_IN_OLD_SHARES} AND o.cancel_asked_at IS NULL AND 'HALTED' IS DISTINCT FROM (
+                    WHERE {_IN_OLD_SHARES} AND o.cancel_asked_at IS NULL AND NOT EXISTS (
+                        SELECT FROM {SCHEMA}.differences WHERE account = :account AND {_UNLIKE} = o.symbol)
+                    AND 'HALTED' IS DISTINCT FROM (
                         SELECT mode FROM risk_manager.v_mode WHERE account = :account)
-                    RETURNING o.broker_order_id""",
+                    RETURNING o.broker_order_id, o.intent_id""",
                 at=at,
             )
             if asked:
+                await self._explain(connection, asked, "withdrawn: given before a split")
                 _log.warning(
                     "stops and targets from before a split are withdrawn and given anew",
                     cancelled=sorted(row.broker_order_id for row in asked),
@@ -185,6 +183,18 @@ class Protection(Tables):
             return bool(asked)
 
         return await self._db.run(work)
+
+    async def _explain(
+        self, connection: AsyncConnection, asked: Sequence[Row[Any]], why: str
+    ) -> None:
+        """Say with the exits among the orders `asked` to be cancelled why they are."""
+        await self._do(
+            connection,
+            f"""UPDATE {SCHEMA}.intents SET reason = :why
+                WHERE account = :account AND client_order_id = ANY(:ids) AND purpose = 'exit'""",
+            why=why,
+            ids=[row.intent_id for row in asked],
+        )
 
     async def plan(
         self, connection: AsyncConnection, symbols: Iterable[Symbol], at: datetime
@@ -218,12 +228,15 @@ class Protection(Tables):
     async def _is_unsettled(self, connection: AsyncConnection, symbol: Symbol) -> bool:
         """Whether what is held, or what guards it, is not known.
 
-        Shares have moved at the broker that the ledger does not show yet, or guards from before a split stand.
+        Shares have moved at the broker that the ledger does not show yet, in a split for instance, after which a stop at the
+        old price would sell at once; or guards from before a split stand.
         """
         row = await self._one(
             connection,
             f"""SELECT 1 FROM {SCHEMA}.orders
                 WHERE account = :account AND symbol = :symbol AND booked_quantity < filled_quantity
+                UNION ALL
+                SELECT 1 FROM {SCHEMA}.differences WHERE account = :account AND {_UNLIKE} = :symbol
                 UNION ALL
                 SELECT 1 FROM {SCHEMA}.orders o WHERE o.symbol = :symbol AND {_IN_OLD_SHARES}
                 LIMIT 1""",
@@ -243,8 +256,6 @@ class Protection(Tables):
         )
         orders = tuple(map(order_of, opened))
         growth = await self._growth(connection, symbol)
-        # Where the broker has told of fewer, no more than those are guarded.
-        surely = await self._surely_held(connection, symbol)
         withdrawn = await self._withdrawn(connection, symbol, quantity, growth)
         older = sum((one.shares for one in withdrawn[_MOST_BRACKETS:]), ZERO)
         del withdrawn[_MOST_BRACKETS:]
@@ -258,7 +269,7 @@ class Protection(Tables):
         # While an exit is under way it may sell them all: nothing is missing yet, and its end looks again.
         is_leaving = any(one.purpose is IntentPurpose.EXIT for one in intents)
         # Those come last: what they were given for was held before what we bought.
-        left = abs(surely) - guarded_by_others(surely, orders, withdrawn)
+        left = abs(quantity) - guarded_by_others(quantity, orders, withdrawn)
         brackets, more = await self._brackets(connection, symbol, quantity, left, growth)
         if more > 0 and not is_leaving:
             await self._differences.open_within(
@@ -268,7 +279,7 @@ class Protection(Tables):
             )  # fmt: skip
         brackets += withdrawn
         if not brackets:
-            return Holding(surely, (), orders, ())
+            return Holding(quantity, (), orders, ())
         bare = min(left - sum((one.shares for one in brackets), ZERO), older)
         if bare > 0 and not is_leaving:
             await self._differences.open_within(
@@ -276,7 +287,7 @@ class Protection(Tables):
                 ours=f"the newest {_MOST_BRACKETS} that gave way to an exit are put back",
                 theirs=f"{plain(bare)} shares more had one", evidence={}, at=at,
             )  # fmt: skip
-        return Holding(surely, intents, orders, tuple(brackets))
+        return Holding(quantity, intents, orders, tuple(brackets))
 
     async def _brackets(
         self,

@@ -135,23 +135,6 @@ class Tables:
         )
         return ZERO if row is None else row.quantity
 
-    async def _surely_held(self, connection: AsyncConnection, symbol: Symbol) -> Decimal:
-        """Signed shares that the ledger holds, and no more of them than the broker does where both are known to differ."""
-        row = await self._one(
-            connection,
-            f"""SELECT (SELECT quantity FROM {SCHEMA}.v_positions
-                        WHERE account = :account AND symbol = :symbol) AS ours,
-                    (SELECT theirs FROM {SCHEMA}.differences WHERE account = :account
-                        AND kind = 'POSITION' AND subject = :symbol AND closed_at IS NULL) AS theirs""",
-            symbol=symbol,
-        )
-        assert row is not None
-        ours: Decimal = row.ours or ZERO
-        if row.theirs is None:
-            return ours
-        theirs = Decimal(row.theirs)
-        return min(ours, theirs, key=abs) if ours * theirs > 0 else ZERO
-
     async def _growth(self, connection: AsyncConnection, symbol: Symbol) -> Growth:
         """What fills of `symbol` count in the shares of today."""
         rows = await self._all(
