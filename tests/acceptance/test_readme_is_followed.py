@@ -250,7 +250,8 @@ def follow(reader: Reader, lines: list[tuple[str, str]], broker: Broker) -> None
             write_settings(reader, broker)
             continue
         if TESTS.match(line):
-            reader.runs(f'{line} ARGS="--collect-only -q"')
+            nothing = "-k no_test_has_this_name" if line == "make prove" else "--collect-only -q"
+            reader.runs(f'{line} ARGS="{nothing}"')
             continue
         if line == "make status" and not order:
             order = an_order(reader, broker)
