@@ -105,8 +105,8 @@ _WITHDRAW_SURPLUS = f"""
 
 # A symbol of which the broker holds another number than the ledger.
 _UNLIKE = "kind = 'POSITION' AND closed_at IS NULL AND subject"
-# Guards `o` of ours, and exits at a price, that were sent before a split, which a broker may have left as they were, put into new shares, or both.
-# What it did is not told in a way that can be relied on, and a known order's quantity never grows.
+# Guards `o` of ours, and exits at a price, that were sent before a split, which a broker may have left as they were, put
+# into new shares, or both. What it did is not told in a way that can be relied on, and a known order's quantity never grows.
 _IN_OLD_SHARES = f"""o.account = :account AND o.status NOT IN {FINAL} AND EXISTS (
     SELECT FROM {SCHEMA}.intents i
     JOIN {SCHEMA}.v_splits s ON s.account = i.account AND s.symbol = i.symbol
@@ -160,7 +160,8 @@ class Protection(Tables):
     async def withdraw_old_shares(self, *, at: datetime) -> bool:
         """Ask to cancel stops and targets of ours from before a split, so that new ones guard every share; True when some are.
 
-        Exits at a price that rest since then go with them: their price and number are of old shares. Under HALTED they stay: nothing would take their place.
+        Exits at a price that rest since then go with them: their price and number are of old shares. Under HALTED all of
+        them stay: nothing would take their place.
         """
 
         async def work(connection: AsyncConnection) -> bool:
