@@ -2,7 +2,8 @@
 
 Dividends, interest, fees and transfers move cash by their `net_amount`. Splits, spin-offs, mergers and changes of a symbol
 move shares; how many is not documented (the change, or what is held after it), so shares move only where an activity
-explains exactly what the broker holds and we do not; a fraction that a split leaves may be paid out instead. Pure.
+explains exactly what the broker holds and we do not. A fraction that a split leaves may be paid out instead: it is sold after
+the split, so that the split keeps its ratio and the shares that stay keep their own cost. Pure.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ SPLITS = frozenset({"SPLIT", "SSP"})
 CONVERSIONS = frozenset({"NC", "SC", "MA", "REORG"})
 _MOVES_SHARES = SPLITS | CONVERSIONS | {"SSO", "SPIN", "JNLS", "ACATS"}
 _TAKEN_BACK = "canceled"
+# What moves a fraction of a share that was paid out.
+CASH_IN_LIEU = "CASH_IN_LIEU"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,13 @@ class ShareMove:
     symbol: Symbol
     quantity: Decimal
     price: Decimal | None
+    # Whether it is the fraction that a split left and the broker paid out.
+    is_fraction: bool = False
+
+    @property
+    def reason(self) -> str:
+        """What moved the shares: the activity's kind, or that a fraction was paid out."""
+        return CASH_IN_LIEU if self.is_fraction else self.activity.kind
 
 
 def moves_between(
@@ -72,7 +82,12 @@ def moves_between(
     if not told or gap == ZERO:
         return ()
     if sum((a.quantity or ZERO for a in told), ZERO) == gap:
-        return tuple(_move(a, a.quantity or ZERO) for a in told)
+        return tuple(
+            _fraction(a, a.quantity or ZERO, a.cash)
+            if len(told) > 1 and _is_paid_fraction(a)
+            else _move(a, a.quantity or ZERO)
+            for a in told
+        )
     # Also told as what is held after it.
     if len(told) == 1 and told[0].quantity == theirs:
         return (_move(told[0], gap),)
@@ -82,15 +97,26 @@ def moves_between(
 def _without_fraction(
     ours: Decimal, theirs: Decimal, told: Sequence[Activity]
 ) -> tuple[ShareMove, ...]:
-    """The moves of a split that left a fraction of a share, which the broker has paid out in cash."""
+    """The moves of a split that left a fraction of a share, which the broker has paid out in cash, and its sale."""
     if any(one.kind not in SPLITS for one in told):
         return ()
     *first, last = (one.quantity or ZERO for one in told)
-    was_told = {ours + sum(first, last)} | ({last} if not first else set())
-    if theirs not in {quantity.to_integral_value(ROUND_DOWN) for quantity in was_told}:
-        return ()
-    moved = [*first, theirs - ours - sum(first, ZERO)]
-    return tuple(_move(one, quantity) for one, quantity in zip(told, moved, strict=True))
+    was_told = [ours + sum(first, last)] + ([last] if not first else [])
+    for after in was_told:
+        if theirs != after.to_integral_value(ROUND_DOWN):
+            continue
+        moved = [*first, after - ours - sum(first, ZERO)]
+        moves = [_move(one, quantity) for one, quantity in zip(told, moved, strict=True)]
+        cash = sum((one.cash for one in told), ZERO)
+        return (*moves, _fraction(told[-1], theirs - after, cash))
+    return ()
+
+
+def _fraction(activity: Activity, quantity: Decimal, cash: Decimal) -> ShareMove:
+    """`quantity` shares that went (or, of a short position, came) for `cash`; what it was is not always told."""
+    assert activity.symbol is not None
+    price = -cash / quantity if cash * quantity < 0 else None
+    return ShareMove(activity, activity.symbol, quantity, price, is_fraction=True)
 
 
 def _move(activity: Activity, quantity: Decimal) -> ShareMove:
@@ -98,3 +124,9 @@ def _move(activity: Activity, quantity: Decimal) -> ShareMove:
     is_paid = activity.kind in CONVERSIONS and quantity < 0 < activity.cash
     price = activity.cash / -quantity if is_paid else None
     return ShareMove(activity, activity.symbol, quantity, price)
+
+
+def _is_paid_fraction(activity: Activity) -> bool:
+    """Whether one of several activities of a split is no leg of it but the payment of a fraction."""
+    quantity = activity.quantity or ZERO
+    return activity.kind in SPLITS and abs(quantity) < 1 and activity.cash * quantity < 0

@@ -9,7 +9,7 @@ anew, a change of symbol or a merger into shares moves them, each at its own cos
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
@@ -231,6 +231,30 @@ def _recounted(lots: Iterable[Part], shares: Decimal, reason: str) -> list[Part]
     return counted
 
 
+def _whole_splits(executions: Iterable[Execution]) -> Iterator[Execution]:
+    """`executions` with the legs of each split, old shares that leave and new ones that come, as the one they are.
+
+    Legs of one split have one instant: what they do together stands in the place of the first.
+    """
+    known = list(executions)
+    legs: dict[tuple[Symbol, datetime], list[Execution]] = {}
+    for execution in known:
+        if _is_leg(execution):
+            legs.setdefault((execution.symbol, execution.executed_at), []).append(execution)
+    for execution in known:
+        of_split = legs.get((execution.symbol, execution.executed_at), [])
+        if len(of_split) < 2 or not _is_leg(execution):
+            yield execution
+        elif execution is of_split[0]:
+            net = sum((leg.side.sign * leg.quantity for leg in of_split), ZERO)
+            side = Side.BUY if net > 0 else Side.SELL
+            yield from [replace(execution, side=side, quantity=abs(net))] if net else []
+
+
+def _is_leg(execution: Execution) -> bool:
+    return execution.reason in SPLITS and execution.price is None
+
+
 def match(executions: Iterable[Execution], picks: Iterable[Pick] = ()) -> Matching:
     """Match what closes to what it closes.
 
@@ -247,7 +271,7 @@ def match(executions: Iterable[Execution], picks: Iterable[Pick] = ()) -> Matchi
     holdings: dict[Symbol, _Holding] = {}
     closings: list[Closing] = []
     parked: dict[tuple[str, datetime], list[Part]] = {}
-    for execution in executions:
+    for execution in _whole_splits(executions):
         holding = holdings.setdefault(execution.symbol, _Holding())
         if _is_no_trade(execution, holding, parked):
             continue

@@ -168,6 +168,21 @@ def test_a_split_keeps_what_each_lot_cost_and_the_day_it_was_bought() -> None:
     assert (left.quantity, round(left.amount, 12)) == (Decimal(15), Decimal(650))
 
 
+@pytest.mark.parametrize("way_round", [1, -1])
+def test_a_split_told_as_old_shares_that_leave_and_new_ones_that_come_is_one(
+    way_round: int,
+) -> None:
+    at = START_AT + timedelta(days=2)
+    legs = [
+        moved(2, Side.SELL, "10", "SPLIT", at=at),
+        moved(3, Side.BUY, "30", "SPLIT", at=at),
+    ]
+    found = match([traded(1, Side.BUY, "10", "90"), *legs[::way_round]])
+    assert found.closings == ()
+    [left] = found.open_lots
+    assert (left.quantity, left.amount) == (Decimal(30), Decimal(900))
+
+
 def test_a_reverse_split_that_does_not_divide_evenly_loses_no_share_and_no_cost() -> None:
     found = match(
         [

@@ -15,6 +15,7 @@ from scheduler.daily_report import Day, as_text
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import open_database
 from shared.domain.calendar import Session
+from shared.domain.lots import match
 from trader.testing.servers import SettingsFor
 
 OPEN = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
@@ -29,6 +30,10 @@ A_FILL = """
     INSERT INTO trade_executor.fills
         (account, execution_id, broker_order_id, symbol, side, quantity, price, executed_at, booked_at)
     VALUES (:account, :id, :id, :symbol, :side, :quantity, 100, :at, :at)
+"""
+A_SPLIT = """
+    INSERT INTO trade_executor.adjustments (account, key, symbol, quantity, reason, evidence, entered_at)
+    VALUES (:account, :key, 'AAPL', :quantity, 'SPLIT', '{}', :at)
 """
 SESSION = Session(OPEN.date(), OPEN, OPEN.replace(hour=21, minute=0))
 
@@ -83,3 +88,43 @@ def test_what_was_held_after_a_day_does_not_change_with_what_is_done_later(
 
     assert held(monday) == {"AAPL": 10, "MSFT": 5}
     assert held(tuesday) == {"MSFT": 5, "TSLA": 7}
+
+
+def test_what_was_bought_before_a_split_is_closed_in_the_shares_of_the_day(
+    settings_for: SettingsFor, account: str
+) -> None:
+    async def main() -> Day:
+        owner, reader = settings_for("trade_executor"), settings_for("scheduler")
+        async with open_database(owner, MonotonicTimer(), application="test") as database:
+
+            async def book(connection: AsyncConnection) -> None:
+                for side, quantity, at in (("buy", 10, OPEN), ("sell", 20, NEXT_DAY)):
+                    values: dict[str, Any] = {
+                        "account": account,
+                        "id": f"{account}-{side}",
+                        "symbol": "AAPL",
+                    }
+                    values |= {"side": side, "quantity": quantity, "at": at}
+                    for statement in (AN_ORDER, A_FILL):
+                        await connection.execute(text(statement), values)
+                for leg, shares in (("old", -10), ("new", 20)):
+                    await connection.execute(
+                        text(A_SPLIT),
+                        {
+                            "account": account,
+                            "key": leg,
+                            "quantity": shares,
+                            "at": OPEN + timedelta(hours=12),
+                        },
+                    )
+
+            await database.run(book)
+        async with open_database(reader, MonotonicTimer(), application="test") as database:
+            later = Session(NEXT_DAY.date(), NEXT_DAY, NEXT_DAY.replace(hour=21, minute=0))
+            return await PostgresDays(database, account).day(later, "Wednesday")
+
+    [closing] = match(asyncio.run(main()).executions).closings
+
+    assert (closing.quantity, closing.cost, closing.proceeds) == (
+        Decimal(20), Decimal(1000), Decimal(2000),
+    )  # fmt: skip

@@ -7,12 +7,13 @@ a look costs the new rows and not the whole ledger. Forgotten with the process, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from shared.domain.activities import SPLITS
-from shared.domain.ledger import Fill, Position
+from shared.domain.ledger import ZERO, Fill, Position
 from shared.domain.orders import Side
 from shared.domain.symbols import Symbol
 from trade_executor.store import Store
@@ -31,7 +32,8 @@ class PositionFold:
 
     async def now(self) -> dict[Symbol, Position]:
         """All symbols ever traded, flat ones with what they earned."""
-        adjustments = deque(await self._store.ledger.adjustments(after=self._last_adjustment))
+        rows = await self._store.ledger.adjustments(after=self._last_adjustment)
+        adjustments = deque(_whole_splits(rows))
         while True:
             page = await self._store.reads.fills(
                 after=self._last_fill, limit=_PAGE, oldest_first=True
@@ -66,6 +68,24 @@ class PositionFold:
 
     def _held(self, symbol: Symbol) -> Position:
         return self._positions.get(symbol, Position(symbol))
+
+
+def _whole_splits(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """`rows` with what the legs of a split do, old shares that leave and new ones that come, at the first of them.
+
+    They are booked in one commit, at one instant.
+    """
+    nets: dict[tuple[str, datetime], Decimal] = {}
+    for row in rows:
+        if row["reason"] in SPLITS:
+            key = (row["symbol"], row["entered_at"])
+            nets[key] = nets.get(key, ZERO) + row["quantity"]
+    return [
+        {**row, "quantity": nets.pop((row["symbol"], row["entered_at"]), ZERO)}
+        if row["reason"] in SPLITS
+        else row
+        for row in rows
+    ]
 
 
 def _adjusted(held: Position, row: Mapping[str, Any]) -> Position:

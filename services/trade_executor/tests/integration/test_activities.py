@@ -23,7 +23,7 @@ from shared.adapters.executions import executions_of
 from shared.domain.activities import moves_between
 from shared.domain.decisions import Purpose
 from shared.domain.ledger import Position
-from shared.domain.lots import match
+from shared.domain.lots import Matching, match
 from shared.domain.orders import OrderTerms, OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
 from shared.testing.time import FakeClock
@@ -68,6 +68,15 @@ async def cash_entries(desk: Desk) -> list[tuple[str, Decimal]]:
     return [(row.reason, row.amount) for row in await desk.risk.run(read)]
 
 
+async def matching(desk: Desk) -> Matching:
+    """Every lot of the ledger, closed and open."""
+
+    async def read(connection: Any) -> Matching:
+        return match(await executions_of(connection, desk.account))
+
+    return await desk.risk.run(read)
+
+
 def test_dividends_fees_and_transfers_are_cash_and_each_is_booked_once(play: Play) -> None:
     async def scenario(desk: Desk) -> None:
         told(desk, "DIV", symbol="AAPL", qty="10", per_share_amount="0.51", net_amount="5.10")
@@ -100,26 +109,16 @@ def test_what_the_broker_takes_back_is_taken_back(play: Play) -> None:
     play(scenario)
 
 
-@pytest.mark.parametrize("legs", [("-10", "20"), ("20", "-10")])
-def test_a_split_told_as_old_shares_that_leave_and_new_ones_that_come_puts_exits_into_the_new(
+@pytest.mark.parametrize("legs", [("10",), ("-10", "20"), ("20", "-10")])
+def test_a_split_moves_shares_and_exits_keeps_the_cost_and_waits_for_a_person_however_it_is_told(
     play: Play, legs: tuple[str, ...]
 ) -> None:
     async def scenario(desk: Desk) -> None:
         await desk.held()
+        fold = PositionFold(desk.store)
+        assert (await fold.now())[AAPL].average_price == 100
         for number, shares in enumerate(legs):
             told(desk, "SPLIT", number, symbol="AAPL", qty=shares)
-        holds(desk, AAPL, 20)
-        assert (await desk.compare()).positions_agree
-        [entry, *_] = reversed(await desk.store.reads.find_orders(limit=50))
-        assert (entry["stop_loss"], entry["take_profit"]) == (Decimal(45), Decimal(60))
-
-    play(scenario)
-
-
-def test_a_split_moves_shares_and_exits_keeps_the_cost_and_waits_for_a_person(play: Play) -> None:
-    async def scenario(desk: Desk) -> None:
-        await desk.held()
-        told(desk, "SPLIT", symbol="AAPL", qty="10")
         holds(desk, AAPL, 20)
         assert (await desk.compare()).positions_agree
         assert await desk.differences() == [
@@ -127,14 +126,56 @@ def test_a_split_moves_shares_and_exits_keeps_the_cost_and_waits_for_a_person(pl
         ]
         [entry, *_] = reversed(await desk.store.reads.find_orders(limit=50))
         assert (entry["stop_loss"], entry["take_profit"]) == (Decimal(45), Decimal(60))
-        held = (await PositionFold(desk.store).now())[AAPL]
+        held = (await fold.now())[AAPL]
         assert (held.quantity, held.average_price) == (Decimal(20), Decimal(50))
-
-        async def lots(connection: Any) -> Any:
-            return match(await executions_of(connection, desk.account)).open_lots
-
-        [lot] = await desk.risk.run(lots)
+        [lot] = (await matching(desk)).open_lots
         assert (lot.quantity, lot.amount) == (Decimal(20), Decimal(1000))
+
+    play(scenario)
+
+
+def test_a_short_position_keeps_what_it_brought_in_a_split_of_two_legs(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held(**SHORT)
+        for number, shares in enumerate(("10", "-20")):
+            told(desk, "SPLIT", number, symbol="AAPL", qty=shares)
+        holds(desk, AAPL, -20)
+        assert (await desk.compare()).positions_agree
+        held = (await PositionFold(desk.store).now())[AAPL]
+        assert (held.quantity, held.average_price) == (Decimal(-20), Decimal(50))
+        [lot] = (await matching(desk)).open_lots
+        assert (lot.quantity, lot.amount) == (Decimal(20), Decimal(1000))
+
+    play(scenario, allow_short=True)
+
+
+@pytest.mark.parametrize("legs", [("-7.5",), ("-10", "2.5")])
+def test_a_fraction_that_a_reverse_split_leaves_is_sold_and_the_others_keep_their_cost(
+    play: Play, legs: tuple[str, ...]
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held()
+        for number, shares in enumerate(legs):
+            told(desk, "SPLIT", number, symbol="AAPL", qty=shares)
+        desk.broker.activities_told[-1]["net_amount"] = "210"
+        desk.floor.book.cash += 210
+        holds(desk, AAPL, 2)
+        desk.floor.book.prices[AAPL] = Decimal(400)
+        for _ in range(3):
+            report = await desk.compare()
+            assert (report.positions_agree, report.cash_agrees) == (True, True)
+            await desk.work()
+        # Four old shares are a new one, whatever became of the half.
+        assert guarded(desk) == [(Decimal(2), "360")]
+        held = (await PositionFold(desk.store).now())[AAPL]
+        assert (held.quantity, held.average_price, held.realised_pnl) == (
+            Decimal(2), Decimal(400), TEN,
+        )  # fmt: skip
+        found = await matching(desk)
+        assert [(one.quantity, one.gain) for one in found.closings] == [(Decimal("0.5"), TEN)]
+        assert [(lot.quantity, lot.amount) for lot in found.open_lots] == [
+            (Decimal(2), Decimal(800))
+        ]
 
     play(scenario)
 

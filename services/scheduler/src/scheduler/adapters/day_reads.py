@@ -10,11 +10,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scheduler.daily_report import Day
+from shared.adapters.executions import executions_of_traded
 from shared.adapters.postgres import Database
 from shared.domain.calendar import NEW_YORK, Session
-from shared.domain.lots import Execution
-from shared.domain.orders import Side
-from shared.domain.symbols import Symbol
 
 _EQUITY = """
     SELECT (SELECT equity FROM risk_manager.v_equity WHERE account = :account AND instant_at < :start_at
@@ -74,13 +72,6 @@ _MARKS = """
     ORDER BY bucket, id DESC"""
 # All executions of what was traded that day, since lots are matched from the first one on.
 _MOST_MATCHED = 20_000
-_EXECUTIONS = """
-    SELECT execution_id, broker_order_id, symbol, side, quantity, price, fee, executed_at
-    FROM trade_executor.v_fills
-    WHERE account = :account AND executed_at < :end_at AND symbol IN (
-        SELECT symbol FROM trade_executor.v_fills
-        WHERE account = :account AND executed_at >= :start_at AND executed_at < :end_at)
-    ORDER BY id LIMIT 20001"""
 # What is held now without what came after the day, so that a day reads the same whenever it is read.
 _POSITIONS = """
     SELECT symbol, sum(quantity) AS quantity FROM (
@@ -127,11 +118,8 @@ class PostgresDays:
     async def day(self, session: Session, next_session: str) -> Day:
         """Everything about the exchange day of `session`."""
         midnight = datetime.combine(session.on, time(), NEW_YORK)
-        span = {
-            "account": self._account,
-            "start_at": midnight,
-            "end_at": midnight + timedelta(days=1),
-        }
+        end_at = midnight + timedelta(days=1)
+        span = {"account": self._account, "start_at": midnight, "end_at": end_at}
 
         async def work(connection: AsyncConnection) -> Day:
             async def rows(query: str) -> list[dict[str, Any]]:
@@ -144,7 +132,9 @@ class PostgresDays:
             marks = (await rows(_EQUITY))[0]
             close = next(iter(await rows(_CLOSE)), None)
             slippage = await one(_SLIPPAGE)
-            executions = [_execution(row) for row in await rows(_EXECUTIONS)]
+            executions = await executions_of_traded(
+                connection, self._account, midnight, end_at, _MOST_MATCHED
+            )
             return Day(
                 account=self._account,
                 on=session.on,
@@ -165,21 +155,7 @@ class PostgresDays:
                 exceptions=[str(row["words"]) for row in await rows(_EXCEPTIONS)],
                 next_session=next_session,
                 marks=[(row["instant_at"], row["equity"]) for row in await rows(_MARKS)],
-                executions=executions if len(executions) <= _MOST_MATCHED else [],
+                executions=executions,
             )
 
         return await self._database.run(work)
-
-
-def _execution(row: dict[str, Any]) -> Execution:
-    return Execution(
-        row["execution_id"],
-        row["broker_order_id"],
-        "",
-        Symbol(row["symbol"]),
-        Side(row["side"]),
-        row["quantity"],
-        row["price"],
-        row["fee"],
-        row["executed_at"],
-    )

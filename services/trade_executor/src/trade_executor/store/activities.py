@@ -123,8 +123,13 @@ class Activities(Tables):
             # One split may be told as all old shares that leave and all new ones that come.
             held: Decimal | None = None
             grown = ZERO
+            keys: set[str] = set()
             for move in moves:
-                if move.activity.kind in SPLITS:
+                key = _key(move.activity)
+                # One activity may tell of the split and of the fraction that it left.
+                key += ":fraction" if key in keys else ""
+                keys.add(key)
+                if move.reason in SPLITS:
                     if held is None:
                         held = grown = before
                     grown += move.quantity
@@ -136,11 +141,11 @@ class Activities(Tables):
                         VALUES (:account, :key, :symbol, :quantity, :price, :reason,
                                 CAST(:evidence AS jsonb), :at, :before, :after_fill)
                         ON CONFLICT (account, key) DO NOTHING""",
-                    key=_key(move.activity),
+                    key=key,
                     symbol=symbol,
                     quantity=move.quantity,
                     price=move.price,
-                    reason=move.activity.kind,
+                    reason=move.reason,
                     evidence=as_json(dict(move.activity.raw)),
                     at=at,
                     before=before,
