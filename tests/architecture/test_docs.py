@@ -10,7 +10,8 @@ import pytest
 
 from shared.config import OUR_PREFIXES, Settings, load_settings
 from trader.cli import COMMANDS, main
-from trader.runtime.first_run import GENERATED, read_settings
+from trader.runtime.credentials import GENERATED
+from trader.runtime.first_run import read_settings
 from trader.runtime.instance import Instance
 from trader.runtime.places import project_folder
 from trader.settings_reference import MEANINGS, reference

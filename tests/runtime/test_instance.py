@@ -8,9 +8,9 @@ import pytest
 from shared.config import load_settings
 from shared.domain.errors import Misconfigured
 from trader.backtests import Desk
-from trader.runtime.credentials import BACKUP, LOGIN_ROLES, password_of
+from trader.runtime.credentials import BACKUP, LOGIN_ROLES, is_secret, password_of
 from trader.runtime.errors import UnknownProgram
-from trader.runtime.instance import PROGRAMS, SERVICES, Instance, is_secret
+from trader.runtime.instance import PROGRAMS, SERVICES, Instance
 from trader.runtime.places import project_folder
 from trader.runtime.ports import Ports
 

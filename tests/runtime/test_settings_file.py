@@ -1,5 +1,6 @@
 """The settings file: one reading for everybody, secrets made once and never replaced."""
 
+import os
 import stat
 import subprocess
 from pathlib import Path
@@ -8,7 +9,8 @@ import pytest
 
 from shared.config import Settings, load_settings
 from shared.domain.errors import Misconfigured
-from trader.runtime.first_run import GENERATED, ensure_secrets, filled, read_settings
+from trader.runtime.credentials import GENERATED
+from trader.runtime.first_run import ensure_secrets, filled, read_settings
 from trader.runtime.instance import Instance
 from trader.runtime.places import project_folder
 
@@ -185,3 +187,21 @@ def test_a_line_that_is_no_setting_is_refused_with_its_number(tmp_path: Path) ->
 def test_a_folder_in_place_of_the_settings_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="cannot be read"):
         read_settings(tmp_path)
+
+
+def test_a_secret_is_what_is_written_whatever_variables_this_machine_has(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("ALPACA_SECRET_KEY=a${PATH}b$HOME\nDATA_DIR=${HOME}/bars\n")
+
+    found = read_settings(file)
+
+    assert found["ALPACA_SECRET_KEY"] == "a${PATH}b$HOME"
+    assert found["DATA_DIR"] == f"{os.environ['HOME']}/bars"
+
+
+@pytest.mark.parametrize("key", GENERATED)
+def test_a_secret_of_which_services_would_read_a_part_is_refused(tmp_path: Path, key: str) -> None:
+    (tmp_path / ".env").write_text(f"{key}='behind a blank #comes a comment'\n")
+
+    with pytest.raises(Misconfigured, match=f"^{key} must not begin or end with a blank or hold"):
+        Instance.create(tmp_path).environment("risk_manager")

@@ -25,6 +25,7 @@ from trader.exits import ExitCode
 from trader.halted import sentence_of_halt
 from trader.runtime.clients import become
 from trader.runtime.compose import ComposeRuntime
+from trader.runtime.credentials import is_secret, refuse_cut
 from trader.runtime.errors import AlreadyRunning, NotRunning
 from trader.runtime.first_run import read_settings
 from trader.runtime.instance import (
@@ -34,7 +35,6 @@ from trader.runtime.instance import (
     REDIS,
     SERVICES,
     Instance,
-    is_secret,
 )
 from trader.runtime.interface import Runtime, RuntimeName
 from trader.runtime.logs import Follower, follow
@@ -303,6 +303,7 @@ def validate(as_json: JsonOption = False) -> None:
     can_be_read = not complaints
     look(lambda: _refuse_placeholders(instance))
     look(lambda: _refuse_weak_tokens(instance))
+    look(lambda: refuse_cut(instance.settings))
     look(lambda: _refuse_missing(instance))
     if can_be_read:
         look(lambda: _refuse_strategy(load_settings(instance.settings)))

@@ -16,24 +16,17 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
 from shared.domain.errors import Misconfigured
-from trader.runtime.credentials import new_secret
+from trader.runtime.credentials import GENERATED, is_secret, new_secret
 from trader.runtime.places import project_folder, settings_file_of
 
-GENERATED = (
-    "DB_PASSWORD",
-    "REDIS_PASSWORD",
-    "API_TOKEN_READ",
-    "API_TOKEN_OPERATE",
-    "API_TOKEN_KILL",
-    "API_TOKEN_ADMIN",
-)
 OWNER_ONLY = 0o600
 
 
 def read_settings(file: Path) -> dict[str, str]:
     """Read a settings file: the one reading of `.env` for services, Make and the command line.
 
-    Comments may follow a value after a space. A key without a value counts as not set.
+    Comments may follow a value after a space. A key without a value counts as not set. Of a secret `${NAME}` is a
+    part like any other; elsewhere that variable's value takes its place.
     """
     if not file.exists():
         return {}
@@ -44,9 +37,11 @@ def read_settings(file: Path) -> dict[str, str]:
         if broken is not None:
             raise Misconfigured(f"{file}, line {broken.original.line}: write it as NAME=value")
         values = dotenv_values(file, encoding="utf-8")
+        written = dotenv_values(file, encoding="utf-8", interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(f"{file} cannot be read: {error}; mend or remove it") from error
-    return {key: value for key, value in values.items() if value}
+    found = {key: written[key] if is_secret(key) else value for key, value in values.items()}
+    return {key: value for key, value in found.items() if value}
 
 
 def ensure_secrets(file: Path, template: Path | None = None) -> dict[str, str]:

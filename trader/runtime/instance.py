@@ -17,7 +17,15 @@ from shared.config import Settings, history_in
 from shared.domain.errors import Misconfigured
 from shared.storage import Place, is_bucket
 from trader.runtime import first_run
-from trader.runtime.credentials import BACKUP, LOGIN_ROLES, OPERATOR, SERVICE_ROLES, password_of
+from trader.runtime.credentials import (
+    BACKUP,
+    LOGIN_ROLES,
+    OPERATOR,
+    SERVICE_ROLES,
+    is_secret,
+    password_of,
+    refuse_cut,
+)
 from trader.runtime.errors import UnknownProgram
 from trader.runtime.places import (
     halt_file_in,
@@ -64,7 +72,6 @@ HOLDERS: Mapping[str, tuple[str, ...]] = {
     "API_TOKEN_KILL": (*SERVICES, DASHBOARD),
     "API_TOKEN_ADMIN": (*SERVICES, DASHBOARD),
 }
-SECRET_ENDINGS = ("_KEY", "_TOKEN", "_PASSWORD", "_SECRET", "NOTIFY_URLS")
 # The machine's own settings that a program may need: where to look for commands and how to trust a
 # certificate behind a proxy that signs anew.
 INHERITED = (
@@ -208,12 +215,17 @@ class Instance:
         return f"postgresql+asyncpg://{role}:{password}@{LOOPBACK}:{self.ports.postgres}/{DATABASE}"
 
     def environment(self, program: str) -> dict[str, str]:
-        """Return all that `program` is told, and it alone."""
+        """Return all that `program` is told, and it alone.
+
+        Raises:
+            Misconfigured: it would read a secret otherwise than it is written.
+        """
         self.port_of(program)
         inherited = {key: os.environ[key] for key in INHERITED if key in os.environ}
         told = {**inherited, "HOME": str(self.home), "TZ": "UTC", "PYTHONUNBUFFERED": "1"}
         if program in (POSTGRES, REDIS):
             return told
+        refuse_cut(self.settings)
         told |= {key: value for key, value in self.settings.items() if not is_secret(key)}
         told |= {
             key: self.settings[key]
@@ -270,11 +282,6 @@ class Instance:
             "REDIS_HOST": LOOPBACK,
             **{port_setting(name): str(port) for name, port in self.ports.as_mapping().items()},
         }
-
-
-def is_secret(key: str) -> bool:
-    """Say whether the setting `key` must be handed to its holders only."""
-    return key.endswith(SECRET_ENDINGS) or key.startswith("API_TOKEN_")
 
 
 def _make_folder(folder: Path) -> None:
