@@ -95,11 +95,13 @@ def up(
         if executes and (complaint := clock_complaint(instance)) is not None:
             _say(f"trader: {complaint}")
     _say_halted(instance)
-    services = [name for name in (*SERVICES, DASHBOARD) if name in running]
+    services = [name for name in (*SERVICES, DASHBOARD) if name in running and name in wanted]
     asked = ServiceApi(instance, answer_within_s=REMARK_WITHIN_S)
-    for name in with_other_log_level(asked, services, settings.log_level):
+    if others := with_other_log_level(asked, services, settings.log_level):
+        # Named with its value, which may stand in nobody's .env, as that of make debug.
         _say(
-            f"{name} runs on at another LOG_LEVEL; trader config reload takes over {settings.log_level}"
+            f"trader: at another LOG_LEVEL: {', '.join(others)}; they take it over by LOG_LEVEL={settings.log_level} "
+            '.venv/bin/trader config reload --reason "..."'
         )
     _result(
         {"started": missing, "already_running": sorted(running), "dry_run": dry_run},
