@@ -89,14 +89,15 @@ def answer_wishes(
                 n_turns -= 1
             if managing.leads_out(book, k, direction, rules):
                 is_there = held[k] != 0.0 or wanted[k] != 0.0
-                # Whoever is being sold in part cannot be sold as a whole before that is over.
-                if direction != FLAT and is_there and not leaving[k]:
+                # An exit for everything takes the place of one for a part.
+                leaves_whole = leaving[k] and book.selling[k] >= abs(held[k])
+                if direction != FLAT and is_there and not leaves_whole:
                     turn[k], book.turned_at[k] = i, clock
                     n_turns += 1
                 # In this review what is still on order counts, as live.
                 is_dropped[k] = wanted[k] != 0.0
-                if held[k] != 0.0 and not leaving[k]:
-                    n_leaving += 1
+                if held[k] != 0.0 and not leaves_whole:
+                    n_leaving += not leaving[k]
                     n_legs -= book.legs[k] > 0.0
                     managing.leave(book, k, abs(held[k]), EXIT, days.day_on[day])
             i += 1

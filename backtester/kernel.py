@@ -436,7 +436,7 @@ def trade(
                     turned_at[k] = deciding.LONG_AGO_US
             for i in range(n_live):
                 k = live[i]
-                if not leaving[k]:
+                if not leaving[k] or selling[k] < abs(held[k]):
                     managing.leave(book, k, abs(held[k]), EXIT, day_on[day])
             n_leaving, n_legs = account.under_way(book, n_live)
             for i in range(n_queue):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from backtester.reference.account import Account, Entered
-from backtester.terms import BY_LIMITS, EXIT
+from backtester.terms import EXIT
 from shared.domain.decisions import Approved
 from shared.domain.orders import OrderClass, OrderStatus, OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
@@ -48,10 +48,8 @@ def leave_keeping_intents(account: Account, symbol: Symbol, kind: int = EXIT) ->
     mine = [order for order in account.book.open_orders() if order.symbol == symbol]
     held = abs(account.book.quantity_of(symbol))
     for order in mine:
-        # Live, whoever is being sold in part cannot be sold as a whole before that is over.
-        if account.is_exit(order) and (
-            account.terms.sizing == BY_LIMITS or order.remaining >= held
-        ):
+        # An exit for everything takes the place of one for a part.
+        if account.is_exit(order) and order.remaining >= held:
             return
     sell(account, symbol, held, kind)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -29,7 +30,7 @@ from risk_manager.testing import (
     some_limits,
 )
 from shared.domain.decisions import Approved, Purpose, Refused, TradingMode
-from shared.domain.orders import Side
+from shared.domain.orders import OrderType, Side
 from shared.domain.signals import Direction
 from shared.domain.symbols import Symbol
 
@@ -367,7 +368,7 @@ def test_a_breach_is_acted_on_also_where_a_person_had_reduced_trading_before() -
     assert [(a.symbol, a.quantity) for a in outcome.review.approved] == [(MSFT, Decimal(10))]
 
 
-def test_a_breach_that_an_order_by_hand_finds_flattens_what_that_order_leaves() -> None:
+def test_a_breach_that_an_order_by_hand_finds_flattens_all_that_it_does_not() -> None:
     book = a_book(
         cash=93_000,
         holdings=[a_holding("MSFT", 10, stop=95)],
@@ -375,8 +376,8 @@ def test_a_breach_that_an_order_by_hand_finds_flattens_what_that_order_leaves() 
     )
     limits = some_limits(flatten_on_breach=True)
 
-    def sold(quantity: float) -> list[tuple[str, Decimal]]:
-        order = a_manual_order("MSFT", side=Side.SELL, quantity=quantity)
+    def sold(quantity: float, limit_price: float | None = None) -> list[tuple[str, Decimal]]:
+        order = a_manual_order("MSFT", side=Side.SELL, quantity=quantity, limit_price=limit_price)
         outcome = review_manual(order, book, a_market(PRICES), limits, a_venue(), NOW)
         return [
             (d.strategy, d.answer.quantity)
@@ -384,9 +385,34 @@ def test_a_breach_that_an_order_by_hand_finds_flattens_what_that_order_leaves() 
             if isinstance(d.answer, Approved)
         ]
 
-    assert sold(1) == [("manual", Decimal(1)), ("flatten", Decimal(9))]
+    # The executor withdraws the part before it sends the whole, and sells what is held then.
+    assert sold(1) == [("manual", Decimal(1)), ("flatten", Decimal(10))]
+    assert sold(5, 200) == [("manual", Decimal(5)), ("flatten", Decimal(10))]
+    assert sold(10, 200) == [("manual", Decimal(10)), ("flatten", Decimal(10))]
     assert sold(10) == [("manual", Decimal(10))]
     assert sold(11) == [("flatten", Decimal(10))], "a refused one sells nothing"
+
+
+@pytest.mark.parametrize("kind", [OrderType.MARKET, OrderType.LIMIT])
+@pytest.mark.parametrize("quantity", [4, 10])
+def test_a_breach_flattens_whole_whatever_is_under_way_with_a_part_or_waits_for_a_price(
+    kind: OrderType, quantity: int
+) -> None:
+    under_way = an_order("MSFT", quantity, purpose=Purpose.EXIT, stop_loss=None)
+    book = a_book(
+        cash=93_000,
+        holdings=[a_holding("MSFT", 10, stop=95)],
+        working=[replace(under_way, type=kind)],
+        last_mark=a_mark(100_000, 100_000, day=100_000),
+    )
+    limits = some_limits(flatten_on_breach=True)
+    order = a_manual_order("MSFT", side=Side.SELL, quantity=7)
+
+    outcome = review_manual(order, book, a_market(PRICES), limits, a_venue(), NOW)
+
+    assert the_code(outcome) == Code.EXIT_IN_PROGRESS, "the person's second order"
+    is_leaving = kind is OrderType.MARKET and quantity == 10
+    assert [a.quantity for a in outcome.review.approved] == ([] if is_leaving else [Decimal(10)])
 
 
 def test_a_breach_in_reducing_flattens_nothing_again() -> None:

@@ -15,7 +15,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from risk_manager.limits import Limits
 from risk_manager.review import Outcome, review_evaluation, review_flatten, review_manual
@@ -305,11 +305,15 @@ class AccountMachine(RuleBasedStateMachine):
         for approved in outcome.review.approved:
             is_by_hand = strategies[approved.decision_id] == "manual"
             if approved.purpose is Purpose.EXIT and not is_by_hand:
-                # The executor withdraws what rests before it sends another exit, and sells what is held by then.
+                # The executor withdraws what rests, and parts for the whole, before it sends another exit, and sells
+                # what is held by then.
+                is_whole = approved.quantity == self.there(approved.symbol)
                 self.live = [
                     live
                     for live in self.live
-                    if not (live.rests and live.approved.symbol == approved.symbol)
+                    if live.approved.symbol != approved.symbol
+                    or live.approved.purpose is Purpose.ENTRY
+                    or not (live.rests or is_whole)
                 ]
             self.live.append(Live(approved, approved.quantity))
             if approved.purpose is Purpose.ENTRY:
@@ -328,10 +332,35 @@ class AccountMachine(RuleBasedStateMachine):
         self.last_mark = outcome.mark
         if outcome.reduce_because is not None:
             self.change_mode(TradingMode.REDUCING)
+            if self.limits.flatten_on_breach:
+                self.everything_leaves()
         return outcome
 
     def equity(self) -> Decimal:
         return self.cash + sum((q * self.worth(s) for s, q in self.held.items()), Decimal(0))
+
+    def there(self, symbol: str) -> Decimal:
+        """Shares held and in entries that may still fill."""
+        return sum(
+            (
+                live.remaining
+                for live in self.live
+                if (live.approved.symbol, live.approved.purpose) == (symbol, Purpose.ENTRY)
+            ),
+            abs(self.held.get(symbol, Decimal(0))),
+        )
+
+    def everything_leaves(self) -> None:
+        """After a breach that flattens, nothing stays and nothing waits for a price."""
+        for symbol in SYMBOLS:
+            leaving = [
+                live.remaining
+                for live in self.live
+                if live.approved.symbol == symbol
+                and live.approved.purpose is Purpose.EXIT
+                and not live.rests
+            ]
+            assert sum(leaving) >= self.there(symbol)
 
     def nothing_goes_through_zero(self, newest: Approved) -> None:
         """An entry comes where nothing is on the other side, nor leaving; a short one where it is allowed."""
@@ -441,6 +470,10 @@ class AccountMachine(RuleBasedStateMachine):
             total += covered * max(Decimal(0), -to_stop if is_short else to_stop)
             left -= covered
         return total + left * price
+
+    @initialize(flattens=st.booleans())
+    def what_a_breach_does(self, flattens: bool) -> None:
+        self.limits = replace(self.limits, flatten_on_breach=flattens)
 
     @rule(wished=wishes)
     def signals_arrive(self, wished: list[tuple[str, Direction, float, str]]) -> None:

@@ -386,6 +386,20 @@ def test_what_a_person_lets_rest_keeps_nobody_but_another_person_from_the_way_ou
     assert the_refusal(by_hand).reason_code == Code.EXIT_IN_PROGRESS
 
 
+def test_an_exit_for_everything_takes_the_place_of_one_for_a_part() -> None:
+    part = an_order(quantity=4, purpose=Purpose.EXIT, stop_loss=None)
+    book = a_book(holdings=[a_holding(quantity=10)], working=[part])
+    market = a_market({"AAPL": 100})
+
+    wished = reviewed(a_signal(direction=FLAT), book=book)
+    flattened = review_flatten("key", {}, book, market, some_limits(), a_venue(), NOW)
+    both = replace(book, working=(part, replace(part, quantity=Decimal(10))))
+    again = review_flatten("again", {}, both, market, some_limits(), a_venue(), NOW)
+
+    assert [the_approval(each).quantity for each in (wished, flattened)] == [10, 10]
+    assert the_refusal(again).reason_code == Code.EXIT_IN_PROGRESS
+
+
 def test_two_strategies_that_want_out_at_once_sell_once() -> None:
     outcome = reviewed(
         a_signal(direction=FLAT, strategy="b"),

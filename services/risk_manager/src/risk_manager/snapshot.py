@@ -576,6 +576,10 @@ class Exposure:
         """Shares of the exits that wait for no price."""
         return self.leaving.get(symbol, ZERO) - self.resting.get(symbol, ZERO)
 
+    def leaves_whole(self, symbol: Symbol) -> bool:
+        """Whether exits that wait for no price are under way for all that could leave."""
+        return self.leaving_now(symbol) >= self.reducible(symbol)
+
     def reducible(self, symbol: Symbol) -> Decimal:
         """Shares that an exit may have to sell (or buy back): held, and still to be filled by entries of ours."""
         return self.there(symbol) - self.foreign.get(symbol, ZERO)

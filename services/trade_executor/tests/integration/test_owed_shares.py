@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -340,6 +341,32 @@ def test_a_second_exit_waits_for_the_first_to_be_gone_and_both_never_sell_more_t
         desk.floor.bar()
         assert (await desk.compare()).positions_agree
         assert desk.floor.book.positions[AAPL].quantity == 6
+
+    play(scenario, allow_short=True)
+
+
+@pytest.mark.parametrize("is_later", [False, True], ids=["due", "due later"])
+def test_an_exit_for_everything_takes_the_place_of_one_for_a_part(
+    play: Play, is_later: bool
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held()
+        part = await desk.leaving("part", Decimal(4))
+        if is_later:
+            await desk.rows(
+                "UPDATE trade_executor.intents SET act_from = act_from + interval '4 minutes' "
+                "WHERE account = :a AND client_order_id = :part",
+                part=part.client_order_id,
+            )
+        await desk.leaving("flatten", TEN)
+        await desk.work()
+        assert [(kind, shares) for _, _, kind, shares, _ in desk.resting()] == [("market", TEN)]
+        # Nothing comes later that would take it off the market again.
+        desk.clock.set(desk.clock.now() + timedelta(minutes=4, seconds=30))
+        await desk.work()
+        desk.floor.bar()
+        assert (await desk.compare()).positions_agree
+        assert (await desk.store.ledger.holdings())[0] == {}
 
     play(scenario, allow_short=True)
 

@@ -58,7 +58,8 @@ class Wish:
     figures: dict[str, str]
     conviction: float = 1.0
     terms: OrderTerms = PLAIN_TERMS
-    # A way out that takes the place of those which wait for a price: the executor withdraws them for it.
+    # A way out that takes the place of those which wait for a price, and of any part where it is for everything: the
+    # executor withdraws them for it.
     replaces_resting: bool = False
     # Of an entry that waited for an exit: whether something newer is wished for in its symbol. None for all others.
     is_superseded: bool | None = None

@@ -2,7 +2,8 @@
 
 An exit is approved for all that is held *and* all that may still fill. The executor cancels what is open, then sells
 what was filled, which may be nothing. What a person lets rest until a price comes holds nothing back but another order
-by hand: a flatten, a strategy or the end of a day takes its place.
+by hand: a flatten, a strategy or the end of a day takes its place. An exit for everything also takes the place of
+those that are under way with a part, which would leave the rest.
 """
 
 from __future__ import annotations
@@ -29,12 +30,7 @@ def decide_exit(wish: Wish, exposure: Exposure, case: Case) -> Decision:
     # A sale is no way out of what is owed, nor a purchase out of what is held.
     is_way_out = exposure.side_of(wish.symbol) is wish.side.opposite
     reducible = exposure.reducible(wish.symbol) if is_way_out else ZERO
-    under_way = (
-        exposure.leaving_now(wish.symbol)
-        if wish.replaces_resting
-        else exposure.leaving.get(wish.symbol, ZERO)
-    )
-    leaving = under_way + quantity
+    leaving = _not_replaced_by(wish, exposure) + quantity
     span = special_span(wish, case, is_entry=False) if has_own_hours(wish) else exit_span(case)
     reference = wish.reference_price or _last_value(wish.symbol, exposure)
     checks = [rules.mode(case.mode, Purpose.EXIT), rules.no_position(figure(reducible))]
@@ -53,6 +49,16 @@ def decide_exit(wish: Wish, exposure: Exposure, case: Case) -> Decision:
             rules.stale_price(None, case.venue.bar_length, case.limits.max_signal_age_bars)
         )
     return answered(wish, quantity, reference, span, tuple(checks), exposure, case, wish.figures)
+
+
+def _not_replaced_by(wish: Wish, exposure: Exposure) -> Decimal:
+    """Shares of live exits that stay beside the wish: the executor withdraws the others before it sends it."""
+    if not wish.replaces_resting:
+        return exposure.leaving.get(wish.symbol, ZERO)
+    is_whole = wish.quantity == exposure.reducible(wish.symbol)
+    if is_whole and not exposure.leaves_whole(wish.symbol):
+        return ZERO
+    return exposure.leaving_now(wish.symbol)
 
 
 def exit_span(case: Case) -> Span:

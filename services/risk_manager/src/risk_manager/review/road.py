@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal
 
 from risk_manager import positions
 from risk_manager.limits import Code, Limits
@@ -21,7 +20,7 @@ from risk_manager.review.wishes import (
     manual_of,
     turn_wishes,
 )
-from risk_manager.snapshot import ZERO, Book, Exposure, Market, Mode, Throttle, mark
+from risk_manager.snapshot import Book, Exposure, Market, Mode, Throttle, mark
 from shared.domain.decisions import Approved, Purpose, Refused, Review, TradingMode
 from shared.domain.ids import MANAGEMENT_PREFIX, source_of_instant
 from shared.domain.signals import Evaluation, ManualOrder
@@ -170,9 +169,10 @@ def _review(
         asked = {"reason": breach, "actor": "risk_manager"}
         # No key that a person may give to a flatten has such a sign in it.
         flatten_id = f"breach/{book.mode.version + 1}"
-        gone = _gone(decisions, exposure)
-        for wish in flatten_wishes(flatten_id, asked, book, exposure, case.now, gone):
-            decide(wish)
+        for wish in flatten_wishes(flatten_id, asked, book, exposure, case.now):
+            # Where an exit for all of it is under way there is nothing more to ask for.
+            if not exposure.leaves_whole(wish.symbol):
+                decide(wish)
     answers = [d.answer for d in decisions]
     return Outcome(
         Review(
@@ -193,20 +193,6 @@ def _may_judge(mode: Mode) -> bool:
     """Whether a breach found now is news: one that has reduced trading is not found again at each bar."""
     is_reduced_by_hand = mode.mode is TradingMode.REDUCING and mode.actor != "risk_manager"
     return mode.mode is TradingMode.ACTIVE or is_reduced_by_hand
-
-
-def _gone(decisions: list[Decision], exposure: Exposure) -> dict[Symbol, Decimal]:
-    """Shares that need no flatten any more: exits for them were just approved, or are under way for all of them."""
-    gone: dict[Symbol, Decimal] = {}
-    for answer in (decision.answer for decision in decisions):
-        symbol = answer.symbol
-        if answer.purpose is not Purpose.EXIT:
-            continue
-        if isinstance(answer, Approved):
-            gone[symbol] = gone.get(symbol, ZERO) + answer.quantity
-        elif answer.reason_code == Code.EXIT_IN_PROGRESS:
-            gone[symbol] = exposure.reducible(symbol)
-    return gone
 
 
 def _stopped_by(decisions: list[Decision], case: Case) -> tuple[Throttle, ...]:

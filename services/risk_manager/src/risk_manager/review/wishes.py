@@ -5,12 +5,10 @@ A signal, an order by hand, a flatten, or what a position itself asks for once a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from types import MappingProxyType
 
 from risk_manager import positions
 from risk_manager.limits import Limits
@@ -24,8 +22,6 @@ from shared.domain.money import plain
 from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.signals import Direction, Evaluation, ManualOrder, Signal
 from shared.domain.symbols import Symbol
-
-_NOTHING: Mapping[Symbol, Decimal] = MappingProxyType({})
 
 
 def entry_of(signal: Signal, limits: Limits) -> Wish:
@@ -159,10 +155,8 @@ def flatten_wishes(
     book: Book,
     exposure: Exposure,
     now: datetime,
-    gone: Mapping[Symbol, Decimal] = _NOTHING,
 ) -> list[Wish]:
-    """A way out of everything held or on order but the shares in `gone`, whose exits were approved before it."""
-    left = {symbol: exposure.reducible(symbol) - gone.get(symbol, ZERO) for symbol in book.symbols}
+    """A way out of everything held or on order."""
     return [
         _out_of(
             flatten_signal_id(book.account, flatten_id, symbol),
@@ -172,10 +166,9 @@ def flatten_wishes(
             exposure.price(symbol),
             now,
             asked,
-            quantity=quantity,
         )
-        for symbol, quantity in sorted(left.items())
-        if quantity > ZERO
+        for symbol in sorted(book.symbols)
+        if exposure.reducible(symbol) > ZERO
     ]
 
 

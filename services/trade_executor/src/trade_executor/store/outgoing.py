@@ -122,17 +122,25 @@ class Outgoing(Tables):
         return await self._db.run(work)
 
     async def make_way(self, exit_intent: Intent, *, at: datetime) -> Obstacles:
-        """Withdraw what is unsent in the exit's symbol, ask to cancel what is open, and say what remains."""
+        """Withdraw what is unsent in the exit's symbol, ask to cancel what is open, and say what remains.
+
+        Exits that were decided before it stay, since each sells its part, unless this one is for everything: one of them
+        that leaves later would only take it off the market again.
+        """
 
         async def work(connection: AsyncConnection) -> Obstacles:
             mine = {"symbol": exit_intent.symbol, "mine": exit_intent.client_order_id, "at": at}
+            held = abs(await self._position(connection, exit_intent.symbol))
             await self._do(
                 connection,
                 f"""UPDATE {SCHEMA}.intents SET state = 'CANCELLED_UNSENT', ended_at = :at,
                         reason = 'gives way to an exit'
                     WHERE account = :account AND symbol = :symbol AND state = 'PENDING'
-                      AND purpose <> 'exit' AND client_order_id <> :mine""",
+                      AND client_order_id <> :mine AND (purpose <> 'exit' OR (:for_all AND sequence < (
+                          SELECT sequence FROM {SCHEMA}.intents
+                          WHERE account = :account AND client_order_id = :mine)))""",
                 **mine,
+                for_all=exit_intent.quantity >= held,
             )
             opened = await self._all(
                 connection,
