@@ -366,7 +366,11 @@ def test_resume_names_the_version_that_was_just_read(service: Service, capsys: O
     service.answers["POST /risk/resume"] = (200, {**ACTIVE, "version": 8})
 
     assert main(["resume", "--reason", "checked"]) == 0
-    assert service.bodies("POST /risk/resume") == [{"reason": "checked", "version": 7}]
+    assert main(["resume", "--reason", "only out", "--exits-only"]) == 0
+    assert service.bodies("POST /risk/resume") == [
+        {"reason": "checked", "version": 7, "mode": "ACTIVE"},
+        {"reason": "only out", "version": 7, "mode": "REDUCING"},
+    ]
     assert service.tokens[-1] == "Bearer operate-token-0"
     assert "mode: ACTIVE" in capsys.readouterr().out
 

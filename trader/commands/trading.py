@@ -168,6 +168,9 @@ def halt(
 @app.command()
 def resume(
     reason: ReasonOption,
+    exits_only: Annotated[
+        bool, typer.Option("--exits-only", help="Let exits leave again, and no entry.")
+    ] = False,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -175,6 +178,7 @@ def resume(
 
     Example: trader resume --reason "the feed is right again, checked by Ann"
     """
+    wanted = "REDUCING" if exits_only else "ACTIVE"
     instance = Instance.of_project()
     api = ServiceApi(instance)
     before = api.get(RISK, "/risk/mode")
@@ -190,13 +194,13 @@ def resume(
         )
     lifted = {} if ended is None else {"lifted": ended}
     if dry_run:
-        seen = {"dry_run": True, "mode": before.get("mode"), "would_become": "ACTIVE"}
+        seen = {"dry_run": True, "mode": before.get("mode"), "would_become": wanted}
         _changed({**seen, **lifted}, as_json)
         return
     # Before the mode: should the call fail, the stored mode still holds everything back.
     switch.take_back()
     # With the version just read: a halt that comes in between is never undone unseen.
-    body = {"reason": reason, "version": version}
+    body = {"reason": reason, "version": version, "mode": wanted}
     after = api.post(RISK, "/risk/resume", body, Token.OPERATE)
     _changed({"dry_run": False, **after, **lifted}, as_json)
 

@@ -251,6 +251,21 @@ async def test_resuming_needs_a_reason_and_the_version_that_was_seen(
     assert (good.status_code, good.json()["mode"], good.json()["version"]) == (200, "ACTIVE", 3)
 
 
+async def test_a_halt_may_end_for_exits_alone_and_no_entry_leaves_in_between(
+    http: httpx.AsyncClient,
+) -> None:
+    halted = (await post(http, "/risk/halt", {"reason": "storm"}, KILL)).json()
+    wanted = {"reason": "out of it", "version": halted["version"], "mode": "REDUCING"}
+
+    by_kill = await post(http, "/risk/resume", wanted, KILL)
+    reduced = await post(http, "/risk/resume", wanted, OPERATE)
+    unknown = await post(http, "/risk/resume", {**wanted, "version": 3, "mode": "HALTED"}, OPERATE)
+
+    assert by_kill.status_code == 403
+    assert (reduced.json()["mode"], reduced.json()["version"]) == ("REDUCING", 3)
+    assert unknown.status_code == 422
+
+
 @pytest.mark.parametrize("version", [True, "1", 1.0])
 async def test_a_version_that_only_looks_like_a_number_is_none(
     http: httpx.AsyncClient, room: Room, version: object

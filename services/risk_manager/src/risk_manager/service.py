@@ -225,7 +225,7 @@ class RiskManager:
             mode = await self._store.mode(at)
             if mode.mode is TradingMode.HALTED:
                 raise Halted(
-                    "trading is HALTED, so nothing may be sent; resume it, then reduce and flatten"
+                    "trading is HALTED, so nothing may be sent; resume it for exits only, then flatten"
                 )
 
             def decide(book: Book, market: Market) -> Outcome:

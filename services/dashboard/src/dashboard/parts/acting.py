@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dashboard.parts.dialogs import REASON, ask
+from dashboard.parts.dialogs import REASON, Asked, ask
 from dashboard.parts.visit import Visit
 from shared.domain.errors import Rejected
+
+_RESUMED = {"All orders": "ACTIVE", "Exits": "REDUCING"}
 
 
 def halt(visit: Visit) -> None:
@@ -42,19 +44,21 @@ def reduce(visit: Visit) -> None:
 
 
 def resume(visit: Visit) -> None:
-    """Let all orders leave again."""
+    """Let all orders leave again, or exits alone."""
 
     async def do(given: dict[str, str]) -> str:
         mode = await visit.rooms.reads.mode()
         if mode is None:
             raise Rejected("no mode is stored yet; is the risk manager running?")
-        await visit.act("risk_manager", "/risk/resume", {**given, "version": mode["version"]})
-        return "Trading goes on."
+        which = given.pop("which")
+        wanted = {"mode": _RESUMED[which], "version": mode["version"]}
+        await visit.act("risk_manager", "/risk/resume", {**given, **wanted})
+        return f"{which} may leave again."
 
     ask(
         "Resume trading?",
-        "All orders may leave again, entries included.",
-        [REASON],
+        "Orders may leave again: all of them, entries included, or exits alone.",
+        [Asked("which", "What may leave", choices=tuple(_RESUMED)), REASON],
         do,
         yes="Resume trading",
     )

@@ -82,13 +82,13 @@ def make_router(manager: RiskManager, account: str, ids: Ids) -> APIRouter:
 
     @router.post("/reduce")
     async def reduce(body: HaltBody, role: Annotated[Role, requires(Role.KILL)]) -> ModeView:
-        """Let only exits leave. Trading that is HALTED stays so: 409."""
+        """Let only exits leave. Trading that is HALTED stays so, 409: `/risk/resume` lets exits leave again."""
         return await _change(manager, TradingMode.REDUCING, body.reason, role)
 
     @router.post("/resume")
     async def resume(body: ResumeBody, role: Annotated[Role, requires(Role.OPERATE)]) -> ModeView:
-        """Let all orders leave again; 409 when the mode has changed since it was looked at."""
-        return await _change(manager, TradingMode.ACTIVE, body.reason, role, body.version)
+        """Let orders leave again, all or exits alone; 409 when the mode has changed since it was looked at."""
+        return await _change(manager, body.mode, body.reason, role, body.version)
 
     @router.post("/flatten", status_code=202)
     async def flatten(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from shared.domain.decisions import TradingMode
 from shared.domain.errors import InvalidSymbol
 from shared.domain.money import MAX_PRICE, parse_number
 from shared.domain.orders import OrderClass, OrderTerms, OrderType, Side, TimeInForce
@@ -164,10 +165,12 @@ class HaltBody(_Body):
 
 
 class ResumeBody(_Body):
-    """Why trading may go on, and the version of the mode that was looked at."""
+    """Why trading may go on, how far, and the version of the mode that was looked at."""
 
     reason: Reason
     version: Annotated[int, Field(strict=True, ge=1)]
+    # REDUCING: exits alone may leave again.
+    mode: Literal[TradingMode.ACTIVE, TradingMode.REDUCING] = TradingMode.ACTIVE
 
 
 class EnableBody(_Body):
