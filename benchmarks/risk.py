@@ -225,9 +225,7 @@ class Watch:
         if isinstance(result, Awaitable):
             result = await result
         self.times[name].append((time.perf_counter() - began) * 1000)
-        self.work[name].append(
-            ((time.process_time() - worked) * 1000, self._served_ms() - served)
-        )
+        self.work[name].append(((time.process_time() - worked) * 1000, self._served_ms() - served))
         return result
 
     def _served_ms(self) -> float:

@@ -20,6 +20,10 @@ from trader.testing.servers import SettingsFor
 
 OPEN = datetime(2026, 1, 5, 14, 30, tzinfo=UTC)
 NEXT_DAY = OPEN + timedelta(days=1)
+AN_ACCOUNT = """
+    INSERT INTO trade_executor.accounts (account, broker_account_id, adopted_at, ledger_from)
+    VALUES (:account, :account, :at, :at)
+"""
 AN_ORDER = """
     INSERT INTO trade_executor.orders
         (account, broker_order_id, client_order_id, symbol, side, type, order_class, status, quantity, filled_quantity,
@@ -65,6 +69,7 @@ def test_what_was_held_after_a_day_does_not_change_with_what_is_done_later(
         async with open_database(owner, MonotonicTimer(), application="test") as database:
 
             async def book(connection: AsyncConnection) -> None:
+                await connection.execute(text(AN_ACCOUNT), {"account": account, "at": OPEN})
                 for name, symbol, side, quantity, at in fills:
                     values: dict[str, Any] = {
                         "account": account,

@@ -11,8 +11,9 @@ from sqlalchemy import text
 
 from shared.adapters.clocks import MonotonicTimer
 from shared.adapters.postgres import Database, open_database
+from shared.domain.ledger import ZERO
 from shared.domain.symbols import Symbol
-from shared.ports import BrokerExecution, BrokerOrder
+from shared.ports import BrokerAccount, BrokerExecution, BrokerOrder
 from trade_executor.store import Store
 from trade_executor.store.ledger import FILLS_PER_MARK
 from trader.testing.servers import SettingsFor
@@ -59,6 +60,10 @@ def test_sums_from_a_mark_on_are_the_sums_of_every_fill(
             settings_for("trade_executor"), MonotonicTimer(), application="t"
         ) as db:
             store = Store(db, account)
+            await store.opening.adopt(
+                BrokerAccount("b-1", "ACTIVE", ZERO, ZERO, ZERO, {}), {},
+                ledger_from=NOW - timedelta(days=1), lent=None, at=NOW,
+            )  # fmt: skip
             for number in range(12):
                 order = an_order(number, Decimal(900))
                 await store.ledger.book([order], executions_of(order, 150), at=NOW, is_whole=True)

@@ -53,8 +53,8 @@ from shared.messages import REVIEWS
 
 # Enough entries to explain any position; what they do not cover counts as unprotected.
 _LATEST_ENTRIES = 20
-# Mostly the newest ones brought all that is held.
-_FEW_ENTRIES = 2
+# Mostly the newest one brought all that is held, or few did; more are looked at where these do not cover it.
+_FIRST_ENTRIES = (1, 4)
 _LIVE = listed(state for state in IntentState if not state.is_final)
 _FINAL = listed(FINAL_STATUSES)
 # As the indexes over them say it.
@@ -66,6 +66,9 @@ _NEWEST_TURNS = 1_000
 # How far the executor has read our reviews.
 _READ = """coalesce((SELECT position FROM trade_executor.v_cursors
                     WHERE account = :account AND source = 'risk_manager'), 0)"""
+# Asked once for all positions: mostly there are none to be looked for. Newer moves are of newer reviews.
+_HAS_UNREAD_MOVES = f"""
+    (SELECT s.review_id FROM risk_manager.stop_moves s WHERE s.account = :account ORDER BY s.id DESC LIMIT 1) > {_READ}"""
 _TURNS = f"""
 WITH turns AS (
     -- Exits that turn a position around, and whose entry has had no answer yet.
@@ -102,7 +105,7 @@ def _entries(most: int) -> str:
        SELECT sum(e.filled) AS shares,
          -- Where a stop stands is what the executor keeps, in its present shares, or a move that it has not read yet.
          -- Stops only ever tighten, those of what is owed downwards.
-         json_agg(json_build_array(e.filled::text, (
+         json_agg(json_build_array(e.filled::text, CASE WHEN {_HAS_UNREAD_MOVES} THEN (
            SELECT CASE WHEN p.quantity < 0 THEN least(e.stop_loss, m.stop_loss) ELSE greatest(e.stop_loss, m.stop_loss) END
            FROM (SELECT 1) one LEFT JOIN LATERAL (
            SELECT s.stop_loss FROM risk_manager.stop_moves s
@@ -112,7 +115,7 @@ def _entries(most: int) -> str:
                           WHERE f.account = :account AND f.decision_id = e.decision_id
                             AND f.review_id > {_READ}
                             AND CASE WHEN p.quantity < 0 THEN f.previous >= e.stop_loss ELSE f.previous <= e.stop_loss END)
-           ORDER BY s.id DESC LIMIT 1) m ON true)::text,
+           ORDER BY s.id DESC LIMIT 1) m ON true) ELSE e.stop_loss END::text,
          e.strategy, e.decision_id, e.reference_price::text, e.since_at) ORDER BY e.id DESC) AS entries
        FROM (SELECT d.id, d.decision_id, d.strategy, d.reference_price, i.filled, i.stop_loss, i.since_at
              FROM risk_manager.decisions d, LATERAL (
@@ -128,6 +131,19 @@ def _entries(most: int) -> str:
        WHERE e.filled > 0)"""
 
 
+def _explained(first: int, *more: int) -> str:
+    """The entries of the position `p` as SQL: the newest `first`, or where these did not bring all of it, of `more`."""
+    found = f"(SELECT {{}} FROM {_entries(first)} found)"
+    if not more:
+        return found.format("found.entries")
+    # After a split the shares that entries brought are not those that are held.
+    return found.format(f"""
+        CASE WHEN found.shares >= abs(p.quantity) AND p.symbol NOT IN (
+                SELECT s.symbol FROM trade_executor.v_adjustments s
+                WHERE s.account = :account AND s.reason IN ('SPLIT', 'SSP'))
+            THEN found.entries ELSE {_explained(*more)} END""")
+
+
 _BOOK = text(f"""
 {_TURNS}
 SELECT
@@ -140,16 +156,12 @@ SELECT
       (SELECT json_build_array(f.price::text, f.executed_at) FROM trade_executor.v_fills f
        WHERE f.account = :account AND f.symbol = p.symbol
        ORDER BY f.executed_at DESC, f.execution_id DESC LIMIT 1),
-      CASE WHEN newest.shares >= abs(p.quantity) AND NOT EXISTS (
-                SELECT 1 FROM trade_executor.v_adjustments s
-                WHERE s.account = :account AND s.symbol = p.symbol AND s.reason IN ('SPLIT', 'SSP'))
-           THEN newest.entries
-           ELSE (SELECT all_of_them.entries FROM {_entries(_LATEST_ENTRIES)} all_of_them) END,
+      {_explained(*_FIRST_ENTRIES, _LATEST_ENTRIES)},
       (SELECT string_agg(n.targets, ' ')
        FROM (SELECT d.figures ->> 'targets' AS targets FROM risk_manager.decisions d
              WHERE d.account = :account AND d.symbol = p.symbol AND {_SCALED_OUT}
              ORDER BY d.id DESC LIMIT {_LATEST_ENTRIES}) n))::text ORDER BY p.symbol)
-   FROM trade_executor.v_positions p, LATERAL {_entries(_FEW_ENTRIES)} newest
+   FROM trade_executor.v_positions p
    WHERE p.account = :account AND p.quantity <> 0) AS holdings,
   (SELECT json_agg(json_build_array(s.symbol, s.ratio::text, s.told_on, s.booked_at) ORDER BY s.booked_at)
    FROM trade_executor.v_splits s WHERE s.account = :account) AS splits,
@@ -201,7 +213,8 @@ SELECT
         ON o.account = :account AND o.broker_order_id = f.broker_order_id
       -- A purchase by a stop is an exit where it is a leg: what is owed is bought back by one.
       WHERE (f.side = 'sell' AND o.side = 'sell' OR o.parent_order_id IS NOT NULL)
-        AND o.type IN ('stop', 'trailing_stop', 'stop_limit')
+        -- As the index over them says it.
+        AND o.type IN ('stop', 'trailing_stop', 'stop_limit') AND o.filled_quantity > 0
       GROUP BY o.broker_order_id, o.symbol) s) AS stops,
   (SELECT json_object_agg(t.day, t.trades) FROM (
       SELECT day, count(*) AS trades FROM (
