@@ -170,6 +170,8 @@ async def open_database(
         hide_parameters=True,
         pool_size=pool_size,
         max_overflow=0,
+        # The connection that was used last knows most statements.
+        pool_use_lifo=True,
         pool_timeout=5,
         pool_recycle=1800,
         json_serializer=lambda value: orjson.dumps(value).decode(),
