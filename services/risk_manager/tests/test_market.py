@@ -311,6 +311,16 @@ async def test_bars_that_come_after_the_reading_ahead_are_read_by_the_decision()
         assert found.prices[AAPL].amount == 101
 
 
+async def test_who_asks_in_the_middle_of_a_minute_asks_no_cache() -> None:
+    cache = Cache()
+    store = a_store(a_bar(AAPL, NOW, "100"))
+    market = StoredMarket(cache, store, MemoryActions(), Timeframe.MINUTE, 5)
+
+    found = await market.at(NOW + timedelta(seconds=20), [AAPL], with_history=False)
+
+    assert (found.prices[AAPL].amount, cache.asked) == (Decimal(100), 0)
+
+
 async def test_a_cached_bar_that_is_not_stored_yet_counts_above_what_was_read() -> None:
     store = a_store(a_bar(AAPL, NOW - MINUTE, "100"), a_bar(MSFT, NOW - MINUTE, "200"))
     market = StoredMarket(

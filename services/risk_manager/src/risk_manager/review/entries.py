@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -251,8 +252,12 @@ def _cool_down(symbol: Symbol, case: Case) -> Check:
 def _stop_loss_guard(case: Case) -> Check:
     limits = case.limits
     window = case.venue.bar_length * limits.stop_guard_bars
-    hits = sum(1 for hit in case.recent.stops if _session_time_since(hit.at, case) <= window)
-    return rules.stop_loss_guard(hits, limits.stop_guard_stops, limits.stop_guard_bars)
+    # The later it was hit, the less time has passed since: so the first that is inside is looked for, not each measured.
+    hit_at = sorted(hit.at for hit in case.recent.stops)
+    older = bisect_left(hit_at, True, key=lambda at: _session_time_since(at, case) <= window)
+    return rules.stop_loss_guard(
+        len(hit_at) - older, limits.stop_guard_stops, limits.stop_guard_bars
+    )
 
 
 def _session_time_since(at: datetime, case: Case) -> timedelta:
