@@ -6,7 +6,9 @@ cached and rung for; the risk manager follows it, which no decision waits for; t
 
 - an evaluation that wishes for one entry, by a strategy ("right after a new bar");
 - an entry by hand, twenty seconds later ("no new bar"), and an exit by hand ("an exit");
-- an entry by hand, as a risk manager does that has just started and knows no bar ("reading all by itself").
+- an entry by hand, as a risk manager does that finds no bar read ahead ("reading all by itself");
+- an entry by hand, by a risk manager that has just started, over connections of its own, and has looked for a message once in
+  vain ("first after a start").
 
 Each is a whole decision: it finds its message, reads account and prices, checks everything, commits decision, review and
 cursor, and rings. The executor takes each approval over, and lets it end unfilled, outside of what is measured. A
@@ -26,8 +28,16 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import count, cycle
@@ -83,11 +93,14 @@ LIMITS = some_limits(
 )  # fmt: skip
 # Symbols that are not held, which the entries go round.
 _OTHERS = 20
+# By these names the server's processes are found.
+_RUNNING, _STARTED = "running", "just started"
 _DECISIONS = (
     "decision right after a new bar",
     "decision, no new bar",
     "decision, an exit",
     "decision, reading all by itself",
+    "decision, first after a start",
 )
 
 
@@ -178,11 +191,12 @@ class Floor:
         """Let go of the server."""
         await self._engine.dispose()
 
-    async def processes(self) -> list[int]:
-        """The server's processes that the risk manager is connected to."""
-        wanted = "SELECT pid FROM pg_stat_activity WHERE application_name = 'risk_manager'"
+    async def processes(self, application: str) -> list[int]:
+        """The server's processes that `application` is connected to."""
+        wanted = text("SELECT pid FROM pg_stat_activity WHERE application_name = :application")
         async with self._engine.connect() as connection:
-            return list((await connection.execute(text(wanted))).scalars())
+            found = await connection.execute(wanted, {"application": application})
+            return list(found.scalars())
 
 
 _SAME_ROWS = tuple(
@@ -269,6 +283,7 @@ class Room:
     clock: FakeClock
     manager: RiskManager
     forgetful: RiskManager
+    started: Callable[[], AbstractAsyncContextManager[RiskManager]]
     executor: Database
     strategist: Database
     floor: Floor
@@ -319,6 +334,13 @@ class Room:
         ):
             await announce(self.executor, "trade_executor", self.an_order(at, side))
             await self.decide(name, manager)
+        async with self.started() as manager:
+            assert not await manager.work(), "a message was left"
+            await announce(self.executor, "trade_executor", self.an_order(at))
+            servers = self.watch.servers
+            self.watch.servers = await self.floor.processes(_STARTED)
+            await self.decide(_DECISIONS[4], manager)
+            self.watch.servers = servers
         await self.watch.timed("one commit of the same rows", self.floor.step)
         await self.parts(at)
 
@@ -364,7 +386,7 @@ async def _measure(positions: int, minutes: int) -> None:
                 # The first minutes pay for connections, plans and first allocations.
                 for _ in range(5):
                     await room.minute()
-                room.watch = Watch(await room.floor.processes())
+                room.watch = Watch(await room.floor.processes(_RUNNING))
                 gc.callbacks.append(room.watch.collecting)
                 for _ in range(minutes):
                     await room.minute()
@@ -395,21 +417,32 @@ async def _room(
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     timer, clock, venue = MonotonicTimer(), FakeClock(now), a_venue()
 
-    async def opened(service: str, **rest: Any) -> Database:
+    def opening(
+        service: str, application: str = "bench", **rest: Any
+    ) -> AbstractAsyncContextManager[Database]:
         told = {**instance.environment(service), "TRADING_ACCOUNT": ACCOUNT}
-        return await parts.enter_async_context(
-            open_database(load_settings(told), timer, application=service, **rest)
-        )
+        return open_database(load_settings(told), timer, application=application, **rest)
+
+    async def opened(*what: str, **rest: Any) -> Database:
+        return await parts.enter_async_context(opening(*what, **rest))
 
     redis = await parts.enter_async_context(
         open_redis(load_settings(instance.environment("risk_manager")))
     )
     bars, latest = ParquetBars(home / "bars"), RedisLatestBars(redis, ACCOUNT)
-    store = PostgresStore(await opened("risk_manager", plans_once=True), ACCOUNT)
+    store = PostgresStore(await opened("risk_manager", _RUNNING, plans_once=True), ACCOUNT)
     bells, halt = RedisBells(redis, ACCOUNT, timer), HaltFile(home / "HALT")
 
-    def manager(market: MarketReader) -> RiskManager:
+    def manager(market: MarketReader, store: PostgresStore = store) -> RiskManager:
         return RiskManager(store, market, LIMITS, venue, bells, clock, halt, timer)
+
+    def reader() -> StoredMarket:
+        return StoredMarket(latest, bars, bars.actions, Timeframe.MINUTE, _CORRELATION_BARS + 1)
+
+    @asynccontextmanager
+    async def started() -> AsyncIterator[RiskManager]:
+        async with opening("risk_manager", _STARTED, plans_once=True) as database:
+            yield manager(reader(), PostgresStore(database, ACCOUNT))
 
     floor = await Floor.laid(instance.database_url("trading"))
     parts.push_async_callback(floor.close)
@@ -420,8 +453,9 @@ async def _room(
         bars,
         latest,
         clock,
-        manager(StoredMarket(latest, bars, bars.actions, Timeframe.MINUTE, _CORRELATION_BARS + 1)),
+        manager(reader()),
         manager(Forgetful(bars)),
+        started,
         await opened("trade_executor"),
         await opened("strategy_engine"),
         floor,

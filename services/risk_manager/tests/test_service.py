@@ -92,7 +92,7 @@ class Prices:
         )
 
     async def follow(self, instant_at: datetime) -> None:
-        raise AssertionError("nothing is read ahead unless bars are followed")
+        """Nothing is kept."""
 
 
 @dataclass
@@ -120,6 +120,28 @@ class Room:
     def send(self, body: object) -> None:
         number = len(self.store.inbox) + 1
         self.store.inbox.append(Inbound("strategy_engine", number, body))  # type: ignore[arg-type]  # either kind
+
+
+async def test_what_is_held_is_read_ahead_once_before_the_first_message_comes() -> None:
+    room = Room()
+    room.store.holdings.append(a_holding("AAPL", stop=95))
+
+    assert [await room.manager.work() for _ in range(3)] == [False] * 3
+
+    assert room.prices.asked == [(NOW, frozenset({AAPL}), True)]
+    room.send(an_evaluation(a_signal()))
+    assert await room.manager.work() is True
+
+
+async def test_an_account_that_nobody_adopted_yet_is_looked_at_until_somebody_has() -> None:
+    room = Room(store=MemoryStore(ACCOUNT))
+    room.store.holdings.append(a_holding("AAPL", stop=95))
+
+    assert await room.manager.work() is False
+    room.store.cash = Decimal(100_000)
+    assert await room.manager.work() is False
+
+    assert len(room.prices.asked) == 1
 
 
 async def test_one_message_is_answered_at_a_time_and_the_executor_woken() -> None:

@@ -8,6 +8,7 @@ signals: it marks the equity of that instant and lets the next stage see that th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from decimal import ROUND_DOWN, Decimal
@@ -133,6 +134,8 @@ class RiskManager:
         await self._record_halt()
         inbound = await self._store.next_inbound()
         if inbound is None:
+            if self._symbols is None:
+                await self._look_ahead()
             return False
         crashpoint("risk.received")
         body = inbound.body
@@ -156,6 +159,20 @@ class RiskManager:
             in_haste=_may_leave(body, self.limits),
         )
         return True
+
+    async def _look_ahead(self) -> None:
+        """After a start, read what the first decision will ask for while no message waits; it changes no answer."""
+        at = self._clock.now()
+        # The account may not be adopted yet: then the next look does it. Whatever else is wrong a decision meets too.
+        with suppress(TradingError, OSError):
+            book = await self._store.book(at)
+            # What was bought of late may well be wished for again.
+            likely = book.symbols | {entry.symbol for entry in book.recent.entries}
+            if likely:
+                seen = await self._market.at(at, likely, with_history=True, in_haste=True)
+                if seen.unread is None:
+                    await self._market.follow(at)
+            self._symbols = book.symbols
 
     async def follow_bars(self) -> bool:
         """Have new bars at hand before a decision asks for them; False, since nothing is left."""
