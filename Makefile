@@ -24,6 +24,9 @@ FILE ?=
 # Read by the commands: CONFIRM=yes does not ask; RUNTIME=local or compose chooses what runs the services.
 export CONFIRM RUNTIME
 
+# What Compose writes on the containers of this folder; those of another copy may bear the same name.
+ITS_CONTAINERS := com.docker.compose.project.working_dir=$(CURDIR)
+
 # One word for the command, or none.
 service = $(if $(SERVICE),"$(SERVICE)")
 # The value of a variable that a target cannot do without.
@@ -213,7 +216,7 @@ lock: install-dev-deps ## Pin the dependencies of pyproject.toml anew, with hash
 .PHONY: clean
 clean: ## Stop the system, remove containers and what tools have made; data, volumes and settings stay
 	@if [ -x $(TRADER) ]; then $(TRADER) down >/dev/null 2>&1 || true; fi
-	@if [ -d data/settings ] && docker compose version >/dev/null 2>&1; then \
+	@if [ -n "$$(docker ps --all --quiet --filter "label=$(ITS_CONTAINERS)" 2>/dev/null)" ]; then \
 		docker compose --profile '*' down --remove-orphans >/dev/null 2>&1 || true; fi
 	@rm -rf .venv .venv.lock .cache build dist htmlcov .coverage .hypothesis \
 		.import_linter_cache .mypy_cache .pytest_cache .ruff_cache

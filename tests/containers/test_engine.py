@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from trader.runtime.engine import ask, require_versions
 from trader.runtime.errors import AlreadyRunning, NotRunning, ProgramFailed
 from trader.runtime.first_run import read_settings
 from trader.runtime.instance import Instance
+from trader.runtime.places import project_folder
 from trader.runtime.ports import Ports
 
 OTHERS_CONTAINER = """
@@ -282,3 +284,24 @@ def test_why_the_database_cannot_be_brought_up_to_date_is_said_by_its_own_senten
     for work in (docker.migrate, docker.make_roles):
         with pytest.raises(Misconfigured, match=r"^the database was made by a newer version$"):
             work()
+
+
+@pytest.mark.parametrize(("listed", "ended"), [("", []), ("0123456789ab", ["down"])])
+def test_clean_ends_the_containers_of_this_folder_and_none_of_another_copy(
+    tmp_path: Path, listed: str, ended: list[str]
+) -> None:
+    asked = tmp_path / "asked"
+    label = f"com.docker.compose.project.working_dir={tmp_path}"
+    a_docker(
+        tmp_path,
+        f'case "$*" in *" --filter label={label}") echo {listed} ;; *down*) echo down >>{asked} ;; esac',
+    )
+    for name in ("shared", "services", "backtester", "trader", "migrations", "tests", "benchmarks"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "data" / "settings").mkdir(parents=True)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    words = ["make", "-C", str(tmp_path), "-f", str(project_folder() / "Makefile"), "clean"]
+
+    subprocess.run(words, env={**os.environ, "PATH": path}, check=True, capture_output=True)
+
+    assert (asked.read_text().split() if asked.exists() else []) == ended
