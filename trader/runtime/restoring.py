@@ -197,9 +197,17 @@ def _restored_beside(runtime: Runtime, file: Path, say: Say) -> dict[str, TableH
             raise StackError(f"{file.name} holds no database")
         shutil.copyfileobj(member, dump)
         dump.seek(0)
-        run_tool(
-            client.command(f"--dbname={BESIDE}", "--exit-on-error"), client.environment, stdin=dump
-        )
+        try:
+            run_tool(
+                client.command(f"--dbname={BESIDE}", "--exit-on-error"),
+                client.environment,
+                stdin=dump,
+            )
+        except StackError as error:
+            raise type(error)(
+                f"{file.name} could not be restored: {error}; nothing was changed, take another backup where this "
+                "one is damaged"
+            ) from error
     say("comparing every table")
     found = hashes_of(runtime, BESIDE)
     differing = sorted(

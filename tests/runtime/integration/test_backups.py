@@ -221,6 +221,22 @@ def test_a_backup_with_one_row_less_than_written_is_refused(
         restoring.drill(runtime, forged, silent)
 
 
+def test_a_backup_whose_dump_is_damaged_is_named_and_nothing_is_changed(
+    runtime: LocalRuntime, tmp_path: Path
+) -> None:
+    file = backups.back_up_database(runtime, silent)
+    damaged = tmp_path / file.name
+    with tarfile.open(file) as whole, tarfile.open(damaged, "w") as other:
+        other.addfile(whole.getmember("manifest.json"), whole.extractfile("manifest.json"))
+        entry = whole.getmember("database.dump")
+        other.addfile(entry, io.BytesIO(b"\x5a" * entry.size))
+
+    with pytest.raises(
+        StackError, match=rf"^{file.name} could not be restored: .*nothing was changed"
+    ):
+        restoring.drill(runtime, damaged, silent)
+
+
 def test_a_file_that_is_no_backup_is_refused_in_a_sentence(
     runtime: LocalRuntime, tmp_path: Path
 ) -> None:
