@@ -24,6 +24,7 @@ from trader.runtime.instance import Instance
 from trader.runtime.interface import RuntimeName
 from trader.runtime.local import LocalRuntime
 from trader.runtime.places import project_folder
+from trader.runtime.stack import why_not_ready
 from trader.runtime.waiting import wait_until
 from trader.testing.projects import act_on
 
@@ -113,6 +114,43 @@ class _BrokersClock(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "why"),
+    [
+        (200, '{"ready": true, "checks": {"redis": true}}', ""),
+        (
+            503,
+            '{"checks": {"postgres": true, "redis": false, "books": false}}',
+            "waits for redis, books",
+        ),
+        (
+            401,
+            "{}",
+            "it does not know the token of .env: it was started with other settings, restart it",
+        ),
+        (
+            429,
+            "{}",
+            "it does not know the token of .env: it was started with other settings, restart it",
+        ),
+        (503, "<html>", "answers 503"),
+    ],
+)
+def test_why_a_service_is_not_ready_is_told(status: int, said: str, why: str) -> None:
+    class Service(_BrokersClock):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said.encode())
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Service) as service:
+        Thread(target=service.serve_forever, daemon=True).start()
+
+        assert why_not_ready(service.server_port, "token") == why
+        service.shutdown()
 
 
 def test_a_clock_that_is_ten_seconds_slow_is_told_by_doctor_and_start_alike(

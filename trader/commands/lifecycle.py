@@ -4,7 +4,6 @@ Thin: every question is answered by `trader.runtime`. With `--json` standard out
 document and nothing else; words about what is being done go to standard error.
 """
 
-import http
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -40,7 +39,7 @@ from trader.runtime.interface import Runtime, RuntimeName
 from trader.runtime.logs import Follower, follow
 from trader.runtime.places import project_folder, settings_file_of
 from trader.runtime.runtimes import runtime_of
-from trader.runtime.stack import probe
+from trader.runtime.stack import why_not_ready
 from trader.runtime.waiting import wait_until
 from trader.settings_reference import reference
 
@@ -90,10 +89,7 @@ def up(
     missing = [name for name in wanted if name not in running]
     if missing and not dry_run:
         runtime.start(missing, _say)
-        executes = "trade_executor" in missing and not runtime.demo
-        # The executor holds entries by itself then; whoever starts it should not learn that from a missing order.
-        if executes and (complaint := clock_complaint(instance)) is not None:
-            _say(f"trader: {complaint}")
+        _say_clock(runtime, missing)
     _say_halted(instance)
     services = [name for name in (*SERVICES, DASHBOARD) if name in running and name in wanted]
     asked = ServiceApi(instance, answer_within_s=REMARK_WITHIN_S)
@@ -161,6 +157,7 @@ def restart(service: ServiceArgument = None, as_json: JsonOption = False) -> Non
     else:
         runtime.stop([service])
         runtime.start([service], _say)
+    _say_clock(runtime, wanted)
     _say_halted(instance)
     names = list(wanted) if service is None else [service]
     _result({"restarted": names}, as_json, f"restarted: {', '.join(names)}")
@@ -209,7 +206,7 @@ def health(as_json: JsonOption = False) -> None:
     if as_json:
         _result({"healthy": well, "programs": found}, True)
     else:
-        table = Table("program", "state", "alive", "ready")
+        table = Table("program", "state", "alive", "ready", "why not")
         for row in found:
             table.add_row(*(_cell(value) for value in row.values()))
         Console().print(table)
@@ -222,10 +219,11 @@ def _health(runtime: Runtime) -> list[dict[str, str | bool]]:
     found: list[dict[str, str | bool]] = []
     for each in runtime.status():
         alive = each.pid != 0 and runtime.answers(each.name)
-        ready = alive
+        why = ""
         if alive and each.name in (*SERVICES, DASHBOARD):
-            ready = probe(each.port, "/ready", token) == http.HTTPStatus.OK
-        found.append({"program": each.name, "state": each.state, "alive": alive, "ready": ready})
+            why = why_not_ready(each.port, token)
+        row: dict[str, str | bool] = {"program": each.name, "state": each.state}
+        found.append(row | {"alive": alive, "ready": alive and not why, "why": why})
     return found
 
 
@@ -387,6 +385,13 @@ def _refuse_strategy(settings: Settings) -> None:
     from strategy_engine.choosing import chosen_strategy
 
     chosen_strategy(settings, discover())
+
+
+def _say_clock(runtime: Runtime, started: Sequence[str]) -> None:
+    # The executor holds entries by itself then; whoever starts it should not learn that from a missing order.
+    executes = "trade_executor" in started and not runtime.demo
+    if executes and (complaint := clock_complaint(runtime.instance)) is not None:
+        _say(f"trader: {complaint}")
 
 
 def _say_halted(instance: Instance) -> None:

@@ -6,7 +6,9 @@ What a killed supervisor left behind is ended before anything new is started.
 """
 
 import fcntl
+import http
 import http.client
+import json
 import os
 import shutil
 import signal
@@ -51,6 +53,13 @@ READY_WITHIN_S = 60.0
 SUPERVISOR_WITHIN_S = 20.0
 STOP_WITHIN_S = 90.0
 PROBE_WITHIN_S = 2.0
+LONGEST_ANSWER = 64 * 1024
+# Too many wrong ones are answered with a pause.
+TOKEN_REFUSED = (
+    http.HTTPStatus.UNAUTHORIZED,
+    http.HTTPStatus.FORBIDDEN,
+    http.HTTPStatus.TOO_MANY_REQUESTS,
+)
 LONGEST_QUOTE = 400
 # Room for PostgreSQL's next file of its log; a program that fails with less has probably failed of that.
 LEAST_FREE_BYTES = 16 * 2**20
@@ -409,13 +418,34 @@ def failure(instance: Instance, name: str, what: str) -> str:
 
 def probe(port: int, path: str, token: str | None = None) -> int:
     """Return the HTTP status that a service answers on the loopback address, 0 for no answer."""
+    return _asked(port, path, token)[0]
+
+
+def why_not_ready(port: int, token: str) -> str:
+    """What keeps the service on `port` from being ready, in a few words; empty when it is."""
+    status, said = _asked(port, "/ready", token)
+    if status == http.HTTPStatus.OK:
+        return ""
+    if status in TOKEN_REFUSED:
+        return "it does not know the token of .env: it was started with other settings, restart it"
+    try:
+        failed = [name for name, is_well in json.loads(said)["checks"].items() if not is_well]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        failed = []
+    if failed:
+        return f"waits for {', '.join(failed)}"
+    return f"answers {status}" if status else f"no answer within {PROBE_WITHIN_S:.0f} s"
+
+
+def _asked(port: int, path: str, token: str | None) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=PROBE_WITHIN_S)
     try:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         connection.request("GET", path, headers=headers)
-        return connection.getresponse().status
+        answer = connection.getresponse()
+        return answer.status, answer.read(LONGEST_ANSWER)
     except (OSError, http.client.HTTPException):
-        return 0
+        return 0, b""
     finally:
         connection.close()
 
