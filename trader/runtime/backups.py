@@ -16,7 +16,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -57,6 +57,7 @@ ASIDE = f"{KEPT}.broken-off-"
 # Every ext4 disk has one at its root, and it stays there.
 NOT_HISTORY = (KEPT, UNPACKED, "lost+found")
 NAME = re.compile(r"(database|data)-\d{8}T\d{6}Z\.tar")
+_ALL_HASHED = "done"
 # Of each row a hash, of the hashes two sums: no order and no memory is needed, and no table is too large.
 HASHES = """
 SET timezone = 'UTC'; SET datestyle = 'ISO'; SET extra_float_digits = 1;
@@ -198,19 +199,29 @@ def _snapshot(runtime: Source, role: str) -> Iterator[tuple[str, dict[str, Table
     assert session.stdin is not None  # both are pipes
     assert session.stdout is not None
     try:
-        session.stdin.write(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSELECT pg_export_snapshot();\n"
-            f"{HASHES}\n\\echo done\n"
-        )
-        session.stdin.flush()
-        snapshot = session.stdout.readline().strip()
-        lines = list(iter(session.stdout.readline, "done\n"))[:10_000] if snapshot else []
-        if not snapshot:
-            words = session.stderr.read().strip() if session.stderr is not None else ""
-            raise StackError(f"the database gave no snapshot: {words}")
-        yield snapshot, _parsed(lines)
+        # One that could not log in has ended already, and says why.
+        with suppress(BrokenPipeError):
+            session.stdin.write(
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSELECT pg_export_snapshot();\n"
+                f"{HASHES}\n\\echo {_ALL_HASHED}\n"
+            )
+            session.stdin.flush()
+        lines = []
+        for line in session.stdout:
+            if line.strip() == _ALL_HASHED:
+                break
+            lines.append(line)
+        else:
+            # It has lost its server, or was refused: then it ends, and its output with it.
+            said = session.stderr.read().split("\n") if session.stderr is not None else []
+            raise StackError(
+                f"the database was not read to its end and no backup was written: {' '.join(said[:2])[:400]}"
+            )
+        snapshot, *hashes = lines
+        yield snapshot.strip(), _parsed(hashes)
     finally:
-        session.stdin.close()
+        with suppress(BrokenPipeError):
+            session.stdin.close()
         session.stdout.close()
         if session.stderr is not None:
             session.stderr.close()

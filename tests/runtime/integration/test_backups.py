@@ -28,7 +28,7 @@ from shared.testing.time import FakeClock
 from trader.cli import main
 from trader.exits import ExitCode
 from trader.runtime import backups, restoring
-from trader.runtime.credentials import BACKUP, OWNER, SUPERUSER
+from trader.runtime.credentials import BACKUP, OPERATOR, OWNER, SUPERUSER
 from trader.runtime.errors import AlreadyRunning, NotFound, StackError
 from trader.runtime.instance import BEFORE, DATABASE, Instance
 from trader.runtime.local import LocalRuntime
@@ -172,6 +172,19 @@ def test_a_nightly_backup_that_is_given_up_ends_its_programs_and_leaves_no_draft
 
     assert writers() == ["0"]
     assert list(folder.iterdir()) == []
+
+
+def test_a_database_that_breaks_off_while_it_is_hashed_ends_the_backup_in_a_sentence(
+    runtime: LocalRuntime,
+) -> None:
+    with pytest.raises(StackError, match=r"not read to its end.*permission denied"):
+        # May read some tables and not all: the client ends at the first it may not.
+        backups.back_up_database(runtime, silent, role=OPERATOR)
+
+
+def test_a_backup_for_which_nobody_may_log_in_says_why(runtime: LocalRuntime) -> None:
+    with pytest.raises(StackError, match=r"not read to its end.*nobody"):
+        backups.back_up_database(runtime, silent, role="nobody")
 
 
 def test_the_role_of_backups_changes_nothing(runtime: LocalRuntime) -> None:
