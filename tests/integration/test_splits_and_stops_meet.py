@@ -17,7 +17,7 @@ from risk_manager.store import PostgresStore
 from risk_manager.testing import a_market, a_signal, a_venue, an_evaluation, some_limits
 from services.trade_executor.tests.integration.conftest import calendar
 from services.trade_executor.tests.integration.recordkeeping import AAPL, Desk, Play, play
-from services.trade_executor.tests.integration.test_activities import holds, told
+from services.trade_executor.tests.integration.splitting import holds, told
 from shared.domain.corporate_actions import Split
 from shared.domain.orders import OrderTerms
 from shared.domain.symbols import Symbol

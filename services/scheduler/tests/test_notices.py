@@ -384,6 +384,20 @@ def test_a_short_sale_and_what_buys_it_back_are_called_that() -> None:
     assert told_of("buy", None) == "Filled: buy 10 AAPL"
 
 
+def test_shares_without_a_stop_are_told_of_and_again_once_they_are_guarded() -> None:
+    row = {"id": 4, "kind": "UNGUARDED", "subject": "AAPL", "opened_at": NOON}
+    figures = {"ours": "a stop for 10 shares", "theirs": "none: refused"}
+    [bare] = tell(differences=[{**row, **figures}])
+    [guarded] = tell(guarded=[{**row, "closed_at": NOON}])
+
+    assert (bare.event, bare.key, bare.title) == (
+        Event.DIFFERENCE, "4", "Shares without a stop: AAPL",
+    )  # fmt: skip
+    assert (guarded.event, guarded.key, guarded.title) == (
+        Event.DIFFERENCE, "4:guarded", "Guarded again: AAPL",
+    )  # fmt: skip
+
+
 def test_what_is_down_refused_missed_or_differs_is_told_with_the_figures() -> None:
     order = {"client_order_id": "c1", "symbol": "AAPL", "side": "buy", "quantity": "10.00"}
     told = tell(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,14 +16,23 @@ from shared.domain.orders import IntentState, OrderClass, OrderStatus, OrderType
 from trade_executor.guarding import (
     Bracket,
     Guard,
+    HeldBack,
     Holding,
+    Past,
+    Standing,
+    bare_shares,
     cover_of,
     guards_among,
+    held_back,
     protection_needed,
+    standing,
 )
 from trade_executor.lifecycle import Intent, IntentPurpose, OrderRecord
 
 # ---------------------------------------------------------------------- what lost its stop
+
+
+REFUSED = HeldBack("refused", is_paused=True)
 
 
 def a_bracket(signal: str = "sig", shares: int = 40, **changes: Any) -> Bracket:
@@ -34,7 +44,6 @@ def a_bracket(signal: str = "sig", shares: int = 40, **changes: Any) -> Bracket:
         shares=Decimal(shares),
         guarded_by=frozenset({f"fat-{signal}-e0"}),
         protections=0,
-        refused=0,
     )
     return replace(bracket, **changes)
 
@@ -113,7 +122,7 @@ def test_fractions_of_a_share_are_left_without_a_stop() -> None:
         {"brackets": (a_bracket(shares=0),)},
         {"quantity": Decimal(0)},
         {"quantity": Decimal(-40)},
-        {"brackets": (a_bracket(refused=3),)},
+        {"brackets": (a_bracket(held_back=REFUSED),)},
         {"brackets": (a_bracket(cover=None),)},
     ],
     ids=[
@@ -155,8 +164,14 @@ def test_fractions_of_several_brackets_that_make_whole_shares_are_guarded(thirds
 
 
 def test_a_bracket_that_cannot_be_guarded_keeps_its_shares_from_the_others() -> None:
-    refused = (a_bracket("new", 20, refused=3), a_bracket("old", 40))
-    assert bare(a_holding(quantity=Decimal(60), brackets=refused)) == {"old": 40}
+    refused = (a_bracket("new", 20, held_back=REFUSED), a_bracket("old", 40))
+    holding = a_holding(quantity=Decimal(60), brackets=refused)
+    assert bare(holding) == {"old": 40}
+    assert {b.signal_id: n for b, n in bare_shares(holding)} == {"new": 20, "old": 40}
+    assert {b.signal_id: n for b, n in protection_needed(holding, {"new"})} == {
+        "new": 20,
+        "old": 40,
+    }
 
 
 def test_shares_that_somebody_guards_at_the_broker_are_left_to_them() -> None:
@@ -190,6 +205,86 @@ def test_never_more_is_guarded_or_on_its_way_out_than_is_held_on_either_side(
     )
     needed = sum(bare(holding).values())
     assert needed == 0 or needed + sum(resting) + theirs + leaving <= held
+
+
+# ---------------------------------------------------------------------- what is held back
+
+# 11:00 in New York.
+NOON = datetime(2026, 1, 5, 16, 0, tzinfo=UTC)
+
+
+def refused(times: int, ago: timedelta = timedelta(0), **changes: Any) -> Past:
+    past = Past(times, NOON - ago, changed_since=False, ended_of_itself=False)
+    return replace(past, **changes)
+
+
+@pytest.mark.parametrize(
+    ("times", "pause_s"),
+    [(3, 60), (4, 120), (5, 240), (8, 1920), (9, 3600), (10, 3600), (500, 3600)],
+)
+def test_a_guard_that_is_refused_again_and_again_is_tried_after_ever_longer_pauses(
+    times: int, pause_s: int
+) -> None:
+    soon, then = timedelta(seconds=pause_s - 1), timedelta(seconds=pause_s)
+    assert held_back(refused(times, soon), NOON) is not None
+    assert held_back(refused(times, then), NOON) is None
+
+
+def test_a_guard_is_tried_at_once_after_few_refusals_a_move_of_shares_or_in_a_new_session() -> None:
+    assert held_back(refused(2), NOON) is None
+    assert held_back(refused(9), NOON) is not None
+    assert held_back(refused(9, changed_since=True), NOON) is None
+    half_past_nine = NOON.replace(hour=14, minute=30)
+    before = refused(9, NOON - half_past_nine + timedelta(minutes=2))
+    assert held_back(before, half_past_nine - timedelta(minutes=1)) is not None
+    assert held_back(before, half_past_nine) is None
+
+
+def test_what_the_broker_ended_of_itself_is_held_back_until_it_is_looked_at() -> None:
+    past = refused(0, ended_of_itself=True)
+    found = held_back(past, NOON)
+    assert found is not None
+    assert not found.is_paused
+    assert held_back(replace(past, changed_since=True), NOON) is not None
+    # Refused after a look, it pauses like any other.
+    paused = held_back(replace(past, refused=3), NOON)
+    assert paused is not None
+    assert paused.is_paused
+
+
+@pytest.mark.parametrize(
+    ("price", "stands"),
+    [
+        ("100", Standing.BETWEEN), ("90.01", Standing.BETWEEN), ("119.99", Standing.BETWEEN),
+        ("90", Standing.REACHED), ("85.5", Standing.REACHED), ("120", Standing.REACHED), ("126", Standing.REACHED),
+        ("85.49", Standing.FAR), ("50", Standing.FAR), ("126.01", Standing.FAR), ("300", Standing.FAR),
+    ],
+)  # fmt: skip
+def test_a_price_far_past_a_stop_or_target_is_told_from_one_that_has_reached_it(
+    price: str, stands: Standing
+) -> None:
+    cover = a_bracket().cover
+    assert cover is not None
+    cover = replace(cover, stop=Decimal(90), target=Decimal(120))
+    assert standing(cover, Decimal(price)) is stands
+    alone = replace(cover, target=None)
+    assert standing(alone, Decimal(300)) is Standing.BETWEEN
+
+
+@pytest.mark.parametrize(
+    ("price", "stands"),
+    [
+        ("100", Standing.BETWEEN),
+        ("112", Standing.REACHED),
+        ("200", Standing.FAR),
+        ("40", Standing.FAR),
+    ],
+)
+def test_what_is_owed_is_guarded_on_the_other_side(price: str, stands: Standing) -> None:
+    cover = a_bracket().cover
+    assert cover is not None
+    cover = replace(cover, side=Side.BUY, stop=Decimal(110), target=Decimal(80))
+    assert standing(cover, Decimal(price)) is stands
 
 
 # ---------------------------------------------------------------------- guards that somebody gave

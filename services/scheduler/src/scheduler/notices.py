@@ -135,6 +135,8 @@ class Happenings:
     unknown: Sequence[Mapping[str, Any]] = ()
     rejected: Sequence[Mapping[str, Any]] = ()
     differences: Sequence[Mapping[str, Any]] = ()
+    # Shares that had no stop, and have one again or are gone.
+    guarded: Sequence[Mapping[str, Any]] = ()
     providers: Sequence[Mapping[str, Any]] = ()
     services: Sequence[Mapping[str, Any]] = ()
     runs: Sequence[Mapping[str, Any]] = ()
@@ -207,13 +209,23 @@ def _orders(seen: Happenings, now: datetime) -> Iterator[Notice]:
 
 def _world(seen: Happenings, now: datetime) -> Iterator[Notice]:
     for row in seen.differences:
+        is_bare = row["kind"] == "UNGUARDED"
         yield Notice(
             Event.DIFFERENCE,
             f"{row['id']}",
-            f"Difference with the broker: {row['subject']}",
+            f"{'Shares without a stop' if is_bare else 'Difference with the broker'}: {row['subject']}",
             f"{row['kind']}: we have {row['ours']}, the broker has {row['theirs']}. Entries wait until "
             "somebody has looked.",
             row["opened_at"],
+            _figures(row),
+        )
+    for row in seen.guarded:
+        yield Notice(
+            Event.DIFFERENCE,
+            f"{row['id']}:guarded",
+            f"Guarded again: {row['subject']}",
+            f"Its shares have their stops again, or are gone; unguarded since {_time(row['opened_at'])}.",
+            row["closed_at"],
             _figures(row),
         )
     for row in seen.providers:

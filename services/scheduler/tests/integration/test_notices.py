@@ -98,6 +98,39 @@ def test_a_mode_that_changed_is_seen_and_an_old_one_is_not(
     assert (seen.fills, seen.unknown, seen.differences, seen.runs) == ([], [], [], [])
 
 
+def test_shares_that_are_guarded_again_are_seen_where_agreement_closed_it_lately(
+    settings_for: SettingsFor, account: str
+) -> None:
+    async def write(database: Database) -> None:
+        async def rows(connection: Any) -> None:
+            for subject, kind, closed_by, at in (
+                ("NEW", "UNGUARDED", "agreement", NOW),
+                ("OLD", "UNGUARDED", "agreement", NOW - timedelta(days=2)),
+                ("SEEN", "UNGUARDED", "a person", NOW),
+                ("OTHER", "POSITION", "agreement", NOW),
+                ("BARE", "UNGUARDED", None, None),
+            ):
+                await connection.execute(
+                    text(
+                        "INSERT INTO trade_executor.differences (account, kind, subject, symbol, ours, theirs, evidence, "
+                        "opened_at, closed_at, closed_by) VALUES (:a, :k, :s, :s, '', '', '{}', :o, :c, :b)"
+                    ),
+                    {"a": account, "k": kind, "s": subject, "o": NOW, "c": at, "b": closed_by},
+                )
+
+        await database.run(rows)
+
+    async def look(database: Database) -> Happenings:
+        watch = PostgresWatch(database, account, FakePeers())
+        return await watch.happenings(NOW - timedelta(hours=12), NOW, with_limits=True)
+
+    with_database(settings_for, "trade_executor", write)
+    seen = with_database(settings_for, "scheduler", look)
+
+    assert [row["subject"] for row in seen.guarded] == ["NEW"]
+    assert [row["subject"] for row in seen.differences] == ["BARE"]
+
+
 def test_a_run_that_was_done_late_is_news_when_it_is_done(
     settings_for: SettingsFor, account: str
 ) -> None:

@@ -62,7 +62,7 @@ class Booker:
         if booked.fills:
             await self._bells.ring(BELL_EXECUTIONS)
             await self._told.fills(booked.fills)
-        if booked.unexplained:
+        if booked.unexplained or booked.has_held_back:
             self._ask(True)
         elif booked.incomplete:
             self._ask(False)

@@ -6,10 +6,13 @@ broker: before the ledger was begun, or beside us. Nothing here reads a clock, a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
+from enum import Enum
 
+from shared.domain.calendar import NEW_YORK
 from shared.domain.orders import IntentState, OrderType, Side
 from shared.domain.symbols import Symbol
 from trade_executor.lifecycle import Intent, IntentPurpose, OrderRecord
@@ -18,9 +21,15 @@ ZERO = Decimal(0)
 # Less than any fraction that is dealt in: what a ratio that has no end leaves over.
 DUST = Decimal("1e-9")
 _CENT = Decimal("0.01")
+_OPEN_AFTER = timedelta(hours=9, minutes=30)
 STOPS = frozenset({OrderType.STOP.value, OrderType.STOP_LIMIT.value, OrderType.TRAILING_STOP.value})
-# A protective order that the broker keeps refusing is a person's business.
-MAX_PROTECTION_REFUSALS = 3
+# A protective order that the broker refuses so often in a row is told to a person, and tried again ever more seldom.
+REFUSALS_IN_A_ROW = 3
+_FIRST_PAUSE = timedelta(minutes=1)
+_LONGEST_PAUSE = timedelta(hours=1)
+# A stop or target that the price has passed by more would sell at once, and more likely at a price of other shares than of
+# a market that ran: the smallest splits that are usual, five for four, move it by a fifth.
+FAR = Decimal("0.05")
 
 
 # ---------------------------------------------------------------------- what lost its stop
@@ -59,7 +68,71 @@ class Bracket:
     guarded_by: frozenset[str]
     # Orders that took the place of its legs so far, and how many of them the broker refused.
     protections: int
+    # Why nothing takes their place at once; None where it may.
+    held_back: HeldBack | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """A guard that is not put back at once; `is_paused` while it is tried again only when the price has come back."""
+
+    why: str
+    is_paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What became of the orders that guarded a bracket."""
+
+    # Refused by the broker in a row, up to now, and the last of them; `changed_since`: shares were bought, sold or moved.
     refused: int
+    refused_at: datetime | None
+    changed_since: bool
+    # Whether the newest one ended at the broker without being asked to, and no split booked since then says why.
+    ended_of_itself: bool
+
+
+def held_back(past: Past, at: datetime) -> HeldBack | None:
+    """Why a guard is not put back at once, at `at`; None when it may be.
+
+    What the broker ends of itself may be the first it tells of a split: only a look at account and price puts it back. What
+    it refuses is tried again after ever longer pauses, and at once when shares have moved since or another session began.
+    """
+    if past.refused >= REFUSALS_IN_A_ROW and past.refused_at is not None and not past.changed_since:
+        doublings = min(past.refused - REFUSALS_IN_A_ROW, 10)
+        again_at = past.refused_at + min(_FIRST_PAUSE * 2**doublings, _LONGEST_PAUSE)
+        if at < again_at and _trading_day(at) == _trading_day(past.refused_at):
+            why = f"the broker refused it {past.refused} times, it is tried again from {again_at:%H:%M} UTC on"
+            return HeldBack(why, is_paused=True)
+    if past.ended_of_itself:
+        return HeldBack("the broker ended its stop without being asked", is_paused=False)
+    return None
+
+
+def _trading_day(at: datetime) -> date:
+    """The day of New York that begins with its session."""
+    return (at.astimezone(NEW_YORK) - _OPEN_AFTER).date()
+
+
+class Standing(Enum):
+    """Where the price stands to a stop and a target."""
+
+    BETWEEN = "between"
+    # One of them would sell at once, at a price that a market may come to in a moment.
+    REACHED = "reached"
+    FAR = "far"
+
+
+def standing(cover: Cover, price: Decimal) -> Standing:
+    """Where `price`, in dollars per share, stands to what `cover` would be sent at."""
+    sign = cover.side.sign
+    # Above zero where passed, as a share of it.
+    passed = [sign * (price - cover.stop) / cover.stop]
+    if cover.target is not None:
+        passed.append(sign * (cover.target - price) / cover.target)
+    if max(passed) < 0:
+        return Standing.BETWEEN
+    return Standing.REACHED if max(passed) <= FAR else Standing.FAR
 
 
 def cover_of(entry: Intent, *, has_known_legs: bool) -> Cover | None:
@@ -107,8 +180,25 @@ def guarded_by_others(
     )
 
 
-def protection_needed(holding: Holding) -> list[tuple[Bracket, Decimal]]:
+def protection_needed(
+    holding: Holding, released: Collection[str] = ()
+) -> list[tuple[Bracket, Decimal]]:
     """Which brackets need a stop (and target) sent now, and for how many whole shares each; never more than is bare.
+
+    Those that are held back are left out, unless their signal is among `released`.
+    """
+    return _missing(holding, lambda one: one.held_back is None or one.signal_id in released)
+
+
+def bare_shares(holding: Holding) -> list[tuple[Bracket, Decimal]]:
+    """Which brackets have whole shares without a stop, held back or not, and how many each."""
+    return _missing(holding, lambda _: True)
+
+
+def _missing(
+    holding: Holding, is_wanted: Callable[[Bracket], bool]
+) -> list[tuple[Bracket, Decimal]]:
+    """The bare shares of the brackets that are wanted, of those that something could guard.
 
     What was sold by others is taken from the oldest. Legs that wait for a completed entry count as protection, since
     the broker will arm them. An exit that rests at its price, for days it may be, speaks for its own shares alone. While
@@ -138,7 +228,7 @@ def protection_needed(holding: Holding) -> list[tuple[Bracket, Decimal]]:
         whole = _whole(counted + own) - _whole(counted)
         counted += own
         bare = min(whole - resting[bracket.signal_id], Decimal(int(free)))
-        if bare < 1 or bracket.cover is None or bracket.refused >= MAX_PROTECTION_REFUSALS:
+        if bare < 1 or bracket.cover is None or not is_wanted(bracket):
             continue
         needed.append((bracket, bare))
         free -= bare

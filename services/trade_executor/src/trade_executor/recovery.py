@@ -26,6 +26,7 @@ from trade_executor.booking import Booker
 from trade_executor.lending import LendingDesk
 from trade_executor.lifecycle import ExecutorState
 from trade_executor.store import Store
+from trade_executor.unguarded import Watch
 from trade_executor.wake import Wake
 
 _log = structlog.get_logger(__name__)
@@ -73,9 +74,11 @@ class Reconciler:
         wake: Wake,
         halt: HaltSwitch,
         lending: LendingDesk,
+        watch: Watch,
         *,
         epoch: int,
     ) -> None:
+        self._watch = watch
         self._halt = halt
         self._lending = lending
         self._store = store
@@ -260,10 +263,13 @@ class Reconciler:
         await self._compare_holdings(report, since)
         if report.positions_agree:
             await self._store.protection.withdraw_surplus(at=self._clock.now())
-        # Under a halt nothing would take their place.
-        if report.positions_agree is not None and self._halt.note() is None:
-            await self._store.protection.withdraw_old_shares(at=self._clock.now())
-        await self._store.protection.cover_bare_positions(at=self._clock.now())
+        is_halted = self._halt.note() is not None
+        has_compared = report.positions_agree is not None
+        if has_compared:
+            await self._store.protection.withdraw_old_shares(
+                at=self._clock.now(), is_halted=is_halted
+            )
+        await self._watch.look(has_compared=has_compared, is_halted=is_halted)
         await self._lending.begin()
         await self._store.terms.mark_reconciled(epoch=self._epoch, at=began_at)
         if self._stream_is_up and connection == self._connections:

@@ -35,6 +35,7 @@ from trade_executor.market import Bounds, Market
 from trade_executor.recovery import Reconciler, Report
 from trade_executor.sending import Sender
 from trade_executor.store import Store
+from trade_executor.unguarded import Watch
 from trade_executor.vetting import Vetting
 from trade_executor.wake import Wake
 
@@ -121,6 +122,13 @@ class Executor:
             wake,
             parts.halt,
             lending,
+            Watch(
+                parts.store,
+                parts.market,
+                parts.calendar,
+                parts.clock,
+                max_quote_age_s=parts.bounds.max_quote_age_s,
+            ),
             epoch=epoch,
         )
         booker = Booker(parts.store, parts.bells, parts.clock, wake, reconciler.ask)

@@ -38,6 +38,7 @@ from trade_executor.recovery import Reconciler, Report
 from trade_executor.sending import Sender
 from trade_executor.store import Store
 from trade_executor.store.leases import PostgresLeases
+from trade_executor.unguarded import Watch
 from trade_executor.vetting import Vetting
 from trade_executor.wake import Wake
 from trader.testing.servers import SettingsFor
@@ -208,14 +209,19 @@ class Surely:
     is_sure: bool = True
 
 
-class NoMarket:
-    """Nobody to ask about shares and quotes; exits and stops never ask."""
+@dataclass
+class FloorMarket:
+    """Quotes at the floor's own prices, as of now; nobody to ask about shares."""
+
+    floor: Floor
+    clock: FakeClock
 
     async def asset(self, symbol: Symbol) -> Asset | None:
         raise Unavailable(f"nobody knows {symbol}")
 
     async def quotes(self, symbols: Sequence[Symbol]) -> dict[Symbol, Quote]:
-        raise Unavailable(f"nobody quotes {symbols}")
+        prices = self.floor.book.prices
+        return {s: Quote(prices[s], prices[s], self.clock.now()) for s in symbols if s in prices}
 
 
 def a_term(
@@ -228,16 +234,17 @@ def a_term(
 ) -> tuple[Reconciler, Booker, Sender]:
     """Who compares, books and sends in one term, the trade stream being up."""
     timer, wake = MonotonicTimer(), Wake()
+    market = FloorMarket(broker.floor, clock)
     reconciler = Reconciler(
         store, broker, calendar, clock, InstantTimer(), wake, halt, LendingDesk(store, None, clock, InstantTimer()),
-        epoch=epoch,
+        Watch(store, market, calendar, clock, max_quote_age_s=60), epoch=epoch,
     )  # fmt: skip
     booker = Booker(store, CountedBells(), clock, wake, reconciler.ask)
     reconciler.use(booker)
     reconciler.stream_came_up()
     sender = Sender(
         store, broker, Gate(10_000, timer), booker, Surely(), clock, timer, wake, reconciler.ask, halt,
-        Vetting(NoMarket(), clock, timer, Bounds(Decimal("0.01"), Decimal("0.05"), 60)), epoch=epoch,
+        Vetting(market, clock, timer, Bounds(Decimal("0.01"), Decimal("0.05"), 60)), epoch=epoch,
     )  # fmt: skip
     return reconciler, booker, sender
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -17,55 +16,23 @@ from services.trade_executor.tests.integration.recordkeeping import (
     Desk,
     Play,
     play,
-    some_now,
+)
+from services.trade_executor.tests.integration.splitting import (
+    SHORT,
+    cash_entries,
+    guarded,
+    holds,
+    told,
 )
 from shared.adapters.executions import executions_of
-from shared.domain.activities import moves_between
 from shared.domain.decisions import Purpose
-from shared.domain.ledger import Position
 from shared.domain.lots import Matching, match
-from shared.domain.orders import OrderTerms, OrderType, Side, TimeInForce
-from shared.domain.symbols import Symbol
+from shared.domain.orders import OrderTerms, Side
 from shared.testing.time import FakeClock
 from simulator.orders import Cancel
 from trade_executor.positions import PositionFold
 
 __all__ = ["play"]
-
-SHORT: dict[str, Any] = {
-    "side": Side.SELL,
-    "stop_loss": Decimal(110),
-    "take_profit": Decimal(80),
-}
-
-
-def told(desk: Desk, kind: str, number: int = 1, **fields: Any) -> None:
-    """The broker's list of activities holds one more."""
-    desk.broker.activities_told.append(
-        {
-            "id": f"20261120000000000::{kind.lower()}-{number}",
-            "activity_type": kind,
-            "date": "2026-11-20",
-            "status": "executed",
-            **fields,
-        }
-    )
-
-
-def holds(desk: Desk, symbol: Symbol, quantity: int) -> None:
-    """The broker's own book after the action."""
-    desk.floor.book.positions[symbol] = Position(symbol, Decimal(quantity), Decimal(1))
-
-
-async def cash_entries(desk: Desk) -> list[tuple[str, Decimal]]:
-    async def read(connection: Any) -> Any:
-        return await desk.store.ledger._all(
-            connection,
-            "SELECT reason, amount FROM trade_executor.v_cash_entries WHERE account = :account "
-            "AND key <> 'opening' ORDER BY id",
-        )
-
-    return [(row.reason, row.amount) for row in await desk.risk.run(read)]
 
 
 async def matching(desk: Desk) -> Matching:
@@ -375,202 +342,5 @@ def test_fills_of_one_instant_stand_in_the_order_of_their_ids_whichever_side(pla
         first, second = await desk.risk.run(executions)
         assert first.executed_at == second.executed_at
         assert (first.side, second.side) == (Side.BUY, Side.SELL)
-
-    play(scenario)
-
-
-# ---------------------------------------------------------------------- what guards shares after a split
-
-
-def guarded(desk: Desk) -> list[tuple[Decimal, str | None]]:
-    """(shares, stop) of each stop at the venue, the lowest first."""
-    return sorted((shares, stop) for _, _, kind, shares, stop in desk.resting() if kind == "stop")
-
-
-async def is_split(desk: Desk, before: int, after: int) -> None:
-    """The broker tells of a split, and holds what is left of it."""
-    told(desk, "SPLIT", len(desk.broker.activities_told), symbol="AAPL", qty=str(after - before))
-    holds(desk, AAPL, after)
-    price = desk.floor.book.prices[AAPL] * before / after
-    desk.floor.book.prices[AAPL] = price.quantize(Decimal("0.01"))
-    for _ in range(3):
-        assert (await desk.compare()).positions_agree
-        await desk.work()
-
-
-def ends_them(desk: Desk, shares: Decimal) -> None:
-    for order in list(desk.floor.book.open_orders()):
-        desk.floor.do(Cancel(order.id))
-
-
-def leaves_them(desk: Desk, shares: Decimal) -> None:
-    pass
-
-
-def puts_them_into_new_shares(desk: Desk, shares: Decimal) -> None:
-    book = desk.floor.book
-    for order in list(book.orders.values()):
-        if not order.status.is_final:
-            book.orders[order.id] = replace(order, quantity=shares)
-
-
-BROKERS = [ends_them, leaves_them, puts_them_into_new_shares]
-
-
-@pytest.mark.parametrize(
-    ("side", "broker", "after", "stop"),
-    some_now(
-        [
-            (side, broker, after, stop)
-            for broker in BROKERS
-            for side, after, stop in (
-                (Side.BUY, 20, "45"), (Side.BUY, 5, "180"), (Side.BUY, 3, "300"),
-                (Side.SELL, 20, "55"), (Side.SELL, 5, "220"), (Side.SELL, 3, "366.67"),
-            )
-        ],
-        {0, 16},
-    ),
-)  # fmt: skip
-def test_every_share_is_guarded_after_a_split_and_none_twice(
-    play: Play, side: Side, broker: Callable[[Desk, Decimal], None], after: int, stop: str
-) -> None:
-    async def scenario(desk: Desk) -> None:
-        await desk.held(**(SHORT if side is Side.SELL else {}))
-        broker(desk, Decimal(after))
-        await is_split(desk, 10 * side.sign, after * side.sign)
-        assert guarded(desk) == [(Decimal(after), stop)]
-
-    play(scenario, allow_short=side is Side.SELL)
-
-
-@pytest.mark.prove
-def test_two_splits_in_a_row_count_the_shares_of_today(play: Play) -> None:
-    async def scenario(desk: Desk) -> None:
-        await desk.held()
-        await is_split(desk, 10, 5)
-        await is_split(desk, 5, 15)
-        assert guarded(desk) == [(Decimal(15), "60")]
-
-    play(scenario)
-
-
-@pytest.mark.prove
-def test_fractions_of_several_brackets_that_make_a_share_are_guarded(play: Play) -> None:
-    async def scenario(desk: Desk) -> None:
-        for name in ("a", "b", "c"):
-            await desk.sent(name, quantity=Decimal(5))
-        desk.floor.bar()
-        await desk.compare()
-        # A half of each; what is left over is paid out.
-        await is_split(desk, 15, 2)
-        assert sum(shares for shares, _ in guarded(desk)) == 2
-
-    play(scenario)
-
-
-@pytest.mark.prove
-def test_what_others_traded_before_a_split_is_counted_in_its_shares(play: Play) -> None:
-    async def scenario(desk: Desk) -> None:
-        await desk.held(quantity=Decimal(30))
-        ends_them(desk, Decimal(0))
-        desk.by_somebody_else(Side.SELL, 12)
-        desk.floor.bar()
-        desk.by_somebody_else(Side.BUY, 12)
-        desk.floor.bar()
-        await is_split(desk, 30, 10)
-        # Of ours are the six that were there all the time.
-        assert guarded(desk) == [(Decimal(6), "270")]
-
-    play(scenario)
-
-
-def test_what_a_stop_sold_before_and_after_a_split_is_taken_off_once(play: Play) -> None:
-    async def scenario(desk: Desk) -> None:
-        await desk.held()
-        desk.floor.bar(89, volume=40)
-        await desk.compare()
-        await is_split(desk, 6, 12)
-        desk.floor.bar(44, volume=50)
-        for _ in range(2):
-            await desk.compare()
-            await desk.work()
-        assert desk.floor.book.positions[AAPL].quantity == 7
-        assert guarded(desk) == [(Decimal(7), "45")]
-
-    play(scenario)
-
-
-def test_in_a_split_that_nobody_has_told_of_yet_no_stop_is_put_back_at_the_old_price(
-    play: Play,
-) -> None:
-    async def scenario(desk: Desk) -> None:
-        await desk.held()
-        holds(desk, AAPL, 20)
-        await desk.compare()
-        ends_them(desk, TEN)
-        for _ in range(2):
-            await desk.compare()
-            await desk.work()
-        assert guarded(desk) == []
-        told(desk, "SPLIT", symbol="AAPL", qty="10")
-        for _ in range(2):
-            await desk.compare()
-            await desk.work()
-        assert guarded(desk) == [(Decimal(20), "45")]
-
-    play(scenario)
-
-
-def test_an_exit_at_a_price_of_old_shares_is_withdrawn_in_a_split_though_another_symbol_differs(
-    play: Play,
-) -> None:
-    async def scenario(desk: Desk) -> None:
-        await desk.held()
-        await desk.leaving(
-            "by-hand", Decimal(4), type=OrderType.LIMIT, limit_price=Decimal(150),
-            time_in_force=TimeInForce.GTC,
-        )  # fmt: skip
-        await desk.work()
-        holds(desk, MSFT, 3)
-        told(desk, "SPLIT", symbol="AAPL", qty="10")
-        holds(desk, AAPL, 20)
-        for _ in range(4):
-            await desk.compare()
-            await desk.work()
-        assert sorted(guarded(desk)) == [(Decimal(20), "45")]
-        assert {kind for _, _, kind, *_ in desk.resting()} == {"limit", "stop"}
-        [row] = [r for r in await desk.store.reads.find_orders() if r["signal_id"] == "by-hand"]
-        assert (row["state"], row["reason"]) == ("CANCELED", "withdrawn: given before a split")
-
-    play(scenario)
-
-
-def test_a_fill_that_comes_while_a_split_is_booked_is_not_lost_to_it(play: Play) -> None:
-    async def scenario(desk: Desk) -> None:
-        await desk.held()
-        newest = (await desk.store.ledger.holdings())[2]
-        told(desk, "SPLIT", symbol="AAPL", qty="10")
-        activities = await desk.broker.activities(after=desk.clock.now())
-        moves = moves_between(Decimal(10), Decimal(20), activities)
-        assert not await desk.store.activities.book_moves(
-            moves, ours=Decimal(10), after_fill=newest - 1, at=desk.clock.now()
-        )
-        assert (await desk.store.ledger.holdings())[0] == {AAPL: Decimal(10)}
-
-    play(scenario)
-
-
-def test_a_stop_that_the_broker_made_larger_in_a_split_is_booked_for_all_that_it_sold(
-    play: Play,
-) -> None:
-    async def scenario(desk: Desk) -> None:
-        await desk.held()
-        puts_them_into_new_shares(desk, Decimal(20))
-        holds(desk, AAPL, 20)
-        told(desk, "SPLIT", symbol="AAPL", qty="10")
-        desk.floor.bar(89)
-        report = await desk.compare()
-        assert (report.positions_agree, report.cash_agrees) == (True, True)
-        assert await desk.fills() == [("AAPL", "buy", TEN), ("AAPL", "sell", Decimal(20))]
 
     play(scenario)

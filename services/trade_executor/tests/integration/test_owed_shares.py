@@ -19,7 +19,7 @@ from services.trade_executor.tests.integration.recordkeeping import (
     Play,
     play,
 )
-from services.trade_executor.tests.integration.test_activities import (
+from services.trade_executor.tests.integration.splitting import (
     SHORT,
     cash_entries,
     holds,

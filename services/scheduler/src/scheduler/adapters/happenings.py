@@ -43,6 +43,10 @@ _QUERIES = {
     "differences": """
         SELECT id, kind, subject, ours, theirs, opened_at FROM trade_executor.v_differences
         WHERE account = :account AND closed_at IS NULL ORDER BY id LIMIT 200""",
+    "guarded": """
+        SELECT id, kind, subject, opened_at, closed_at FROM trade_executor.v_differences
+        WHERE account = :account AND kind = 'UNGUARDED' AND closed_by = 'agreement' AND closed_at >= :since
+        ORDER BY id DESC LIMIT 200""",
     "providers": """
         SELECT provider, blocked_why, blocked_until_at FROM data_collector.v_budgets
         WHERE blocked_until_at > :now LIMIT 50""",

@@ -65,7 +65,8 @@ class Booked:
     incomplete: tuple[str, ...] = ()
     # Orders that bear a name of ours which the database does not know.
     forgotten: tuple[str, ...] = ()
-    made_work: bool = False
+    # Whether a guard waits until the account was looked at.
+    has_held_back: bool = False
 
 
 @dataclass(slots=True)
@@ -177,7 +178,7 @@ class Ledger(Tables):
             self._follow_intents(batch)
             await self._write(connection, batch)
             touched = {batch.records[order_id].symbol for order_id in batch.changed}
-            made_work = await self._protection.plan(connection, touched, at)
+            has_held_back = await self._protection.plan(connection, touched, at)
             return Booked(
                 fills=tuple(
                     Fill(
@@ -202,7 +203,7 @@ class Ledger(Tables):
                         and record.client_order_id not in batch.intents
                     )
                 ),
-                made_work=made_work,
+                has_held_back=has_held_back,
             )  # fmt: skip
 
         try:

@@ -6,7 +6,8 @@ of whatever laid the shares bare.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,25 +17,29 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.adapters.postgres import Database
+from shared.domain.decisions import TradingMode
 from shared.domain.ids import client_order_id
 from shared.domain.money import plain
-from shared.domain.orders import OrderClass, OrderType, Side, TimeInForce
+from shared.domain.orders import IntentState, OrderClass, OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
 from trade_executor.guarding import (
     DUST,
-    MAX_PROTECTION_REFUSALS,
+    REFUSALS_IN_A_ROW,
     STOPS,
     Bracket,
     Cover,
     Guard,
     Holding,
+    bare_shares,
     cover_of,
     guarded_by_others,
+    held_back,
     protection_needed,
 )
 from trade_executor.lifecycle import Intent, IntentPurpose
 from trade_executor.store.differences import Differences
 from trade_executor.store.guards import SOLD_OF_GUARD, STANDS
+from trade_executor.store.pasts import Pasts
 from trade_executor.store.tables import (
     FINAL,
     GROWN,
@@ -58,6 +63,10 @@ _MOST_BRACKETS = 20
 # With none left as well, of one symbol that is never without a position.
 _MOST_LOOKED_AT = 500
 _PAGE = 100
+# Its subject is a symbol whose shares have no stop.
+UNGUARDED = "UNGUARDED"
+# Something is on its way, and the look after it tells.
+_LEAVING = frozenset({IntentState.PENDING, IntentState.SENDING, IntentState.UNKNOWN})
 _ORDER_COLUMNS = ", ".join(f"o.{name}" for name in ORDER_NAMES)
 
 # What is tied together, a stop and its target, belongs to one intent and counts once: by its stop, if one is known.
@@ -116,6 +125,18 @@ _IN_OLD_SHARES = f"""o.account = :account AND o.status NOT IN {FINAL} AND EXISTS
            OR i.purpose = 'entry' AND i.order_class = 'bracket'
            AND i.side <> o.side AND i.state NOT IN {LIVE}))"""
 
+# The stop beside a guard `o`, or itself, stands where the kept one does since the split, to the cent.
+_IS_COUNTED_ANEW = f"""EXISTS (
+    SELECT FROM {SCHEMA}.orders stop
+    JOIN {SCHEMA}.intents i ON i.account = stop.account AND i.client_order_id = stop.intent_id
+    WHERE stop.account = o.account AND stop.intent_id = o.intent_id AND stop.side = o.side
+      AND stop.status NOT IN {FINAL} AND stop.type = ANY(:stops)
+      AND 0.01 >= abs(stop.stop_price - coalesce(
+          (SELECT e.stop_loss FROM {SCHEMA}.intents e WHERE e.account = i.account
+             AND e.signal_id = i.signal_id AND e.purpose = 'entry' ORDER BY e.sequence LIMIT 1),
+          (SELECT g.stop_price FROM {SCHEMA}.withdrawn_guards g WHERE g.account = i.account
+             AND 'guard-' || g.stop_order_id = i.signal_id))))"""
+
 
 class Protection(Tables):
     """Stops and targets for shares whose bracket could not keep them."""
@@ -123,17 +144,58 @@ class Protection(Tables):
     def __init__(self, db: Database, account: str, differences: Differences) -> None:
         super().__init__(db, account)
         self._differences = differences
+        self._pasts = Pasts(db, account)
 
-    async def cover_bare_positions(self, *, at: datetime) -> bool:
-        """Plan protection wherever shares lost it; True when there is something to send."""
+    async def cover_bare_positions(self, *, at: datetime, released: Collection[str] = ()) -> None:
+        """Plan protection wherever shares lost it; what is held back for brackets of the signals `released` alone."""
 
-        async def work(connection: AsyncConnection) -> bool:
-            rows = await self._all(
-                connection, f"SELECT symbol FROM {SCHEMA}.v_positions WHERE account = :account"
-            )
-            return await self.plan(connection, {Symbol(row.symbol) for row in rows}, at)
+        async def work(connection: AsyncConnection) -> None:
+            symbols = set(await self._held(connection))
+            await self.plan(connection, symbols, at, released)
+
+        await self._db.run(work)
+
+    async def bare(
+        self, *, at: datetime, is_halted: bool
+    ) -> dict[Symbol, list[tuple[Bracket, Decimal]]]:
+        """Brackets with whole shares that no stop guards, by the symbols held; a symbol that is unsettled or in motion is left out.
+
+        Args:
+            is_halted: whether nothing leaves, whatever the mode: then what waits to be sent guards nothing.
+        """
+
+        async def work(
+            connection: AsyncConnection,
+        ) -> dict[Symbol, list[tuple[Bracket, Decimal]]]:
+            found = {}
+            halted = is_halted or await self._is_halted(connection)
+            for symbol, quantity in (await self._held(connection)).items():
+                if await self._is_unsettled(connection, symbol):
+                    continue
+                holding = await self._holding(connection, symbol, quantity, at)
+                if halted:
+                    live = holding.live_intents
+                    live = tuple(i for i in live if i.state is not IntentState.PENDING)
+                    holding = replace(holding, live_intents=live)
+                bare = bare_shares(holding)
+                if bare or not any(i.state in _LEAVING for i in holding.live_intents):
+                    found[symbol] = bare
+            return found
 
         return await self._db.run(work)
+
+    async def _is_halted(self, connection: AsyncConnection) -> bool:
+        row = await self._one(
+            connection, "SELECT mode FROM risk_manager.v_mode WHERE account = :account"
+        )
+        return row is not None and row.mode == TradingMode.HALTED.value
+
+    async def _held(self, connection: AsyncConnection) -> dict[Symbol, Decimal]:
+        rows = await self._all(
+            connection,
+            f"SELECT symbol, quantity FROM {SCHEMA}.v_positions WHERE account = :account ORDER BY symbol",
+        )
+        return {Symbol(row.symbol): row.quantity for row in rows}
 
     async def withdraw_surplus(self, *, at: datetime) -> bool:
         """Ask to cancel what rests to close more shares than are held or owed; True when there is some.
@@ -157,23 +219,26 @@ class Protection(Tables):
 
         return await self._db.run(work)
 
-    async def withdraw_old_shares(self, *, at: datetime) -> bool:
+    async def withdraw_old_shares(self, *, at: datetime, is_halted: bool) -> bool:
         """Ask to cancel stops and targets of ours from before a split, so that new ones guard every share; True when some are.
 
-        Exits at a price that rest since then go with them: their price and number are of old shares. Under HALTED all of
-        them stay: nothing would take their place.
+        Exits at a price that rest since then go with them: their price and number are of old shares. While trading is
+        halted nothing takes their place: then those stay whose stop the broker has put into the new shares, and the others
+        go too, since at an old price they would sell at once.
         """
 
         async def work(connection: AsyncConnection) -> bool:
+            halted = is_halted or await self._is_halted(connection)
             asked = await self._all(
                 connection,
                 f"""UPDATE {SCHEMA}.orders o SET cancel_asked_at = :at
                     WHERE {_IN_OLD_SHARES} AND o.cancel_asked_at IS NULL AND NOT EXISTS (
                         SELECT FROM {SCHEMA}.differences WHERE account = :account AND {_UNLIKE} = o.symbol)
-                    AND 'HALTED' IS DISTINCT FROM (
-                        SELECT mode FROM risk_manager.v_mode WHERE account = :account)
+                    AND NOT (:halted AND {_IS_COUNTED_ANEW})
                     RETURNING o.broker_order_id, o.intent_id""",
                 at=at,
+                halted=halted,
+                stops=sorted(STOPS),
             )
             if asked:
                 await self._explain(connection, asked, "withdrawn: given before a split")
@@ -198,17 +263,29 @@ class Protection(Tables):
         )
 
     async def plan(
-        self, connection: AsyncConnection, symbols: Iterable[Symbol], at: datetime
+        self,
+        connection: AsyncConnection,
+        symbols: Iterable[Symbol],
+        at: datetime,
+        released: Collection[str] = (),
     ) -> bool:
-        """Write the protection that shares of `symbols` need now; True when there is some to send."""
-        made_work = False
+        """Write the protection that shares of `symbols` need now; True when some waits for a look at the account.
+
+        Args:
+            released: signals of brackets that were looked at: they are not held back.
+        """
+        waits = False
         for symbol in sorted(symbols):
             quantity = await self._position(connection, symbol)
             if quantity == 0 or await self._is_unsettled(connection, symbol):
                 continue
             holding = await self._holding(connection, symbol, quantity, at)
             rows = []
-            for bracket, shares in protection_needed(holding):
+            waits |= any(
+                bracket.held_back is not None and bracket.signal_id not in released
+                for bracket, _ in bare_shares(holding)
+            )
+            for bracket, shares in protection_needed(holding, released):
                 cover = bracket.cover
                 if cover is None:
                     continue
@@ -223,8 +300,7 @@ class Protection(Tables):
                     )  # fmt: skip
             if rows:
                 await connection.execute(INSERT_INTENT, rows)
-                made_work = True
-        return made_work
+        return waits
 
     async def _is_unsettled(self, connection: AsyncConnection, symbol: Symbol) -> bool:
         """Whether what is held, or what guards it, is not known.
@@ -257,7 +333,7 @@ class Protection(Tables):
         )
         orders = tuple(map(order_of, opened))
         growth = await self._growth(connection, symbol)
-        withdrawn = await self._withdrawn(connection, symbol, quantity, growth)
+        withdrawn = await self._withdrawn(connection, symbol, quantity, growth, at)
         older = sum((one.shares for one in withdrawn[_MOST_BRACKETS:]), ZERO)
         del withdrawn[_MOST_BRACKETS:]
         live = await self._all(
@@ -271,7 +347,7 @@ class Protection(Tables):
         is_leaving = any(one.purpose is IntentPurpose.EXIT for one in intents)
         # Those come last: what they were given for was held before what we bought.
         left = abs(quantity) - guarded_by_others(quantity, orders, withdrawn)
-        brackets, more = await self._brackets(connection, symbol, quantity, left, growth)
+        brackets, more = await self._brackets(connection, symbol, quantity, left, growth, at)
         if more > 0 and not is_leaving:
             await self._differences.open_within(
                 connection, "PROTECTION_REFUSED", f"brackets of {symbol}", symbol,
@@ -297,6 +373,7 @@ class Protection(Tables):
         quantity: Decimal,
         left: Decimal,
         growth: Growth,
+        at: datetime,
     ) -> tuple[list[Bracket], Decimal]:
         """Our brackets that `left` of the `quantity` held (signed) may have come from, newest first.
 
@@ -325,16 +402,18 @@ class Protection(Tables):
                     return found, ZERO  # nothing was held once since then, so nothing older is left
                 shares = min(own, abs(least))
                 left -= shares
-                made = await self._made(connection, entry.signal_id, entry.broker_order_id)
+                made = await self._pasts.of_bracket(
+                    connection, symbol, entry.signal_id, entry.side.opposite, entry
+                )
                 found.append(
                     Bracket(
-                        cover_of(entry, has_known_legs=made.legs),
+                        cover_of(entry, has_known_legs=made.has_known_legs),
                         entry.signal_id,
                         entry.side,
                         shares,
                         frozenset({entry.client_order_id}),
-                        int(made.made),
-                        int(made.refused),
+                        made.number,
+                        held_back(made.past, at),
                     )
                 )
             if len(rows) < page:
@@ -363,7 +442,12 @@ class Protection(Tables):
         )
 
     async def _withdrawn(
-        self, connection: AsyncConnection, symbol: Symbol, quantity: Decimal, growth: Growth
+        self,
+        connection: AsyncConnection,
+        symbol: Symbol,
+        quantity: Decimal,
+        growth: Growth,
+        at: datetime,
     ) -> list[Bracket]:
         """Stops given at the broker that an exit took out of its way, while something is held since; newest first.
 
@@ -395,7 +479,7 @@ class Protection(Tables):
                 row.stop_order_id, row.target_order_id, row.quantity, row.stop_price,
                 row.stop_limit_price, row.target_price,
             )  # fmt: skip
-            made = await self._made(connection, guard.signal_id, guard.stop_order_id)
+            made = await self._pasts.of_bracket(connection, symbol, guard.signal_id, Side(row.side))
             found.append(
                 Bracket(
                     Cover(
@@ -406,28 +490,11 @@ class Protection(Tables):
                     Side(row.side).opposite,
                     max(ZERO, min(guard.quantity - row.sold, abs(least))),
                     frozenset({guard.stop_order_id}),
-                    int(made.made),
-                    int(made.refused),
+                    made.number,
+                    held_back(made.past, at),
                 )
             )  # fmt: skip
         return found
-
-    async def _made(
-        self, connection: AsyncConnection, signal_id: str, order_id: str | None
-    ) -> Row[Any]:
-        """`made` and `refused` orders that took the place of a bracket's legs, and whether `legs` of its order were seen."""
-        row = await self._one(
-            connection,
-            f"""SELECT count(*) AS made, count(*) FILTER (WHERE state = 'REJECTED') AS refused,
-                    EXISTS (SELECT FROM {SCHEMA}.orders WHERE account = :account
-                        AND parent_order_id = :order_id) AS legs
-                FROM {SCHEMA}.intents
-                WHERE account = :account AND signal_id = :signal AND leg = 'protect'""",
-            signal=signal_id,
-            order_id=order_id,
-        )
-        assert row is not None
-        return row
 
     async def _least_since(
         self,
@@ -464,12 +531,16 @@ class Protection(Tables):
     async def note_refusal(
         self, connection: AsyncConnection, intent: Intent, reason: str, at: datetime
     ) -> None:
-        """After the last refusal in a row a person has to see it."""
-        if intent.generation + 1 < MAX_PROTECTION_REFUSALS:
+        """After several refusals in a row a person has to see it; another is shown in the place of the last."""
+        made = await self._pasts.of_bracket(
+            connection, intent.symbol, intent.signal_id, intent.side
+        )
+        if made.past.refused < REFUSALS_IN_A_ROW:
             return
         await self._differences.open_within(
-            connection, "PROTECTION_REFUSED", intent.client_order_id, intent.symbol,
-            ours=f"OCO for {plain(intent.quantity)} shares", theirs=reason, evidence={}, at=at,
+            connection, UNGUARDED, intent.symbol, intent.symbol,
+            ours=f"a stop for {plain(intent.quantity)} shares, tried again later",
+            theirs=f"none: refused {made.past.refused} times, {reason}", evidence={}, at=at,
         )  # fmt: skip
 
 
