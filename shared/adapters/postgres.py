@@ -35,6 +35,8 @@ _RETRYABLE_STATES = frozenset(
     {"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300", _DISK_FULL}
 )
 _TRIES = 5
+# Half a day: a connection that is made anew each half hour would plan within one decision in thirty.
+_PLANNED_FOR_S = 43_200
 
 
 def database_url(settings: Settings) -> URL:
@@ -173,7 +175,8 @@ async def open_database(
         # The connection that was used last knows most statements.
         pool_use_lifo=True,
         pool_timeout=5,
-        pool_recycle=1800,
+        # A new connection plans its statements anew, and somebody waits for that.
+        pool_recycle=_PLANNED_FOR_S if plans_once else 1800,
         json_serializer=lambda value: orjson.dumps(value).decode(),
         json_deserializer=orjson.loads,
         connect_args={
