@@ -3,6 +3,7 @@
 import os
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -305,3 +306,25 @@ def test_clean_ends_the_containers_of_this_folder_and_none_of_another_copy(
     subprocess.run(words, env={**os.environ, "PATH": path}, check=True, capture_output=True)
 
     assert (asked.read_text().split() if asked.exists() else []) == ended
+
+
+def test_a_service_that_ends_again_and_again_is_quoted_also_while_it_is_being_started_anew(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = '{"ID": "0123456789ab", "Service": "dashboard", "Name": "a", "State": "running", "Health": "starting"}'
+    script = f"""
+case "$*" in
+*" ps "*) echo '{listed}' ;;
+*" logs "*) echo 'cannot start reason=a setting is wrong' ;;
+*" up "*) echo 'container trader-dashboard-1 is unhealthy' >&2; exit 1 ;;
+"""
+    docker = runtime(
+        replace(instance, ports=Ports.free()),
+        script + ANSWERS.replace("VOLUME", "").replace('case "$*" in', ""),
+        monkeypatch,
+    )
+
+    with pytest.raises(
+        ProgramFailed, match="dashboard did not come up; its last words: cannot start"
+    ):
+        docker.start(["dashboard"], lambda _: None)

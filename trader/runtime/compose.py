@@ -316,11 +316,12 @@ class ComposeRuntime:
 
     def _why_not_up(self) -> str | None:
         """Who did not come up, and its last words; None where all did."""
+        there = self._containers()
         failed = [
-            each
-            for each in self._containers()
-            if each.get("ExitCode") or each.get("Health") == "unhealthy"
+            each for each in there if each.get("ExitCode") or each.get("Health") == "unhealthy"
         ]
+        # One that ends again and again is being started anew when it is asked.
+        failed += [each for each in there if each.get("Health") == "starting"]
         if not failed:
             return None
         name = failed[0]["Service"]
