@@ -122,6 +122,36 @@ def test_a_clock_that_steps_back_repeats_nothing() -> None:
     asyncio.run(scenario())
 
 
+def test_after_a_clock_that_ran_days_ahead_was_set_back_jobs_are_due_again() -> None:
+    async def scenario() -> None:
+        room = Room()
+        timekeeper = await begun(room)
+        await room.look_at(timekeeper, utc(12, 23), utc(2, 14), utc(2, 14, 20))
+
+        assert states(room.of("reconcile")) == [("MISSED", 8), ("DONE", 1)]
+
+    asyncio.run(scenario())
+
+
+def test_a_scheduler_started_after_its_clock_was_set_back_waits_for_no_lost_days() -> None:
+    async def scenario() -> None:
+        room = Room()
+        await room.look_at(await begun(room), utc(12, 23))
+        room.clock.set(utc(2, 14))
+        second = room.timekeeper()
+        await second.begin()
+        await second.look("second")
+        # As if it had been down when the next job was due.
+        room.clock.set(utc(2, 14, 25))
+        third = room.timekeeper()
+        await third.begin()
+        await third.look("third")
+
+        assert states(room.of("reconcile")) == [("MISSED", 8), ("DONE", 1)]
+
+    asyncio.run(scenario())
+
+
 def test_a_scheduler_started_anew_takes_up_where_the_last_one_stopped() -> None:
     async def scenario() -> None:
         room = Room()

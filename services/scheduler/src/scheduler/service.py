@@ -145,6 +145,12 @@ class Timekeeper:
     async def _queue_due(self, job: CalendarJob) -> None:
         now = self._clock.now()
         after = self._considered[job.job_id]
+        if now < after:
+            # A clock that ran ahead was set back. What has run has its name and is not run again; without this nothing
+            # would be due before the clock has come to where it had been.
+            await self._store.settle(job.job_id, put_off(()), now)
+            self._considered[job.job_id] = after = now
+            self._due.pop(job.job_id, None)
         if job.job_id not in self._due:
             following = job.schedule.next_after(self._calendar, after)
             self._due[job.job_id] = None if following is None else following.due_at

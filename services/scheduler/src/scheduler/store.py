@@ -128,7 +128,7 @@ class PostgresJobStore:
                 )
             await connection.execute(
                 text(
-                    "UPDATE scheduler.jobs SET considered_until_at = GREATEST(considered_until_at, :now) "
+                    "UPDATE scheduler.jobs SET considered_until_at = :now "
                     "WHERE account = :account AND job_id = :job_id"
                 ),
                 {"account": self._account, "job_id": job_id, "now": now},

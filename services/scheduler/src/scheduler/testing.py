@@ -91,7 +91,7 @@ class MemoryJobStore:
             self._add_due(job_id, missed.first, missed.last, missed.count, RunState.MISSED, now)
         if backlog.run is not None:
             self._add_due(job_id, backlog.run, backlog.run, 1, RunState.QUEUED, None)
-        self.considered[job_id] = max(now, self.considered[job_id])
+        self.considered[job_id] = now
 
     def _add_due(
         self,
