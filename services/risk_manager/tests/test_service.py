@@ -14,7 +14,7 @@ from risk_manager.limits import Limits
 from risk_manager.management import ManagementPlan
 from risk_manager.ports import Inbound
 from risk_manager.service import Halted, RiskManager
-from risk_manager.snapshot import Market, Price
+from risk_manager.snapshot import Book, Market, Price
 from risk_manager.testing import (
     AAPL,
     ACCOUNT,
@@ -142,6 +142,24 @@ async def test_an_account_that_nobody_adopted_yet_is_looked_at_until_somebody_ha
     assert await room.manager.work() is False
 
     assert len(room.prices.asked) == 1
+
+
+async def test_new_bars_have_the_account_looked_at_now_and_then_also_before_it_is_adopted() -> None:
+    looks: list[datetime] = []
+
+    class Seen(MemoryStore):
+        async def book(self, at: datetime) -> Book:
+            looks.append(at)
+            return await super().book(at)
+
+    room = Room(store=Seen(ACCOUNT))
+
+    for _ in range(3):
+        assert await room.manager.follow_bars() is False
+    assert looks == [NOW]
+    await room.timer.advance(20)
+    assert await room.manager.follow_bars() is False
+    assert looks == [NOW, NOW]
 
 
 async def test_one_message_is_answered_at_a_time_and_the_executor_woken() -> None:

@@ -67,6 +67,8 @@ _TRIES = 5
 # The finest quantity that the broker counts in.
 _NANO_SHARE = Decimal("0.000000001")
 _BENCHMARK = Symbol("SPY")
+# The server counts the rows of its tables about once a minute. In a replay many bars come in that time.
+_LOOK_PAUSE_S = 20.0
 # In a replay a quarter of an hour is over at once; the machine has other things to do then.
 _SNAPSHOT_PAUSE_S = 60.0
 
@@ -124,6 +126,7 @@ class RiskManager:
         self._refusals: Rows = {}
         self._snapshot_at: datetime | None = None
         self._next_snapshot_s = 0.0
+        self._next_look_s = 0.0
         self._reported_on: date | None = None
         # What the account had when it was last read: whose prices the next decision will need.
         self._symbols: frozenset[Symbol] | None = None
@@ -176,7 +179,13 @@ class RiskManager:
 
     async def follow_bars(self) -> bool:
         """Have new bars at hand before a decision asks for them; False, since nothing is left."""
-        await self._market.follow(self._clock.now())
+        at, now_s = self._clock.now(), self._timer.monotonic_s()
+        await self._market.follow(at)
+        if now_s >= self._next_look_s:
+            self._next_look_s = now_s + _LOOK_PAUSE_S
+            # For nothing but that the server plans the statement here where it has counted rows anew, and not in a decision.
+            with suppress(TradingError):
+                await self._store.book(at)
         return False
 
     async def _record_halt(self) -> None:
