@@ -328,3 +328,28 @@ case "$*" in
         ProgramFailed, match="dashboard did not come up; its last words: cannot start"
     ):
         docker.start(["dashboard"], lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "container trader-postgres-1 is unhealthy",
+            "postgres did not come up; its last words: could not access the configuration",
+        ),
+        ("no space left on device", "docker failed: no space left on device"),
+    ],
+)
+def test_a_database_that_does_not_come_up_is_told_in_its_own_words_where_it_has_any(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, said: str, told: str
+) -> None:
+    script = f"""
+case "$*" in
+*" logs "*) echo 'could not access the configuration' ;;
+*" up "*) echo '{said}' >&2; exit 1 ;;
+"""
+    answers = ANSWERS.replace("VOLUME", "").replace('case "$*" in', "")
+    docker = runtime(instance, script + answers, monkeypatch)
+
+    with pytest.raises(ProgramFailed, match=told):
+        docker.start(["postgres"], lambda _: None)

@@ -236,6 +236,15 @@ def test_composes_own_commands_go_on_with_what_was_started_last(instance: Instan
             ),
             'could not open file "PG_VERSION": Permission denied; its volume is untouched',
         ),
+        (
+            (
+                "Error: in 18+, these Docker images are configured to store database data in a\n"
+                '       format which is compatible with "pg_ctlcluster".\n'
+                "       Counter to that, there appears to be PostgreSQL data in:\n"
+                "         /var/lib/postgresql/data (unused mount/volume)\n"
+            ),
+            "^the volume holds data of an older major version, .* its volume is untouched: keep it",
+        ),
     ],
 )
 def test_why_postgresql_does_not_start_is_told_by_its_own_last_words(said: str, told: str) -> None:

@@ -337,9 +337,15 @@ class ComposeRuntime:
             self._compose("up", "--detach", "--wait", "--wait-timeout", "120", POSTGRES)
         except ProgramFailed as error:
             listing = self._words("logs", "--no-log-prefix", "--tail", "40", POSTGRES)
-            why = why_postgres_refuses(self._ask(*listing))
-            if why is None:
+            said = self._ask(*listing)
+            why = why_postgres_refuses(said)
+            if why is None and "is unhealthy" not in str(error):
                 raise
+            if why is None:
+                # It may still be reading its journal, so it is left alone.
+                raise ProgramFailed(
+                    f"postgres did not come up; its last words: {last_of(said.splitlines())}"
+                ) from error
             # It would be started again for ever.
             self._compose("stop", POSTGRES)
             raise ProgramFailed(f"postgres did not start: {why}") from error
@@ -460,7 +466,13 @@ def why_postgres_refuses(log: str) -> str | None:
     if not found:
         return None
     reason = re.sub(r"^.*?(?:FATAL|PANIC|DETAIL|Error): +", "", found[-1]).strip().rstrip(".:,")
-    if "was initialized by PostgreSQL version" in reason or "appears to be PostgreSQL" in reason:
+    if reason.startswith("in 18+"):
+        # The image's own look; it says where on lines of their own.
+        reason = "the volume holds data of an older major version, which kept it in another place"
+        is_older = True
+    else:
+        is_older = "was initialized by PostgreSQL version" in reason
+    if is_older:
         return (
             f"{reason}; its volume is untouched: keep it, restore a backup into a new one "
             '(docs/runbooks.md, "PostgreSQL of another version")'
