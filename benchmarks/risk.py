@@ -7,8 +7,8 @@ cached and rung for; the risk manager follows it, which no decision waits for; t
 - an evaluation that wishes for one entry, by a strategy ("right after a new bar");
 - an entry by hand, twenty seconds later ("no new bar"), and an exit by hand ("an exit");
 - an entry by hand, as a risk manager does that finds no bar read ahead ("reading all by itself");
-- an entry by hand, by a risk manager that has just started, over connections of its own, and has looked for a message once in
-  vain ("first after a start").
+- afterwards, minute by minute, an entry by hand, by a risk manager that has just started, over connections of its own, and has
+  looked for a message once in vain ("first after a start").
 
 Each is a whole decision: it finds its message, reads account and prices, checks everything, commits decision, review and
 cursor, and rings. The executor takes each approval over, and lets it end unfilled, outside of what is measured. A
@@ -100,8 +100,8 @@ _DECISIONS = (
     "decision, no new bar",
     "decision, an exit",
     "decision, reading all by itself",
-    "decision, first after a start",
 )
+_STARTING = "decision, first after a start"
 
 
 class NoCache:
@@ -334,15 +334,18 @@ class Room:
         ):
             await announce(self.executor, "trade_executor", self.an_order(at, side))
             await self.decide(name, manager)
+        await self.watch.timed("one commit of the same rows", self.floor.step)
+        await self.parts(at)
+
+    async def start(self) -> None:
+        """A risk manager starts, and answers; apart from the minutes, whose processor it would leave without their data."""
+        at = await self.minute_ends() + timedelta(seconds=20)
+        self.clock.set(at)
         async with self.started() as manager:
             assert not await manager.work(), "a message was left"
             await announce(self.executor, "trade_executor", self.an_order(at))
-            servers = self.watch.servers
             self.watch.servers = await self.floor.processes(_STARTED)
-            await self.decide(_DECISIONS[4], manager)
-            self.watch.servers = servers
-        await self.watch.timed("one commit of the same rows", self.floor.step)
-        await self.parts(at)
+            await self.decide(_STARTING, manager)
 
     async def parts(self, at: datetime) -> None:
         """What a decision is made of, alone."""
@@ -390,6 +393,8 @@ async def _measure(positions: int, minutes: int) -> None:
                 gc.callbacks.append(room.watch.collecting)
                 for _ in range(minutes):
                     await room.minute()
+                for _ in range(minutes):
+                    await room.start()
                 gc.callbacks.remove(room.watch.collecting)
                 answers = Counter(
                     "approved"
