@@ -52,6 +52,7 @@ BODY_WITHIN_S = 10.0
 MOST_GUESSES = 30
 GUESSES_WITHIN_S = 60.0
 LIVE_PATH = "/settings/live"
+_LONGEST_DETAIL = 1_000
 ALLOWED_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _SECURITY_HEADERS = [
     (b"cache-control", b"no-store"),
@@ -350,7 +351,10 @@ def _problem(status: int, code: str, detail: str, headers: Mapping[str, str]) ->
         429: "Too many requests",
         503: "Unavailable",
     }
-    body = Problem(title=titles.get(status, "Error"), status=status, code=code, detail=detail)
+    said = detail if len(detail) <= _LONGEST_DETAIL else f"{detail[:_LONGEST_DETAIL]}…"
+    # Words of the request come back in it, and are read in terminals, which obey control characters.
+    said = "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in said)
+    body = Problem(title=titles.get(status, "Error"), status=status, code=code, detail=said)
     return JSONResponse(
         body.model_dump(), status, headers=dict(headers), media_type="application/problem+json"
     )

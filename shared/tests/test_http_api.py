@@ -76,6 +76,7 @@ def app_with(probes: dict[str, Callable[[], Awaitable[bool]]] | None = None) -> 
             "differs": StateMismatch("the broker holds 3"),
             "other": TradingError("something"),
             "own": ProblemError(404, "unknown_job", "there is no job 'x'"),
+            "echo": InvalidSymbol("\x1b[2J\ud800\n" + "x" * 5_000 + " is no symbol"),
         }[kind]
 
     return app
@@ -202,6 +203,12 @@ def test_every_error_is_a_problem_with_a_stable_code(kind: str, status: int, cod
     assert answer.json()["code"] == code
     assert answer.json()["status"] == status
     assert answer.json()["detail"]
+
+
+def test_words_that_come_back_in_an_error_are_one_short_line_that_no_terminal_obeys() -> None:
+    detail = ask("GET", "/fail/echo", "read").json()["detail"]
+
+    assert detail == "\ufffd[2J\ufffd " + "x" * 994 + "…"
 
 
 def test_a_pause_is_asked_for_in_whole_seconds_and_never_zero() -> None:
