@@ -169,6 +169,19 @@ def test_a_line_that_nobody_can_draw_is_refused_with_the_mend(
     talk(room, conversation)
 
 
+def test_lines_up_to_a_day_that_has_not_come_end_today(room: Room) -> None:
+    room.market.keep(*(a_bar("AAPL", minute) for minute in range(20)))
+    room.market.clock.set(a_bar("AAPL", 20).start_at)
+
+    async def conversation(http: httpx.AsyncClient) -> None:
+        asked = "/indicators/AAPL?names=sma20"
+        until_now = (await http.get(asked, headers=READ)).json()
+        assert len(until_now["start_at"]) == 20
+        assert (await http.get(f"{asked}&end=9999-12-31", headers=READ)).json() == until_now
+
+    talk(room, conversation)
+
+
 def test_lines_of_a_symbol_without_bars_are_empty(room: Room) -> None:
     async def conversation(http: httpx.AsyncClient) -> None:
         body = (await http.get("/indicators/MSFT?names=sma20", headers=READ)).json()

@@ -287,7 +287,8 @@ def router(
         asked = [name.strip() for name in names.split(",") if name.strip()]
         count = limit + memory_of(asked)
         now = clock.now()
-        until_at = now if end is None else min(now, _end_of(end))
+        # The last day that a date can name has no end in UTC.
+        until_at = now if end is None or end >= exchange_day(now) else _end_of(end)
 
         def read() -> tuple[list[str], list[LineBody]]:
             block = history.last(
