@@ -11,10 +11,12 @@ import asyncio
 import contextlib
 import hmac
 import importlib.metadata
+import re
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import date
 from enum import IntEnum
 from typing import Annotated, Any
 
@@ -24,7 +26,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -53,6 +55,7 @@ MOST_GUESSES = 30
 GUESSES_WITHIN_S = 60.0
 LIVE_PATH = "/settings/live"
 _LONGEST_DETAIL = 1_000
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 ALLOWED_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _SECURITY_HEADERS = [
     (b"cache-control", b"no-store"),
@@ -142,6 +145,16 @@ class Guesses:
             return None
         return GUESSES_WITHIN_S - (now_s - oldest_s)
 
+
+def _plain_day(given: object) -> object:
+    # pydantic itself reads a number as seconds since 1970, and what was meant as a price as a day.
+    if not (isinstance(given, str) and _DAY.fullmatch(given)) and type(given) is not date:
+        raise ValueError("write a day like 2026-01-15")
+    return given
+
+
+# A day in a request.
+Day = Annotated[date, BeforeValidator(_plain_day)]
 
 _bearer = HTTPBearer(auto_error=False)
 

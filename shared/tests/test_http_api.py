@@ -15,6 +15,7 @@ from pydantic import BaseModel, SecretStr
 from shared.adapters.http_api import (
     MAX_BODY_BYTES,
     MOST_GUESSES,
+    Day,
     ProblemError,
     Role,
     Tokens,
@@ -228,6 +229,20 @@ def test_a_body_that_is_wrong_names_the_field_and_does_not_repeat_the_value() ->
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert answer.json()["detail"].startswith("quantity: ")
     assert "my-secret" not in answer.text
+
+
+@pytest.mark.parametrize("given", ["0", "1e-311", "1767571200", "2026-1-5", "20260105", "today"])
+def test_a_day_is_written_as_a_day_and_no_number_passes_for_one(given: str) -> None:
+    app = app_with()
+
+    @app.get("/day")
+    async def day(on: Day) -> str:
+        return on.isoformat()
+
+    answer = ask("GET", f"/day?on={given}", app=app)
+    assert answer.status_code == 422
+    assert "write a day like 2026-01-15" in answer.json()["detail"]
+    assert ask("GET", "/day?on=2026-01-05", app=app).json() == "2026-01-05"
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[]", b"null", b""])

@@ -16,7 +16,7 @@ from scheduler.pipeline import PipelineRun, stage_times
 from scheduler.ports import Days, JobStore, PipelineReads
 from scheduler.runs import Budget, Heartbeat, JobHistory, Pause, Run, requested_run_id
 from scheduler.service import Timekeeper
-from shared.adapters.http_api import ProblemError, Role, requires
+from shared.adapters.http_api import Day, ProblemError, Role, requires
 from shared.domain.calendar import TradingCalendar, TradingWindow
 from shared.domain.errors import Rejected
 from shared.ports import Clock, Ids
@@ -411,7 +411,7 @@ def router(
         )
 
     @routes.get("/reports/{session_on}", tags=["reports"], dependencies=read)
-    async def report(session_on: date) -> ReportBody:
+    async def report(session_on: Day) -> ReportBody:
         """What a person should read about an exchange day, as text and as one HTML page; made when asked for."""
         session = calendar.session_on(session_on)
         if session is None or session.open_at > clock.now():

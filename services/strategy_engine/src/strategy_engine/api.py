@@ -14,7 +14,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.adapters.http_api import ProblemError, Role, requires
+from shared.adapters.http_api import Day, ProblemError, Role, requires
 from shared.domain.bar_blocks import from_epoch_us
 from shared.domain.calendar import NEW_YORK
 from shared.domain.corporate_actions import Adjustment, exchange_day
@@ -276,7 +276,7 @@ def router(
         names: Annotated[str, Query(max_length=200)],
         timeframe: Annotated[str | None, Query(max_length=10)] = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 200,
-        end: date | None = None,
+        end: Day | None = None,
     ) -> LinesBody:
         """Lines over a symbol's newest stored bars, in the shares of today; `names` are separated by commas.
 

@@ -15,7 +15,7 @@ from data_collector.api.rooms import Rooms
 from data_collector.api.said import MAX_LIMIT, ApiBar, api_bar, instant
 from data_collector.boundary import admit
 from data_collector.ports import CollectedBars
-from shared.adapters.http_api import ProblemError, Role, requires
+from shared.adapters.http_api import Day, ProblemError, Role, requires
 from shared.domain.bar_blocks import BarBlock
 from shared.domain.bars import Bar
 from shared.domain.corporate_actions import (
@@ -164,7 +164,7 @@ def add_bars(routes: APIRouter, rooms: Rooms) -> None:
         end: str | None = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 100,
         adjustment: str = Adjustment.NONE.value,
-        as_of: date | None = None,
+        as_of: Day | None = None,
     ) -> ApiBars:
         """Stored bars of a symbol: the newest ones, or from `start` on, oldest first.
 

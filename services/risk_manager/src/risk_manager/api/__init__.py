@@ -7,7 +7,6 @@ operate. Money, prices and quantities are texts, since they are exact; ratios ar
 from __future__ import annotations
 
 import re
-from datetime import date
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header
@@ -40,7 +39,7 @@ from risk_manager.api.views import (
 )
 from risk_manager.ports import LimitsConflict, ThrottleConflict, VersionConflict
 from risk_manager.service import Halted, RiskManager
-from shared.adapters.http_api import ProblemError, Role, requires
+from shared.adapters.http_api import Day, ProblemError, Role, requires
 from shared.domain.decisions import TradingMode
 from shared.domain.errors import InvalidInput
 from shared.ports import Ids
@@ -148,7 +147,7 @@ def make_router(manager: RiskManager, account: str, ids: Ids) -> APIRouter:
 
     @router.get("/reports", dependencies=[requires(Role.READ)])
     async def reports(
-        limit: Annotated[int, Field(ge=1, le=500)] = 100, before: date | None = None
+        limit: Annotated[int, Field(ge=1, le=500)] = 100, before: Day | None = None
     ) -> ReportList:
         """The risk reports of past days, newest first; one is written five minutes after each close."""
         found = await manager.reports(limit=limit + 1, before=before)
@@ -159,7 +158,7 @@ def make_router(manager: RiskManager, account: str, ids: Ids) -> APIRouter:
         )
 
     @router.get("/reports/{on}", dependencies=[requires(Role.READ)])
-    async def report(on: date) -> ReportView:
+    async def report(on: Day) -> ReportView:
         """The risk report of one exchange day."""
         found = await manager.reports(limit=1, on=on)
         if not found:

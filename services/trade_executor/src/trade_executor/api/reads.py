@@ -6,12 +6,11 @@ broker is away.
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from shared.adapters.http_api import ProblemError, Role, requires
+from shared.adapters.http_api import Day, ProblemError, Role, requires
 from shared.domain.symbols import parse_symbol
 from shared.domain.timeframes import Timeframe
 from shared.ports import LatestBars
@@ -126,7 +125,7 @@ def add_reads(
         )
 
     @routes.get("/performance", dependencies=[requires(Role.READ)])
-    async def list_performance(limit: Limit = 100, before: date | None = None) -> Performance:
+    async def list_performance(limit: Limit = 100, before: Day | None = None) -> Performance:
         """Closed trades by day, newest first: wins, losses, profit factor, expectancy."""
         days = await store.performances.newest(before, limit + 1)
         return Performance(

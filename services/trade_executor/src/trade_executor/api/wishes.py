@@ -7,13 +7,13 @@ not asked here, and neither whether the broker has it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.adapters.http_api import ProblemError, Role
+from shared.adapters.http_api import Day, ProblemError, Role
 from shared.domain.errors import InvalidInput
 from shared.domain.ids import manual_signal_id
 from shared.domain.money import parse_number, parse_price
@@ -154,7 +154,7 @@ class PerformanceWish(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    day_on: date
+    day_on: Day
 
 
 def manual_order(
