@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -286,10 +285,13 @@ FLAT = (100.0, 101.0, 99.0, 100.0, 1_000_000)
 
 
 @pytest.fixture
-def make_desk(
-    settings_for: SettingsFor, account: str, calendar: TradingCalendar, tmp_path: Path
-) -> MakeDesk:
+def make_desk(settings_for: SettingsFor, account: str, calendar: TradingCalendar) -> MakeDesk:
     """`async with make_desk(minutes) as desk`: everything stands, the executor READY before the first step."""
+    return desks_of(settings_for, account, calendar)
+
+
+def desks_of(settings_for: SettingsFor, account: str, calendar: TradingCalendar) -> MakeDesk:
+    """What makes the desks of that account."""
 
     @contextlib.asynccontextmanager
     async def desk(
