@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 
 import orjson
@@ -10,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.adapters.postgres import Outbox
-from shared.domain.decisions import Approved, Review
+from shared.domain.decisions import Approved, Check, Review
 from shared.domain.money import plain
 from shared.messages import REVIEW, REVIEWS
 
@@ -22,9 +23,13 @@ INSERT INTO risk_manager.decisions (
 VALUES (
     :account, :decision_id, :signal_id, :source, :review_id, :at, :at, 'approved', 'test', :symbol, :side, :purpose,
     :quantity, :type, :time_in_force, :limit_price, :stop_price, :stop_loss, :take_profit, :reference_price, :act_from,
-    :act_until, :trade_on, '[]', CAST(:figures AS jsonb))
+    :act_until, :trade_on, CAST(:checks AS jsonb), CAST(:figures AS jsonb))
 ON CONFLICT DO NOTHING
 """)
+
+
+# What an entry's approval says of how far from the last price it may be.
+COLLAR = Check("PRICE_COLLAR", True, 0.2, 0.0, "of the last price", "at most 20.00%")
 
 
 async def announce_review(
@@ -66,6 +71,7 @@ async def announce_review(
                 "act_from": approved.act_from,
                 "act_until": approved.act_until,
                 "trade_on": approved.act_from.date(),
+                "checks": orjson.dumps([asdict(check) for check in approved.checks]).decode(),
                 "figures": orjson.dumps(
                     {
                         "limits_version": str((limits_versions or {}).get(approved.signal_id, 0)),

@@ -42,9 +42,12 @@ ORDER = OrderRecord(
 
 
 def changed(
-    change: OrderChange, intent: Intent = ENTRY, order: OrderRecord | None = ORDER
+    change: OrderChange,
+    intent: Intent = ENTRY,
+    order: OrderRecord | None = ORDER,
+    collar: Decimal | None = Decimal("0.2"),
 ) -> Intent | Problem:
-    return replacement(intent, order, change, account="paper", generation=1, at=NOW)
+    return replacement(intent, order, change, account="paper", generation=1, collar=collar, at=NOW)
 
 
 def test_a_replacement_is_a_wish_of_its_own_that_names_what_it_replaces() -> None:
@@ -80,6 +83,40 @@ def test_what_cannot_be_asked_of_a_standing_order_is_said(change: OrderChange, c
 
 def test_a_higher_limit_is_free_as_long_as_it_commits_no_more_money() -> None:
     assert isinstance(changed(OrderChange(quantity=Decimal(9), limit_price=Decimal(110))), Intent)
+
+
+STOPPED = replace(ENTRY, type=OrderType.STOP_LIMIT, stop_price=Decimal(99))
+TRAILING = replace(ENTRY, type=OrderType.TRAILING_STOP, limit_price=None, trail_percent=Decimal(2))
+
+
+@pytest.mark.parametrize(
+    ("intent", "change"),
+    [
+        (ENTRY, OrderChange(quantity=Decimal(1), limit_price=Decimal(1000))),
+        (ENTRY, OrderChange(limit_price=Decimal(80))),
+        (STOPPED, OrderChange(quantity=Decimal(1), stop_price=Decimal(122))),
+        (TRAILING, OrderChange(trail=Decimal(21))),
+        (replace(TRAILING, trail_percent=None, trail_price=Decimal(2)), OrderChange(trail=Decimal(21))),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_price_of_an_entry_goes_no_further_from_where_it_was_decided_than_risk_allowed(
+    intent: Intent, change: OrderChange
+) -> None:
+    answer = changed(change, intent)
+    assert isinstance(answer, Problem)
+    assert answer.code == "price_collar"
+    assert isinstance(changed(change, intent, collar=Decimal(10)), Intent)
+
+
+def test_where_no_collar_was_stored_the_price_of_an_entry_stays_and_its_shares_may_be_fewer() -> (
+    None
+):
+    dearer, fewer = OrderChange(limit_price=Decimal(99)), OrderChange(quantity=Decimal(9))
+    answer = changed(dearer, collar=None)
+    assert isinstance(answer, Problem)
+    assert answer.code == "price_collar"
+    assert isinstance(changed(fewer, collar=None), Intent)
 
 
 def test_an_exit_may_ask_for_any_price_but_for_no_more_shares() -> None:

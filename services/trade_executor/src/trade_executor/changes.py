@@ -1,7 +1,8 @@
 """What may a person do to an order that stands?
 
 Taking back and asking for less are always allowed while the order lives. Asking for more is a new wish and takes the
-road through risk: a replacement never commits more than was approved for the order it replaces.
+road through risk: a replacement never commits more than was approved for the order it replaces, and the price of an entry
+stays as near the one it was decided at as risk's collar asked.
 """
 
 from __future__ import annotations
@@ -51,9 +52,14 @@ def replacement(
     *,
     account: str,
     generation: int,
+    collar: Decimal | None,
     at: datetime,
 ) -> Intent | Problem:
-    """The intent that takes the place of `intent`, whose `order` stands at the broker, or why there is none."""
+    """The intent that takes the place of `intent`, whose `order` stands at the broker, or why there is none.
+
+    Args:
+        collar: how far from its reference price risk lets an entry be, as a fraction of it; None where that is not stored.
+    """
     obstacle = obstacle_to_cancel(intent)
     if obstacle is not None:
         return obstacle
@@ -84,7 +90,7 @@ def replacement(
         sent_at=None,
         replaces=intent.client_order_id,
     )
-    return _obstacle(intent, order, changed, change) or changed
+    return _obstacle(intent, order, changed, change, collar) or changed
 
 
 def obstacle_to_moving(mode: TradingMode | None, halt_note: str | None) -> Problem | None:
@@ -189,7 +195,11 @@ def _problem_with_price(moved: Intent, last_price: Decimal | None) -> Problem | 
 
 
 def _obstacle(
-    intent: Intent, order: OrderRecord, changed: Intent, change: OrderChange
+    intent: Intent,
+    order: OrderRecord,
+    changed: Intent,
+    change: OrderChange,
+    collar: Decimal | None,
 ) -> Problem | None:
     if change.trail is not None and intent.type is not OrderType.TRAILING_STOP:
         return Problem("trail", f"a {intent.type.value} order does not trail", "leave trail out")
@@ -217,6 +227,25 @@ def _obstacle(
             "commits_more", f"risk approved {plain(_cost(intent))} dollars and {plain(intent.quantity)} shares",
             f"ask for no more than that, or {_ANEW}, which risk reviews",
         )  # fmt: skip
+    return _price_too_far(changed, change, collar) if is_entry else None
+
+
+def _price_too_far(changed: Intent, change: OrderChange, collar: Decimal | None) -> Problem | None:
+    """Why an entry may not have its new limit, stop or trail; None when it may."""
+    reference, asked = changed.reference_price, []
+    for name, price in (("limit", change.limit_price), ("stop", change.stop_price)):
+        if price is not None:
+            asked.append((f"a {name} of {plain(price)}", abs(price - reference) / reference))
+    if change.trail is not None:
+        share = change.trail / (100 if changed.trail_percent is not None else reference)
+        asked.append((f"a trail of {plain(change.trail)}", share))
+    for what, away in asked:
+        if collar is None or away > collar:
+            most = "no price but that was approved" if collar is None else f"at most {collar:.2%}"
+            return Problem(
+                "price_collar", f"{what} is {away:.2%} away from {plain(reference)}, which the entry was decided at; {most}",
+                f"name a price nearer to it, or {_ANEW}, which risk reviews",
+            )  # fmt: skip
     return None
 
 

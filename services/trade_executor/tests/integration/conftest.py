@@ -25,7 +25,7 @@ from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
 from shared.messages import BELL_REVIEWS
 from shared.testing.halt import FakeHalt
-from shared.testing.reviews import announce_review
+from shared.testing.reviews import COLLAR, announce_review
 from shared.testing.time import FakeClock
 from simulator.orders import BookRules
 from simulator.testing import (
@@ -125,7 +125,7 @@ class Desk:
             reference_price=Decimal(100),
             act_from=now,
             act_until=now + timedelta(minutes=2),
-            checks=(),
+            checks=(COLLAR,),
         )
         return replace(entry, **changes)
 

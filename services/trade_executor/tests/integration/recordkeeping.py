@@ -25,7 +25,7 @@ from shared.domain.orders import OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
 from shared.testing.bus import CountedBells
 from shared.testing.halt import FakeHalt
-from shared.testing.reviews import announce_review
+from shared.testing.reviews import COLLAR, announce_review
 from shared.testing.time import FakeClock, InstantTimer
 from simulator.orders import Submit
 from simulator.testing import OPEN_AT
@@ -93,7 +93,7 @@ class Desk:
         approved = Approved(
             f"dec-{signal}", signal, self.account, AAPL, Side.BUY, Purpose.ENTRY, TEN,
             OrderType.MARKET, TimeInForce.GTC, None, None, Decimal(90), Decimal(120), Decimal(100),
-            now, now + timedelta(minutes=5), (),
+            now, now + timedelta(minutes=5), (COLLAR,),
         )  # fmt: skip
         self.reviews += 1
         review = Review(

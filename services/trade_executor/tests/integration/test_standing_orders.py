@@ -156,6 +156,9 @@ def test_a_standing_order_is_replaced_once_however_often_it_is_asked_for(
         assert (await api.get(path)).json()["state"] == "REPLACED"
         dearer = await api.patch(f"/orders/{new['client_order_id']}", json={"limit_price": "200"})
         assert (dearer.status_code, dearer.json()["code"]) == (422, "commits_more")
+        fewer_at_any_price = {"limit_price": "700", "qty": "1"}
+        dear = await api.patch(f"/orders/{new['client_order_id']}", json=fewer_at_any_price)
+        assert (dear.status_code, dear.json()["code"]) == (422, "price_collar")
         statuses = [o["status"] for o in desk.sim.book()["orders"]]
         assert statuses == ["replaced", "new"]
 

@@ -211,7 +211,7 @@ def add_changes(routes: APIRouter, desk: Desk) -> None:
         role: Operate,
         idempotency_key: Key = None,
     ) -> Any:
-        """Put another order in the place of one that stands, for no more than risk approved.
+        """Put another order in the place of one that stands, for no more than risk approved, and an entry within its collar.
 
         With take_profit or stop_loss the target or stop of what a bracket brought moves (202 with the entry): what rests is
         cancelled and a pair at the new prices takes its place. Refused while trading is halted, and where the last price

@@ -289,12 +289,21 @@ class Requests(Tables):
             return Problem(
                 "being_replaced", "the order is being replaced already", "wait for that to end"
             )
+        collar = await self._one(
+            connection,
+            """SELECT CAST(checked ->> 'limit' AS numeric) AS of
+                FROM risk_manager.v_decisions d, jsonb_array_elements(d.checks) checked
+                WHERE d.account = :account AND d.decision_id = :decision AND d.outcome = 'approved'
+                  AND checked ->> 'code' = 'PRICE_COLLAR'""",
+            decision=intent.decision_id,
+        )
         return replacement(
             intent,
             None if order is None else order_of(order),
             change,
             account=self.account,
             generation=1 + max(int(row.generation) for row in rows),
+            collar=None if collar is None else collar.of,
             at=at,
         )
 
