@@ -279,6 +279,13 @@ def test_an_unknown_order_is_posted_again_only_after_an_answered_look_up_and_whi
     assert not may_be_posted_again(replace(unknown, state=IntentState.ACKED), circumstances())
 
 
+def test_an_unknown_entry_is_not_posted_again_once_an_exit_was_decided() -> None:
+    unknown: dict[str, Any] = {"state": IntentState.UNKNOWN, "posts": 1, "probes": 6}
+    left = circumstances(has_unknown_in_symbol=True, is_left_since=True)
+    assert not may_be_posted_again(an_intent(**unknown), left)
+    assert may_be_posted_again(replace(an_exit(), **unknown), left)
+
+
 def test_work_goes_protection_then_exits_then_entries_each_as_decided() -> None:
     kinds = [IntentPurpose.ENTRY, IntentPurpose.EXIT, IntentPurpose.PROTECT, IntentPurpose.EXIT]
     assert order_of_work(enumerate(kinds)) == [2, 1, 3, 0]

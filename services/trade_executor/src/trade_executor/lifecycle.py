@@ -349,6 +349,8 @@ class Circumstances:
     unlike_approval: str | None = None
     # Signed shares held in the symbol.
     position: Decimal = ZERO
+    # An exit of the symbol was decided after it.
+    is_left_since: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,10 +430,11 @@ def may_be_posted_again(intent: Intent, seen: Circumstances) -> bool:
     """Whether an UNKNOWN intent may be POSTed once more under the same id.
 
     The broker's uniqueness check then proves the outcome. Never more POSTs than probes were answered,
-    plus the first.
+    plus the first. No entry that somebody has wished to be out of since: it would be bought after that wish.
     """
     return (
         intent.state is IntentState.UNKNOWN
+        and not (intent.purpose is IntentPurpose.ENTRY and seen.is_left_since)
         and intent.posts < 1 + intent.probes
         and isinstance(may_leave(intent, replace(seen, has_unknown_in_symbol=False)), Go)
     )

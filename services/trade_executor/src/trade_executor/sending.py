@@ -369,7 +369,9 @@ class Sender:
             obstacles = await self._in_the_way_of(intent)
             if not self._blocked_by(obstacles):
                 self._waited_for.discard(intent.client_order_id)
-                return quantity_to_exit(intent, obstacles.position)
+                shares = quantity_to_exit(intent, obstacles.position)
+                # What nobody could find may have filled all the same: then there is something to sell.
+                return shares if shares or not obstacles.unknown else None
             achieved = await self._cancel(obstacles.open_orders)
             achieved |= await self._probe(obstacles.unknown)
             if achieved:

@@ -25,6 +25,7 @@ from services.trade_executor.tests.integration.splitting import (
     holds,
     told,
 )
+from shared.adapters.clocks import MonotonicTimer
 from shared.domain.decisions import Purpose
 from shared.domain.orders import (
     IntentState,
@@ -35,7 +36,7 @@ from shared.domain.orders import (
     Side,
     TimeInForce,
 )
-from trade_executor.lifecycle import End, Go, Intent
+from trade_executor.lifecycle import End, ExecutorState, Go, Intent
 
 __all__ = ["play"]
 
@@ -343,6 +344,60 @@ def test_a_second_exit_waits_for_the_first_to_be_gone_and_both_never_sell_more_t
         assert desk.floor.book.positions[AAPL].quantity == 6
 
     play(scenario, allow_short=True)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [{}, {"type": OrderType.LIMIT, "limit_price": Decimal(130), "time_in_force": TimeInForce.GTC}],
+    ids=["market", "limit"],
+)
+def test_exits_that_together_close_no_more_than_is_held_stand_beside_each_other(
+    play: Play, terms: dict[str, Any]
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held()
+        for signal, shares in (("strategy", 6), ("day-end", 4)):
+            await desk.leaving(signal, Decimal(shares), **terms)
+            await desk.work()
+        assert sum(shares for _, _, _, shares, _ in desk.resting()) == TEN
+        desk.floor.bar(140)
+        assert (await desk.compare()).positions_agree
+        assert (await desk.store.ledger.holdings())[0] == {}
+
+    play(scenario, allow_short=True)
+
+
+@pytest.mark.prove
+def test_an_exit_outlasts_an_entry_that_nobody_can_find_and_that_is_never_sent_again(
+    play: Play,
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        entry = await desk.sending("sig-1")
+        await desk.store.outgoing.record_unknown(entry, "timeout", at=desk.clock.now())
+        wish = await desk.leaving("out")
+        terms, timer = desk.store.terms, MonotonicTimer()
+        for state in (ExecutorState.RECONCILING, ExecutorState.READY):
+            await terms.set_state(state, "t", epoch=desk.epoch, at=desk.clock.now())
+            # A round of look-ups takes fifteen seconds.
+            give_up_s = timer.monotonic_s() + 17
+            while timer.monotonic_s() < give_up_s:
+                await desk.sender.work()
+                await timer.sleep(0.1)
+            assert [(kind, how) for kind, how, _ in await desk.states()] == [
+                ("entry", "UNKNOWN"),
+                ("exit", "PENDING"),
+            ]
+        # It has arrived after all.
+        await desk.broker.submit(entry.request(), lambda: None)
+        desk.floor.bar()
+        await desk.compare()
+        await desk.work()
+        desk.floor.bar()
+        assert (await desk.compare()).positions_agree
+        assert (await desk.store.ledger.holdings())[0] == {}
+        assert wish.signal_id in {row["signal_id"] for row in await desk.store.reads.find_orders()}
+
+    play(scenario)
 
 
 @pytest.mark.parametrize("is_later", [False, True], ids=["due", "due later"])

@@ -124,13 +124,26 @@ class Outgoing(Tables):
     async def make_way(self, exit_intent: Intent, *, at: datetime) -> Obstacles:
         """Withdraw what is unsent in the exit's symbol, ask to cancel what is open, and say what remains.
 
-        Exits that were decided before it stay, since each sells its part, unless this one is for everything: one of them
-        that leaves later would only take it off the market again.
+        Exits that were decided before it stay, since each sells its part: unsent ones unless this one is for everything,
+        which they would only take off the market again, open ones unless all together would close more than is held.
         """
 
         async def work(connection: AsyncConnection) -> Obstacles:
             mine = {"symbol": exit_intent.symbol, "mine": exit_intent.client_order_id, "at": at}
             held = abs(await self._position(connection, exit_intent.symbol))
+            beside = await self._one(
+                connection,
+                f"""SELECT coalesce(sum(shares), 0) AS shares FROM (
+                        SELECT max(o.quantity - o.filled_quantity) AS shares
+                        FROM {SCHEMA}.orders o JOIN {SCHEMA}.intents i
+                            ON i.account = o.account AND i.client_order_id = o.intent_id
+                        WHERE o.account = :account AND o.symbol = :symbol AND o.status NOT IN {FINAL}
+                          AND o.intent_id <> :mine AND i.purpose = 'exit'
+                        GROUP BY o.intent_id) one""",
+                symbol=exit_intent.symbol,
+                mine=exit_intent.client_order_id,
+            )
+            assert beside is not None
             await self._do(
                 connection,
                 f"""UPDATE {SCHEMA}.intents SET state = 'CANCELLED_UNSENT', ended_at = :at,
@@ -147,8 +160,12 @@ class Outgoing(Tables):
                 f"""UPDATE {SCHEMA}.orders SET cancel_asked_at = coalesce(cancel_asked_at, :at)
                     WHERE account = :account AND symbol = :symbol AND status NOT IN {FINAL}
                       AND intent_id IS NOT NULL AND intent_id <> :mine
+                      AND NOT (:all_fit AND cancel_asked_at IS NULL AND intent_id IN (
+                          SELECT client_order_id FROM {SCHEMA}.intents
+                          WHERE account = :account AND symbol = :symbol AND purpose = 'exit'))
                     RETURNING {ORDER_COLUMNS}""",
                 **mine,
+                all_fit=beside.shares + exit_intent.quantity <= held,
             )
             unknown = await self._all(
                 connection,
@@ -298,6 +315,9 @@ class Outgoing(Tables):
                         AND (kind = 'CLOCK' OR (kind = 'SESSION' AND subject = :today))) AS disputed,
                     EXISTS (SELECT FROM {SCHEMA}.intents WHERE account = :account AND symbol = :symbol
                         AND state IN ('SENDING', 'UNKNOWN') AND client_order_id <> :mine) AS unknown,
+                    EXISTS (SELECT FROM {SCHEMA}.intents WHERE account = :account AND symbol = :symbol
+                        AND purpose = 'exit' AND sequence > (SELECT sequence FROM {SCHEMA}.intents
+                            WHERE account = :account AND client_order_id = :mine)) AS is_left_since,
                     coalesce((d.figures ->> 'limits_version')::int, 0) < (
                         SELECT max(version) FROM risk_manager.v_limit_changes
                         WHERE account = :account) AS limits_changed,
@@ -327,6 +347,7 @@ class Outgoing(Tables):
             limits_have_changed=bool(row.limits_changed),
             unlike_approval=unlike_approval(intent, _approval(row)),
             position=row.position or Decimal(0),
+            is_left_since=row.is_left_since,
         )
 
     # ------------------------------------------------------------------ what came of sending
