@@ -14,6 +14,7 @@ from threading import Thread
 import pytest
 
 from shared.adapters.clocks import WallClock
+from shared.domain.errors import Misconfigured
 from trader.cli import main
 from trader.commands.checking import clock_complaint, examine
 from trader.commands.lifecycle import refuse_beside_demo
@@ -24,6 +25,7 @@ from trader.runtime.instance import Instance
 from trader.runtime.interface import RuntimeName
 from trader.runtime.local import LocalRuntime
 from trader.runtime.places import project_folder
+from trader.runtime.schema import require_newest
 from trader.runtime.stack import why_not_ready
 from trader.runtime.waiting import wait_until
 from trader.testing.projects import act_on
@@ -270,3 +272,14 @@ def test_beside_a_demo_nothing_is_started_that_would_be_told_of_the_persons_acco
         return
     with pytest.raises(AlreadyRunning, match="end it with make stop"):
         refuse_beside_demo(runtime, service)
+
+
+def test_a_database_at_the_step_of_an_older_image_is_told_to_be() -> None:
+    migrations = project_folder() / "migrations"
+    newest = max(file.name for file in (migrations / "versions").glob("[0-9]*.py"))[:4]
+    require_newest(newest, migrations)
+
+    with pytest.raises(
+        Misconfigured, match=f"version 0001 and this source needs {newest}: .* make build"
+    ):
+        require_newest("0001", migrations)

@@ -18,6 +18,7 @@ from trader.runtime.instance import DASHBOARD, DATABASE, SERVICES, Instance
 from trader.runtime.interface import Runtime
 from trader.runtime.restoring import begin_anew, refuse_broken_off
 from trader.runtime.runtimes import runtime_of
+from trader.runtime.schema import require_newest
 
 app = typer.Typer()
 db_app = typer.Typer(
@@ -40,6 +41,7 @@ def migrate(as_json: JsonOption = False) -> None:
     with runtime.database(_say):
         runtime.migrate()
         revision = _revision(runtime)
+    require_newest(revision, runtime.instance.project / "migrations")
     _result({"revision": revision}, as_json, f"the database is at step {revision}")
 
 

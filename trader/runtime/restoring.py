@@ -40,7 +40,7 @@ from trader.runtime.credentials import OWNER, SUPERUSER
 from trader.runtime.errors import AlreadyRunning, NotFound, StackError
 from trader.runtime.instance import BEFORE, DATABASE, Instance
 from trader.runtime.places import settings_file_of
-from trader.runtime.schema import BROKEN_OFF, head_of
+from trader.runtime.schema import BROKEN_OFF, require_newest
 
 if TYPE_CHECKING:
     from trader.runtime.interface import Runtime
@@ -241,13 +241,7 @@ def _judge(runtime: Runtime, database: str, say: Say) -> None:
     client = runtime.postgres_client("psql", SUPERUSER, database, terminal=False)
     words = client.command("-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1")
     found = run_tool(words, client.environment, stdin=f"{rows} \\gexec\n".encode()).decode().strip()
-    wanted = head_of(runtime.instance.project / "migrations")
-    if found != wanted:
-        # An image that is older than this source brings another database up to date, or this one to its own version.
-        raise Misconfigured(
-            f"it was brought to version {found or 'none'} and this source needs {wanted}: the image is of another version, "
-            "make build first"
-        )
+    require_newest(found, runtime.instance.project / "migrations")
 
 
 @contextmanager

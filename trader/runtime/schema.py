@@ -92,9 +92,18 @@ def bring_up_to_date(server: Server, migrations: Path, database: str = DATABASE)
             ) from error
 
 
-def head_of(migrations: Path) -> str | None:
-    """The version that the last step in `migrations` leads to."""
-    return ScriptDirectory(str(migrations)).get_current_head()
+def require_newest(found: str, migrations: Path) -> None:
+    """Refuse a database that was brought up to date by an image that is older than this source, or newer.
+
+    Raises:
+        Misconfigured: `found` is not the version that the last step in `migrations` leads to.
+    """
+    wanted = ScriptDirectory(str(migrations)).get_current_head()
+    if found != wanted:
+        raise Misconfigured(
+            f"the database was brought to version {found or 'none'} and this source needs {wanted}: the image is of "
+            "another version, make build first"
+        )
 
 
 def can_connect(server: Server) -> bool:
