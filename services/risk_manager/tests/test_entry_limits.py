@@ -429,6 +429,20 @@ def test_a_breach_in_reducing_flattens_nothing_again() -> None:
     assert [type(d.answer) for d in outcome.decisions] == [Refused]
 
 
+def test_an_order_by_hand_that_is_answered_a_day_late_makes_no_loss_of_two_days() -> None:
+    yesterday = NOW - timedelta(days=1)
+    book = a_book(
+        cash=93_500,
+        holdings=[a_holding("MSFT", 10, stop=95)],
+        last_mark=a_mark(96_500, 100_000, day=100_000, at=yesterday),
+    )
+    order = replace(a_manual_order("MSFT", side=Side.SELL, quantity=1), requested_at=yesterday)
+
+    outcome = review_manual(order, book, a_market(PRICES), some_limits(), a_venue(), NOW)
+
+    assert (outcome.mark.day_equity, outcome.reduce_because) == (Decimal(96_500), None)
+
+
 def test_the_day_begins_with_the_last_mark_before_it() -> None:
     yesterday = a_mark(99_000, 120_000, day=105_000, at=NOW - timedelta(days=1))
     today = a_mark(99_000, 120_000, day=105_000)

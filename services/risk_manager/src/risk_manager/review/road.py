@@ -95,13 +95,15 @@ def review_manual(
     """Answer an order that a person asked for: as given or not at all, never resized.
 
     A buy may add to what is held, since it names its quantity; a sale is always an exit, so nothing is sold short by hand.
+    It is answered by the account as it is now, however long ago it was asked for: two days' losses are not one day's.
     """
 
     def wishes(exposure: Exposure) -> list[Wish]:
         return [manual_of(order, exposure)]
 
     in_force = limits.with_stored(book.limit_changes)
-    return _review(source_of(order), order.requested_at, wishes, book, market, in_force, venue, now)
+    at = max(now, order.requested_at)
+    return _review(source_of(order), at, wishes, book, market, in_force, venue, now)
 
 
 def review_flatten(
