@@ -209,7 +209,7 @@ def test_a_backup_that_cannot_be_written_ends_in_the_writers_own_sentence(
         settings, timer = load_settings(told), MonotonicTimer()
         async with open_database(settings, timer, application="t") as database:
             upkeep = MachineUpkeep(database, tmp_path, timedelta(days=1), FakeClock())
-            with pytest.raises(Rejected, match=r"the database gave no snapshot: .*password"):
+            with pytest.raises(Rejected, match=r"the database was not read to its end .*password"):
                 await upkeep.back_up()
 
     in_the_services_loop(scenario())
