@@ -53,7 +53,7 @@ class Risk:
     async def bar(self, market: Market, *wishes: Any) -> Outcome:
         """A bar has closed: what is answered, which the executor then takes."""
         outcome = await self.decided(market, *wishes)
-        await self.desk.store.reviews.take(at=self.desk.clock.now())
+        await self.desk.store.reviews.take(at=self.desk.clock.now(), halt_note=None)
         return outcome
 
     async def decided(self, market: Market, *wishes: Any) -> Outcome:
@@ -196,7 +196,7 @@ def test_a_move_from_before_a_split_is_void(play: Play) -> None:
             # Before the executor has read the move, and after it.
             book, _ = await risk.seen(risk.market(10.3, TEN_FOR_ONE))
             assert [entry.stop for entry, _ in book.holdings[0].covered] == [Decimal(9)]
-            await desk.store.reviews.take(at=desk.clock.now())
+            await desk.store.reviews.take(at=desk.clock.now(), halt_note=None)
         assert await stops(desk) == [Decimal(9)]
 
     play(scenario)

@@ -269,6 +269,9 @@ class Reconciler:
             await self._store.protection.withdraw_old_shares(
                 at=self._clock.now(), is_halted=is_halted
             )
+            await self._store.reviews.make_room_for_moved_stops(
+                at=self._clock.now(), halt_note=self._halt.note()
+            )
         await self._watch.look(has_compared=has_compared, is_halted=is_halted)
         await self._lending.begin()
         await self._store.terms.mark_reconciled(epoch=self._epoch, at=began_at)

@@ -172,7 +172,9 @@ class Executor:
     async def _take_reviews(self, ear: Ear, wake: Wake) -> None:
         async def work() -> bool:
             crashpoint("exec.received")
-            taken = await self._parts.store.reviews.take(at=self._parts.clock.now())
+            taken = await self._parts.store.reviews.take(
+                at=self._parts.clock.now(), halt_note=self._parts.halt.note()
+            )
             if taken.made_work:
                 crashpoint("intent.committed")
                 wake.set()

@@ -104,7 +104,7 @@ class Desk:
             await announce_review(connection, review, now)
 
         await self.risk.run(write)
-        await self.store.reviews.take(at=now)
+        await self.store.reviews.take(at=now, halt_note=self.halt.note())
         found = (await self.store.outgoing.work_at(now)).due
         return next(intent for intent in found if intent.signal_id == signal)
 

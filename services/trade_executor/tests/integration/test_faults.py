@@ -33,7 +33,7 @@ def our_orders(desk: Any) -> list[str]:
 
 async def sending_when_it_died(desk: Any) -> Intent:
     """The last holder's term, up to the commit that comes right before the POST."""
-    await desk.store.reviews.take(at=desk.clock.now())
+    await desk.store.reviews.take(at=desk.clock.now(), halt_note=None)
     [found] = (await desk.store.outgoing.work_at(desk.clock.now())).due
     intent: Intent = found
     now = desk.clock.now()
@@ -55,7 +55,7 @@ def test_a_sending_under_an_epoch_that_is_over_does_not_begin(make_desk: Any) ->
             await desk.restart()
             await desk.kill()
             await desk.review(desk.approved("sig-1"))
-            await desk.store.reviews.take(at=desk.clock.now())
+            await desk.store.reviews.take(at=desk.clock.now(), halt_note=None)
             [intent] = (await desk.store.outgoing.work_at(desk.clock.now())).due
             answer = await desk.store.outgoing.begin_sending(
                 intent, quantity=intent.quantity, epoch=old, now=desk.clock.now()
@@ -191,7 +191,7 @@ def test_an_intent_that_was_stored_but_not_sent_is_sent_once_after_a_restart(
             await desk.step(3)
             await desk.kill()
             await desk.review(desk.approved("sig-1"))
-            await desk.store.reviews.take(at=desk.clock.now())
+            await desk.store.reviews.take(at=desk.clock.now(), halt_note=None)
             await desk.restart()
             await desk.rest()
             assert len(our_orders(desk)) == 1

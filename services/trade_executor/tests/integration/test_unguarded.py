@@ -20,8 +20,10 @@ from services.trade_executor.tests.integration.splitting import (
     puts_them_into_new_shares,
     told,
 )
+from shared.domain.decisions import Review, StopMove
 from shared.domain.errors import OrderRejected
-from shared.domain.orders import Side
+from shared.domain.orders import OrderClass, OrderTerms, Side
+from shared.testing.reviews import announce_review
 
 __all__ = ["play"]
 
@@ -62,6 +64,22 @@ async def opened(desk: Desk) -> int:
         "SELECT count(*) AS many FROM trade_executor.differences WHERE account = :a AND kind = 'UNGUARDED'"
     )
     return int(rows[0].many)
+
+
+async def moves_the_stop(desk: Desk, stop: str) -> None:
+    """A review that moves the stop of the ten shares from 90, and that the executor has read."""
+    now = desk.clock.now()
+    move = StopMove("dec-sig", AAPL, Decimal(stop), Decimal(90), "the bar closed at 100")
+    review = Review(desk.account, f"evaluation:1Min:{stop}", now, (), (), (move,))
+    await desk.risk.run(lambda connection: announce_review(connection, review, now))
+    await desk.store.reviews.take(at=now, halt_note=desk.halt.note())
+
+
+async def set_halt(desk: Desk, *, by_note: bool, is_on: bool) -> None:
+    if by_note:
+        desk.halt.thrown = "a person halts everything" if is_on else None
+    else:
+        await set_mode(desk, "HALTED" if is_on else "ACTIVE", 2 if is_on else 3)
 
 
 async def set_mode(desk: Desk, mode: str, version: int) -> None:
@@ -312,5 +330,107 @@ def test_under_a_halt_a_stop_that_the_broker_has_put_into_the_new_shares_stays(p
         await set_mode(desk, "ACTIVE", 3)
         await look(desk, 3)
         assert guarded(desk) == [(Decimal(5), "180")]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("by_note", [False, True], ids=["mode", "note"])
+def test_a_stop_that_is_moved_under_a_halt_rests_where_it_was_until_the_halt_is_over(
+    play: Play, by_note: bool
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held()
+        await set_halt(desk, by_note=by_note, is_on=True)
+        await moves_the_stop(desk, "95")
+        await desk.work()
+        await look(desk, 2)
+        assert guarded(desk) == [(TEN, "90")]
+        assert await told_of(desk) == []
+        await set_halt(desk, by_note=by_note, is_on=False)
+        await look(desk, 2)
+        assert guarded(desk) == [(TEN, "95")]
+        assert await opened(desk) == 0
+
+    play(scenario)
+
+
+def test_a_stop_stays_while_the_broker_holds_another_number_than_the_ledger(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held()
+        holds(desk, AAPL, 20)
+        await look(desk, 2)
+        await moves_the_stop(desk, "95")
+        await look(desk)
+        assert guarded(desk) == [(TEN, "90")]
+        holds(desk, AAPL, 10)
+        await look(desk, 3)
+        assert guarded(desk) == [(TEN, "95")]
+
+    play(scenario)
+
+
+def halted_once_a_cancel_has_gone_out(desk: Desk) -> None:
+    cancel = desk.broker.cancel
+
+    async def cancel_and_halt(broker_order_id: str) -> bool:
+        is_taken = await cancel(broker_order_id)
+        desk.broker.cancel = cancel  # type: ignore[method-assign]
+        await set_mode(desk, "HALTED", 2)
+        return is_taken
+
+    desk.broker.cancel = cancel_and_halt  # type: ignore[method-assign]
+
+
+def test_a_halt_while_an_exit_makes_its_way_is_told_and_the_exit_goes_once_it_is_over(
+    play: Play,
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held()
+        await desk.leaving()
+        halted_once_a_cancel_has_gone_out(desk)
+        await desk.work()
+        await look(desk, 2)
+        assert desk.resting() == []
+        [(ours, theirs)] = await told_of(desk)
+        assert ours == "a stop for 10 shares"
+        assert "halted" in theirs
+        await set_mode(desk, "ACTIVE", 3)
+        await desk.work()
+        desk.floor.bar()
+        await look(desk, 2)
+        assert (await desk.store.ledger.holdings())[0] == {}
+        assert await told_of(desk) == []
+
+    play(scenario)
+
+
+def test_an_exit_that_a_halt_outlasts_leaves_its_shares_guarded_once_the_halt_is_over(
+    play: Play,
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held()
+        await desk.leaving()
+        halted_once_a_cancel_has_gone_out(desk)
+        await desk.work()
+        desk.clock.advance(600)
+        await look(desk, 2)
+        assert desk.resting() == []
+        assert len(await told_of(desk)) == 1
+        await set_mode(desk, "ACTIVE", 3)
+        await look(desk, 2)
+        assert guarded(desk) == [(TEN, "90")]
+        assert await told_of(desk) == []
+
+    play(scenario)
+
+
+def test_a_stop_without_a_target_stays_where_it_is_since_nothing_would_take_its_place(
+    play: Play,
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held(take_profit=None, terms=OrderTerms(order_class=OrderClass.OTO))
+        await moves_the_stop(desk, "95")
+        await look(desk, 2)
+        assert guarded(desk) == [(TEN, "90")]
 
     play(scenario)

@@ -13,12 +13,13 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.adapters.postgres import Cursor, Database, Outbox, OutboxRow
+from shared.adapters.postgres import Cursor, Database, Outbox, OutboxRow, lock
 from shared.domain.decisions import Approved, Purpose, Review, StopMove, TradingMode
 from shared.domain.errors import InvalidInput
 from shared.domain.ids import client_order_id
 from shared.domain.orders import OrderClass
 from shared.messages import REVIEW, REVIEWS
+from trade_executor.changes import obstacle_to_moving
 from trade_executor.lifecycle import bar_has_closed_over
 from trade_executor.slicing import Child, Slicing, at_once, children_of
 from trade_executor.store.tables import (
@@ -52,8 +53,12 @@ class Reviews(Tables):
         self._reviews = Outbox("risk_manager", account)
         self._cursor = Cursor(SCHEMA, "risk_manager", account)
 
-    async def take(self, *, at: datetime) -> Taken:
-        """Turn the next reviews into intents and move the cursor with them."""
+    async def take(self, *, at: datetime, halt_note: str | None) -> Taken:
+        """Turn the next reviews into intents and move the cursor with them.
+
+        Args:
+            halt_note: what the halt switch says, None where it is not thrown.
+        """
 
         async def work(connection: AsyncConnection) -> Taken:
             made_work = False
@@ -61,13 +66,20 @@ class Reviews(Tables):
             rows = await self._reviews.after(
                 connection, position, topics=(REVIEWS,), limit=_REVIEWS_AT_ONCE
             )
+            reviews = []
             for row in rows:
                 try:
-                    review = REVIEW.decode(row.payload)
+                    reviews.append(REVIEW.decode(row.payload))
                 except InvalidInput as error:
                     await self._quarantine(connection, row, str(error), at)
-                    continue
+            has_moved = any(review.moved for review in reviews)
+            if has_moved:
+                # Before any row is: whoever sends takes them in this order, too.
+                await lock(connection, f"account:{self.account}", shared=True)
+            for review in reviews:
                 made_work |= await self._apply_review(connection, review, at)
+            if has_moved:
+                made_work |= await self._make_room(connection, halt_note, at)
             if rows:
                 await self._cursor.move(connection, rows[-1].id)
             made_work |= await self._withdraw_entries(connection, at)
@@ -107,8 +119,7 @@ class Reviews(Tables):
         ]
         if rows:
             await connection.execute(INSERT_INTENT, rows)
-        if review.moved:
-            made_work |= await self._move_stops(connection, review.moved, at)
+        await self._move_stops(connection, review.moved)
         answers = [(a.signal_id, None, None) for a in review.approved] + [
             (r.signal_id, r.reason_code, r.reason) for r in review.refused
         ]
@@ -125,13 +136,19 @@ class Reviews(Tables):
             )
         return made_work
 
-    async def _move_stops(
-        self, connection: AsyncConnection, moves: Sequence[StopMove], at: datetime
-    ) -> bool:
-        """Ask to cancel stops that rest too far away; where they end, protection is planned with the new ones.
+    async def make_room_for_moved_stops(self, *, at: datetime, halt_note: str | None) -> bool:
+        """Ask to cancel stops that rest behind where they were moved, if that was not done when they were; True for some."""
 
-        Only those of entries that have ended: the legs of one that may still fill are not armed yet, and
-        cancelling them would cancel its rest. A stop's own limit keeps its distance. A stop stands no lower than where the
+        async def work(connection: AsyncConnection) -> bool:
+            await lock(connection, f"account:{self.account}", shared=True)
+            return await self._make_room(connection, halt_note, at)
+
+        return await self._db.run(work)
+
+    async def _move_stops(self, connection: AsyncConnection, moves: Sequence[StopMove]) -> None:
+        """Keep where stops stand from now on, of brackets that have ended and of protection that has not left.
+
+        A stop without a target stays: nothing takes its place. A stop's own limit keeps its distance. A stop stands no lower than where the
         move was seen to begin, except after a split: a move from before it is in other shares, and void. Of a short position all of
         this is turned around: its stops stand above, and tighten downwards.
         """
@@ -144,12 +161,29 @@ class Reviews(Tables):
                       AND CASE WHEN (purpose = 'entry') = (side = 'buy')
                           THEN stop_loss < :stop AND stop_loss >= :previous
                           ELSE stop_loss > :stop AND stop_loss <= :previous END
-                      AND (purpose = 'entry' AND state NOT IN {LIVE}
+                      AND (purpose = 'entry' AND order_class = 'bracket' AND state NOT IN {LIVE}
                         OR purpose = 'protect' AND state = 'PENDING')""",
                 stop=move.stop_loss,
                 previous=move.previous,
                 decision=move.decision_id,
             )
+
+    async def _make_room(
+        self, connection: AsyncConnection, halt_note: str | None, at: datetime
+    ) -> bool:
+        """Ask to cancel stops that rest too far away; where they end, protection is planned with the new ones.
+
+        Only those of entries that have ended: the legs of one that may still fill are not armed yet, and
+        cancelling them would cancel its rest. While nothing may leave, or shares moved that the ledger does not show, nothing could
+        take their place: they rest where they are, and a comparison asks later. The shared lock on the account keeps the
+        mode as it is seen here until this commits.
+        """
+        row = await self._one(
+            connection, "SELECT mode FROM risk_manager.v_mode WHERE account = :account"
+        )
+        mode = None if row is None else TradingMode(row.mode)
+        if obstacle_to_moving(mode, halt_note) is not None:
+            return False
         asked = await self._all(
             connection,
             f"""UPDATE {SCHEMA}.orders SET cancel_asked_at = :at
@@ -164,7 +198,9 @@ class Reviews(Tables):
                       AND o.type IN ('stop', 'stop_limit')
                       AND CASE WHEN entry.side = 'buy'
                           THEN o.stop_price < entry.stop_loss ELSE o.stop_price > entry.stop_loss END
-                      AND entry.purpose = 'entry' AND entry.state NOT IN {LIVE})
+                      AND entry.purpose = 'entry' AND entry.order_class = 'bracket' AND entry.state NOT IN {LIVE}
+                      AND NOT EXISTS (SELECT FROM {SCHEMA}.differences WHERE account = :account
+                        AND kind = 'POSITION' AND closed_at IS NULL AND subject = o.symbol))
                 RETURNING broker_order_id""",
             at=at,
         )
