@@ -57,6 +57,7 @@ class MemoryStore:
 
     account: str
     cash: Decimal | None = None
+    paid_in: Decimal = Decimal(0)
     holdings: list[Holding] = field(default_factory=list)
     working: list[Working] = field(default_factory=list)
     unknown: dict[Symbol, int] = field(default_factory=dict)
@@ -137,6 +138,7 @@ class MemoryStore:
             self.limit_changes[-1] if self.limit_changes else None,
             turns=self._turns(),
             lending=self.lending,
+            paid_in=self.paid_in,
         )
 
     def _turns(self) -> tuple[Turn, ...]:
@@ -190,7 +192,7 @@ class MemoryStore:
         if not self.modes:
             self.modes.append(first_mode(at))
         self.reviews.append(outcome.review)
-        if marks_equity:
+        if marks_equity or outcome.reduce_because is not None:
             self.marks.append(outcome.mark)
         for decision in outcome.decisions:
             self._strategies[decision.answer.decision_id] = decision.strategy
@@ -298,6 +300,7 @@ class MemoryStore:
         last = marks[-1] if marks else None
         return DayFigures(
             before[-1].equity if before else None,
+            _paid_between(before[-1], last) if before and last else None,
             None if last is None else last.equity,
             None if last is None else last.cash,
             None if last is None else last.peak_equity,
@@ -354,3 +357,9 @@ class MemoryStore:
     def _move(self, inbound: Inbound | None) -> None:
         if inbound is not None:
             self._positions[inbound.stream] = inbound.position
+
+
+def _paid_between(first: Mark, last: Mark) -> Decimal | None:
+    if first.paid_in is None or last.paid_in is None:
+        return None
+    return last.paid_in - first.paid_in

@@ -64,6 +64,9 @@ class World(Protocol):
     async def adopt(self, cash: int) -> None:
         """The executor has found the account with so much cash."""
 
+    async def pay_in(self, dollars: int) -> None:
+        """The executor has booked a payment of the owner, out of the account where it is below zero."""
+
     async def fill(self, approved: Approved, price: str, quantity: str | None = None) -> None:
         """The executor has made an intent of `approved`, and (some of) it was filled."""
 
@@ -396,6 +399,71 @@ class StoreContract:
         assert (mode.mode, mode.version, mode.actor) == (TradingMode.REDUCING, 2, "risk_manager")
         assert "below its peak" in mode.reason
         assert resumed.restarts_peak
+        assert resumed.restarts_day
+
+    async def test_a_breach_that_an_order_by_hand_has_found_is_not_found_again_by_who_resumes(
+        self, world: World
+    ) -> None:
+        await world.adopt(100_000)
+        approved = await take(world, an_evaluation(a_signal()))
+        assert approved is not None
+        await world.fill(approved, "500")
+        await world.executor_reads_all()
+        await take(world, a_manual_order())
+        mode = await world.store.mode(NOW)
+        await world.store.change_mode(
+            Change(TradingMode.ACTIVE, "looked at it", "b", NOW, mode.version), some_limits()
+        )
+        await take(world, an_evaluation(at=NOW + timedelta(minutes=1)))
+
+        assert mode.mode is TradingMode.REDUCING
+        assert (await world.store.mode(NOW)).mode is TradingMode.ACTIVE
+        last = (await world.store.book(NOW)).last_mark
+        assert last is not None
+        assert (last.peak_equity, last.day_equity) == (last.equity, last.equity)
+
+    async def test_a_days_loss_and_a_resume_leave_the_peak(self, world: World) -> None:
+        await world.adopt(100_000)
+        approved = await take(world, an_evaluation(a_signal()))
+        assert approved is not None
+        # At 100 the account has lost 6 %.
+        await world.fill(approved, "220")
+        await world.executor_reads_all()
+        await take(world, an_evaluation(at=NOW + timedelta(minutes=1)))
+        mode = await world.store.mode(NOW)
+        resumed = await world.store.change_mode(
+            Change(TradingMode.ACTIVE, "looked at it", "b", NOW, mode.version), some_limits()
+        )
+        await take(world, an_evaluation(at=NOW + timedelta(minutes=2)))
+
+        book = await world.store.book(NOW)
+        assert mode.mode is TradingMode.REDUCING
+        assert book.mode == resumed
+        assert (resumed.restarts_peak, resumed.restarts_day) == (False, True)
+        assert book.last_mark is not None
+        marked = book.last_mark
+        assert (marked.peak_equity, marked.day_equity) == (Decimal(100_000), Decimal(94_000))
+
+    async def test_what_the_owner_takes_out_is_no_loss(self, world: World) -> None:
+        await world.adopt(100_000)
+        await take(world, an_evaluation())
+        await world.pay_in(-20_000)
+        await take(world, an_evaluation(at=NOW + timedelta(minutes=1)))
+
+        book = await world.store.book(NOW)
+        report = await world.store.day(NOW - timedelta(hours=1), NOW + timedelta(hours=1))
+
+        assert book.mode.mode is TradingMode.ACTIVE
+        assert book.paid_in == -20_000
+        assert book.last_mark is not None
+        assert (book.last_mark.equity, book.last_mark.peak_equity) == (
+            Decimal(80_000),
+            Decimal(80_000),
+        )
+        assert (book.last_mark.day_equity, book.last_mark.drawdown) == (Decimal(80_000), 0.0)
+        assert (report.equity, report.paid_in) == (Decimal(80_000), None)
+        since = await world.store.day(NOW, NOW + timedelta(hours=1))
+        assert (since.equity_before, since.paid_in) == (Decimal(100_000), Decimal(-20_000))
 
     async def test_a_validation_reserves_nothing(self, world: World) -> None:
         await world.adopt(100_000)

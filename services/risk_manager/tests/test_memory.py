@@ -26,6 +26,11 @@ class MemoryWorld:
     async def adopt(self, cash: int) -> None:
         self.store.cash = Decimal(cash)
 
+    async def pay_in(self, dollars: int) -> None:
+        assert self.store.cash is not None
+        self.store.cash += dollars
+        self.store.paid_in += dollars
+
     async def fill(self, approved: Approved, price: str, quantity: str | None = None) -> None:
         filled = Decimal(quantity) if quantity else approved.quantity
         assert self.store.cash is not None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from risk_manager.modes import Change, changed, may_change
-from risk_manager.snapshot import Exposure, Holding, Protection, mark
+from risk_manager.snapshot import Exposure, Holding, Mark, Mode, Protection, mark
 from risk_manager.store.rows import Made
 from risk_manager.testing import (
     AAPL,
@@ -168,6 +168,112 @@ def test_the_first_mark_is_its_own_peak() -> None:
     assert (marked.peak_equity, marked.drawdown) == (Decimal(500), 0.0)
 
 
+def marked_after(
+    last: Mark,
+    *,
+    cash: float,
+    paid_in: float,
+    held: float = 0,
+    mode: Mode | None = None,
+    at: datetime = NOW,
+) -> Mark:
+    """The mark after `last` of an account that holds `held` dollars of AAPL beside its cash."""
+    book = a_book(
+        cash, [a_holding(quantity=1)] if held else [], last_mark=last, mode=mode, paid_in=paid_in
+    )
+    return mark(book, Exposure.of(book, a_market({"AAPL": held} if held else {})), at)
+
+
+def test_money_taken_out_is_no_loss() -> None:
+    last = a_mark(100_000, 100_000, day=100_000)
+
+    marked = marked_after(last, cash=80_000, paid_in=-20_000)
+
+    assert (marked.peak_equity, marked.day_equity, marked.drawdown) == (
+        Decimal(80_000),
+        Decimal(80_000),
+        0.0,
+    )
+    assert marked.paid_in == -20_000
+
+
+def test_money_paid_in_hides_no_loss() -> None:
+    last = a_mark(100_000, 100_000, day=100_000)
+
+    # 90,000 of shares fell by a quarter.
+    marked = marked_after(last, cash=35_000, held=67_500, paid_in=25_000)
+
+    assert marked.drawdown == pytest.approx(0.18)
+    assert marked.day_equity == 125_000
+
+
+@pytest.mark.parametrize("flow", [-45_000, -1, 1, 90_000])
+def test_a_loss_stays_the_share_that_it_was_when_money_moves(flow: int) -> None:
+    last = a_mark(90_000, 120_000, day=100_000)
+
+    marked = marked_after(last, cash=90_000 + flow, paid_in=flow)
+
+    assert marked.drawdown == pytest.approx(0.25, abs=1e-9)
+    assert marked.day_equity is not None
+    assert float(marked.equity / marked.day_equity) == pytest.approx(0.9, abs=1e-9)
+
+
+def test_a_new_day_begins_with_the_mark_before_it_and_what_was_moved_since() -> None:
+    last = a_mark(100_000, 100_000, day=90_000, at=NOW - timedelta(days=1))
+
+    marked = marked_after(last, cash=75_000, paid_in=-20_000)
+
+    assert (marked.day_equity, marked.peak_equity) == (Decimal(80_000), Decimal(80_000))
+
+
+@pytest.mark.parametrize("taken", [100_000, 130_000])
+def test_where_nothing_was_left_peak_and_day_begin_anew(taken: int) -> None:
+    last = a_mark(100_000, 200_000, day=110_000)
+
+    marked = marked_after(last, cash=140_000 - taken, paid_in=-taken)
+
+    assert marked.peak_equity == marked.day_equity == marked.equity == 140_000 - taken
+
+
+def test_of_a_mark_that_kept_no_sum_nothing_is_taken_for_moved() -> None:
+    last = replace(a_mark(100_000, 100_000, day=100_000), paid_in=None)
+
+    marked = marked_after(last, cash=80_000, paid_in=70_000)
+
+    assert (marked.peak_equity, marked.day_equity) == (Decimal(100_000), Decimal(100_000))
+
+
+def test_six_percent_a_day_and_a_resume_each_day_come_to_the_drawdown_limit() -> None:
+    limits = some_limits(max_daily_loss=0.05, drawdown_limit=0.15)
+    last, mode = a_mark(100_000, 100_000, day=100_000), a_mode()
+    seen: list[tuple[float, bool, bool]] = []
+    for day in range(4):
+        at = NOW + timedelta(days=day)
+        last = marked_after(last, cash=float(last.equity) * 0.94, paid_in=0, mode=mode, at=at)
+        reduced = replace(a_mode(REDUCING, mode.version + 1))
+        mode = changed(reduced, Change(ACTIVE, "on", "me", at, reduced.version), last, limits)
+        seen.append((round(last.drawdown, 4), mode.restarts_peak, mode.restarts_day))
+        # The next bar finds nothing new.
+        last = marked_after(last, cash=float(last.equity), paid_in=0, mode=mode, at=at)
+        assert last.day_equity == last.equity
+        assert last.drawdown <= limits.drawdown_limit
+
+    assert [lost for lost, *_ in seen] == [0.06, 0.1164, 0.1694, 0.06]
+    assert [flags for _, *flags in seen] == [
+        [False, True], [False, True], [True, True], [False, True],
+    ]  # fmt: skip
+
+
+def test_who_resumes_accepts_what_was_lost_by_then_and_nothing_after_it() -> None:
+    last = a_mark(80_000, 100_000, 2, day=100_000)
+    resumed = replace(a_mode(version=3), restarts_peak=True, restarts_day=True)
+
+    gap = marked_after(last, cash=72_000, paid_in=0, mode=resumed, at=NOW + timedelta(days=1))
+
+    assert (gap.peak_equity, gap.day_equity) == (Decimal(80_000), Decimal(80_000))
+    assert gap.drawdown == pytest.approx(0.1)
+
+
 def test_days_without_entries_are_not_counted() -> None:
     exposure = Exposure.of(a_book(entries_by_day={date(2026, 1, 15): 2}), a_market({}))
 
@@ -206,6 +312,21 @@ def test_the_peak_is_measured_anew_only_when_trading_resumes_below_the_limit() -
     assert not changed(a_mode(REDUCING, 2), resume, None, some_limits()).restarts_peak
     halt = Change(HALTED, "storm", "token:kill", NOW)
     assert not changed(a_mode(REDUCING, 2), halt, below, some_limits()).restarts_peak
+
+
+def test_a_loss_of_the_day_begins_the_day_anew_and_leaves_the_peak() -> None:
+    resume = Change(ACTIVE, "looked at it", "token:operate", NOW, 2)
+    # 10 % below where the day began, and as much below the peak.
+    lost, within = a_mark(90, 100, day=100), a_mark(99, 100, day=100)
+
+    def flags(last: Mark) -> tuple[bool, bool]:
+        mode = changed(a_mode(REDUCING, 2), resume, last, some_limits())
+        return mode.restarts_peak, mode.restarts_day
+
+    assert flags(lost) == (False, True)
+    assert flags(within) == (False, False)
+    # Below the peak since long ago, and quiet today.
+    assert flags(a_mark(80, 100, day=81)) == (True, False)
 
 
 def test_asking_for_the_mode_that_is_changes_nothing() -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from risk_manager.limits import Limits
+from risk_manager.modes import Change, changed
 from risk_manager.review import Outcome, review_evaluation, review_flatten, review_manual
 from risk_manager.share_counts import BookedSplit
 from risk_manager.snapshot import (
@@ -26,6 +27,7 @@ from risk_manager.snapshot import (
     LimitChange,
     Mark,
     Market,
+    Mode,
     Protection,
     Recent,
     RecentEntry,
@@ -211,9 +213,10 @@ class AccountMachine(RuleBasedStateMachine):
         self.entries: dict[str, list[Protection]] = {}
         self.live: list[Live] = []
         self.counted = 0
-        self.mode = TradingMode.ACTIVE
-        self.version = 1
+        self.last_mode = a_mode()
         self.last_mark: Mark | None = None
+        self.paid_in = Decimal(0)
+        self.units = self.best_unit = self.unit_at_mark = 1.0
         self.number = 0
         self.recent: list[RecentEntry] = []
         # Splits of today: those that prices show, and those that the ledger has booked.
@@ -287,7 +290,8 @@ class AccountMachine(RuleBasedStateMachine):
             ],
             working=[live.as_working() for live in self.live],
             unknown={live.approved.symbol: 1 for live in self.live if live.is_unknown},
-            mode=a_mode(self.mode, self.version),
+            mode=self.last_mode,
+            paid_in=float(self.paid_in),
             last_mark=self.last_mark,
             entries_by_day={TODAY: self.counted},
             recent=Recent(entries=tuple(self.recent)),
@@ -329,12 +333,34 @@ class AccountMachine(RuleBasedStateMachine):
                 assert self.mode is not TradingMode.HALTED
                 self.no_more_leaves_than_there_is(approved)
         assert abs(outcome.mark.equity - self.equity()) < Decimal("0.001")
+        self.peak_is_that_of_trading(outcome.mark)
         self.last_mark = outcome.mark
         if outcome.reduce_because is not None:
-            self.change_mode(TradingMode.REDUCING)
+            reduced = a_mode(TradingMode.REDUCING, self.last_mode.version + 1)
+            self.change_mode(replace(reduced, actor="risk_manager"))
             if self.limits.flatten_on_breach:
                 self.everything_leaves()
         return outcome
+
+    @property
+    def mode(self) -> TradingMode:
+        return self.last_mode.mode
+
+    def peak_is_that_of_trading(self, marked: Mark) -> None:
+        """The account as a fund counts it: payments buy and sell units, only trading moves what one is worth."""
+        if not self.units:
+            return
+        worth, last = float(marked.equity) / self.units, self.last_mark
+        if last is None:
+            self.best_unit = worth
+        elif last.mode_version < self.last_mode.version and self.last_mode.restarts_peak:
+            self.best_unit = self.unit_at_mark
+        self.best_unit, self.unit_at_mark = max(self.best_unit, worth), worth
+        lost = 1 - worth / self.best_unit
+        assert marked.drawdown == pytest.approx(lost, abs=1e-6)
+        if worth <= 0:
+            # Where nothing is left there is nothing to count by.
+            self.units = 0.0
 
     def equity(self) -> Decimal:
         return self.cash + sum((q * self.worth(s) for s, q in self.held.items()), Decimal(0))
@@ -593,11 +619,21 @@ class AccountMachine(RuleBasedStateMachine):
     @rule(mode=st.sampled_from(TradingMode))
     def a_person_changes_the_mode(self, mode: TradingMode) -> None:
         if mode is not self.mode:
-            self.change_mode(mode)
+            wanted = Change(mode, "looked at it", "token:admin", NOW, self.last_mode.version)
+            self.change_mode(changed(self.last_mode, wanted, self.last_mark, self.in_force()))
 
-    def change_mode(self, mode: TradingMode) -> None:
+    @rule(share=st.sampled_from([-0.4, -0.05, 0.1, 0.8]))
+    def the_owner_pays_in_or_takes_out(self, share: float) -> None:
+        there = self.units * self.unit_at_mark if self.last_mark else 50_000.0
+        dollars = Decimal(round(there * share))
+        self.cash += dollars
+        self.paid_in += dollars
+        if self.last_mark:
+            self.units += float(dollars) / self.unit_at_mark
+
+    def change_mode(self, mode: Mode) -> None:
         """Whoever does it means what waits too."""
-        self.mode, self.version = mode, self.version + 1
+        self.last_mode = mode
         self.turns = [replace(turn, is_superseded=True) for turn in self.turns]
 
     @rule(

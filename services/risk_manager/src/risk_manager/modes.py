@@ -41,22 +41,21 @@ def may_change(current: Mode, change: Change) -> bool:
 def changed(current: Mode, change: Change, last_mark: Mark | None, limits: Limits) -> Mode:
     """The mode after `change`; the same one where nothing changes.
 
-    Going back to ACTIVE below the drawdown or daily-loss limit measures peak and day anew, or the next mark
-    would end it at once. The reason given for it is stored.
+    Going back to ACTIVE below a limit measures anew what that limit goes by, or the next mark would end it at once: the
+    drawdown limit its peak, the daily loss its day. A day's loss leaves the peak, or day after day of losses would
+    never come to a drawdown. The reason given for it is stored.
     """
     if change.wanted is current.mode:
         return current
-    is_below = last_mark is not None and (
-        last_mark.drawdown > limits.drawdown_limit
-        or _lost_on_its_day(last_mark) > limits.max_daily_loss
-    )
+    resumed = last_mark if change.wanted is TradingMode.ACTIVE else None
     return Mode(
         change.wanted,
         current.version + 1,
         change.reason,
         change.actor,
         change.at,
-        restarts_peak=change.wanted is TradingMode.ACTIVE and is_below,
+        restarts_peak=resumed is not None and resumed.drawdown > limits.drawdown_limit,
+        restarts_day=resumed is not None and _lost_on_its_day(resumed) > limits.max_daily_loss,
     )
 
 

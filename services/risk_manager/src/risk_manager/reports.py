@@ -29,6 +29,8 @@ class DayFigures:
     """What was stored between two closes; dollars and shares of equity. None where no bar was marked."""
 
     equity_before: Decimal | None
+    # Paid in since then less taken out, which is no result.
+    paid_in: Decimal | None
     equity: Decimal | None
     cash: Decimal | None
     peak_equity: Decimal | None
@@ -76,7 +78,8 @@ def report_of(
 ) -> dict[str, Any]:
     """The day's report."""
     before, after = day.equity_before, day.equity
-    pnl = None if before is None or after is None else after - before
+    began = None if before is None else before + (day.paid_in or 0)
+    pnl = None if began is None or after is None else after - began
     return {
         "on": session.on.isoformat(),
         "open_at": session.open_at.isoformat(),
@@ -84,8 +87,10 @@ def report_of(
         "equity_before": _text(before),
         "equity": _text(after),
         "cash": _text(day.cash),
+        "paid_in": _text(day.paid_in),
         "pnl": _text(pnl),
-        "day_return": None if pnl is None or not before else float(pnl / before),
+        # As if what was paid in had been there from the day's beginning.
+        "day_return": None if pnl is None or not began else float(pnl / began),
         "lowest_equity": _text(day.lowest_equity),
         "peak_equity": _text(day.peak_equity),
         "drawdown": day.drawdown,

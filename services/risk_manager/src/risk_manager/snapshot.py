@@ -23,6 +23,7 @@ from shared.domain.signals import Signal
 from shared.domain.symbols import Symbol
 
 ZERO = Decimal(0)
+_MICRO = Decimal("0.000001")
 _GAP = Decimal(1) + Decimal(str(OPEN_GAP))
 _SHORT_GAP = Decimal(1) + Decimal(str(SHORT_RESERVE))
 # Alpaca reckons a short sale with a limit at the limit, or at 3 % above the market.
@@ -194,6 +195,8 @@ class Mode:
     changed_at: datetime
     # Left by a person although the drawdown limit was passed: the peak is measured anew from there on.
     restarts_peak: bool = False
+    # The same for the loss of a day, which says nothing about the peak.
+    restarts_day: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +213,8 @@ class Mark:
     mode_version: int
     # What the account was worth when the exchange day began; None in marks from before this was kept.
     day_equity: Decimal | None = None
+    # All that was paid in by then less all that was taken out; None in marks from before this was kept.
+    paid_in: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +341,8 @@ class Book:
     # Entries that wait for the exit of what they turn around, oldest first.
     turns: tuple[Turn, ...] = ()
     lending: Lending = field(default_factory=Lending)
+    # Dollars paid in since the account was adopted, less those taken out.
+    paid_in: Decimal = ZERO
 
     @property
     def limit_changes(self) -> Changes:
@@ -627,35 +634,51 @@ def _unsettled(book: Book, market: Market) -> Mapping[Symbol, Unsettled]:
 
 
 def mark(book: Book, exposure: Exposure, instant_at: datetime) -> Mark:
-    """Value the account: the peak never falls, except where a person chose to measure it anew.
+    """Value the account: only trading moves its peak and its day, and the peak never falls by trading.
 
-    The day begins with what the account was worth at the last mark before it, so that a gap at the open
-    counts among the day's losses. An estimate by prices of other moments makes no peak.
+    Money that came or went since the last mark grows or shrinks peak and day by the share of the account that it is, as
+    if it had moved right after that mark: a loss stays the fraction that it was, so that no payment makes a breach and
+    none mends one. A loss and a payment between the same two marks are both seen. The day begins with what the account
+    was worth at the last mark before it, so that a gap at the open counts among the day's losses. A person who resumes
+    although a limit is passed has accepted what was lost by the last mark, and nothing that is lost after it. An estimate
+    by prices of other moments makes no peak.
+    Source: time-weighted return, as the Global Investment Performance Standards link it over external cash flows.
     """
-    last = book.last_mark
-    restarted = (
-        last is not None and book.mode.restarts_peak and (last.mode_version < book.mode.version)
-    )
-    peak = exposure.equity if last is None or restarted else last.peak_equity
-    if exposure.market.unread is None:
-        peak = max(peak, exposure.equity)
+    last, equity = book.last_mark, exposure.equity
+    peak = day = equity
+    if last is not None and (share := _share_kept(book, last)) is not None:
+        is_resumed = last.mode_version < book.mode.version
+        begins_day = (
+            exchange_day(instant_at) > exchange_day(last.instant_at)
+            or (is_resumed and book.mode.restarts_day)
+            or last.day_equity is None
+        )
+        day = _moved(last.equity if begins_day else last.day_equity or ZERO, share)
+        restarts = is_resumed and book.mode.restarts_peak
+        peak = _moved(last.equity if restarts else last.peak_equity, share)
+        if exposure.market.unread is None:
+            peak = max(peak, equity)
     return Mark(
         instant_at,
         book.cash,
-        exposure.equity,
+        equity,
         peak,
-        drawdown_of(figure(exposure.equity), figure(peak)),
+        drawdown_of(figure(equity), figure(peak)),
         exposure.gross,
         exposure.net,
         book.mode.version,
-        _day_equity(last, exposure.equity, instant_at, restarted=restarted),
+        day,
+        book.paid_in,
     )
 
 
-def _day_equity(
-    last: Mark | None, equity: Decimal, instant_at: datetime, *, restarted: bool
-) -> Decimal:
-    if last is None or restarted:
-        return equity
-    is_new_day = exchange_day(instant_at) > exchange_day(last.instant_at)
-    return last.equity if is_new_day or last.day_equity is None else last.day_equity
+def _share_kept(book: Book, last: Mark) -> Decimal | None:
+    """What each dollar of `last` became by payments since: 1 without any; None where none of them was left."""
+    flow = ZERO if last.paid_in is None else book.paid_in - last.paid_in
+    if not flow:
+        return Decimal(1)
+    return (last.equity + flow) / last.equity if min(last.equity, last.equity + flow) > 0 else None
+
+
+def _moved(amount: Decimal, share: Decimal) -> Decimal:
+    return amount if share == 1 else (amount * share).quantize(_MICRO)

@@ -94,6 +94,7 @@ def a_mark(
     *,
     day: float | None = None,
     at: datetime = NOW - timedelta(minutes=1),
+    paid_in: float = 0,
 ) -> Mark:
     """What the account was worth a minute ago; `day` is what the day began with."""
     worth, best = Decimal(str(equity)), Decimal(str(peak))
@@ -107,6 +108,7 @@ def a_mark(
         Decimal(0),
         version,
         None if day is None else Decimal(str(day)),
+        Decimal(str(paid_in)),
     )
 
 
@@ -122,6 +124,7 @@ def a_book(
     limit_change: LimitChange | None = None,
     turns: Iterable[Turn] = (),
     lending: Lending | None = None,
+    paid_in: float = 0,
 ) -> Book:
     """An account with nothing but cash, unless more is said."""
     return Book(
@@ -137,6 +140,7 @@ def a_book(
         limit_change,
         turns=tuple(turns),
         lending=lending or Lending(),
+        paid_in=Decimal(str(paid_in)),
     )
 
 

@@ -48,6 +48,20 @@ class PostgresWorld:
             at=NOW,
         )
 
+    async def pay_in(self, dollars: int) -> None:
+        await self.book_cash("CSD" if dollars > 0 else "CSW", dollars)
+
+    async def book_cash(self, kind: str, dollars: int) -> None:
+        await self.execute(
+            "trade_executor",
+            "INSERT INTO trade_executor.cash_entries (account, key, amount, reason, evidence, entered_at) "
+            "VALUES (:account, :key, :dollars, :kind, '{}', :at)",
+            key=f"activity:{kind}:{dollars}",
+            dollars=Decimal(dollars),
+            kind=kind,
+            at=NOW,
+        )
+
     async def send(self, approved: Approved, state: str, filled: Decimal = Decimal(0)) -> None:
         await self.execute(
             "trade_executor",

@@ -56,6 +56,21 @@ async def test_a_buy_that_somebody_else_gave_at_the_broker_binds_cash(world: Pos
     assert order.cash(None) == 10 * 90 * Decimal("1.04")
 
 
+async def test_what_the_owner_moves_is_no_result_and_what_the_shares_bring_is(
+    world: PostgresWorld,
+) -> None:
+    await world.adopt(100_000)
+    for kind, dollars in (
+        ("CSD", 5_000), ("CSW", -2_000), ("CSW_TAKEN_BACK", 2_000), ("JNLC", 300), ("ACATC", 40),
+        ("DIV", 7), ("FEE", -3), ("INT", 2),
+    ):  # fmt: skip
+        await world.book_cash(kind, dollars)
+
+    book = await world.store.book(NOW)
+
+    assert (book.paid_in, book.cash) == (Decimal(5_340), Decimal(105_346))
+
+
 async def test_what_was_decided_cannot_be_changed_by_its_owner(world: PostgresWorld) -> None:
     await world.adopt(100_000)
     await take(world, an_evaluation(a_signal()))

@@ -51,7 +51,7 @@ class Authority(Tables):
             mode = changed(
                 current,
                 change,
-                None if row is None else mark_of(row, row.cash),
+                None if row is None else mark_of(row, row.cash, row.paid_in),
                 limits if above is None else limits.with_stored(above.changes),
             )
             if mode is not current:
@@ -184,8 +184,9 @@ class Authority(Tables):
         await connection.execute(
             text(
                 "INSERT INTO risk_manager.modes "
-                "(account, version, mode, previous, reason, actor, restarts_peak, changed_at) "
-                "VALUES (:account, :version, :mode, :previous, :reason, :actor, :restarts_peak, :at)"
+                "(account, version, mode, previous, reason, actor, restarts_peak, restarts_day, "
+                "changed_at) VALUES (:account, :version, :mode, :previous, :reason, :actor, "
+                ":restarts_peak, :restarts_day, :at)"
             ),
             {
                 "account": self._account,
@@ -195,6 +196,7 @@ class Authority(Tables):
                 "reason": mode.reason,
                 "actor": mode.actor,
                 "restarts_peak": mode.restarts_peak,
+                "restarts_day": mode.restarts_day,
                 "at": mode.changed_at,
             },
         )

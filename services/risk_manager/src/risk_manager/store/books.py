@@ -151,6 +151,7 @@ SELECT
   EXISTS (SELECT 1 FROM risk_manager.outbox
           WHERE account = :account AND topic = '{REVIEWS}' AND key = :source) AS is_reviewed,
   (SELECT cash::text FROM trade_executor.v_cash WHERE account = :account) AS cash,
+  (SELECT sum(amount)::text FROM trade_executor.v_transfers WHERE account = :account) AS paid_in,
   (SELECT array_agg(json_build_array(
       p.symbol, p.quantity::text,
       (SELECT json_build_array(f.price::text, f.executed_at) FROM trade_executor.v_fills f
@@ -245,9 +246,9 @@ SELECT
       SELECT symbol, string_agg(reason, '; ' ORDER BY id) AS reasons FROM data_collector.v_symbol_holds
       WHERE account = :account AND ended_at IS NULL GROUP BY symbol) h) AS held,
   (SELECT json_agg(to_json(t)) FROM risk_manager.v_throttles t WHERE t.account = :account) AS throttles,
-  m.mode, m.version, m.reason, m.actor, m.changed_at, m.restarts_peak,
+  m.mode, m.version, m.reason, m.actor, m.changed_at, m.restarts_peak, m.restarts_day,
   e.instant_at, e.cash AS mark_cash, e.equity, e.peak_equity, e.drawdown, e.gross_exposure,
-  e.net_exposure, e.mode_version, e.day_equity,
+  e.net_exposure, e.mode_version, e.day_equity, e.paid_in AS mark_paid_in,
   l.version AS limits_version, l.after, l.reason AS limits_reason, l.actor AS limits_actor,
   l.changed_at AS limits_changed_at
 FROM (SELECT 1) one
@@ -315,7 +316,7 @@ class Books(Tables):
             unknown={Symbol(s): int(n) for s, n in (unjson(row.unknown) or {}).items()},
             # That of an account which has none yet began at `at`.
             mode=first_mode(at) if row.version is None else mode_of(row),
-            last_mark=None if row.equity is None else mark_of(row, row.mark_cash),
+            last_mark=None if row.equity is None else mark_of(row, row.mark_cash, row.mark_paid_in),
             entries_by_day={
                 date.fromisoformat(day): int(n)
                 for day, n in (unjson(row.entries_by_day) or {}).items()
@@ -343,6 +344,7 @@ class Books(Tables):
                     for s, lent, at in unjson(row.lent) or []
                 },
             ),
+            paid_in=Decimal(row.paid_in or 0),
         )
         if self._reads_records:
             held = {h.symbol: h.quantity for h in book.holdings}

@@ -28,6 +28,9 @@ SELECT
   (SELECT equity FROM risk_manager.equity_points
    WHERE account = :account AND instant_at <= :after ORDER BY id DESC LIMIT 1) AS equity_before,
   (SELECT equity FROM newest) AS equity,
+  (SELECT paid_in FROM newest) - (
+      SELECT paid_in FROM risk_manager.equity_points
+      WHERE account = :account AND instant_at <= :after ORDER BY id DESC LIMIT 1) AS paid_in,
   (SELECT cash FROM newest) AS cash,
   (SELECT peak_equity FROM newest) AS peak_equity,
   (SELECT min(equity) FROM marks) AS lowest_equity,
@@ -63,6 +66,7 @@ class Reports(Tables):
             row = found.one()
             return DayFigures(
                 row.equity_before,
+                row.paid_in,
                 row.equity,
                 row.cash,
                 row.peak_equity,

@@ -42,6 +42,7 @@ _OF_MARK = (
     "net_exposure",
     "mode_version",
     "day_equity",
+    "paid_in",
 )
 _COLUMNS = """account, decision_id, signal_id, source, instant_at, decided_at, outcome, strategy, symbol, side,
     purpose, quantity, type, time_in_force, limit_price, stop_price, stop_loss, take_profit,
@@ -58,9 +59,9 @@ _DECIDED = f"""
 _MARKED = """
 , marked AS (
     INSERT INTO risk_manager.equity_points (account, source, instant_at, cash, equity, peak_equity, drawdown,
-        gross_exposure, net_exposure, mode_version, day_equity)
+        gross_exposure, net_exposure, mode_version, day_equity, paid_in)
     VALUES (:account, :key, :instant_at, :cash, :equity, :peak_equity, :drawdown, :gross_exposure, :net_exposure,
-        :mode_version, :day_equity))
+        :mode_version, :day_equity, :paid_in))
 """
 _INSERT_STOP_MOVE = text("""
 INSERT INTO risk_manager.stop_moves (
@@ -200,6 +201,8 @@ class Reviews(Books, Authority):
         self, connection: AsyncConnection, outcome: Outcome, at: datetime, *, marks_equity: bool
     ) -> None:
         review = outcome.review
+        # A breach is stored with the mark that it was found at: who resumes accepts what that one says.
+        marks_equity = marks_equity or outcome.reduce_because is not None
         values = self._outbox.values(
             topic=REVIEWS, key=review.source, payload=REVIEW.encode(review), at=at
         )

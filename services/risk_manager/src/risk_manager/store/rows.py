@@ -60,11 +60,13 @@ def mode_of(row: Row[Any]) -> Mode:
         row.actor,
         row.changed_at,
         row.restarts_peak,
+        # Those from before there were two flags restarted both.
+        row.restarts_peak if row.restarts_day is None else row.restarts_day,
     )
 
 
-def mark_of(row: Row[Any], cash: Decimal) -> Mark:
-    """The mark in a row of equity points, whose cash may go by another name."""
+def mark_of(row: Row[Any], cash: Decimal, paid_in: Decimal | None) -> Mark:
+    """The mark in a row of equity points, where what an account has too may go by another name."""
     return Mark(
         row.instant_at,
         cash,
@@ -75,6 +77,7 @@ def mark_of(row: Row[Any], cash: Decimal) -> Mark:
         row.net_exposure,
         row.mode_version,
         row.day_equity,
+        paid_in,
     )
 
 
