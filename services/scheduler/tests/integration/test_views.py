@@ -232,7 +232,9 @@ def test_a_snapshot_is_none_before_the_account_is_there_and_the_folds_afterwards
         "evidence": "{}",
         "entered_at": DAY,
     }
+    adopted = {"account": account, "broker_account_id": "b", "adopted_at": DAY, "ledger_from": DAY}
     rows: Rows = [
+        ("accounts", adopted),
         ("cash_entries", opening),
         an_order(account, "entry", DAY),
         a_fill(account, "entry", DAY, 10),
