@@ -91,6 +91,16 @@ def test_exceptions_refusals_and_reasons_are_told() -> None:
     assert "+1.50 USD" in text
 
 
+def test_what_was_paid_in_is_told_beside_the_result_and_is_none() -> None:
+    lines = {row[0]: row[1] for row in sections(replace(DAY, paid_in=Decimal(-1_000)))[0].rows}
+
+    # 99,000 were left to trade with.
+    assert lines["Result"] == "+500.00 USD"
+    assert lines["Of equity"] == "+0.51 %"
+    assert lines["Paid in, no result"] == "-1,000.00 USD"
+    assert "Paid in" not in as_text(DAY)
+
+
 def test_a_day_on_which_nothing_happened_says_so_and_invents_nothing() -> None:
     quiet = replace(
         DAY, equity_before=None, equity_after=None, lowest_equity=None, drawdown=None, gross_exposure=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -451,6 +452,7 @@ def test_a_backup_in_a_replay_says_that_nothing_was_kept() -> None:
 def test_a_report_holds_the_days_figures_and_its_profit() -> None:
     async def scenario() -> None:
         room = Room()
+        room.views.counts = replace(room.views.counts, paid_in=Decimal(250))
         actions = fake_actions(room.peers, room.views, room.store, a_week_in_march(), room.clock)
 
         figures = await actions.end_of_day_report(date(2026, 3, 2))
@@ -465,7 +467,8 @@ def test_a_report_holds_the_days_figures_and_its_profit() -> None:
             "fills": 4,
             "fees": "1.25",
             "equity": "100000",
-            "pnl": "1000",
+            "paid_in": "250",
+            "pnl": "750",
         }
 
     asyncio.run(scenario())

@@ -44,12 +44,15 @@ _CURVE = """
           FROM risk_manager.v_equity WHERE account = :account AND instant_at >= :since) AS marks
     ORDER BY bucket, id DESC
 """
-# An account's first day begins with its own first valuation.
+# An account's first day begins with its own first valuation. What was paid in since counts as if it had been there.
 _DAY_START = """
-    SELECT coalesce(
-        (SELECT equity FROM risk_manager.v_equity WHERE account = :account AND instant_at < :midnight
+    SELECT began.equity + coalesce(newest.paid_in - began.paid_in, 0) AS equity
+    FROM (SELECT coalesce(
+        (SELECT id FROM risk_manager.v_equity WHERE account = :account AND instant_at < :midnight
          ORDER BY id DESC LIMIT 1),
-        (SELECT equity FROM risk_manager.v_equity WHERE account = :account ORDER BY id LIMIT 1)) AS equity
+        (SELECT id FROM risk_manager.v_equity WHERE account = :account ORDER BY id LIMIT 1)) AS id,
+        (SELECT paid_in FROM risk_manager.v_equity WHERE account = :account ORDER BY id DESC LIMIT 1) AS paid_in) newest
+    LEFT JOIN risk_manager.v_equity began ON began.account = :account AND began.id = newest.id
 """
 _MODE = """
     SELECT mode, version, reason, actor, changed_at FROM risk_manager.v_mode WHERE account = :account
@@ -297,7 +300,7 @@ class PostgresReads:
         return found[::-1]
 
     async def day_start(self, midnight: datetime) -> Any:
-        """What the account was worth when the exchange day began; None before any valuation."""
+        """What the account was worth when the exchange day began, with what was paid in since; None before any valuation."""
         return (await self._rows(_DAY_START, midnight=midnight))[0]["equity"]
 
     async def mode(self) -> Row | None:

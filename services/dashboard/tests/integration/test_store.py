@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -70,3 +71,40 @@ def test_the_dashboards_role_can_write_nothing(settings_for: SettingsFor) -> Non
             return str(refused.value.orig)
 
     assert "permission denied" in asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("paid_before", "began"), [(Decimal(500), Decimal(80_000)), (None, Decimal(100_000))]
+)
+def test_the_day_begins_with_what_was_paid_in_since(
+    settings_for: SettingsFor, account: str, paid_before: Decimal | None, began: Decimal
+) -> None:
+    marks = [
+        (MIDNIGHT - timedelta(hours=8), 100_000, paid_before),
+        (MIDNIGHT + timedelta(hours=9), 90_000, paid_before),
+        (MIDNIGHT + timedelta(hours=10), 79_000, Decimal(-19_500)),
+    ]
+
+    async def main() -> Any:
+        owner, reader = settings_for("risk_manager"), settings_for("dashboard")
+        async with open_database(owner, MonotonicTimer(), application="test") as database:
+
+            async def keep(connection: Any) -> None:
+                for number, (at, equity, paid_in) in enumerate(marks):
+                    await connection.execute(
+                        text(
+                            "INSERT INTO risk_manager.equity_points (account, source, instant_at, cash, equity, "
+                            "peak_equity, drawdown, gross_exposure, net_exposure, mode_version, paid_in) VALUES "
+                            "(:account, :source, :at, 0, :equity, 200000, 0, 0, 0, 1, :paid_in)"
+                        ),
+                        {
+                            "account": account, "source": str(number), "at": at, "equity": equity,
+                            "paid_in": paid_in,
+                        },
+                    )  # fmt: skip
+
+            await database.run(keep)
+        async with open_database(reader, MonotonicTimer(), application="test") as database:
+            return await PostgresReads(database, account).day_start(MIDNIGHT)
+
+    assert asyncio.run(main()) == began

@@ -165,7 +165,7 @@ class Actions:
         day = await self._views.day(session)
         pnl = None
         if day.equity_before is not None and day.equity_after is not None:
-            pnl = plain(day.equity_after - day.equity_before)
+            pnl = plain(day.equity_after - day.equity_before - day.paid_in)
         return {
             "session_on": on.isoformat(),
             "signals": day.signals,
@@ -176,6 +176,7 @@ class Actions:
             "fills": day.fills,
             "fees": plain(day.fees),
             "equity": None if day.equity_after is None else plain(day.equity_after),
+            "paid_in": plain(day.paid_in),
             "pnl": pnl,
         }
 

@@ -50,6 +50,8 @@ class Day:
     # first one on (none where there are too many to match).
     marks: Sequence[tuple[datetime, Decimal]] = ()
     executions: Sequence[Execution] = ()
+    # Between the two values of equity, less what was taken out: no result.
+    paid_in: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,17 +179,16 @@ def _cells(section: Section, row: Sequence[str], tag: str) -> str:
 
 
 def _performance(day: Day) -> list[tuple[str, str]]:
-    result = (
-        None
-        if day.equity_before is None or day.equity_after is None
-        else day.equity_after - day.equity_before
-    )
-    share = result / day.equity_before if result is not None and day.equity_before else None
+    # As if what was paid in had been there from the day's beginning.
+    began = None if day.equity_before is None else day.equity_before + day.paid_in
+    result = None if began is None or day.equity_after is None else day.equity_after - began
+    share = result / began if result is not None and began else None
     return [
         ("Result", DASH if result is None else f"{result:+,.2f} USD"),
         ("Of equity", DASH if share is None else f"{share * 100:+.2f} %"),
         *_realised(day),
         ("Equity before", _money(day.equity_before)),
+        *([("Paid in, no result", f"{day.paid_in:+,.2f} USD")] if day.paid_in else []),
         ("Equity after", _money(day.equity_after)),
         ("Signals", f"{day.signals}"),
         ("Approved, refused", f"{day.approved}, {sum(int(r['many']) for r in day.refused)}"),

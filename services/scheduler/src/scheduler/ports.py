@@ -230,6 +230,8 @@ class DayCounts:
     fees: Decimal
     equity_before: Decimal | None
     equity_after: Decimal | None
+    # Between the two, less what was taken out: no result.
+    paid_in: Decimal = Decimal(0)
 
 
 class Views(Protocol):

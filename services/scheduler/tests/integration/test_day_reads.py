@@ -39,6 +39,11 @@ A_SPLIT = """
     INSERT INTO trade_executor.adjustments (account, key, symbol, quantity, reason, evidence, entered_at)
     VALUES (:account, :key, 'AAPL', :quantity, 'SPLIT', '{}', :at)
 """
+A_MARK = """
+    INSERT INTO risk_manager.equity_points (account, source, instant_at, cash, equity, peak_equity, drawdown,
+        gross_exposure, net_exposure, mode_version, paid_in)
+    VALUES (:account, :source, :at, 0, :equity, 200000, 0, 0, 0, 1, :paid_in)
+"""
 SESSION = Session(OPEN.date(), OPEN, OPEN.replace(hour=21, minute=0))
 
 
@@ -133,3 +138,34 @@ def test_what_was_bought_before_a_split_is_closed_in_the_shares_of_the_day(
     assert (closing.quantity, closing.cost, closing.proceeds) == (
         Decimal(20), Decimal(1000), Decimal(2000),
     )  # fmt: skip
+
+
+def test_what_was_paid_in_during_the_day_is_no_result_of_it(
+    settings_for: SettingsFor, account: str
+) -> None:
+    marks = [
+        (OPEN - timedelta(days=1), 100_000, 500),
+        (OPEN, 100_000, 500),
+        (OPEN + timedelta(hours=1), 125_100, 25_500),
+    ]
+
+    async def main() -> tuple[Day, Day]:
+        owner, reader = settings_for("risk_manager"), settings_for("scheduler")
+        async with open_database(owner, MonotonicTimer(), application="test") as database:
+
+            async def keep(connection: AsyncConnection) -> None:
+                for at, equity, paid_in in marks:
+                    values = {"account": account, "at": at, "equity": equity, "paid_in": paid_in}
+                    values["source"] = at.isoformat()
+                    await connection.execute(text(A_MARK), values)
+
+            await database.run(keep)
+        async with open_database(reader, MonotonicTimer(), application="test") as database:
+            days = PostgresDays(database, account)
+            before = Session(marks[0][0].date(), marks[0][0], OPEN - timedelta(hours=12))
+            return await days.day(before, "Monday"), await days.day(SESSION, "Tuesday")
+
+    first, day = asyncio.run(main())
+
+    assert (first.paid_in, day.paid_in) == (Decimal(0), Decimal(25_000))
+    assert "+100.00 USD" in as_text(day)

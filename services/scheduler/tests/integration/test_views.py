@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any, TypeVar
@@ -53,9 +53,10 @@ def ask(
 
 
 def an_equity_point(
-    account: str, source: str, at: datetime, equity: int
+    account: str, source: str, at: datetime, equity: int, paid_in: int | None = None
 ) -> tuple[str, Mapping[str, Any]]:
     return "equity_points", {
+        "paid_in": None if paid_in is None else Decimal(paid_in),
         "account": account,
         "source": source,
         "instant_at": at,
@@ -218,6 +219,23 @@ def test_an_accounts_first_day_begins_with_its_own_first_valuation(
 
     assert (found.equity_before, found.equity_after) == (Decimal(99_000), Decimal(101_500))
     assert (found.orders, found.signals, found.refused_by_code) == (0, 0, {})
+
+
+def test_what_is_paid_in_during_the_day_is_counted_from_the_mark_that_it_began_with(
+    settings_for: SettingsFor, account: str
+) -> None:
+    before = DAY - timedelta(days=1)
+    points: Rows = [
+        an_equity_point(account, "1", before, 99_000, 500),
+        an_equity_point(account, "2", EVENING, 101_500, 3_000),
+    ]
+    asyncio.run(insert(settings_for, "risk_manager", points))
+    session = a_week_in_march().session_at(DAY)
+    assert session is not None
+
+    found = ask(settings_for, account, lambda views: views.day(session))
+
+    assert (found.equity_before, found.paid_in) == (Decimal(99_000), Decimal(2_500))
 
 
 def test_a_snapshot_is_none_before_the_account_is_there_and_the_folds_afterwards(

@@ -17,13 +17,17 @@ from shared.domain.calendar import NEW_YORK, Session
 _EQUITY = """
     SELECT (SELECT equity FROM risk_manager.v_equity WHERE account = :account AND instant_at < :start_at
             ORDER BY id DESC LIMIT 1) AS before,
+           (SELECT paid_in FROM risk_manager.v_equity WHERE account = :account AND instant_at < :start_at
+            ORDER BY id DESC LIMIT 1) AS paid_before,
+           (SELECT paid_in FROM risk_manager.v_equity WHERE account = :account AND instant_at >= :start_at
+            AND instant_at < :end_at ORDER BY id LIMIT 1) AS paid_first,
            (SELECT equity FROM risk_manager.v_equity WHERE account = :account AND instant_at >= :start_at
             AND instant_at < :end_at ORDER BY id LIMIT 1) AS first,
            min(equity) AS lowest
     FROM risk_manager.v_equity
     WHERE account = :account AND instant_at >= :start_at AND instant_at < :end_at"""
 _CLOSE = """
-    SELECT equity, drawdown, gross_exposure FROM risk_manager.v_equity
+    SELECT equity, drawdown, gross_exposure, paid_in FROM risk_manager.v_equity
     WHERE account = :account AND instant_at < :end_at ORDER BY id DESC LIMIT 1"""
 _SIGNALS = """
     SELECT count(*) FROM strategy_engine.v_signals
@@ -131,6 +135,8 @@ class PostgresDays:
 
             marks = (await rows(_EQUITY))[0]
             close = next(iter(await rows(_CLOSE)), None)
+            paid_from = marks["paid_first" if marks["before"] is None else "paid_before"]
+            paid_to = None if close is None else close["paid_in"]
             slippage = await one(_SLIPPAGE)
             executions = await executions_of_traded(
                 connection, self._account, midnight, end_at, _MOST_MATCHED
@@ -156,6 +162,8 @@ class PostgresDays:
                 next_session=next_session,
                 marks=[(row["instant_at"], row["equity"]) for row in await rows(_MARKS)],
                 executions=executions,
+                # Marks from before the sum was kept say nothing of payments.
+                paid_in=Decimal(0) if paid_from is None or paid_to is None else paid_to - paid_from,
             )
 
         return await self._database.run(work)

@@ -13,7 +13,22 @@ from scheduler.ports import DayCounts, Portfolio
 from shared.adapters.postgres import Database
 from shared.domain.calendar import NEW_YORK, Session
 
-_Ends = tuple[Decimal | None, Decimal | None]
+_ENDS = text("""
+    SELECT began.equity AS began, ended.equity AS ended, coalesce(ended.paid_in - began.paid_in, 0) AS paid_in
+    FROM (SELECT 1) one
+    LEFT JOIN LATERAL (
+        SELECT equity, paid_in FROM (
+            (SELECT 1 AS rank, equity, paid_in FROM risk_manager.v_equity
+             WHERE account = :account AND instant_at < :start_at ORDER BY id DESC LIMIT 1)
+            UNION ALL
+            (SELECT 2, equity, paid_in FROM risk_manager.v_equity
+             WHERE account = :account AND instant_at >= :start_at AND instant_at < :end_at ORDER BY id LIMIT 1)
+        ) ends ORDER BY rank LIMIT 1) began ON true
+    LEFT JOIN LATERAL (
+        SELECT equity, paid_in FROM risk_manager.v_equity
+        WHERE account = :account AND instant_at < :end_at ORDER BY id DESC LIMIT 1) ended ON true
+""")
+_Ends = tuple[Decimal | None, Decimal | None, Decimal]
 
 
 class PostgresViews:
@@ -108,7 +123,7 @@ class PostgresViews:
                 span,
             )
             fills, fees = filled.one()
-            equity_before, equity_after = await self._equity(connection, span)
+            equity_before, equity_after, paid_in = await self._equity(connection, span)
             return DayCounts(
                 signals=int(signals or 0),
                 approved=approved,
@@ -119,25 +134,16 @@ class PostgresViews:
                 fees=Decimal(fees),
                 equity_before=equity_before,
                 equity_after=equity_after,
+                paid_in=paid_in,
             )
 
         return await self._database.run(work)
 
     async def _equity(self, connection: AsyncConnection, span: Mapping[str, object]) -> _Ends:
-        """The valuations that the day began and ended with.
+        """The valuations that the day began and ended with, and what was paid in between them.
 
         An account's first day begins with its own first valuation.
         """
-        found = await connection.execute(
-            text(
-                "SELECT (SELECT equity FROM risk_manager.v_equity WHERE account = :account "
-                "AND instant_at < :start_at ORDER BY id DESC LIMIT 1), "
-                "(SELECT equity FROM risk_manager.v_equity WHERE account = :account "
-                "AND instant_at >= :start_at AND instant_at < :end_at ORDER BY id LIMIT 1), "
-                "(SELECT equity FROM risk_manager.v_equity WHERE account = :account "
-                "AND instant_at < :end_at ORDER BY id DESC LIMIT 1)"
-            ),
-            span,
-        )
-        earlier, first, last = found.one()
-        return (first if earlier is None else earlier), last
+        found = await connection.execute(_ENDS, span)
+        row = found.one()
+        return row.began, row.ended, row.paid_in
