@@ -12,7 +12,7 @@ import pytest
 from shared.domain.decisions import Purpose
 from shared.domain.orders import IntentState, OrderClass, OrderType, Side, TimeInForce
 from shared.domain.symbols import Symbol
-from trade_executor.approvals import Approval, unlike_approval
+from trade_executor.approvals import Approval, in_new_shares, unlike_approval
 from trade_executor.lifecycle import Intent, IntentPurpose
 
 NOW = datetime(2026, 1, 5, 15, 0, tzinfo=UTC)
@@ -82,3 +82,26 @@ def test_a_replacement_has_prices_and_times_of_its_own_and_no_more_shares() -> N
 
     assert unlike_approval(replace(INTENT, **other), APPROVAL) is None
     assert unlike_approval(replace(INTENT, **other, quantity=Decimal(101)), APPROVAL) is not None
+
+
+def test_shares_are_counted_through_splits_and_never_rounded_up() -> None:
+    ten, twenty, three = Decimal(10), Decimal(20), Decimal(3)
+    assert in_new_shares(Decimal(4), []) == 4
+    assert in_new_shares(Decimal(4), [(ten, twenty), (twenty, ten)]) == 4
+    assert in_new_shares(Decimal(-4), [(-ten, -twenty)]) == -8
+    assert in_new_shares(Decimal(1), [(three, twenty)]) == Decimal("6.666666666")
+
+
+@pytest.mark.parametrize(
+    ("purpose", "quantity", "force"),
+    [
+        (IntentPurpose.EXIT, "2.5", TimeInForce.DAY),
+        (IntentPurpose.EXIT, "2", TimeInForce.GTC),
+        (IntentPurpose.PROTECT, "2.5", TimeInForce.GTC),
+    ],
+)
+def test_an_exit_of_a_fraction_is_good_for_the_day(
+    purpose: IntentPurpose, quantity: str, force: TimeInForce
+) -> None:
+    wish = replace(INTENT, purpose=purpose).with_quantity(Decimal(quantity))
+    assert (wish.quantity, wish.time_in_force) == (Decimal(quantity), force)

@@ -3,15 +3,18 @@
 An intent was made from the message that announced its approval. Right before it is sent the risk manager's own row is
 read once more, and the intent's symbol, side, purpose, shares and sum of money are held against it; type, prices and end too,
 unless it replaces an order. Not held against it are stops, trails, sessions and time in force: a change of those in our
-own tables is not seen here. Protection is not asked about: it only follows an entry that was
+own tables is not seen here. Shares are those of today: an exit that waited over a split was put into new ones, and so is
+what was approved. Protection is not asked about: it only follows an entry that was
 approved, and without it shares would stand unguarded.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 
 from shared.domain.decisions import Purpose
 from shared.domain.orders import OrderType, Side
@@ -19,6 +22,7 @@ from shared.domain.symbols import Symbol
 from trade_executor.lifecycle import Intent, IntentPurpose
 
 ZERO = Decimal(0)
+_NANO_SHARES = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +66,11 @@ def unlike_approval(intent: Intent, approval: Approval | None) -> str | None:
         ]
     unlike = [what for what, is_so in allowed if not is_so]
     return f"its stored approval is for {', '.join(unlike)}" if unlike else None
+
+
+def in_new_shares(quantity: Decimal, splits: Iterable[tuple[Decimal, Decimal]]) -> Decimal:
+    """Shares that `quantity` became in `splits` (held before, held after), down to the billionth that a broker deals in."""
+    shares = Fraction(quantity)
+    for before, after in splits:
+        shares *= Fraction(after) / Fraction(before)
+    return Decimal(int(shares * _NANO_SHARES)) / _NANO_SHARES

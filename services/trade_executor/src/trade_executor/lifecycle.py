@@ -94,7 +94,10 @@ class Intent:
     replaces: str | None = None
 
     def with_quantity(self, quantity: Decimal) -> Intent:
-        """The same wish for so many shares."""
+        """The same wish for so many shares; an exit of a fraction is good for the day, as no broker takes it for longer."""
+        is_fraction = quantity != quantity.to_integral_value()
+        if is_fraction and self.purpose is IntentPurpose.EXIT:
+            return replace(self, quantity=quantity, time_in_force=TimeInForce.DAY)
         return replace(self, quantity=quantity)
 
     def request(self) -> OrderRequest:

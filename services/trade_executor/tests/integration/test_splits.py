@@ -27,6 +27,7 @@ from services.trade_executor.tests.integration.splitting import (
     told,
 )
 from shared.domain.activities import moves_between
+from shared.domain.ledger import Position
 from shared.domain.orders import OrderType, Side, TimeInForce
 
 __all__ = ["play"]
@@ -156,6 +157,70 @@ def test_an_exit_at_a_price_of_old_shares_is_withdrawn_in_a_split_though_another
         assert {kind for _, _, kind, *_ in desk.resting()} == {"limit", "stop"}
         [row] = [r for r in await desk.store.reads.find_orders() if r["signal_id"] == "by-hand"]
         assert (row["state"], row["reason"]) == ("CANCELED", "withdrawn: given before a split")
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("after", "quantity", "sold"),
+    [(20, 10, "20"), (20, 4, "8"), (3, 10, "3")],
+    ids=["all", "a part", "all of fewer"],
+)
+def test_an_exit_at_the_market_that_waits_over_a_split_sells_the_shares_of_today(
+    play: Play, after: int, quantity: int, sold: str
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held()
+        await desk.leaving("way-out", Decimal(quantity), time_in_force=TimeInForce.GTC)
+        told(desk, "SPLIT", symbol="AAPL", qty=str(after - 10))
+        holds(desk, AAPL, after)
+        await desk.compare()
+        await desk.work()
+        desk.floor.bar(50)
+        await desk.compare()
+        [row] = [r for r in await desk.store.reads.find_orders() if r["signal_id"] == "way-out"]
+        assert (row["state"], row["filled_quantity"]) == ("FILLED", Decimal(sold))
+        left = after - Decimal(sold)
+        assert (await desk.store.ledger.holdings())[0] == ({AAPL: left} if left else {})
+
+    play(scenario)
+
+
+def test_an_exit_of_what_a_split_made_a_fraction_goes_out_for_the_day(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held()
+        await desk.leaving("way-out", time_in_force=TimeInForce.GTC)
+        told(desk, "SPLIT", symbol="AAPL", qty="-7.5")
+        desk.floor.book.positions[AAPL] = Position(AAPL, Decimal("2.5"), Decimal(1))
+        await desk.compare()
+        await desk.work()
+        desk.floor.bar(400)
+        await desk.compare()
+        [row] = [r for r in await desk.store.reads.find_orders() if r["signal_id"] == "way-out"]
+        assert (row["state"], row["filled_quantity"], row["time_in_force"]) == (
+            "FILLED", Decimal("2.5"), "day",
+        )  # fmt: skip
+        assert (await desk.store.ledger.holdings())[0] == {}
+
+    play(scenario)
+
+
+def test_an_exit_at_a_price_that_waits_over_a_split_is_not_sent(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held()
+        await desk.leaving(
+            "by-hand", type=OrderType.LIMIT, limit_price=Decimal(130), time_in_force=TimeInForce.GTC
+        )
+        told(desk, "SPLIT", symbol="AAPL", qty="-5")
+        holds(desk, AAPL, 5)
+        for _ in range(3):
+            await desk.compare()
+            await desk.work()
+        [row] = [r for r in await desk.store.reads.find_orders() if r["signal_id"] == "by-hand"]
+        assert (row["state"], row["reason"]) == (
+            "CANCELLED_UNSENT", "withdrawn: given before a split",
+        )  # fmt: skip
+        assert guarded(desk) == [(Decimal(5), "180")]
 
     play(scenario)
 

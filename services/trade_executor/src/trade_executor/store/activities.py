@@ -1,7 +1,7 @@
 """What is booked of the broker's activities beside trades?
 
 Cash entries and adjustments named after the activity, so that each is booked once. After a split the stops and targets kept
-for that symbol are put into its new shares. After any move its entries wait until a person has looked: how many shares
+for that symbol are put into its new shares, and so are exits at the market that have not left. After any move its entries wait until a person has looked: how many shares
 those guard is for a person to settle.
 """
 
@@ -17,6 +17,7 @@ from shared.adapters.postgres import Database, lock
 from shared.domain.activities import SPLITS, Activity, ShareMove
 from shared.domain.money import plain
 from shared.domain.symbols import Symbol
+from trade_executor.approvals import in_new_shares
 from trade_executor.guarding import DUST
 from trade_executor.store.differences import Differences
 from trade_executor.store.guards import SOLD_OF_GUARD
@@ -154,7 +155,8 @@ class Activities(Tables):
                 before += move.quantity
             # Shares that came from elsewhere are worth what the others are: only a split changes the price.
             if held is not None and held * grown > 0:
-                await self._rescale_exits(connection, symbol, abs(held), held / grown, growth, at)
+                await self._rescale_exits(connection, symbol, abs(held), held / grown, growth)
+                await self._rescale_waiting(connection, symbol, held, grown, at)
             await self._differences.open_within(
                 connection, "CORPORATE_ACTION", symbol, symbol,
                 ours=f"{plain(ours)} shares before", theirs=f"{plain(after)} shares after",
@@ -171,7 +173,6 @@ class Activities(Tables):
         held: Decimal,
         ratio: Decimal,
         growth: Growth,
-        at: datetime,
     ) -> None:
         """Put the exits of the newest entries, as many as brought the `held` shares, into the new ones.
 
@@ -224,15 +225,44 @@ class Activities(Tables):
                 target=_scaled(row.target_price, ratio),
                 id=row.stop_order_id,
             )
-        # Planned in the old shares and not sent: the comparison that books the split plans it anew.
+
+    async def _rescale_waiting(
+        self,
+        connection: AsyncConnection,
+        symbol: Symbol,
+        held: Decimal,
+        grown: Decimal,
+        at: datetime,
+    ) -> None:
+        """Put exits at the market that have not left into new shares; what bears a price of the old ones is not sent."""
+        # Protection is planned anew by the comparison that books the split.
         await self._do(
             connection,
             f"""UPDATE {SCHEMA}.intents SET state = 'CANCELLED_UNSENT', ended_at = :at,
-                    reason = 'planned before a split'
-                WHERE account = :account AND symbol = :symbol AND purpose = 'protect' AND state = 'PENDING'""",
+                    reason = CASE purpose WHEN 'protect' THEN 'planned before a split'
+                        ELSE 'withdrawn: given before a split' END
+                WHERE account = :account AND symbol = :symbol AND state = 'PENDING'
+                  AND (purpose = 'protect' OR purpose = 'exit' AND (type <> 'market' OR replaces IS NOT NULL))""",
             symbol=symbol,
             at=at,
         )
+        rows = await self._all(
+            connection,
+            f"""SELECT {INTENT_COLUMNS} FROM {SCHEMA}.intents
+                WHERE account = :account AND symbol = :symbol AND state = 'PENDING' AND purpose = 'exit'
+                ORDER BY sequence LIMIT {_MOST_ENTRIES} FOR UPDATE""",
+            symbol=symbol,
+        )
+        for waiting in map(intent_of, rows):
+            anew = waiting.with_quantity(in_new_shares(waiting.quantity, [(held, grown)]))
+            await self._do(
+                connection,
+                f"""UPDATE {SCHEMA}.intents SET quantity = :quantity, time_in_force = :force
+                    WHERE account = :account AND client_order_id = :id""",
+                quantity=anew.quantity,
+                force=anew.time_in_force.value,
+                id=anew.client_order_id,
+            )
 
     async def _enter(
         self,

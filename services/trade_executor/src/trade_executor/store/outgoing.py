@@ -21,7 +21,7 @@ from shared.domain.money import plain
 from shared.domain.orders import IntentState, OrderType, Side
 from shared.domain.symbols import Symbol
 from shared.ports import BrokerOrder
-from trade_executor.approvals import Approval, unlike_approval
+from trade_executor.approvals import Approval, in_new_shares, unlike_approval
 from trade_executor.lifecycle import (
     Circumstances,
     End,
@@ -240,11 +240,15 @@ class Outgoing(Tables):
             row = await self._one(
                 connection,
                 f"""UPDATE {SCHEMA}.intents SET state = 'SENDING', sent_at = :now, posts = posts + 1,
-                        quantity = :quantity, epoch = :epoch
+                        quantity = :quantity, time_in_force = :force, epoch = :epoch
                     WHERE account = :account AND client_order_id = :id AND state = 'PENDING'
+                      AND quantity = :decided
                     RETURNING client_order_id""",
                 now=now,
+                # A split may have put it into new shares since it was read.
+                decided=intent.quantity,
                 quantity=quantity,
+                force=intent.with_quantity(quantity).time_in_force.value,
                 epoch=epoch,
                 id=intent.client_order_id,
             )
@@ -323,6 +327,8 @@ class Outgoing(Tables):
                         WHERE account = :account) AS limits_changed,
                     d.symbol, d.side, d.purpose, d.quantity, d.type, d.limit_price, d.stop_price, d.act_until,
                     d.figures ->> 'notional' AS notional,
+                    (SELECT array_agg(ARRAY[held_before, held_before + quantity]) FROM {SCHEMA}.v_splits
+                        WHERE account = :account AND symbol = d.symbol AND booked_at > d.decided_at) AS splits,
                     (SELECT quantity FROM {SCHEMA}.v_positions
                         WHERE account = :account AND symbol = :symbol) AS position
                 FROM {SCHEMA}.status s
@@ -435,7 +441,7 @@ def _approval(row: Row[Any]) -> Approval | None:
         Symbol(row.symbol),
         Side(row.side),
         Purpose(row.purpose),
-        row.quantity,
+        in_new_shares(row.quantity, row.splits or ()),
         OrderType(row.type),
         row.limit_price,
         row.stop_price,
