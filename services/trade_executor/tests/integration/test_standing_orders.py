@@ -176,6 +176,12 @@ def test_a_replacement_whose_answer_is_lost_is_looked_up_and_never_doubled(
         ):
             await desk.step(3)
             first = (await granted(desk, api.post("/orders", json=LIMIT))).json()
+
+            async def stands() -> bool:
+                return [state for _, state, _, _ in await desk.intents()] == ["ACKED"]
+
+            # A slow machine looks the first order up before it knows of it.
+            await desk.until(stands, "the first order stands")
             desk.sim.fault(kind=kind, match={"method": "PATCH", "path": "/v2/orders/*"})
             await api.patch(f"/orders/{first['client_order_id']}", json={"limit_price": "89"})
 
