@@ -43,6 +43,8 @@ _ORDERS = text("""
     LEFT JOIN risk_manager.v_decisions d
         ON d.account = o.account AND d.decision_id = i.decision_id
     WHERE o.account = :account
+      -- What was let go without a price that anybody knew has none to compare with.
+      AND (d.figures ->> 'no_price') IS NULL
     GROUP BY o.broker_order_id, d.strategy, o.symbol, o.side, o.type, o.stop_price, o.limit_price,
              i.reference_price, i.sent_at, o.submitted_at, o.sequence
     HAVING coalesce(o.stop_price, o.limit_price, i.reference_price) IS NOT NULL

@@ -192,7 +192,8 @@ class MemoryStore:
         if not self.modes:
             self.modes.append(first_mode(at))
         self.reviews.append(outcome.review)
-        if marks_equity or outcome.reduce_because is not None:
+        is_kept = marks_equity and outcome.estimated is None
+        if is_kept or outcome.reduce_because is not None:
             self.marks.append(outcome.mark)
         for decision in outcome.decisions:
             self._strategies[decision.answer.decision_id] = decision.strategy

@@ -19,7 +19,7 @@ from risk_manager.review import (
     review_flatten,
     review_manual,
 )
-from risk_manager.snapshot import Book, LimitChange, Market
+from risk_manager.snapshot import Book, LimitChange, Market, Recent
 from risk_manager.testing import (
     AAPL,
     CLOSE,
@@ -525,6 +525,76 @@ def test_no_drawdown_and_no_peak_is_made_of_the_last_known_prices(price: float) 
     assert outcome.mark.peak_equity == 100_000
     assert (fresh.reduce_because is None) is (price == 200)
     assert fresh.mark.peak_equity == max(100_000, 50_000 + 500 * price)
+
+
+# -------------------------------------------------------- what is held and has no price, or a doubtful one
+
+RENAMED = Symbol("NEWCO")
+
+
+def test_shares_without_any_price_make_no_breach_no_peak_and_may_go() -> None:
+    # A fifth of the account under a new name, which has neither bars nor fills.
+    book = a_book(
+        cash=60_000,
+        holdings=[a_holding("AAPL", 200, stop=95), a_holding(RENAMED, 200, paid=None)],
+        last_mark=a_mark(100_000, 100_000, day=100_000),
+    )
+    limits = some_limits(flatten_on_breach=True, management=ManagementPlan(rebalance_band=0.1))
+    market = a_market({"AAPL": 100, "MSFT": 100})
+
+    outcome = reviewed(a_signal("MSFT"), book=book, market=market, limits=limits)
+    order = a_manual_order(RENAMED, Side.SELL, 200)
+    sale = review_manual(order, book, market, limits, a_venue(), NOW)
+    flat = review_flatten("key", {}, book, market, limits, a_venue(), NOW)
+
+    # Nor is AAPL sold since it would be too much of what is left.
+    assert (outcome.reduce_because, outcome.review.approved) == (None, ())
+    assert the_refusal(outcome).reason_code == Code.UNPRICED_POSITION
+    assert outcome.estimated == "no price of NEWCO is known, so it counts 0"
+    assert [(a.symbol, a.quantity) for a in sale.review.approved] == [(RENAMED, Decimal(200))]
+    assert [a.symbol for a in flat.review.approved] == [AAPL, RENAMED]
+    assert sale.decisions[0].figures["no_price"] == "no price is known; 0.01 stands for it"
+
+
+def test_shares_owed_without_any_price_raise_no_peak() -> None:
+    book = a_book(cash=133_000, holdings=[a_holding(RENAMED, -330, paid=None)])
+    marked = replace(book, last_mark=a_mark(100_000, 100_000))
+
+    market = a_market({"AAPL": 100})
+
+    owed = reviewed(book=marked, market=market)
+    bought_back = review_flatten("key", {}, book, market, some_limits(), a_venue(), NOW)
+
+    assert owed.mark.peak_equity == 100_000
+    assert [(a.side, a.quantity) for a in bought_back.review.approved] == [(Side.BUY, Decimal(330))]
+
+
+@pytest.mark.parametrize("is_stepped", [True, False])
+def test_a_step_like_a_split_that_nobody_told_of_is_no_loss_until_it_is_decided(
+    is_stepped: bool,
+) -> None:
+    recent = Recent(
+        held={AAPL: "the price stepped"}, stepped=frozenset({AAPL} if is_stepped else ())
+    )
+    book = a_book(
+        cash=90_000,
+        holdings=[a_holding("AAPL", 100)],
+        last_mark=a_mark(100_000, 100_000, day=100_000),
+        recent=recent,
+    )
+    limits = some_limits(flatten_on_breach=True)
+
+    outcome = reviewed(
+        a_signal("MSFT"), book=book, market=a_market({"AAPL": 48, "MSFT": 100}), limits=limits
+    )
+
+    assert [a.symbol for a in outcome.review.approved] == ([] if is_stepped else [AAPL])
+    assert (outcome.reduce_because is None, outcome.estimated is not None) == (
+        is_stepped,
+        is_stepped,
+    )
+    (refused,) = outcome.review.refused
+    assert refused.reason_code == (Code.UNPRICED_POSITION if is_stepped else Code.DAILY_LOSS)
 
 
 def test_by_the_last_known_prices_no_position_is_managed_but_by_the_clock() -> None:

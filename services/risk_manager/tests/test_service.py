@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
+import structlog.testing
 
 from risk_manager.limits import Limits
 from risk_manager.management import ManagementPlan
@@ -223,6 +224,27 @@ async def test_an_account_valued_by_the_last_known_prices_leaves_no_mark_and_sti
     assert room.store.marks == []
     # Whoever only wants to get in has time.
     assert room.prices.hasty == [True, False]
+
+
+async def test_an_account_with_shares_of_no_known_price_leaves_no_mark_and_says_so_once() -> None:
+    room = Room()
+    room.store.holdings.append(a_holding("AAPL", 10, paid=None))
+    room.prices.missing = frozenset({AAPL})
+    for minute in range(3):
+        room.send(an_evaluation(at=NOW + timedelta(minutes=minute)))
+
+    with structlog.testing.capture_logs() as told:
+        await room.manager.work()
+        await room.manager.work()
+        assert room.store.marks == []
+        room.prices.missing = frozenset()
+        await room.manager.work()
+
+    assert [mark.equity for mark in room.store.marks] == [Decimal(101_000)]
+    assert [line.get("reason") for line in told if "judged" in line["event"]] == [
+        "no price of AAPL is known, so it counts 0",
+        None,
+    ]
 
 
 @pytest.mark.parametrize("allow_short", [False, True])

@@ -146,7 +146,8 @@ def _rebalance(
     holding: Holding, exposure: Exposure, plan: ManagementPlan, max_position_size: float
 ) -> Reduction | None:
     price, equity = exposure.price(holding.symbol), exposure.equity
-    if plan.rebalance_band <= 0.0 or price is None or equity <= 0:
+    # By an equity that is too low a position would seem too large.
+    if plan.rebalance_band <= 0.0 or price is None or equity <= 0 or exposure.estimated:
         return None
     shares = rebalance_shares(
         figure(abs(holding.quantity)),

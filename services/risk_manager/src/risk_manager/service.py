@@ -131,6 +131,8 @@ class RiskManager:
         # What the account had when it was last read: whose prices the next decision will need.
         self._symbols: frozenset[Symbol] | None = None
         self._has_turns = False
+        # Why equity was an estimate when it was last told.
+        self._estimated: str | None = None
 
     async def work(self) -> bool:
         """Answer the next message; False when there is none."""
@@ -214,7 +216,7 @@ class RiskManager:
             return
         self._snapshot_at, self._next_snapshot_s = at, now_s + _SNAPSHOT_PAUSE_S
         seen = await self.portfolio()
-        if seen.exposure.market.unread is not None:
+        if seen.exposure.estimated is not None:
             return
         document = snapshot_of(seen.at, seen.mark, seen.exposure, seen.figures, seen.attribution)
         await self._store.record_snapshot(seen.at, document)
@@ -410,7 +412,7 @@ class RiskManager:
                     under_lock,
                     at,
                     inbound=inbound,
-                    marks_equity=is_strategies and market.unread is None,
+                    marks_equity=is_strategies,
                 )
             except _SymbolsChanged:
                 continue
@@ -418,11 +420,25 @@ class RiskManager:
             self._refusals = rows
             if outcome is not None:
                 _tell(outcome)
+                self._tell_estimate(outcome)
             crashpoint("risk.committed")
             await self._bells.ring(BELL_REVIEWS)
             crashpoint("risk.announced")
             return
         raise Unavailable("the account's symbols change faster than their prices can be read")
+
+    def _tell_estimate(self, outcome: Outcome) -> None:
+        """Say once that, and why, equity is an estimate, and once that it is none any more."""
+        if outcome.estimated == self._estimated:
+            return
+        self._estimated = outcome.estimated
+        if outcome.estimated is None:
+            _log.warning("losses are judged again: all that is held has a price")
+        else:
+            _log.error(
+                "no loss or drawdown is judged and nothing is bought until prices are known",
+                reason=outcome.estimated,
+            )
 
 
 def _with_shares(order: ManualOrder, market: Market) -> ManualOrder:

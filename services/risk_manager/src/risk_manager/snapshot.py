@@ -269,8 +269,10 @@ class Recent:
     paused: frozenset[Symbol] = frozenset()
     # When the collector last refused a bar of a symbol.
     refused_bars: Mapping[Symbol, datetime] = field(default_factory=dict)
-    # Symbols that the collector holds, with its reasons.
+    # Symbols that the collector holds, with its reasons; and those of them whose price stepped as after a split of which
+    # nobody has told.
     held: Mapping[Symbol, str] = field(default_factory=dict)
+    stepped: frozenset[Symbol] = frozenset()
     # How the newest closed trades of each strategy went; read where Kelly's sizes are asked for.
     records: Mapping[str, TradeRecord] = field(default_factory=dict)
     # Strategies that were ever stopped in a symbol, as it stands with them.
@@ -423,12 +425,14 @@ class Exposure:
     recent_entries: tuple[RecentEntry, ...] = ()
     # Positions of other shares than their price, until a split has arrived in both.
     unsettled: Mapping[Symbol, Unsettled] = field(default_factory=dict)
+    # Why equity is no figure that a loss is judged by, nothing is sold and no peak is raised by; None where it is one.
+    estimated: str | None = None
 
     @classmethod
     def of(cls, book: Book, market: Market) -> Exposure:
         """The exposure of `book` at the prices of `market`.
 
-        A position without a price is valued at its last fill and named in `unpriced`.
+        A position without a price is valued at its last fill and named in `unpriced`, as is one whose price is in doubt.
         """
         exposure = cls(
             market=market,
@@ -444,11 +448,16 @@ class Exposure:
             leaving={},
             unknown=book.unknown,
             unpriced=tuple(
-                sorted(h.symbol for h in book.holdings if h.symbol not in market.prices)
+                sorted(
+                    h.symbol
+                    for h in book.holdings
+                    if h.symbol not in market.prices or h.symbol in book.recent.stepped
+                )
             ),
             entries_by_day=book.entries_by_day,
             recent_entries=book.recent.entries,
             unsettled=_unsettled(book, market),
+            estimated=_why_estimated(book, market),
         )
         committed: dict[Symbol, Decimal] = {}
         worth_held: dict[Symbol, Decimal] = {}
@@ -608,6 +617,25 @@ class Exposure:
         return sorted(there - {symbol})
 
 
+def _why_estimated(book: Book, market: Market) -> str | None:
+    """See `Exposure.estimated`.
+
+    Shares that count 0 would be a loss of all of them, and shares owed a gain; a split of which nobody has told, a loss
+    of half. What really was lost is judged once the worth is known again.
+    """
+    reasons = []
+    if market.unread is not None:
+        reasons.append(f"the store of bars gives no answer: {market.unread}")
+    for holding in book.holdings:
+        if holding.last_fill_price is None and holding.symbol not in market.prices:
+            reasons.append(f"no price of {holding.symbol} is known, so it counts 0")
+        elif holding.symbol in book.recent.stepped:
+            reasons.append(
+                f"the price of {holding.symbol} stepped as after a split of which nobody has told"
+            )
+    return "; ".join(reasons) or None
+
+
 def _unsettled(book: Book, market: Market) -> Mapping[Symbol, Unsettled]:
     found = {}
     for holding in book.holdings:
@@ -641,7 +669,7 @@ def mark(book: Book, exposure: Exposure, instant_at: datetime) -> Mark:
     none mends one. A loss and a payment between the same two marks are both seen. The day begins with what the account
     was worth at the last mark before it, so that a gap at the open counts among the day's losses. A person who resumes
     although a limit is passed has accepted what was lost by the last mark, and nothing that is lost after it. An estimate
-    by prices of other moments makes no peak.
+    makes no peak.
     Source: time-weighted return, as the Global Investment Performance Standards link it over external cash flows.
     """
     last, equity = book.last_mark, exposure.equity
@@ -656,7 +684,7 @@ def mark(book: Book, exposure: Exposure, instant_at: datetime) -> Mark:
         day = _moved(last.equity if begins_day else last.day_equity or ZERO, share)
         restarts = is_resumed and book.mode.restarts_peak
         peak = _moved(last.equity if restarts else last.peak_equity, share)
-        if exposure.market.unread is None:
+        if exposure.estimated is None:
             peak = max(peak, equity)
     return Mark(
         instant_at,

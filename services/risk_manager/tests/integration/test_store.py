@@ -210,6 +210,13 @@ async def test_the_book_tells_what_happened_lately_at_the_broker_and_in_the_data
         "(:account, 'KO', 'frozen', 'stood still', :at, :at, 'it moves')",
         at=NOW,
     )
+    await world.execute(
+        "data_collector",
+        "INSERT INTO data_collector.symbol_holds (account, symbol, kind, reason, since_at, last_on, step_on) "
+        "VALUES (:account, 'T', 'split', 'a step', :at, :on, :on)",
+        at=NOW,
+        on=NOW.date(),
+    )
 
     old_rule = PostgresStore(world.databases["risk_manager"], world.account, reads_day_trades=True)
     recent = (await old_rule.book(NOW)).recent
@@ -222,7 +229,8 @@ async def test_the_book_tells_what_happened_lately_at_the_broker_and_in_the_data
     }  # fmt: skip
     assert recent.paused == {"IBM"}
     assert recent.refused_bars == {"GM": NOW}
-    assert recent.held == {"F": "stands still; two disagree"}
+    assert recent.held == {"F": "stands still; two disagree", "T": "a step"}
+    assert recent.stepped == {"T"}
 
 
 async def test_fills_know_whose_decision_they_were(world: PostgresWorld) -> None:

@@ -59,7 +59,7 @@ def stale_price(age: timedelta | None, bar_length: timedelta, limit_bars: int) -
 
 
 def unpriced_position(symbols: Sequence[str]) -> Check:
-    """While something held has no market price, equity is an estimate and nothing is added to it.
+    """While something held has no sure market price, equity is an estimate and nothing is added to it.
 
     Source: rule R9 of the fault model: fail closed, while exits keep working.
     """
@@ -70,5 +70,5 @@ def unpriced_position(symbols: Sequence[str]) -> Check:
         0.0,
         float(len(symbols)),
         "positions",
-        f"positions without a market price: {named}",
+        f"positions without a sure market price: {named}",
     )

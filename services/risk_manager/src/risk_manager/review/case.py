@@ -92,6 +92,8 @@ class Outcome:
     reduce_because: str | None
     # What is stopped from now on, since it repeats itself.
     stopped: tuple[Throttle, ...] = ()
+    # Why the mark is an estimate, which is not kept; None where it is none.
+    estimated: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 An exit is approved for all that is held *and* all that may still fill. The executor cancels what is open, then sells
 what was filled, which may be nothing. What a person lets rest until a price comes holds nothing back but another order
 by hand: a flatten, a strategy or the end of a day takes its place. An exit for everything also takes the place of
-those that are under way with a part, which would leave the rest.
+those that are under way with a part, which would leave the rest. Whether a price is known holds no exit back.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from shared.domain.symbols import Symbol
 
 # An exit stays wanted: it may leave until the close of this many sessions, counted from the first possible one.
 EXIT_SESSIONS = 5
+# What stands for a price where none is known, not from the market, a fill or the order: what is approved names one above
+# 0. No exit is measured by it, and figures of slippage leave out what bears `NO_PRICE` among its own.
+_NOMINAL_PRICE = Decimal("0.01")
+NO_PRICE = "no_price"
 
 
 def decide_exit(wish: Wish, exposure: Exposure, case: Case) -> Decision:
@@ -32,7 +36,10 @@ def decide_exit(wish: Wish, exposure: Exposure, case: Case) -> Decision:
     reducible = exposure.reducible(wish.symbol) if is_way_out else ZERO
     leaving = _not_replaced_by(wish, exposure) + quantity
     span = special_span(wish, case, is_entry=False) if has_own_hours(wish) else exit_span(case)
-    reference = wish.reference_price or _last_value(wish.symbol, exposure)
+    reference, figures = wish.reference_price or _last_value(wish.symbol, exposure), wish.figures
+    if reference is None:
+        reference = _NOMINAL_PRICE
+        figures = {**figures, NO_PRICE: f"no price is known; {reference} stands for it"}
     checks = [rules.mode(case.mode, Purpose.EXIT), rules.no_position(figure(reducible))]
     if wish.side is Side.SELL:
         checks.append(rules.short_not_allowed(figure(quantity), figure(reducible)))
@@ -44,11 +51,7 @@ def decide_exit(wish: Wish, exposure: Exposure, case: Case) -> Decision:
         rules.market_hours(*span),
         rules.quantity_zero(figure(quantity), least=rules.LEAST_FRACTION),
     ]
-    if reference is None:
-        checks.append(
-            rules.stale_price(None, case.venue.bar_length, case.limits.max_signal_age_bars)
-        )
-    return answered(wish, quantity, reference, span, tuple(checks), exposure, case, wish.figures)
+    return answered(wish, quantity, reference, span, tuple(checks), exposure, case, figures)
 
 
 def _not_replaced_by(wish: Wish, exposure: Exposure) -> Decimal:

@@ -147,8 +147,8 @@ def _review(
         0 if book.limit_change is None else book.limit_change.version,
         book.lending,
     )
-    # A loss that the last known prices make may be none: one that is there is found once the store answers.
-    breach = breach_of(case) if _may_judge(book.mode) and market.unread is None else None
+    # A loss that an estimate makes may be none: one that is there is found once all prices are known.
+    breach = breach_of(case) if _may_judge(book.mode) and exposure.estimated is None else None
     wished = wishes(exposure)
     flattens = breach is not None and limits.flatten_on_breach
     if flattens:
@@ -188,6 +188,7 @@ def _review(
         marked,
         breach,
         _stopped_by(decisions, case),
+        exposure.estimated,
     )
 
 

@@ -242,8 +242,9 @@ SELECT
           -- What a person has let in is no reason for doubt any more.
           WHERE account = :account AND released_at IS NULL ORDER BY id DESC LIMIT :most) n
       GROUP BY symbol) q) AS refused_bars,
-  (SELECT json_object_agg(symbol, reasons) FROM (
-      SELECT symbol, string_agg(reason, '; ' ORDER BY id) AS reasons FROM data_collector.v_symbol_holds
+  (SELECT json_object_agg(symbol, json_build_array(reasons, is_stepped)) FROM (
+      SELECT symbol, string_agg(reason, '; ' ORDER BY id) AS reasons, bool_or(kind = 'split') AS is_stepped
+      FROM data_collector.v_symbol_holds
       WHERE account = :account AND ended_at IS NULL GROUP BY symbol) h) AS held,
   (SELECT json_agg(to_json(t)) FROM risk_manager.v_throttles t WHERE t.account = :account) AS throttles,
   m.mode, m.version, m.reason, m.actor, m.changed_at, m.restarts_peak, m.restarts_day,
@@ -480,7 +481,12 @@ def _recent(row: Row[Any], entries: tuple[RecentEntry, ...], stops: tuple[StopHi
             Symbol(symbol): datetime.fromisoformat(at)
             for symbol, at in (unjson(row.refused_bars) or {}).items()
         },
-        held={Symbol(symbol): why for symbol, why in (unjson(row.held) or {}).items()},
+        held={Symbol(symbol): why for symbol, (why, _) in (unjson(row.held) or {}).items()},
+        stepped=frozenset(
+            Symbol(symbol)
+            for symbol, (_, is_stepped) in (unjson(row.held) or {}).items()
+            if is_stepped
+        ),
         throttles={
             (each["strategy"], Symbol(each["symbol"])): Throttle(
                 each["strategy"],

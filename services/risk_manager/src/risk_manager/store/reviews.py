@@ -118,7 +118,9 @@ class Reviews(Books, Authority):
                 # Written down, so that the executor finds a mode in the view.
                 await self._write_mode(connection, book.mode, None)
             outcome = decide(book)
-            await self._write(connection, outcome, at, marks_equity=marks_equity)
+            await self._write(
+                connection, outcome, at, marks_equity=marks_equity and outcome.estimated is None
+            )
             if outcome.reduce_because is not None:
                 reduced = Mode(
                     TradingMode.REDUCING, book.mode.version + 1, outcome.reduce_because, SCHEMA, at

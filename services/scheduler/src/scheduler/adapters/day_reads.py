@@ -43,7 +43,8 @@ _APPROVED = """
 # The largest first: what moved most money is read first. The entry of a turn has its reason from the wish that its exit
 # was the answer to, as `wish_of` names it.
 _DECISIONS = """
-    SELECT d.decided_at, d.symbol, d.purpose, d.side, d.quantity, d.reference_price, d.strategy, s.reason AS why
+    SELECT d.decided_at, d.symbol, d.purpose, d.side, d.quantity, d.strategy, s.reason AS why,
+           CASE WHEN d.figures ->> 'no_price' IS NULL THEN d.reference_price END AS reference_price
     FROM risk_manager.v_decisions d
     LEFT JOIN strategy_engine.v_signals s ON s.account = d.account AND s.signal_id = regexp_replace(d.signal_id, '^trn-', 'sig-')
     WHERE d.account = :account AND d.outcome = 'approved' AND d.decided_at >= :start_at
@@ -66,7 +67,10 @@ _SLIPPAGE = """
     JOIN trade_executor.v_intents i ON i.account = f.account AND i.client_order_id = f.client_order_id
     JOIN trade_executor.v_orders o ON o.account = f.account AND o.broker_order_id = f.broker_order_id
     WHERE f.account = :account AND f.executed_at >= :start_at AND f.executed_at < :end_at
-      AND o.type = 'market' AND o.parent_order_id IS NULL"""
+      AND o.type = 'market' AND o.parent_order_id IS NULL
+      -- What was let go without a price that anybody knew has none to compare with.
+      AND NOT EXISTS (SELECT FROM risk_manager.v_decisions d
+                      WHERE d.account = i.account AND d.decision_id = i.decision_id AND d.figures ->> 'no_price' IS NOT NULL)"""
 # At most as many marks as the drawing has points to show.
 _MARKS = """
     SELECT DISTINCT ON (bucket) instant_at, equity FROM (
