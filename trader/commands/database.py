@@ -13,7 +13,7 @@ import typer
 from trader.commands.asking import YesOption, confirm
 from trader.runtime.backups import back_up_database
 from trader.runtime.credentials import SUPERUSER
-from trader.runtime.errors import AlreadyRunning, StackError
+from trader.runtime.errors import AlreadyRunning, NotRunning, StackError
 from trader.runtime.instance import DASHBOARD, DATABASE, SERVICES, Instance
 from trader.runtime.interface import Runtime
 from trader.runtime.restoring import begin_anew, refuse_broken_off
@@ -68,10 +68,12 @@ def reset(yes: YesOption = False, as_json: JsonOption = False) -> None:
 
 def refuse_while_services_run(runtime: Runtime) -> None:
     """Raise AlreadyRunning when something runs that could write meanwhile, or holds the database open."""
-    if not runtime.runs:
+    try:
+        states = runtime.status()
+    except NotRunning:
         return
     holders = (*SERVICES, DASHBOARD)
-    running = [each.name for each in runtime.status() if each.pid and each.name in holders]
+    running = [each.name for each in states if each.pid and each.name in holders]
     if running:
         raise AlreadyRunning(f"{', '.join(running)} run; stop them first with make stop")
 

@@ -5,6 +5,7 @@ document and nothing else; words about what is being done go to standard error.
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -36,10 +37,12 @@ from trader.runtime.instance import (
     Instance,
 )
 from trader.runtime.interface import Runtime, RuntimeName
+from trader.runtime.local import LocalRuntime
 from trader.runtime.logs import Follower, follow
-from trader.runtime.places import project_folder, settings_file_of
+from trader.runtime.places import home_in, project_folder, settings_file_of
+from trader.runtime.ports import Ports
 from trader.runtime.runtimes import runtime_of
-from trader.runtime.stack import why_not_ready
+from trader.runtime.stack import ORPHANED, why_not_ready
 from trader.runtime.waiting import wait_until
 from trader.settings_reference import reference
 
@@ -114,11 +117,10 @@ def down(
 
     Example: trader down strategy_engine
     """
-    instance = Instance.of_project()
-    runtime = runtime_of(instance)
+    runtime = _runtime_to_stop()
     running = [each.name for each in runtime.status() if each.pid]
     if service is not None:
-        instance.port_of(service)
+        runtime.instance.port_of(service)
         if service not in running:
             raise NotRunning(f"{service} does not run")
         running = [service]
@@ -199,7 +201,9 @@ def health(as_json: JsonOption = False) -> None:
     def is_well() -> bool:
         found[:] = _health(runtime)
         expected = [each for each in found if each["state"] != "STOPPED"]
-        return bool(expected) and all(each["ready"] for each in expected)
+        return bool(expected) and all(
+            each["ready"] and each["state"] != ORPHANED for each in expected
+        )
 
     is_young = any(each.pid and each.up_s < YOUNG_S for each in runtime.status())
     well = wait_until(is_well, READY_WITHIN_S if is_young else 0)
@@ -222,6 +226,8 @@ def _health(runtime: Runtime) -> list[dict[str, str | bool]]:
         why = ""
         if alive and each.name in (*SERVICES, DASHBOARD):
             why = why_not_ready(each.port, token)
+        if each.state == ORPHANED:
+            why = why or "its supervisor was killed: make stop, then make start"
         row: dict[str, str | bool] = {"program": each.name, "state": each.state}
         found.append(row | {"alive": alive, "ready": alive and not why, "why": why})
     return found
@@ -349,6 +355,23 @@ def reload(
     changed = sorted({name for names in told.values() for name in names})
     words = f"{len(told)} services asked; changed: {', '.join(changed) or 'nothing'}"
     _result({"services": told, "changed": changed}, as_json, f"{words}. Others need trader restart")
+
+
+def _runtime_to_stop() -> Runtime:
+    """The runtime in force; a local stack is found also where the settings cannot be read.
+
+    Who wants trading stopped need not mend them first.
+    """
+    try:
+        return runtime_of(Instance.of_project())
+    except Misconfigured as error:
+        local = LocalRuntime(Instance(project_folder(), home_in(os.environ), Ports(), {}))
+        try:
+            local.status()
+        except NotRunning:
+            raise error from None
+        _say(f"trader: {error}; what runs here is stopped all the same")
+        return local
 
 
 def _chosen(instance: Instance, service: str | None) -> Sequence[str]:

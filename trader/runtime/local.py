@@ -14,6 +14,7 @@ from shared.domain.errors import Misconfigured
 from trader.runtime import clients, postgres
 from trader.runtime.binaries import postgres_binaries
 from trader.runtime.clients import Client, python_words
+from trader.runtime.errors import AlreadyRunning
 from trader.runtime.instance import DATABASE, POSTGRES, REDIS, SERVICES, SIMULATOR, Instance
 from trader.runtime.interface import RuntimeName, Usage
 from trader.runtime.ports import LOOPBACK
@@ -62,6 +63,11 @@ class LocalRuntime:
 
     def start(self, names: Sequence[str], say: Callable[[str], None]) -> None:
         """See `Runtime`."""
+        if self._stack.is_lent:
+            raise AlreadyRunning(
+                "another command has the database to itself (a backup, a restore, a migration) and ends it with itself; "
+                "wait for it, then start anew"
+            )
         if self._stack.runs:
             running = {each.name for each in self.status() if each.pid}
             missing = [name for name in names if name not in running]
@@ -119,7 +125,7 @@ class LocalRuntime:
         try:
             yield
         finally:
-            alone.stop()
+            alone.stop_own()
 
     @contextmanager
     def database_route(self) -> Iterator[tuple[str, int]]:

@@ -45,6 +45,12 @@ def identity_in(record: Path) -> Identity | None:
         return None
 
 
+def left_behind(records: Path) -> dict[str, Identity]:
+    """Every recorded process that still runs, by the name of its program."""
+    found = {record.stem: identity_in(record) for record in sorted(records.glob("*.json"))}
+    return {name: one for name, one in found.items() if one is not None and one.lives}
+
+
 def sweep(records: Path, signals: Mapping[str, signal.Signals]) -> list[str]:
     """End every recorded process that still runs and forget the records.
 
@@ -55,21 +61,17 @@ def sweep(records: Path, signals: Mapping[str, signal.Signals]) -> list[str]:
         The names of the programs that were ended.
     """
     # Services first, then what they lean on: a database that leaves first makes noise.
-    found: list[tuple[str, Identity]] = []
-    for record in sorted(records.glob("*.json")):
-        identity = identity_in(record)
-        if identity is not None and identity.lives:
-            found.append((record.stem, identity))
-    for name, identity in found:
+    found = left_behind(records)
+    for name, identity in found.items():
         _send(identity, signals.get(name, signal.SIGTERM))
-    leaving = [identity for _, identity in found]
+    leaving = list(found.values())
     if not wait_until(lambda: not any(one.lives for one in leaving), POLITE_WITHIN_S):
         for identity in leaving:
             _send(identity, signal.SIGKILL)
         wait_until(lambda: not any(one.lives for one in leaving), FORCED_WITHIN_S)
     for record in records.glob("*.json"):
         record.unlink()
-    return [name for name, _ in found]
+    return list(found)
 
 
 def _send(identity: Identity, number: signal.Signals) -> None:

@@ -38,7 +38,7 @@ from trader.runtime.instance import (
     Instance,
 )
 from trader.runtime.launch import record_identity
-from trader.runtime.orphans import identity_in, sweep
+from trader.runtime.orphans import Identity, identity_in, left_behind, sweep
 from trader.runtime.ports import LOOPBACK, require_free, require_own
 from trader.runtime.programs import STOP_SIGNALS, Program, program, write_sheet
 from trader.runtime.supervisor import (
@@ -65,6 +65,8 @@ LONGEST_QUOTE = 400
 LEAST_FREE_BYTES = 16 * 2**20
 SERVERS = (POSTGRES, REDIS)
 GIVEN_UP = "GIVEN_UP"
+# It runs on, though the supervisor that started it was killed.
+ORPHANED = "ORPHANED"
 
 
 class LocalStack:
@@ -106,7 +108,7 @@ class LocalStack:
         self._migrates = migrates
         self._ready_within_s = ready_within_s
         self._supervisor = Supervisor(instance.socket)
-        self._started = False
+        self._own: Identity | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -152,12 +154,22 @@ class LocalStack:
             postgres.prepare_cluster(self.instance)
             self._write_programs()
             self._start_supervisor()
-            self._started = True
+            self._own = identity_in(self._supervisor_record)
             try:
                 self._bring_up(self._programs, say)
             except BaseException:
                 self.stop()
                 raise
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether what runs ends with a process that is not this one, be it a demo or whoever needs the database alone."""
+        owner = identity_in(self._owner_record)
+        return self.runs and owner is not None and owner.lives and owner.pid != os.getpid()
+
+    def stop_own(self) -> bool:
+        """Stop what `start` has started, unless somebody has stopped that and started another stack here meanwhile."""
+        return self._own == identity_in(self._supervisor_record) and self.stop()
 
     def stop(self) -> bool:
         """Stop everything, services before servers; return whether anything ran."""
@@ -192,12 +204,17 @@ class LocalStack:
         shutil.rmtree(self.instance.home, ignore_errors=True)
 
     def status(self) -> list[ProgramState]:
-        """Return the state of every program, in pipeline order.
+        """Return the state of every program, in pipeline order; also where their supervisor was killed and some run on.
 
         Raises:
             NotRunning: no stack runs in this home.
         """
-        found = {each["name"]: each for each in self._supervisor.processes()}
+        try:
+            found = {each["name"]: each for each in self._supervisor.processes()}
+        except NotRunning:
+            if left := self._orphans():
+                return left
+            raise
         given_up = recall(memory_file(self.instance)).given_up
         return [
             ProgramState(
@@ -211,6 +228,23 @@ class LocalStack:
                 port=self.instance.port_of(name),
             )
             for name in PROGRAMS
+        ]
+
+    def _orphans(self) -> list[ProgramState]:
+        """What runs on without a supervisor, and beside it what does not; empty where nothing does."""
+        if self.runs:
+            return []
+        found = left_behind(self.instance.run / "records")
+        left = {name: one for name, one in found.items() if name in PROGRAMS}
+        return [
+            ProgramState(
+                name=name,
+                state=ORPHANED if name in left else "STOPPED",
+                pid=left[name].pid if name in left else 0,
+                up_s=0,
+                port=self.instance.port_of(name),
+            )
+            for name in (PROGRAMS if left else ())
         ]
 
     def state_of(self, name: str) -> ProgramState:
@@ -233,6 +267,10 @@ class LocalStack:
         """Stop programs of a running stack and return when they are gone."""
         for name in names:
             self.instance.port_of(name)
+        if self._orphans():
+            raise NotRunning(
+                "the supervisor was killed and what it had started runs on: make stop ends all of it, make start begins anew"
+            )
         self._stop_group(names)
 
     def restart(self, name: str) -> None:
@@ -286,6 +324,10 @@ class LocalStack:
                 raise TimedOut(self._failure(name, f"did not answer within {within_s:.0f} s"))
 
     @property
+    def _owner_record(self) -> Path:
+        return self.instance.run / "owner.json"
+
+    @property
     def _supervisor_record(self) -> Path:
         return self.instance.run / "supervisor.json"
 
@@ -318,10 +360,9 @@ class LocalStack:
         (self.instance.run / "supervisord.conf").touch(mode=0o600)
         (self.instance.run / "supervisord.conf").write_text(text)
         memory_file(self.instance).unlink(missing_ok=True)
-        owner = self.instance.run / "owner.json"
-        owner.unlink(missing_ok=True)
+        self._owner_record.unlink(missing_ok=True)
         if self._owned:
-            record_identity(owner, os.getpid(), os.path.realpath(sys.executable))
+            record_identity(self._owner_record, os.getpid(), os.path.realpath(sys.executable))
 
     def _start_supervisor(self) -> None:
         self.instance.prepare_socket_folder()

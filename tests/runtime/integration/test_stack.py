@@ -31,9 +31,11 @@ from trader.runtime.crash_loop import MOST_RESTARTS
 from trader.runtime.credentials import LOGIN_ROLES, OWNER, SERVICE_ROLES, SUPERUSER
 from trader.runtime.errors import AlreadyRunning, NotRunning, ProgramFailed
 from trader.runtime.instance import DATABASE, Instance
+from trader.runtime.launch import executable_of, record_identity
+from trader.runtime.local import LocalRuntime
 from trader.runtime.orphans import Identity, identity_in
 from trader.runtime.ports import LOOPBACK
-from trader.runtime.stack import GIVEN_UP, LocalStack
+from trader.runtime.stack import GIVEN_UP, ORPHANED, LocalStack
 from trader.runtime.waiting import wait_until
 from trader.testing.projects import act_on
 from trader.testing.servers import Servers
@@ -335,17 +337,46 @@ def test_a_process_that_merely_took_over_a_number_is_left_alone(stack: LocalStac
         bystander.communicate()
 
 
-def test_stopping_a_stack_whose_supervisor_was_killed_leaves_nothing(stack: LocalStack) -> None:
+def test_what_a_killed_supervisor_left_is_shown_and_ended_by_make_stop_whatever_the_settings_say(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    act_on(monkeypatch, stack.instance)
     stack.start()
     left = servers_of(stack)
     assert len(left) == 2
     os.kill(stack.supervisor_pid(), signal.SIGKILL)
     assert wait_until(lambda: not stack.runs, PROGRAM_GONE_WITHIN_S)
 
-    assert stack.stop()
+    assert main(["status", "--json"]) == ExitCode.OK
+    states = {row["name"]: row["state"] for row in json.loads(capsys.readouterr().out)["programs"]}
+    assert (states["postgres"], states["scheduler"]) == (ORPHANED, "STOPPED")
+    assert main(["down", "redis"]) == ExitCode.NOT_RUNNING
+    settings = stack.instance.home / ".env"
+    settings.write_text(f"{settings.read_text()}NO VALUE\n")
+    assert main(["down"]) == ExitCode.OK
 
     assert not any(process.lives for process in left)
+    assert main(["down"]) == ExitCode.USAGE
     assert not stack.stop()
+
+
+def test_a_system_that_is_started_while_a_command_has_its_database_is_not_ended_with_that(
+    stack: LocalStack,
+) -> None:
+    stack.start()
+    parent = os.getppid()
+    record_identity(
+        stack.instance.run / "owner.json", parent, os.path.realpath(executable_of(parent))
+    )
+    with pytest.raises(AlreadyRunning, match="wait for it"):
+        LocalRuntime(stack.instance).start(["redis"], lambda _: None)
+
+    other = LocalStack(stack.instance, [])
+    other.stop()
+    other.start()
+    assert not stack.stop_own()
+
+    assert other.runs
 
 
 def test_a_stack_ends_by_itself_when_its_owner_is_gone(tmp_path: Path) -> None:
@@ -353,7 +384,7 @@ def test_a_stack_ends_by_itself_when_its_owner_is_gone(tmp_path: Path) -> None:
     program = (
         "import pathlib, sys\n"
         "from trader.runtime.instance import Instance\n"
-        "from trader.runtime.stack import GIVEN_UP, LocalStack\n"
+        "from trader.runtime.stack import LocalStack\n"
         "LocalStack(Instance.create(pathlib.Path(sys.argv[1])), [], owned=True).start()\n"
     )
     subprocess.run([sys.executable, "-c", program, str(home)], check=True, cwd=Path.cwd())
