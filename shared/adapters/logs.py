@@ -64,8 +64,10 @@ class SharedRotatingFile(logging.Handler):
                 return
         except FileNotFoundError:
             pass
-        if self._fd >= 0:
-            os.close(self._fd)
+        # Forgotten before it is closed: where the file cannot be opened, its number is somebody else's by the next line.
+        stale, self._fd = self._fd, -1
+        if stale >= 0:
+            os.close(stale)
         self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
 
     def _rotate(self) -> None:

@@ -227,6 +227,28 @@ for n in range(1500):
 """
 
 
+def test_a_file_that_cannot_be_opened_anew_is_tried_again_and_nothing_else_is_written_to(
+    tmp_path: Path,
+) -> None:
+    handler = SharedRotatingFile(tmp_path / "here" / "a.log")
+    (tmp_path / "here").mkdir()
+    record = logging.LogRecord("x", logging.INFO, "", 0, "a line", None, None)
+    handler.emit(record)
+    (tmp_path / "here").rename(tmp_path / "away")
+    with redirect_stderr(StringIO()):
+        handler.emit(record)
+    # Whatever is opened next gets the number that the log had.
+    with (tmp_path / "of somebody else").open("w"):
+        with redirect_stderr(StringIO()):
+            handler.emit(record)
+        (tmp_path / "here").mkdir()
+        handler.emit(record)
+    handler.close()
+
+    assert (tmp_path / "of somebody else").read_text() == ""
+    assert (tmp_path / "here" / "a.log").read_text() == "a line\n"
+
+
 def test_processes_that_share_a_file_lose_no_line_while_it_is_rotated(tmp_path: Path) -> None:
     path = tmp_path / "shared.log"
     writers = [
