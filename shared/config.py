@@ -434,6 +434,14 @@ class Settings(BaseSettings):
                 "RISK_DAY_STRATEGIES needs bars within the day; "
                 f"TRADING_TIMEFRAME is {self.trading_timeframe.value}"
             )
+        # They leave when a bar ends; within less than a bar's length before the close none but the last may, with the close.
+        least_s = int(self.trading_timeframe.length.total_seconds())
+        if self.risk_day_strategies and self.risk_flat_before_close_s < least_s:
+            raise ValueError(
+                f"RISK_FLAT_BEFORE_CLOSE_S={self.risk_flat_before_close_s} is less than a bar of "
+                f"TRADING_TIMEFRAME={self.trading_timeframe.value}, so RISK_DAY_STRATEGIES might stay overnight; "
+                f"set RISK_FLAT_BEFORE_CLOSE_S={least_s} or more"
+            )
         if self.risk_atr_bars > self.risk_correlation_bars:
             raise ValueError(
                 f"RISK_ATR_BARS={self.risk_atr_bars} needs as much history; "

@@ -118,7 +118,7 @@ MEANINGS = {
     "RISK_SCALE_OUT": "`0.05=0.5`: half of an entry is sold 5 % above its price.",
     "RISK_REBALANCE_BAND": "A position so far above its limit is sold down to it; 0: not.",
     "RISK_DAY_STRATEGIES": "Strategies that hold nothing overnight.",
-    "RISK_FLAT_BEFORE_CLOSE_S": "Seconds before the close at which those are out.",
+    "RISK_FLAT_BEFORE_CLOSE_S": "Seconds before the close at which those are out; at least a bar of `TRADING_TIMEFRAME`.",
     "RISK_BENCHMARK_SYMBOL": "Betas are measured against it.",
     "RISK_HALTED_SYMBOLS": "Symbols that take no entry.",
     "EXECUTION_MAX_SPREAD": "A wider spread, as a share of the price, lets an entry wait.",

@@ -421,6 +421,18 @@ def test_the_plan_is_what_the_environment_sets() -> None:
             {"RISK_DAY_STRATEGIES": "moving_average", "TRADING_TIMEFRAME": "1Day"},
             "needs bars within the day",
         ),
+        (
+            {"RISK_DAY_STRATEGIES": "moving_average", "TRADING_TIMEFRAME": "15Min"},
+            "set RISK_FLAT_BEFORE_CLOSE_S=900 or more",
+        ),
+        (
+            {
+                "RISK_DAY_STRATEGIES": "moving_average",
+                "TRADING_TIMEFRAME": "1Hour",
+                "RISK_FLAT_BEFORE_CLOSE_S": "3599",
+            },
+            "set RISK_FLAT_BEFORE_CLOSE_S=3600 or more",
+        ),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused_by_name(
