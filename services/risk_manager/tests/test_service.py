@@ -15,7 +15,7 @@ from risk_manager.limits import Limits
 from risk_manager.management import ManagementPlan
 from risk_manager.ports import Inbound
 from risk_manager.service import Halted, RiskManager
-from risk_manager.snapshot import Book, Market, Price
+from risk_manager.snapshot import Book, LimitChange, Market, Price
 from risk_manager.testing import (
     AAPL,
     ACCOUNT,
@@ -245,6 +245,20 @@ async def test_an_account_with_shares_of_no_known_price_leaves_no_mark_and_says_
         "no price of AAPL is known, so it counts 0",
         None,
     ]
+
+
+async def test_a_stored_limit_that_this_release_does_not_know_is_named_once() -> None:
+    room = Room()
+    change = LimitChange(1, {"max_of_tomorrow": 3.0}, "x", "token:admin", NOW)
+    room.store.limit_changes.append(change)
+    for minute in range(2):
+        room.send(an_evaluation(at=NOW + timedelta(minutes=minute)))
+
+    with structlog.testing.capture_logs() as told:
+        await room.manager.work()
+        await room.manager.work()
+
+    assert [line.get("names") for line in told if "limits" in line["event"]] == ["max_of_tomorrow"]
 
 
 @pytest.mark.parametrize("allow_short", [False, True])

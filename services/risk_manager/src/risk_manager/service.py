@@ -17,7 +17,7 @@ import structlog
 
 from risk_manager import review as reviews
 from risk_manager.attribution import Attribution, attributed, matched
-from risk_manager.limits import Limits
+from risk_manager.limits import CHANGEABLE, Limits
 from risk_manager.modes import Change
 from risk_manager.monitor import RiskFigures, risk_figures
 from risk_manager.muting import Rows, is_repeat, muted
@@ -131,6 +131,8 @@ class RiskManager:
         # What the account had when it was last read: whose prices the next decision will need.
         self._symbols: frozenset[Symbol] | None = None
         self._has_turns = False
+        # Stored limits that this release does not know, as they were last told.
+        self._unknown_limits: frozenset[str] = frozenset()
         # Why equity was an estimate when it was last told.
         self._estimated: str | None = None
 
@@ -399,6 +401,7 @@ class RiskManager:
             ) -> Outcome:
                 nonlocal rows
                 self._symbols, self._has_turns = book.symbols, bool(book.turns)
+                self._tell_unknown_limits(book)
                 if not book.symbols <= market.asked or (self._has_turns and not sees_history):
                     raise _SymbolsChanged
                 outcome = decide(book, market)
@@ -426,6 +429,15 @@ class RiskManager:
             crashpoint("risk.announced")
             return
         raise Unavailable("the account's symbols change faster than their prices can be read")
+
+    def _tell_unknown_limits(self, book: Book) -> None:
+        unknown = frozenset(book.limit_changes.keys() - CHANGEABLE)
+        if unknown and unknown != self._unknown_limits:
+            _log.error(
+                "limits that another release has stored are unknown to this one and hold nothing back",
+                names=", ".join(sorted(unknown)),
+            )
+        self._unknown_limits = unknown
 
     def _tell_estimate(self, outcome: Outcome) -> None:
         """Say once that, and why, equity is an estimate, and once that it is none any more."""

@@ -60,13 +60,16 @@ _NO_SECTORS: Mapping[str, str] = MappingProxyType({})
 
 
 def within_bounds(changes: Changes) -> Changes:
-    """`changes` that were accepted earlier, each at the nearest value that it may have today.
+    """`changes` that were accepted earlier, each at the nearest value that it may have today; without unknown names.
 
-    An earlier release may have taken what no limit may be any more. To refuse it here would refuse every order, exits
-    included, and the very change that mends it; to take it as it stands would keep the limit away.
+    Another release may have taken what no limit may be any more, or a limit that this one does not know. To refuse it here
+    would refuse every order, exits included, and the very change that mends it; to take it as it stands would keep the
+    limit away.
     """
     nearest: dict[str, float] = {}
     for name, value in changes.items():
+        if name not in CHANGEABLE:
+            continue
         least, most = BOUNDS.get(name, (value, value))
         nearest[name] = min(max(value, least), most)
     return nearest
@@ -213,11 +216,7 @@ class Limits:
         return replace(self, **given)
 
     def with_stored(self, changes: Changes) -> Limits:
-        """These limits with `changes` above them that were accepted earlier, as `within_bounds` takes them.
-
-        Raises:
-            InvalidInput: a name that may not be changed.
-        """
+        """These limits with `changes` above them that were accepted earlier, as `within_bounds` takes them."""
         return self.changed_by(within_bounds(changes))
 
     @property
