@@ -19,7 +19,7 @@ from risk_manager.review import (
     review_flatten,
     review_manual,
 )
-from risk_manager.snapshot import Book, LimitChange, Market, Recent
+from risk_manager.snapshot import Book, Exposure, LimitChange, Market, Recent
 from risk_manager.testing import (
     AAPL,
     CLOSE,
@@ -236,6 +236,28 @@ def test_the_risk_of_what_is_held_and_on_order_leaves_less_for_the_next() -> Non
     # 100 * 10 and 90 * 10 are at risk; 2 % of 100 000 leave 100 dollars, five to the stop each.
     assert decision.figures["portfolio_risk"] == "1900"
     assert decision.quantity == 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "stop_loss", "shares", "risk"),
+    [
+        (OrderType.LIMIT, None, 50, 5_000),
+        (OrderType.LIMIT, None, 20, 2_000 + 30 * 5),
+        (OrderType.LIMIT, 95, 50, 250),
+        (OrderType.STOP, None, 50, 250),
+        (OrderType.MARKET, None, 50, 250),
+    ],
+)
+def test_shares_that_a_limit_without_a_stop_waits_to_sell_are_at_risk_as_a_whole(
+    kind: OrderType, stop_loss: float | None, shares: int, risk: int
+) -> None:
+    resting = an_order("AAPL", shares, purpose=Purpose.EXIT, stop_loss=stop_loss)
+    book = a_book(
+        holdings=[a_holding("AAPL", 50, stop=95)],
+        working=[replace(resting, type=kind, limit_price=Decimal(130))],
+    )
+
+    assert Exposure.of(book, a_market({"AAPL": 100.0})).risk == risk
 
 
 def test_a_position_without_a_stop_is_at_risk_as_a_whole() -> None:
@@ -790,6 +812,16 @@ def test_a_sum_of_money_counts_whole_whatever_its_shares_cost_by_now() -> None:
     assert refused.answer.reason_code == Code.POSITION_SIZE
     assert approved.is_approved
     assert approved.figures["notional"] == "5000"
+
+
+def test_a_stored_limit_that_this_release_does_not_know_holds_no_exit_back() -> None:
+    change = LimitChange(1, {"max_of_tomorrow": 3.0, "max_positions": 7}, "x", "token:admin", NOW)
+    book = a_book(holdings=[a_holding("MSFT", 10)], limit_change=change)
+
+    (approved,) = reviewed(a_signal("MSFT", direction=FLAT), book=book).review.approved
+
+    assert (approved.symbol, approved.purpose) == (MSFT, Purpose.EXIT)
+    assert some_limits().with_stored(book.limit_changes) == some_limits(max_positions=7)
 
 
 @pytest.mark.parametrize(

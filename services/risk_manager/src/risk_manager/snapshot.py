@@ -90,16 +90,19 @@ class Holding:
                 yield entry, shares
             left -= shares
 
-    def risk(self, price: Decimal) -> Decimal:
-        """Dollars lost from here if each stop were hit; shares without a stop count whole.
+    def risk(self, price: Decimal, unguarded: Decimal = ZERO) -> Decimal:
+        """Dollars lost from here if each stop were hit; shares without a stop, and the `unguarded` ones, count whole.
 
         What is owed without a stop can lose more than that: it counts as if its price doubled.
         """
         side = Side.SELL if self.quantity < 0 else Side.BUY
         left, total = abs(self.quantity), ZERO
-        for entry, shares in self.covered:
+        guarded = max(ZERO, left - unguarded)
+        for entry, covered in self.covered:
             if entry.stop is not None:
+                shares = min(covered, guarded)
                 total += shares * max(ZERO, side.sign * (price - entry.stop))
+                guarded -= shares
                 left -= shares
         return total + left * price
 
@@ -459,6 +462,12 @@ class Exposure:
             unsettled=_unsettled(book, market),
             estimated=_why_estimated(book, market),
         )
+        # The broker keeps shares for one order alone: a limit that a person lets rest has taken the place of their stops.
+        unguarded: dict[Symbol, Decimal] = {}
+        for order in book.working:
+            is_limit = order.purpose is Purpose.EXIT and order.type is OrderType.LIMIT
+            if is_limit and order.stop_loss is None:
+                unguarded[order.symbol] = unguarded.get(order.symbol, ZERO) + order.quantity
         committed: dict[Symbol, Decimal] = {}
         worth_held: dict[Symbol, Decimal] = {}
         by_strategy: dict[str, Decimal] = {}
@@ -468,7 +477,7 @@ class Exposure:
             value = holding.quantity * price
             net += value
             gross += abs(value)
-            risk += holding.risk(price)
+            risk += holding.risk(price, unguarded.get(holding.symbol, ZERO))
             committed[holding.symbol] = abs(value)
             worth_held[holding.symbol] = value
             for strategy, shares in holding.by_strategy().items():
