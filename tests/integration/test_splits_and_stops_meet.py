@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from risk_manager.exposure import Exposure
 from risk_manager.limits import Code
 from risk_manager.management import ManagementPlan
 from risk_manager.review import Outcome, review_evaluation, source_of
-from risk_manager.snapshot import Book, Exposure, Market
+from risk_manager.snapshot import Book, Market
 from risk_manager.store import PostgresStore
 from risk_manager.testing import a_market, a_signal, a_venue, an_evaluation, some_limits
 from services.trade_executor.tests.integration.conftest import calendar

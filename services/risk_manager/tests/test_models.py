@@ -8,8 +8,9 @@ from decimal import Decimal
 
 import pytest
 
+from risk_manager.exposure import Exposure, mark
 from risk_manager.modes import Change, changed, may_change
-from risk_manager.snapshot import Exposure, Holding, Mark, Mode, Protection, mark
+from risk_manager.snapshot import Holding, Mark, Mode, Protection
 from risk_manager.store.rows import Made
 from risk_manager.testing import (
     AAPL,

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 
+from risk_manager.exposure import Exposure
 from risk_manager.limits import Code, Limits
 from risk_manager.management import ManagementPlan
 from risk_manager.review import (
@@ -19,7 +20,7 @@ from risk_manager.review import (
     review_flatten,
     review_manual,
 )
-from risk_manager.snapshot import Book, Exposure, LimitChange, Market, Recent
+from risk_manager.snapshot import Book, LimitChange, Market, Recent
 from risk_manager.testing import (
     AAPL,
     CLOSE,

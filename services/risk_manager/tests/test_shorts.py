@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from risk_manager.exposure import Exposure
 from risk_manager.limits import Code, Limits
 from risk_manager.review import Outcome, review_evaluation, review_flatten, review_manual
 from risk_manager.sizing import SizingMethod, SizingPlan, TradeRecord
-from risk_manager.snapshot import Book, Exposure, OpenOrder, Recent, StopHit
+from risk_manager.snapshot import Book, OpenOrder, Recent, StopHit
 from risk_manager.testing import (
     AAPL,
     CLOSE,

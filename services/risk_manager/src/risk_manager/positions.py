@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from risk_manager.exposure import Exposure
 from risk_manager.management import (
     ManagementPlan,
     has_gained,
@@ -21,7 +22,7 @@ from risk_manager.management import (
     tightened_stop,
 )
 from risk_manager.sizing import average_true_range
-from risk_manager.snapshot import ZERO, Book, Exposure, Holding, Protection, figure
+from risk_manager.snapshot import ZERO, Book, Holding, Protection, figure
 from shared.domain.arithmetic import whole_shares
 from shared.domain.decisions import Purpose, StopMove
 from shared.domain.money import plain

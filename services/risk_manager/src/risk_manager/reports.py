@@ -13,8 +13,9 @@ from decimal import Decimal
 from typing import Any
 
 from risk_manager.attribution import Attribution
+from risk_manager.exposure import Exposure
 from risk_manager.monitor import RiskFigures
-from risk_manager.snapshot import Exposure, Mark
+from risk_manager.snapshot import Mark
 from shared.domain.calendar import NEW_YORK, Session, TradingCalendar
 from shared.domain.errors import InvalidTime
 from shared.domain.money import plain

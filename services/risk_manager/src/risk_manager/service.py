@@ -17,6 +17,7 @@ import structlog
 
 from risk_manager import review as reviews
 from risk_manager.attribution import Attribution, attributed, matched
+from risk_manager.exposure import Exposure, mark
 from risk_manager.limits import CHANGEABLE, Limits
 from risk_manager.modes import Change
 from risk_manager.monitor import RiskFigures, risk_figures
@@ -37,17 +38,7 @@ from risk_manager.reports import (
     snapshot_of,
 )
 from risk_manager.review import Decision, Outcome, Venue
-from risk_manager.snapshot import (
-    Book,
-    Exposure,
-    LimitChange,
-    Mark,
-    Market,
-    Mode,
-    Throttle,
-    figure,
-    mark,
-)
+from risk_manager.snapshot import Book, LimitChange, Mark, Market, Mode, Throttle, figure
 from shared.crashpoints import crashpoint
 from shared.domain.decisions import Refused, TradingMode
 from shared.domain.errors import InvalidInput, Rejected, TradingError, Unavailable

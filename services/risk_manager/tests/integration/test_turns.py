@@ -7,8 +7,9 @@ from decimal import Decimal
 import pytest
 from sqlalchemy.exc import IntegrityError
 
+from risk_manager.exposure import Exposure
 from risk_manager.limits import Code
-from risk_manager.snapshot import Exposure, Word
+from risk_manager.snapshot import Word
 from risk_manager.testing import AAPL, NOW, a_market
 from services.risk_manager.tests.integration.postgres_world import PostgresWorld
 from services.risk_manager.tests.store_contract import World

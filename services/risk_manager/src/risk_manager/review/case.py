@@ -7,8 +7,9 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from risk_manager import limits as rules
+from risk_manager.exposure import Exposure
 from risk_manager.limits import Limits
-from risk_manager.snapshot import Exposure, Lending, Mark, Recent, Throttle, figure
+from risk_manager.snapshot import Lending, Mark, Recent, Throttle, figure
 from shared.domain.calendar import NEW_YORK, TradingCalendar, TradingWindow
 from shared.domain.decisions import Approved, Check, Purpose, Refused, Review, TradingMode
 from shared.domain.money import plain

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from risk_manager import limits as rules
+from risk_manager.exposure import Exposure
 from risk_manager.review.case import (
     SESSION,
     Case,
@@ -27,7 +28,7 @@ from risk_manager.review.sizes import (
     sector_value,
     session_volume,
 )
-from risk_manager.snapshot import ZERO, Exposure, Word, figure
+from risk_manager.snapshot import ZERO, Word, figure
 from shared.domain.decisions import Check, Purpose
 from shared.domain.errors import InvalidTime
 from shared.domain.money import plain

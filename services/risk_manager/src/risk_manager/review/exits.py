@@ -12,9 +12,10 @@ from datetime import timedelta
 from decimal import Decimal
 
 from risk_manager import limits as rules
+from risk_manager.exposure import Exposure
 from risk_manager.review.case import Case, Decision, Span, Wish, answered
 from risk_manager.review.hours import has_own_hours, special_span
-from risk_manager.snapshot import ZERO, Exposure, figure
+from risk_manager.snapshot import ZERO, figure
 from shared.domain.decisions import Purpose
 from shared.domain.errors import InvalidTime
 from shared.domain.orders import Side

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from risk_manager import positions
+from risk_manager.exposure import Exposure, mark
 from risk_manager.limits import Code, Limits
 from risk_manager.review.case import Case, Decision, Outcome, Venue, Wish, breach_of, day_of
 from risk_manager.review.entries import decide_entry
@@ -20,7 +21,7 @@ from risk_manager.review.wishes import (
     manual_of,
     turn_wishes,
 )
-from risk_manager.snapshot import Book, Exposure, Market, Mode, Throttle, mark
+from risk_manager.snapshot import Book, Market, Mode, Throttle
 from shared.domain.decisions import Approved, Purpose, Refused, Review, TradingMode
 from shared.domain.ids import MANAGEMENT_PREFIX, source_of_instant
 from shared.domain.signals import Evaluation, ManualOrder

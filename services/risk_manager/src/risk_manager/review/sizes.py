@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from risk_manager import limits as rules
+from risk_manager.exposure import Exposure
 from risk_manager.limits import Limits
 from risk_manager.review.case import SESSION, Case, Wish, float_of
 from risk_manager.sizing import (
@@ -18,7 +19,7 @@ from risk_manager.sizing import (
     size,
     wanted,
 )
-from risk_manager.snapshot import ZERO, Exposure, Working, figure
+from risk_manager.snapshot import ZERO, Working, figure
 from shared.domain.orders import Side
 from shared.domain.symbols import Symbol
 

@@ -11,11 +11,12 @@ from datetime import datetime
 from decimal import Decimal
 
 from risk_manager import positions
+from risk_manager.exposure import Exposure
 from risk_manager.limits import Limits
 from risk_manager.management import is_day_over
 from risk_manager.review.case import Venue, Wish
 from risk_manager.sizing import stop_price, target_price
-from risk_manager.snapshot import ZERO, Book, Exposure, figure
+from risk_manager.snapshot import ZERO, Book, figure
 from shared.domain.decisions import Purpose, TradingMode
 from shared.domain.ids import flatten_signal_id, management_signal_id
 from shared.domain.money import plain
