@@ -343,6 +343,7 @@ class Room:
         self.clock.set(at)
         async with self.started() as manager:
             assert not await manager.work(), "a message was left"
+            await manager.follow_bars()
             await announce(self.executor, "trade_executor", self.an_order(at))
             self.watch.servers = await self.floor.processes(_STARTED)
             await self.decide(_STARTING, manager)

@@ -189,13 +189,18 @@ def test_a_folder_in_place_of_the_settings_file_is_refused_in_a_sentence(tmp_pat
         read_settings(tmp_path)
 
 
-def test_a_secret_is_what_is_written_whatever_variables_this_machine_has(tmp_path: Path) -> None:
+def test_a_secret_of_ours_is_what_is_written_and_keys_of_others_may_come_from_the_machine(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / ".env"
-    file.write_text("ALPACA_SECRET_KEY=a${PATH}b$HOME\nDATA_DIR=${HOME}/bars\n")
+    file.write_text(
+        "DB_PASSWORD=a${PATH}b$HOME\nALPACA_SECRET_KEY=${HOME}\nDATA_DIR=${HOME}/bars\n"
+    )
 
     found = read_settings(file)
 
-    assert found["ALPACA_SECRET_KEY"] == "a${PATH}b$HOME"
+    assert found["DB_PASSWORD"] == "a${PATH}b$HOME"
+    assert found["ALPACA_SECRET_KEY"] == os.environ["HOME"]
     assert found["DATA_DIR"] == f"{os.environ['HOME']}/bars"
 
 

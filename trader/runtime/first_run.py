@@ -16,7 +16,7 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
 from shared.domain.errors import Misconfigured
-from trader.runtime.credentials import GENERATED, is_secret, new_secret
+from trader.runtime.credentials import GENERATED, new_secret
 from trader.runtime.places import project_folder, settings_file_of
 
 OWNER_ONLY = 0o600
@@ -25,8 +25,8 @@ OWNER_ONLY = 0o600
 def read_settings(file: Path) -> dict[str, str]:
     """Read a settings file: the one reading of `.env` for services, Make and the command line.
 
-    Comments may follow a value after a space. A key without a value counts as not set. Of a secret `${NAME}` is a
-    part like any other; elsewhere that variable's value takes its place.
+    Comments may follow a value after a space. A key without a value counts as not set. Of a secret that
+    is ours `${NAME}` is a part like any other; elsewhere that variable's value takes its place.
     """
     if not file.exists():
         return {}
@@ -40,7 +40,7 @@ def read_settings(file: Path) -> dict[str, str]:
         written = dotenv_values(file, encoding="utf-8", interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(f"{file} cannot be read: {error}; mend or remove it") from error
-    found = {key: written[key] if is_secret(key) else value for key, value in values.items()}
+    found = {key: written[key] if key in GENERATED else value for key, value in values.items()}
     return {key: value for key, value in found.items() if value}
 
 

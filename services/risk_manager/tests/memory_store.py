@@ -192,7 +192,7 @@ class MemoryStore:
         if not self.modes:
             self.modes.append(first_mode(at))
         self.reviews.append(outcome.review)
-        is_kept = marks_equity and outcome.estimated is None
+        is_kept = marks_equity and outcome.keeps_mark
         if is_kept or outcome.reduce_because is not None:
             self.marks.append(outcome.mark)
         for decision in outcome.decisions:

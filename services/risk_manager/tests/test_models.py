@@ -311,6 +311,8 @@ def test_the_peak_is_measured_anew_only_when_trading_resumes_below_the_limit() -
     assert changed(a_mode(REDUCING, 2), resume, below, some_limits()).restarts_peak
     assert not changed(a_mode(REDUCING, 2), resume, above, some_limits()).restarts_peak
     assert not changed(a_mode(REDUCING, 2), resume, None, some_limits()).restarts_peak
+    for_exits = replace(resume, wanted=REDUCING)
+    assert changed(a_mode(HALTED, 2), for_exits, below, some_limits()).restarts_peak
     halt = Change(HALTED, "storm", "token:kill", NOW)
     assert not changed(a_mode(REDUCING, 2), halt, below, some_limits()).restarts_peak
 

@@ -555,7 +555,9 @@ def test_no_drawdown_and_no_peak_is_made_of_the_last_known_prices(price: float) 
 RENAMED = Symbol("NEWCO")
 
 
-def test_shares_without_any_price_make_no_breach_no_peak_and_may_go() -> None:
+def test_a_loss_made_by_shares_without_any_price_stops_entries_and_sells_nothing_and_they_may_go() -> (
+    None
+):
     # A fifth of the account under a new name, which has neither bars nor fills.
     book = a_book(
         cash=60_000,
@@ -571,9 +573,14 @@ def test_shares_without_any_price_make_no_breach_no_peak_and_may_go() -> None:
     flat = review_flatten("key", {}, book, market, limits, a_venue(), NOW)
 
     # Nor is AAPL sold since it would be too much of what is left.
-    assert (outcome.reduce_because, outcome.review.approved) == (None, ())
+    assert outcome.review.approved == ()
+    assert outcome.reduce_because is not None
+    assert outcome.reduce_because.endswith(
+        "; nothing is sold for it, since no price of NEWCO is known, so it counts 0"
+    )
     assert the_refusal(outcome).reason_code == Code.UNPRICED_POSITION
     assert outcome.estimated == "no price of NEWCO is known, so it counts 0"
+    assert outcome.keeps_mark
     assert [(a.symbol, a.quantity) for a in sale.review.approved] == [(RENAMED, Decimal(200))]
     assert [a.symbol for a in flat.review.approved] == [AAPL, RENAMED]
     assert sale.decisions[0].figures["no_price"] == "no price is known; 0.01 stands for it"
@@ -588,12 +595,12 @@ def test_shares_owed_without_any_price_raise_no_peak() -> None:
     owed = reviewed(book=marked, market=market)
     bought_back = review_flatten("key", {}, book, market, some_limits(), a_venue(), NOW)
 
-    assert owed.mark.peak_equity == 100_000
+    assert (owed.mark.peak_equity, owed.keeps_mark) == (Decimal(100_000), False)
     assert [(a.side, a.quantity) for a in bought_back.review.approved] == [(Side.BUY, Decimal(330))]
 
 
 @pytest.mark.parametrize("is_stepped", [True, False])
-def test_a_step_like_a_split_that_nobody_told_of_is_no_loss_until_it_is_decided(
+def test_nothing_is_sold_for_a_step_like_a_split_that_nobody_told_of(
     is_stepped: bool,
 ) -> None:
     recent = Recent(
@@ -612,10 +619,9 @@ def test_a_step_like_a_split_that_nobody_told_of_is_no_loss_until_it_is_decided(
     )
 
     assert [a.symbol for a in outcome.review.approved] == ([] if is_stepped else [AAPL])
-    assert (outcome.reduce_because is None, outcome.estimated is not None) == (
-        is_stepped,
-        is_stepped,
-    )
+    assert outcome.reduce_because is not None
+    assert ("nothing is sold for it" in outcome.reduce_because) is is_stepped
+    assert outcome.keeps_mark is not is_stepped
     (refused,) = outcome.review.refused
     assert refused.reason_code == (Code.UNPRICED_POSITION if is_stepped else Code.DAILY_LOSS)
 

@@ -127,7 +127,7 @@ async def test_what_is_held_is_read_ahead_once_before_the_first_message_comes() 
     room = Room()
     room.store.holdings.append(a_holding("AAPL", stop=95))
 
-    assert [await room.manager.work() for _ in range(3)] == [False] * 3
+    assert [await room.manager.follow_bars() for _ in range(3)] == [False] * 3
 
     assert room.prices.asked == [(NOW, frozenset({AAPL}), True)]
     room.send(an_evaluation(a_signal()))
@@ -138,9 +138,10 @@ async def test_an_account_that_nobody_adopted_yet_is_looked_at_until_somebody_ha
     room = Room(store=MemoryStore(ACCOUNT))
     room.store.holdings.append(a_holding("AAPL", stop=95))
 
-    assert await room.manager.work() is False
+    assert await room.manager.follow_bars() is False
     room.store.cash = Decimal(100_000)
-    assert await room.manager.work() is False
+    await room.timer.advance(60)
+    assert await room.manager.follow_bars() is False
 
     assert len(room.prices.asked) == 1
 
@@ -226,9 +227,12 @@ async def test_an_account_valued_by_the_last_known_prices_leaves_no_mark_and_sti
     assert room.prices.hasty == [True, False]
 
 
-async def test_an_account_with_shares_of_no_known_price_leaves_no_mark_and_says_so_once() -> None:
+@pytest.mark.parametrize("shares", [10, -10])
+async def test_shares_of_no_known_price_are_said_once_and_owed_ones_leave_no_mark(
+    shares: int,
+) -> None:
     room = Room()
-    room.store.holdings.append(a_holding("AAPL", 10, paid=None))
+    room.store.holdings.append(a_holding("AAPL", shares, paid=None))
     room.prices.missing = frozenset({AAPL})
     for minute in range(3):
         room.send(an_evaluation(at=NOW + timedelta(minutes=minute)))
@@ -236,12 +240,13 @@ async def test_an_account_with_shares_of_no_known_price_leaves_no_mark_and_says_
     with structlog.testing.capture_logs() as told:
         await room.manager.work()
         await room.manager.work()
-        assert room.store.marks == []
+        kept = [mark.equity for mark in room.store.marks]
         room.prices.missing = frozenset()
         await room.manager.work()
 
-    assert [mark.equity for mark in room.store.marks] == [Decimal(101_000)]
-    assert [line.get("reason") for line in told if "judged" in line["event"]] == [
+    assert kept == ([] if shares < 0 else [Decimal(100_000)] * 2)
+    assert room.store.marks[-1].equity == 100_000 + 100 * shares
+    assert [line.get("reason") for line in told if "estimate" in line["event"]] == [
         "no price of AAPL is known, so it counts 0",
         None,
     ]

@@ -56,8 +56,10 @@ class Exposure:
     recent_entries: tuple[RecentEntry, ...] = ()
     # Positions of other shares than their price, until a split has arrived in both.
     unsettled: Mapping[Symbol, Unsettled] = field(default_factory=dict)
-    # Why equity is no figure that a loss is judged by, nothing is sold and no peak is raised by; None where it is one.
+    # Why equity is an estimate, by which nothing is sold; None where it is none.
     estimated: str | None = None
+    # The estimate may be of more than there is, so that it makes no peak and is not kept for later days to be measured by.
+    may_be_too_high: bool = False
 
     @classmethod
     def of(cls, book: Book, market: Market) -> Exposure:
@@ -89,6 +91,7 @@ class Exposure:
             recent_entries=book.recent.entries,
             unsettled=_unsettled(book, market),
             estimated=_why_estimated(book, market),
+            may_be_too_high=_may_be_too_high(book, market),
         )
         # The broker keeps shares for one order alone: a limit that a person lets rest has taken the place of their stops.
         unguarded: dict[Symbol, Decimal] = {}
@@ -257,20 +260,32 @@ class Exposure:
 def _why_estimated(book: Book, market: Market) -> str | None:
     """See `Exposure.estimated`.
 
-    Shares that count 0 would be a loss of all of them, and shares owed a gain; a split of which nobody has told, a loss
-    of half. What really was lost is judged once the worth is known again.
+    Shares that count 0 look like a loss of all of them, and a split of which nobody has told like one of half.
     """
     reasons = []
     if market.unread is not None:
         reasons.append(f"the store of bars gives no answer: {market.unread}")
     for holding in book.holdings:
-        if holding.last_fill_price is None and holding.symbol not in market.prices:
+        if _counts_nothing(holding, market):
             reasons.append(f"no price of {holding.symbol} is known, so it counts 0")
         elif holding.symbol in book.recent.stepped:
             reasons.append(
                 f"the price of {holding.symbol} stepped as after a split of which nobody has told"
             )
     return "; ".join(reasons) or None
+
+
+def _may_be_too_high(book: Book, market: Market) -> bool:
+    """Shares owed that count 0 look like a gain; a step like a split and prices of other moments may be one."""
+    return market.unread is not None or any(
+        holding.symbol in book.recent.stepped
+        or (holding.quantity < 0 and _counts_nothing(holding, market))
+        for holding in book.holdings
+    )
+
+
+def _counts_nothing(holding: Holding, market: Market) -> bool:
+    return holding.last_fill_price is None and holding.symbol not in market.prices
 
 
 def _unsettled(book: Book, market: Market) -> Mapping[Symbol, Unsettled]:
@@ -305,8 +320,8 @@ def mark(book: Book, exposure: Exposure, instant_at: datetime) -> Mark:
     if it had moved right after that mark: a loss stays the fraction that it was, so that no payment makes a breach and
     none mends one. A loss and a payment between the same two marks are both seen. The day begins with what the account
     was worth at the last mark before it, so that a gap at the open counts among the day's losses. A person who resumes
-    although a limit is passed has accepted what was lost by the last mark, and nothing that is lost after it. An estimate
-    makes no peak.
+    although a limit is passed has accepted what was lost by the last mark, and nothing that is lost after it. What may be
+    too high makes no peak.
     Source: time-weighted return, as the Global Investment Performance Standards link it over external cash flows.
     """
     last, equity = book.last_mark, exposure.equity
@@ -321,7 +336,7 @@ def mark(book: Book, exposure: Exposure, instant_at: datetime) -> Mark:
         day = _moved(last.equity if begins_day else last.day_equity or ZERO, share)
         restarts = is_resumed and book.mode.restarts_peak
         peak = _moved(last.equity if restarts else last.peak_equity, share)
-        if exposure.estimated is None:
+        if not exposure.may_be_too_high:
             peak = max(peak, equity)
     return Mark(
         instant_at,

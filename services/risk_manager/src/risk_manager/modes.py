@@ -41,13 +41,14 @@ def may_change(current: Mode, change: Change) -> bool:
 def changed(current: Mode, change: Change, last_mark: Mark | None, limits: Limits) -> Mode:
     """The mode after `change`; the same one where nothing changes.
 
-    Going back to ACTIVE below a limit measures anew what that limit goes by, or the next mark would end it at once: the
+    Trading that is loosened below a limit measures anew what that limit goes by, or the next mark would end it at once: the
     drawdown limit its peak, the daily loss its day. A day's loss leaves the peak, or day after day of losses would
     never come to a drawdown. The reason given for it is stored.
     """
     if change.wanted is current.mode:
         return current
-    resumed = last_mark if change.wanted is TradingMode.ACTIVE else None
+    is_looser = change.wanted.strictness < current.mode.strictness
+    resumed = last_mark if is_looser else None
     return Mode(
         change.wanted,
         current.version + 1,

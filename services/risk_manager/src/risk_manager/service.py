@@ -132,8 +132,6 @@ class RiskManager:
         await self._record_halt()
         inbound = await self._store.next_inbound()
         if inbound is None:
-            if self._symbols is None:
-                await self._look_ahead()
             return False
         crashpoint("risk.received")
         body = inbound.body
@@ -158,30 +156,31 @@ class RiskManager:
         )
         return True
 
-    async def _look_ahead(self) -> None:
-        """After a start, read what the first decision will ask for while no message waits; it changes no answer."""
-        at = self._clock.now()
-        # The account may not be adopted yet: then the next look does it. Whatever else is wrong a decision meets too.
-        with suppress(TradingError, OSError):
-            book = await self._store.book(at)
-            # What was bought of late may well be wished for again.
-            likely = book.symbols | {entry.symbol for entry in book.recent.entries}
-            if likely:
-                seen = await self._market.at(at, likely, with_history=True, in_haste=True)
-                if seen.unread is None:
-                    await self._market.follow(at)
-            self._symbols = book.symbols
-
     async def follow_bars(self) -> bool:
-        """Have new bars at hand before a decision asks for them; False, since nothing is left."""
+        """Have at hand before a decision asks for it what it will ask for; False, since nothing is left.
+
+        Beside the decisions and with the patience of a cold store: none waits for it, and no store is given up for it.
+        """
         at, now_s = self._clock.now(), self._timer.monotonic_s()
         await self._market.follow(at)
         if now_s >= self._next_look_s:
             self._next_look_s = now_s + _LOOK_PAUSE_S
-            # For nothing but that the server plans the statement here where it has counted rows anew, and not in a decision.
-            with suppress(TradingError):
-                await self._store.book(at)
+            # The account may not be adopted yet: then a later look does it. Whatever else is wrong a decision meets too.
+            with suppress(TradingError, OSError):
+                # The server plans the statement here where it has counted rows anew, and not in a decision.
+                book = await self._store.book(at)
+                if self._symbols is None:
+                    await self._look_ahead(book, at)
         return False
+
+    async def _look_ahead(self, book: Book, at: datetime) -> None:
+        """After a start, read the bars that the first decision will ask for; it changes no answer."""
+        # What was bought of late may well be wished for again.
+        likely = book.symbols | {entry.symbol for entry in book.recent.entries}
+        if likely:
+            await self._market.at(at, likely, with_history=True, in_haste=False)
+        if self._symbols is None:
+            self._symbols = book.symbols
 
     async def _record_halt(self) -> None:
         """Write down a halt that was thrown while no database could: by `trader kill`, or by an executor of this home."""
@@ -209,7 +208,7 @@ class RiskManager:
             return
         self._snapshot_at, self._next_snapshot_s = at, now_s + _SNAPSHOT_PAUSE_S
         seen = await self.portfolio()
-        if seen.exposure.estimated is not None:
+        if seen.exposure.may_be_too_high:
             return
         document = snapshot_of(seen.at, seen.mark, seen.exposure, seen.figures, seen.attribution)
         await self._store.record_snapshot(seen.at, document)
@@ -436,10 +435,10 @@ class RiskManager:
             return
         self._estimated = outcome.estimated
         if outcome.estimated is None:
-            _log.warning("losses are judged again: all that is held has a price")
+            _log.warning("equity is no estimate any more: all that is held has a price")
         else:
             _log.error(
-                "no loss or drawdown is judged and nothing is bought until prices are known",
+                "equity is an estimate: nothing is bought, and nothing sold for a loss, until prices are known",
                 reason=outcome.estimated,
             )
 

@@ -93,8 +93,10 @@ class Outcome:
     reduce_because: str | None
     # What is stopped from now on, since it repeats itself.
     stopped: tuple[Throttle, ...] = ()
-    # Why the mark is an estimate, which is not kept; None where it is none.
+    # Why the mark is an estimate; None where it is none.
     estimated: str | None = None
+    # Whether later marks may be measured by this one.
+    keeps_mark: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,10 +148,13 @@ def _review(
         0 if book.limit_change is None else book.limit_change.version,
         book.lending,
     )
-    # A loss that an estimate makes may be none: one that is there is found once all prices are known.
-    breach = breach_of(case) if _may_judge(book.mode) and exposure.estimated is None else None
+    # What the last known prices make of it is judged once the store answers.
+    breach = breach_of(case) if _may_judge(book.mode) and market.unread is None else None
     wished = wishes(exposure)
     flattens = breach is not None and limits.flatten_on_breach
+    if breach is not None and exposure.estimated is not None:
+        # The loss may be none. Then it is enough that nothing is bought: whoever is told decides about selling.
+        flattens, breach = False, f"{breach}; nothing is sold for it, since {exposure.estimated}"
     if flattens:
         # All is left, so nothing is there to be managed.
         wished = [wish for wish in wished if not wish.signal_id.startswith(MANAGEMENT_PREFIX)]
@@ -190,6 +193,7 @@ def _review(
         breach,
         _stopped_by(decisions, case),
         exposure.estimated,
+        keeps_mark=not exposure.may_be_too_high,
     )
 
 

@@ -119,7 +119,7 @@ class Reviews(Books, Authority):
                 await self._write_mode(connection, book.mode, None)
             outcome = decide(book)
             await self._write(
-                connection, outcome, at, marks_equity=marks_equity and outcome.estimated is None
+                connection, outcome, at, marks_equity=marks_equity and outcome.keeps_mark
             )
             if outcome.reduce_because is not None:
                 reduced = Mode(
