@@ -1,4 +1,4 @@
-"""A review as the risk manager commits it: the message, and a row for every approval."""
+"""A review as the risk manager commits it: the message, and a row for every approval and every stop that moves."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ VALUES (
 ON CONFLICT DO NOTHING
 """)
 
+_STOP_MOVE = text("""
+INSERT INTO risk_manager.stop_moves (
+    account, review_id, decision_id, symbol, side, stop_loss, previous, reason, decided_at)
+SELECT account, :review_id, decision_id, symbol, side, :stop_loss, :previous, :reason, :at
+FROM risk_manager.decisions WHERE account = :account AND decision_id = :decision_id
+""")
 
 # What an entry's approval says of how far from the last price it may be.
 COLLAR = Check("PRICE_COLLAR", True, 0.2, 0.0, "of the last price", "at most 20.00%")
@@ -78,6 +84,19 @@ async def announce_review(
                         **_sum_of(approved),
                     }
                 ).decode(),
+            },
+        )
+    for move in review.moved if stores_decisions else ():
+        await connection.execute(
+            _STOP_MOVE,
+            {
+                "account": review.account,
+                "review_id": review_id,
+                "decision_id": move.decision_id,
+                "stop_loss": move.stop_loss,
+                "previous": move.previous,
+                "reason": move.reason,
+                "at": at,
             },
         )
 

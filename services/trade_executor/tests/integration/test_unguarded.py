@@ -66,10 +66,10 @@ async def opened(desk: Desk) -> int:
     return int(rows[0].many)
 
 
-async def moves_the_stop(desk: Desk, stop: str) -> None:
-    """A review that moves the stop of the ten shares from 90, and that the executor has read."""
+async def moves_the_stop(desk: Desk, stop: str, previous: str = "90") -> None:
+    """A review that moves the stop of the ten shares, and that the executor has read."""
     now = desk.clock.now()
-    move = StopMove("dec-sig", AAPL, Decimal(stop), Decimal(90), "the bar closed at 100")
+    move = StopMove("dec-sig", AAPL, Decimal(stop), Decimal(previous), "the bar closed at 100")
     review = Review(desk.account, f"evaluation:1Min:{stop}", now, (), (), (move,))
     await desk.risk.run(lambda connection: announce_review(connection, review, now))
     await desk.store.reviews.take(at=now, halt_note=desk.halt.note())
@@ -341,7 +341,8 @@ def test_a_stop_that_is_moved_under_a_halt_rests_where_it_was_until_the_halt_is_
     async def scenario(desk: Desk) -> None:
         await desk.held()
         await set_halt(desk, by_note=by_note, is_on=True)
-        await moves_the_stop(desk, "95")
+        await moves_the_stop(desk, "93")
+        await moves_the_stop(desk, "95", previous="93")
         await desk.work()
         await look(desk, 2)
         assert guarded(desk) == [(TEN, "90")]
@@ -350,6 +351,31 @@ def test_a_stop_that_is_moved_under_a_halt_rests_where_it_was_until_the_halt_is_
         await look(desk, 2)
         assert guarded(desk) == [(TEN, "95")]
         assert await opened(desk) == 0
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("has_moved", [False, True])
+def test_a_stop_that_the_broker_counts_anew_before_it_tells_of_a_split_stays_where_it_is(
+    play: Play, has_moved: bool
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.held()
+        if has_moved:
+            await moves_the_stop(desk, "94")
+            await look(desk, 2)
+            assert guarded(desk) == [(TEN, "94")]
+            desk.floor.bar()
+        desk.floor.book.prices[AAPL] = Decimal(50)
+        puts_them_into_new_shares(desk, TEN, Decimal("0.5"))
+        await look(desk, 3)
+        stop = Decimal("47" if has_moved else "45")
+        assert guarded(desk) == [(TEN, f"{stop}")]
+        rows = await desk.rows(
+            "SELECT stop_price FROM trade_executor.orders WHERE account = :a AND type = 'stop' "
+            "AND status IN ('new', 'held')"
+        )
+        assert [row.stop_price for row in rows] == [stop]
 
     play(scenario)
 

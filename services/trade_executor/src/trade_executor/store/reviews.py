@@ -79,7 +79,7 @@ class Reviews(Tables):
             for review in reviews:
                 made_work |= await self._apply_review(connection, review, at)
             if has_moved:
-                made_work |= await self._make_room(connection, halt_note, at)
+                made_work |= await self._make_room(connection, halt_note, at, is_late=False)
             if rows:
                 await self._cursor.move(connection, rows[-1].id)
             made_work |= await self._withdraw_entries(connection, at)
@@ -137,11 +137,15 @@ class Reviews(Tables):
         return made_work
 
     async def make_room_for_moved_stops(self, *, at: datetime, halt_note: str | None) -> bool:
-        """Ask to cancel stops that rest behind where they were moved, if that was not done when they were; True for some."""
+        """Ask to cancel stops that rest where a move of theirs began, if that was not done when they were moved; True for some.
+
+        A stop that stands anywhere else was not left behind by us: the broker has put it into the shares of a split that
+        its positions do not show yet, or a person has moved it there. At the price that is kept it might sell at once.
+        """
 
         async def work(connection: AsyncConnection) -> bool:
             await lock(connection, f"account:{self.account}", shared=True)
-            return await self._make_room(connection, halt_note, at)
+            return await self._make_room(connection, halt_note, at, is_late=True)
 
         return await self._db.run(work)
 
@@ -169,7 +173,7 @@ class Reviews(Tables):
             )
 
     async def _make_room(
-        self, connection: AsyncConnection, halt_note: str | None, at: datetime
+        self, connection: AsyncConnection, halt_note: str | None, at: datetime, *, is_late: bool
     ) -> bool:
         """Ask to cancel stops that rest too far away; where they end, protection is planned with the new ones.
 
@@ -177,6 +181,9 @@ class Reviews(Tables):
         cancelling them would cancel its rest. While nothing may leave, or shares moved that the ledger does not show, nothing could
         take their place: they rest where they are, and a comparison asks later. The shared lock on the account keeps the
         mode as it is seen here until this commits.
+
+        Args:
+            is_late: whether the moves were read earlier: then only what rests where one of them began is asked for.
         """
         row = await self._one(
             connection, "SELECT mode FROM risk_manager.v_mode WHERE account = :account"
@@ -199,10 +206,15 @@ class Reviews(Tables):
                       AND CASE WHEN entry.side = 'buy'
                           THEN o.stop_price < entry.stop_loss ELSE o.stop_price > entry.stop_loss END
                       AND entry.purpose = 'entry' AND entry.order_class = 'bracket' AND entry.state NOT IN {LIVE}
+                      -- Of several moves one after another any may be where it was left.
+                      AND (NOT CAST(:is_late AS boolean) OR EXISTS (
+                        SELECT FROM risk_manager.v_stop_moves m WHERE m.account = :account
+                          AND m.decision_id = entry.decision_id AND m.previous = o.stop_price))
                       AND NOT EXISTS (SELECT FROM {SCHEMA}.differences WHERE account = :account
                         AND kind = 'POSITION' AND closed_at IS NULL AND subject = o.symbol))
                 RETURNING broker_order_id""",
             at=at,
+            is_late=is_late,
         )
         return bool(asked)
 
