@@ -204,15 +204,10 @@ def _missing(
     the broker will arm them. An exit that rests at its price, for days it may be, speaks for its own shares alone. While
     an entry, another exit or another protection is under way, the last of their events decides.
     """
-    guards = [
-        intent
-        for intent in holding.live_intents
-        if intent.purpose is IntentPurpose.PROTECT
-        and intent.state in (IntentState.ACKED, IntentState.PARTIAL)
-    ]
-    exits = [intent for intent in holding.live_intents if _rests(intent)]
-    if len(guards) + len(exits) < len(holding.live_intents):
+    if not all(map(is_at_rest, holding.live_intents)):
         return []
+    guards = [one for one in holding.live_intents if one.purpose is IntentPurpose.PROTECT]
+    exits = [one for one in holding.live_intents if one.purpose is IntentPurpose.EXIT]
     resting, guarded = _resting(holding, guards, {intent.client_order_id for intent in exits})
     leaving = sum((intent.quantity - intent.filled_quantity for intent in exits), ZERO)
     held = abs(holding.quantity) - leaving
@@ -239,12 +234,14 @@ def _whole(shares: Decimal) -> Decimal:
     return Decimal(int(shares + DUST))
 
 
-def _rests(intent: Intent) -> bool:
-    """Whether it is an exit that the broker has taken and that may wait long: one at the market is over in a moment."""
-    return (
-        intent.purpose is IntentPurpose.EXIT
-        and intent.type is not OrderType.MARKET
-        and intent.state in (IntentState.ACKED, IntentState.PARTIAL)
+def is_at_rest(intent: Intent) -> bool:
+    """Whether the broker has taken a live guard, or an exit that may wait long: one at the market is over in a moment.
+
+    What is guarded is known beside those alone.
+    """
+    return intent.state in (IntentState.ACKED, IntentState.PARTIAL) and (
+        intent.purpose is IntentPurpose.PROTECT
+        or (intent.purpose is IntentPurpose.EXIT and intent.type is not OrderType.MARKET)
     )
 
 

@@ -352,7 +352,7 @@ class Circumstances:
     unlike_approval: str | None = None
     # Signed shares held in the symbol.
     position: Decimal = ZERO
-    # An exit of the symbol was decided after it.
+    # An exit of the symbol was decided after it; looked for only when it is to be posted again.
     is_left_since: bool = False
 
 

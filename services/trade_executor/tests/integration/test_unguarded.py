@@ -22,8 +22,9 @@ from services.trade_executor.tests.integration.splitting import (
 )
 from shared.domain.decisions import Review, StopMove
 from shared.domain.errors import OrderRejected
-from shared.domain.orders import OrderClass, OrderTerms, Side
+from shared.domain.orders import OrderClass, OrderTerms, Side, TimeInForce
 from shared.testing.reviews import announce_review
+from simulator.orders import Cancel
 
 __all__ = ["play"]
 
@@ -189,6 +190,26 @@ def test_a_guard_refused_before_a_split_is_tried_with_it(play: Play) -> None:
         desk.floor.book.prices[AAPL] = Decimal(50)
         await look(desk, 2)
         assert guarded(desk) == [(Decimal(20), "45")]
+
+    play(scenario)
+
+
+def test_an_exit_that_the_broker_has_taken_is_not_told_as_a_guard(play: Play) -> None:
+    async def scenario(desk: Desk) -> None:
+        await bare_after_refusals(desk)
+        takes_orders(desk)
+        await desk.leaving(time_in_force=TimeInForce.CLS)
+        await desk.work()
+        await look(desk)
+        assert (await desk.states())[-1][:2] == ("exit", "ACKED")
+        assert guarded(desk) == []
+        assert len(await told_of(desk)) == 1
+        desk.floor.do(Cancel(next(iter(desk.floor.book.open_orders())).id))
+        desk.clock.advance(70)
+        await look(desk, 2)
+        assert guarded(desk) == [(TEN, "90")]
+        assert await told_of(desk) == []
+        assert await opened(desk) == 1
 
     play(scenario)
 

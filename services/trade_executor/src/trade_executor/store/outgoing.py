@@ -130,7 +130,6 @@ class Outgoing(Tables):
 
         async def work(connection: AsyncConnection) -> Obstacles:
             mine = {"symbol": exit_intent.symbol, "mine": exit_intent.client_order_id, "at": at}
-            held = abs(await self._position(connection, exit_intent.symbol))
             beside = await self._one(
                 connection,
                 f"""SELECT coalesce(sum(shares), 0) AS shares FROM (
@@ -144,6 +143,9 @@ class Outgoing(Tables):
                 mine=exit_intent.client_order_id,
             )
             assert beside is not None
+            # After what rests beside it: a fill booked between the two makes less fit, and what rests is cancelled.
+            # The other way round its shares would count as held and as sold already, and both exits could stand.
+            held = abs(await self._position(connection, exit_intent.symbol))
             await self._do(
                 connection,
                 f"""UPDATE {SCHEMA}.intents SET state = 'CANCELLED_UNSENT', ended_at = :at,
@@ -275,7 +277,7 @@ class Outgoing(Tables):
 
         async def work(connection: AsyncConnection) -> bool:
             await lock(connection, f"account:{self.account}", shared=True)
-            seen = await self._circumstances(connection, intent, epoch, now)
+            seen = await self._circumstances(connection, intent, epoch, now, is_again=True)
             row = await self._one(
                 connection,
                 f"""SELECT {INTENT_COLUMNS} FROM {SCHEMA}.intents
@@ -305,9 +307,19 @@ class Outgoing(Tables):
         return may_leave(intent, seen)
 
     async def _circumstances(
-        self, connection: AsyncConnection, intent: Intent, epoch: int, now: datetime
+        self,
+        connection: AsyncConnection,
+        intent: Intent,
+        epoch: int,
+        now: datetime,
+        *,
+        is_again: bool = False,
     ) -> Circumstances | None:
-        """What `may_leave` asks for; None when this term is over."""
+        """What `may_leave` asks for; None when this term is over.
+
+        Args:
+            is_again: whether `may_be_posted_again` asks: exits that were decided later are looked for then alone.
+        """
         row = await self._one(
             connection,
             f"""SELECT s.state,
@@ -319,7 +331,8 @@ class Outgoing(Tables):
                         AND (kind = 'CLOCK' OR (kind = 'SESSION' AND subject = :today))) AS disputed,
                     EXISTS (SELECT FROM {SCHEMA}.intents WHERE account = :account AND symbol = :symbol
                         AND state IN ('SENDING', 'UNKNOWN') AND client_order_id <> :mine) AS unknown,
-                    EXISTS (SELECT FROM {SCHEMA}.intents WHERE account = :account AND symbol = :symbol
+                    CAST(:is_again AS boolean) AND EXISTS (
+                        SELECT FROM {SCHEMA}.intents WHERE account = :account AND symbol = :symbol
                         AND purpose = 'exit' AND sequence > (SELECT sequence FROM {SCHEMA}.intents
                             WHERE account = :account AND client_order_id = :mine)) AS is_left_since,
                     coalesce((d.figures ->> 'limits_version')::int, 0) < (
@@ -340,6 +353,7 @@ class Outgoing(Tables):
             mine=intent.client_order_id,
             decision=intent.decision_id,
             epoch=epoch,
+            is_again=is_again,
         )
         if row is None:
             return None

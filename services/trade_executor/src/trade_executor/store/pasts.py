@@ -68,10 +68,12 @@ class Pasts(Tables):
                 SELECT (SELECT count(*) FROM made) AS number, refused.many AS refused, refused.at AS refused_at,
                     EXISTS (SELECT FROM {SCHEMA}.orders WHERE account = :account
                         AND parent_order_id = :order_id) AS has_known_legs,
-                    EXISTS (SELECT FROM {SCHEMA}.fills WHERE account = :account
+                    -- Nothing is read where nothing was refused.
+                    refused.many > 0 AND (
+                        EXISTS (SELECT FROM {SCHEMA}.fills WHERE account = :account
                             AND symbol = :symbol AND booked_at > refused.at)
                         OR EXISTS (SELECT FROM {SCHEMA}.adjustments WHERE account = :account
-                            AND symbol = :symbol AND entered_at > refused.at) AS changed_since,
+                            AND symbol = :symbol AND entered_at > refused.at)) AS changed_since,
                     coalesce((
                         SELECT bool_and(o.status IN {FINAL} AND o.cancel_asked_at IS NULL) AND bool_or({_IS_ENDED})
                         FROM {SCHEMA}.orders o

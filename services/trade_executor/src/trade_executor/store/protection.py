@@ -34,6 +34,7 @@ from trade_executor.guarding import (
     cover_of,
     guarded_by_others,
     held_back,
+    is_at_rest,
     protection_needed,
 )
 from trade_executor.lifecycle import Intent, IntentPurpose
@@ -65,8 +66,6 @@ _MOST_LOOKED_AT = 500
 _PAGE = 100
 # Its subject is a symbol whose shares have no stop.
 UNGUARDED = "UNGUARDED"
-# Something is on its way, and the look after it tells.
-_LEAVING = frozenset({IntentState.PENDING, IntentState.SENDING, IntentState.UNKNOWN})
 _ORDER_COLUMNS = ", ".join(f"o.{name}" for name in ORDER_NAMES)
 
 # What is tied together, a stop and its target, belongs to one intent and counts once: by its stop, if one is known.
@@ -160,6 +159,9 @@ class Protection(Tables):
     ) -> dict[Symbol, list[tuple[Bracket, Decimal]]]:
         """Brackets with whole shares that no stop guards, by the symbols held; a symbol that is unsettled or in motion is left out.
 
+        In motion is also what the broker has taken and ends in a moment, or fills an entry: until then nothing is missing,
+        but nothing is guarded either.
+
         Args:
             is_halted: whether nothing leaves, whatever the mode: then what waits to be sent guards nothing.
         """
@@ -178,7 +180,7 @@ class Protection(Tables):
                     live = tuple(i for i in live if i.state is not IntentState.PENDING)
                     holding = replace(holding, live_intents=live)
                 bare = bare_shares(holding)
-                if bare or not any(i.state in _LEAVING for i in holding.live_intents):
+                if bare or all(is_at_rest(intent) for intent in holding.live_intents):
                     found[symbol] = bare
             return found
 
