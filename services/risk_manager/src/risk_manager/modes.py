@@ -34,8 +34,7 @@ def may_change(current: Mode, change: Change) -> bool:
     """Whether `change` may be made: stricter at any time, looser only from the version it names."""
     if change.version is not None and change.version != current.version:
         return False
-    is_looser = change.wanted.strictness < current.mode.strictness
-    return not is_looser or change.version is not None
+    return not _is_looser(current, change) or change.version is not None
 
 
 def changed(current: Mode, change: Change, last_mark: Mark | None, limits: Limits) -> Mode:
@@ -47,8 +46,7 @@ def changed(current: Mode, change: Change, last_mark: Mark | None, limits: Limit
     """
     if change.wanted is current.mode:
         return current
-    is_looser = change.wanted.strictness < current.mode.strictness
-    resumed = last_mark if is_looser else None
+    resumed = last_mark if _is_looser(current, change) else None
     return Mode(
         change.wanted,
         current.version + 1,
@@ -58,6 +56,10 @@ def changed(current: Mode, change: Change, last_mark: Mark | None, limits: Limit
         restarts_peak=resumed is not None and resumed.drawdown > limits.drawdown_limit,
         restarts_day=resumed is not None and _lost_on_its_day(resumed) > limits.max_daily_loss,
     )
+
+
+def _is_looser(current: Mode, change: Change) -> bool:
+    return change.wanted.strictness < current.mode.strictness
 
 
 def _lost_on_its_day(mark: Mark) -> float:

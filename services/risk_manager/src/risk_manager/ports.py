@@ -158,7 +158,7 @@ class Store(Protocol):
         """Decide under the account's lock and commit the review, its decisions, mark and cursor whole.
 
         `decide` is called with the book as it is then, and may be called again. What it raises leaves
-        everything as it was. A mark that is an estimate is not kept.
+        everything as it was. A mark that may be too high is not kept, unless it is that of a breach.
 
         Returns:
             None when `source` was reviewed before; then only the cursor moves.
